@@ -1,0 +1,103 @@
+"""What an encoder is: log-mels in, frame features at named taps and one vector per clip out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """Base class of all encoders.
+
+    Attributes:
+        taps: Names of the layers whose output can be the embedding, first to last.
+        dims: Embedding dimension at each tap.
+        strides: Input frames per output frame at each tap.
+        cut: The tap whose pooled output :meth:`forward` returns; layers after it do not exist.
+        settings: The constructor's keyword arguments; ``type(self)(**settings)`` rebuilds the module.
+    """
+
+    taps: ClassVar[tuple[str, ...]]
+    dims: Mapping[str, int]
+    strides: Mapping[str, int]
+    cut: str
+    settings: dict[str, Any]
+
+    def frame_features(self, log_mel: Tensor) -> dict[str, Tensor]:
+        """Return the features of every frame at every tap up to the cut.
+
+        Args:
+            log_mel: Normalised log-mel spectrograms, (B, 1, F, T).
+
+        Returns:
+            Tap name -> (B, T // stride, D_tap).
+        """
+        raise NotImplementedError
+
+    def pool(self, frames: Tensor, spans: Tensor | None, tap: str) -> Tensor:
+        """Pool one tap's frame features over the real frames of each clip.
+
+        Args:
+            frames: (B, T', D).
+            spans: Real part of each clip in *input* frames, (B, 2); None: all of it.
+            tap: Which tap the frames come from (it decides stride and kind of pooling).
+
+        Returns:
+            (B, D).
+        """
+        raise NotImplementedError
+
+    def forward(self, log_mel: Tensor, spans: Tensor | None = None) -> Tensor:
+        """Return the clip embedding at :attr:`cut`, (B, D)."""
+        return self.pool(self.frame_features(log_mel)[self.cut], spans, self.cut)
+
+    def pooled(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the pooled features of every tap in one pass, tap -> (B, D_tap)."""
+        features = self.frame_features(log_mel)
+        return {tap: self.pool(frames, spans, tap) for tap, frames in features.items()}
+
+    def truncated(self, cut: str) -> Encoder:
+        """Return a new encoder that ends at ``cut``, with copies of this one's weights.
+
+        Raises:
+            ValueError: ``cut`` is no tap of this encoder.
+        """
+        if cut not in self.dims:
+            raise ValueError(
+                f"cut={cut!r} is no tap of this encoder; choose from {list(self.dims)}"
+            )
+        short = type(self)(**{**self.settings, "cut": cut})
+        state = self.state_dict()
+        short.load_state_dict({key: state[key].clone() for key in short.state_dict()})
+        return short.train(self.training)
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the clip embedding."""
+        return self.dims[self.cut]
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable parameters up to the cut."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def span_mask(spans: Tensor, n_frames: int, stride: int) -> Tensor:
+    """Return which pooled frames overlap each clip's real part; never none of them.
+
+    Args:
+        spans: First and end input frame of the real part, (B, 2).
+        n_frames: Number of pooled frames T'.
+        stride: Input frames per pooled frame.
+
+    Returns:
+        Boolean mask, (B, T').
+    """
+    frame = torch.arange(n_frames, device=spans.device)
+    first = (spans[:, :1] / stride).floor()
+    end = (spans[:, 1:] / stride).ceil()
+    mask = (frame >= first) & (frame < end)
+    return mask | ~mask.any(dim=1, keepdim=True)

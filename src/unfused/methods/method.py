@@ -1,0 +1,49 @@
+"""The interface every training method implements; the loop in ``training`` knows nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from ..encoders.encoder import Encoder
+from ..views.view import View
+
+Embed = Callable[[Callable[[tuple[View, ...]], Tensor]], Tensor]
+"""``embed(function)`` runs ``function`` without gradient on the views of every training clip, in
+batches, and returns the rows in clip order, (n_clips, D)."""
+
+
+class Method(nn.Module):
+    """A training method. All of its state lives in parameters and buffers, so resume is exact.
+
+    Attributes:
+        encoder: What is trained and kept.
+        n_views: How many augmented views of each crop :meth:`forward` takes.
+        crop_frames: Length of a training crop in frames.
+    """
+
+    encoder: Encoder
+    n_views: int = 1
+    crop_frames: int = 96
+
+    def forward(
+        self, views: tuple[View, ...], clip_ids: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and detached metrics of one batch.
+
+        Args:
+            views: ``n_views`` views of the same B crops.
+            clip_ids: Row of each crop's clip in the training set, (B,) int64.
+
+        Returns:
+            The scalar loss and scalars to be logged, all on the device.
+        """
+        raise NotImplementedError
+
+    def after_step(self, step: int) -> None:
+        """Update what is not trained by gradient (EMA, queue) after optimiser step ``step``."""
+
+    def start_epoch(self, epoch: int, embed: Embed, seed: int) -> dict[str, Tensor]:
+        """Prepare epoch ``epoch`` (DECAR's prototypes); return metrics to be logged."""
+        return {}

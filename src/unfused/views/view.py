@@ -1,0 +1,20 @@
+"""What augmentations take and return."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class View(NamedTuple):
+    """A batch of log-mel crops.
+
+    Attributes:
+        log_mel: Log-mel spectrograms, (B, 1, F, T).
+        spans: First frame and end frame (exclusive) of the real audio in each crop, (B, 2) float32;
+            frames outside are padding with log(eps). Fractional after a resize.
+    """
+
+    log_mel: Tensor
+    spans: Tensor

@@ -1,0 +1,130 @@
+"""Folders of expensive results: reused when nothing changed, resumed when unfinished, else rebuilt.
+
+A :class:`Workspace` is a folder; each finished result in it is a :class:`Piece`, a sub-folder with a
+``fingerprint.json``. The marker is written last, so a half-written piece never passes for a whole one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+log = logging.getLogger(__name__)
+FORMAT_VERSION = 1
+_STARTED, _FINISHED = "started.json", "fingerprint.json"
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return a short hash of anything made of JSON values, arrays, tables, dataclasses and paths.
+
+    >>> fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
+    True
+    """
+    digest = hashlib.blake2b(str(FORMAT_VERSION).encode(), digest_size=12)
+    for part in parts:
+        digest.update(json.dumps(_plain(part), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        value = value.model_dump(mode="json")
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, pd.DataFrame | pd.Series):
+        return hashlib.blake2b(pd.util.hash_pandas_object(value).to_numpy().tobytes()).hexdigest()
+    if isinstance(value, np.ndarray):
+        if value.dtype == object or value.dtype.kind in "US":
+            return [str(item) for item in value.tolist()]
+        return hashlib.blake2b(np.ascontiguousarray(value).tobytes()).hexdigest()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | type(None)) else str(value)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that the file is either the old one or the whole new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+class Piece:
+    """One result in a workspace: a folder, and whether what is in it is finished."""
+
+    def __init__(self, path: Path, mark: str) -> None:
+        self.path = path
+        self.mark = mark
+
+    @property
+    def finished(self) -> bool:
+        """Whether the whole result stands in :attr:`path`, made with this fingerprint."""
+        return _read_mark(self.path / _FINISHED) == self.mark
+
+    def finish(self) -> None:
+        """Declare the result whole; call it after the last file is in place."""
+        write_json(self.path / _FINISHED, {"fingerprint": self.mark})
+        (self.path / _STARTED).unlink(missing_ok=True)
+
+
+class Workspace:
+    """A folder of finished or unfinished pieces.
+
+    Args:
+        path: The folder; made when the first piece is.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def piece(self, name: str, mark: str, *, fresh: bool = False) -> Piece:
+        """Return the piece ``name``, emptied if it was made from something else.
+
+        Args:
+            name: Name of the sub-folder.
+            mark: :func:`fingerprint` of everything the result depends on.
+            fresh: Start again even if a finished piece with this fingerprint stands there.
+
+        Returns:
+            A finished piece (reuse it), an unfinished one with this fingerprint (resume it), or an
+            empty one.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        piece = Piece(self.path / name, mark)
+        label = f"{self.path.name}/{name}"
+        if piece.finished and not fresh:
+            log.info("reused %s", label)
+            return piece
+        if fresh or _read_mark(piece.path / _STARTED) != mark:
+            if piece.path.exists():
+                log.info(
+                    "rebuilding %s: %s", label, "fresh=true" if fresh else "its inputs changed"
+                )
+                shutil.rmtree(piece.path)
+            piece.path.mkdir(parents=True)
+            write_json(piece.path / _STARTED, {"fingerprint": mark})
+        else:
+            log.info("resuming %s", label)
+        return piece
+
+
+def _read_mark(path: Path) -> str | None:
+    try:
+        mark = json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return str(mark)
