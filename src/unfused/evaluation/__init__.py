@@ -1,0 +1,1 @@
+"""Evaluation: embeddings, linear probe, fine-tuning, metrics and their intervals."""

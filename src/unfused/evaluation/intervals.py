@@ -1,0 +1,192 @@
+"""95 % intervals: over clips by the bootstrap, over seeds by Student's t; paired differences.
+
+The unit that is resampled is the group (speaker, recording) where one is given, because clips of
+one group are not independent. The percentiles are widened for few units (Hesterberg 2015, "What
+teachers should know about the bootstrap", The American Statistician 69(4), the "expanded
+percentile" interval); with many units this is the plain percentile interval.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from .bootstrap import UnitCounts
+from .metrics import metric_named
+
+log = logging.getLogger(__name__)
+
+
+class Interval(NamedTuple):
+    """Lower and upper end of an interval; NaN where one unit tells nothing."""
+
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """A paired difference (first minus second), its interval and two-sided p-value."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
+    """Return Student's t-interval of the mean over independent seeds.
+
+    Raises:
+        ValueError: Fewer than 3 seeds; report the clip bootstrap instead.
+    """
+    sample = np.asarray(values, dtype=float)
+    if len(sample) < 3:
+        raise ValueError(
+            f"a t-interval needs at least 3 seeds, got {len(sample)}; use clip_bootstrap and say so"
+        )
+    half = stats.t.ppf(0.5 + level / 2, len(sample) - 1) * sample.std(ddof=1) / len(sample) ** 0.5
+    return Interval(float(sample.mean() - half), float(sample.mean() + half))
+
+
+def clip_bootstrap(
+    labels: ArrayLike,
+    predicted: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    runs: ArrayLike | None = None,
+    metric: str = "accuracy",
+    n: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Return the bootstrap interval of a metric over test clips.
+
+    Args:
+        labels: True labels, (N,).
+        predicted: Predicted labels, (N,).
+        groups: What is resampled as a whole: speaker or recording, or the clip id where several
+            runs predicted the same clips, (N,). None: each row on its own.
+        runs: The run (seed, fold) of each row, (N,); the metric is the mean over runs.
+        metric: A name in ``METRICS``.
+        n: Number of resamples.
+        level: Coverage aimed at.
+        seed: Seed of the resampling.
+
+    Returns:
+        The interval; NaN when there is a single group, which says nothing about other groups.
+        With fewer than about 5 groups it is too narrow.
+
+    Raises:
+        ValueError: Unknown metric, missing labels or columns of different lengths.
+    """
+    function = metric_named(metric)
+    counts = UnitCounts.of(labels, [predicted], groups, runs)
+    if counts.n_units < 2:
+        log.warning("one group among the test clips: no interval can be estimated")
+        return Interval(np.nan, np.nan)
+    draws = counts.resampled(function, n, seed)[:, 0]
+    return _expanded_percentiles(draws, counts.n_units, level)
+
+
+def paired_bootstrap(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    *,
+    metric: str = "accuracy",
+    n: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Difference:
+    """Return how much better ``first`` is than ``second`` on the same clips.
+
+    Args:
+        first: Prediction rows with ``clip_id``, ``label``, ``predicted`` and, where there are any,
+            ``group``, ``seed`` and ``fold``.
+        second: The other prediction rows, for the same clips, seeds and folds.
+        metric: A name in ``METRICS``.
+        n: Number of resamples.
+        level: Coverage of the interval.
+        seed: Seed of the resampling.
+
+    Returns:
+        The difference; its p-value is the level at which the interval just touches 0.
+
+    Raises:
+        ValueError: The tables are not about the same clips and runs, or disagree on labels.
+    """
+    function = metric_named(metric)
+    pairs = _matched(first, second)
+    predicted = [pairs["predicted"], pairs["predicted_second"]]
+    counts = UnitCounts.of(pairs["label"], predicted, resampling_units(pairs), run_names(pairs))
+    value, other = counts.observed(function)
+    observed = float(value - other)
+    if counts.n_units < 2:
+        log.warning("one group among the test clips: no interval can be estimated")
+        return Difference(observed, np.nan, np.nan, np.nan)
+    values = counts.resampled(function, n, seed)
+    draws = values[:, 0] - values[:, 1]
+    low, high = _expanded_percentiles(draws, counts.n_units, level)
+    return Difference(observed, low, high, _p_value(draws, counts.n_units))
+
+
+def resampling_units(predictions: pd.DataFrame) -> NDArray[np.object_]:
+    """Return what to resample for each prediction row: its group, or else its clip, (N,)."""
+    clips = "clip " + predictions["clip_id"].astype(str)
+    if "group" not in predictions:
+        return clips.to_numpy(object)
+    group = predictions["group"]
+    known = group.notna() & (group.astype(str) != "")
+    return ("group " + group.astype(str)).where(known, clips).to_numpy(object)
+
+
+def run_names(predictions: pd.DataFrame) -> NDArray[np.object_]:
+    """Return the run (seed and fold) of each prediction row, (N,)."""
+    names = pd.Series("", index=predictions.index)
+    for column in ("seed", "fold"):
+        if column in predictions:
+            names = names + "/" + predictions[column].astype(str)
+    return names.to_numpy(object)
+
+
+def _widening(n_units: int) -> float:
+    return (n_units / (n_units - 1)) ** 0.5
+
+
+def _expanded_percentiles(draws: NDArray[np.float64], n_units: int, level: float) -> Interval:
+    quantile = stats.t.ppf(0.5 + level / 2, n_units - 1) * _widening(n_units)
+    tail = stats.norm.cdf(-quantile)
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def _p_value(draws: NDArray[np.float64], n_units: int) -> float:
+    """Return the two-sided p-value that inverts the expanded percentile interval."""
+    n = len(draws)
+    tail = (1 + min((draws <= 0).sum(), (draws >= 0).sum())) / (n + 1)
+    if tail >= 0.5:
+        return 1.0
+    quantile = stats.norm.ppf(tail) / _widening(n_units)
+    return float(2 * stats.t.cdf(quantile, n_units - 1))
+
+
+def _matched(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    keys = [name for name in ("seed", "fold", "clip_id") if name in first and name in second]
+    other = second[[*keys, "label", "predicted"]]
+    pairs = first.merge(
+        other, on=keys, how="outer", suffixes=("", "_second"), validate="1:1", indicator=True
+    )
+    alone = pairs[pairs["_merge"] != "both"]
+    if len(alone):
+        raise ValueError(
+            f"{len(alone)} predictions stand in one table only, such as clip "
+            f"{alone['clip_id'].iloc[0]}; compare encoders on the same clips, seeds and folds"
+        )
+    if (pairs["label"].astype(str) != pairs["label_second"].astype(str)).any():
+        raise ValueError("the two tables disagree on the labels of some clips; evaluate both anew")
+    return pairs
