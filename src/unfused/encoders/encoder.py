@@ -17,9 +17,11 @@ class Encoder(nn.Module):
         dims: Embedding dimension at each tap.
         strides: Input frames per output frame at each tap.
         cut: The tap whose pooled output :meth:`forward` returns; layers after it do not exist.
-        settings: The constructor's keyword arguments; ``type(self)(**settings)`` rebuilds the module.
+        settings: The constructor's keyword arguments; ``type(self)(**settings)`` rebuilds it.
+        name: What the registry calls the class; a class without a name is not in it.
     """
 
+    name: ClassVar[str]
     taps: ClassVar[tuple[str, ...]]
     dims: Mapping[str, int]
     strides: Mapping[str, int]
@@ -69,8 +71,10 @@ class Encoder(nn.Module):
             raise ValueError(
                 f"cut={cut!r} is no tap of this encoder; choose from {list(self.dims)}"
             )
-        short = type(self)(**{**self.settings, "cut": cut})
+        with torch.random.fork_rng(devices=[]):  # its initial weights must not cost random numbers
+            short = type(self)(**{**self.settings, "cut": cut})
         state = self.state_dict()
+        short.to(next(iter(state.values())).device)
         short.load_state_dict({key: state[key].clone() for key in short.state_dict()})
         return short.train(self.training)
 

@@ -1,0 +1,151 @@
+"""AudioNTT: the small convolutional encoder of BYOL-A, DeLoRes, DECAR-v2, SLICER and UnFuSeD."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .encoder import Encoder, span_mask
+from .pooling import Pooling, pool_frames
+
+_STRIDES = {"block1": 2, "block2": 4, "block3": 8, "fc1": 8, "fc2": 8}
+
+
+class AudioNTT(Encoder):
+    """Three convolution blocks, then two linear layers applied to every frame.
+
+    A block is Conv 3x3, batch norm, ReLU, max pooling 2x2 (DeLoRes, arXiv 2203.13628, Table 1). We
+    pool before the ReLU: both only compare values, so the output is bit for bit the same and the
+    ReLU has a quarter of the work. Blocks are averaged over time; the linear layers' output is
+    pooled by maximum + mean over time, as in the official UnFuSeD code. With 64 mels and d=2048:
+    5,321,856 parameters, 74,880 of them in the blocks.
+
+    A pooled frame belongs to a clip if it overlaps the clip's span. Padding thus changes the
+    embedding only through the :attr:`margin` input frames that the convolutions see beyond the
+    border, and not at all any more once a clip is followed by more padding than that.
+
+    Args:
+        d: Width of the linear layers.
+        n_mels: Mel bands of the input, a multiple of 8.
+        channels: Channels of each convolution.
+        dropout: Dropout between the two linear layers.
+        cut: Tap that is the embedding; what comes after it is not built.
+        block_pooling: How a block's frames become one vector.
+        fc_pooling: How a linear layer's frames become one vector.
+
+    Raises:
+        ValueError: An argument has no meaning; the message says which and why.
+
+    >>> AudioNTT(d=2048).n_parameters
+    5321856
+    """
+
+    name: ClassVar[str] = "audio_ntt"
+    taps: ClassVar[tuple[str, ...]] = ("block1", "block2", "block3", "fc1", "fc2")
+    margin: ClassVar[int] = 7
+    """Input frames beyond a pooled frame's own 8 that it depends on, on either side: 1 + 2 + 4."""
+
+    def __init__(
+        self,
+        *,
+        d: int = 2048,
+        n_mels: int = 64,
+        channels: int = 64,
+        dropout: float = 0.3,
+        cut: str = "fc2",
+        block_pooling: Pooling = "mean",
+        fc_pooling: Pooling = "max+mean",
+    ) -> None:
+        super().__init__()
+        _check(d, n_mels, channels, dropout, cut)
+        self.settings = {
+            "d": d,
+            "n_mels": n_mels,
+            "channels": channels,
+            "dropout": dropout,
+            "cut": cut,
+            "block_pooling": block_pooling,
+            "fc_pooling": fc_pooling,
+        }
+        self.cut = cut
+        self.block_pooling, self.fc_pooling = block_pooling, fc_pooling
+        kept = self.taps[: self.taps.index(cut) + 1]
+        block_dims = [channels * n_mels // 2**i for i in (1, 2, 3)]
+        self.dims = dict(zip(kept, [*block_dims, d, d], strict=False))
+        self.strides = {tap: _STRIDES[tap] for tap in kept}
+        inputs = (1, channels, channels)
+        blocks = zip(self.taps[:3], inputs, strict=True)
+        self.blocks = nn.ModuleDict(
+            {tap: _Block(width, channels) for tap, width in blocks if tap in kept}
+        )
+        self.fc1 = nn.Linear(block_dims[-1], d) if "fc1" in kept else None
+        self.dropout = nn.Dropout(dropout)
+        self.fc2 = nn.Linear(d, d) if "fc2" in kept else None
+
+    def frame_features(self, log_mel: Tensor) -> dict[str, Tensor]:
+        """See :meth:`Encoder.frame_features`; a block's D is (mel bands, channels) flattened."""
+        return {tap: _as_frames(output) for tap, output in self._outputs(log_mel)}
+
+    def forward(self, log_mel: Tensor, spans: Tensor | None = None) -> Tensor:
+        """Return the clip embedding at :attr:`cut`, (B, D)."""
+        *_, (tap, output) = self._outputs(log_mel)
+        return self.pool(_as_frames(output), spans, tap)
+
+    def pool(self, frames: Tensor, spans: Tensor | None, tap: str) -> Tensor:
+        """See :meth:`Encoder.pool`."""
+        mask = None if spans is None else span_mask(spans, frames.shape[1], self.strides[tap])
+        pooling = self.block_pooling if tap.startswith("block") else self.fc_pooling
+        return pool_frames(frames, mask, pooling)
+
+    def _outputs(self, log_mel: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yield each tap with its output: (B, C, F', T') of blocks, (B, T', d) of linear layers."""
+        self._check_input(log_mel)
+        features = log_mel
+        for tap, block in self.blocks.items():
+            features = block(features)
+            yield tap, features
+        if self.fc1 is not None:
+            features = F.relu(self.fc1(_as_frames(features)))
+            yield "fc1", features
+        if self.fc2 is not None:
+            features = F.relu(self.fc2(self.dropout(features)))
+            yield "fc2", features
+
+    def _check_input(self, log_mel: Tensor) -> None:
+        n_mels, shortest = self.settings["n_mels"], self.strides[self.cut]
+        if log_mel.dim() != 4 or log_mel.shape[1:3] != (1, n_mels) or log_mel.shape[3] < shortest:
+            raise ValueError(
+                f"log_mel has shape {tuple(log_mel.shape)}, expected (B, 1, {n_mels}, T) with "
+                f"T >= {shortest}; pad short clips and set n_mels to the front-end's"
+            )
+
+
+class _Block(nn.Sequential):
+    """Conv 3x3, batch norm, max pooling 2x2, ReLU: (B, C, F, T) -> (B, C', F // 2, T // 2)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel_size=3, padding=1),
+            nn.BatchNorm2d(outputs),
+            nn.MaxPool2d(kernel_size=2),
+            nn.ReLU(),
+        )
+
+
+def _as_frames(output: Tensor) -> Tensor:
+    """Turn a block's output into frames: (B, C, F', T') -> (B, T', F' * C)."""
+    return output.permute(0, 3, 2, 1).flatten(2) if output.dim() == 4 else output
+
+
+def _check(d: int, n_mels: int, channels: int, dropout: float, cut: str) -> None:
+    if n_mels < 8 or n_mels % 8:
+        raise ValueError(f"n_mels={n_mels} must be a multiple of 8: three blocks halve it each")
+    if d < 1 or channels < 1:
+        raise ValueError(f"d={d} and channels={channels} must be at least 1")
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"dropout={dropout} must be in [0, 1)")
+    if cut not in AudioNTT.taps:
+        raise ValueError(f"cut={cut!r} is no tap of AudioNTT; choose from {list(AudioNTT.taps)}")

@@ -1,0 +1,63 @@
+"""The small network between an encoder and a self-supervised loss."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Projector(nn.Sequential):
+    """Linear layers with batch norm and ReLU between them.
+
+    The defaults are DECAR-v2's (official code): Linear D -> 2048, batch norm, ReLU, Linear -> 512.
+
+    Args:
+        inputs: Dimension of the encoder's embedding.
+        hidden: Width of the hidden layers.
+        outputs: Dimension of the projection.
+        hidden_layers: Number of hidden layers.
+        bias: Whether the linear layers have a bias.
+
+    Raises:
+        ValueError: A dimension is smaller than 1.
+
+    >>> Projector(inputs=8, hidden=4, outputs=2)
+    Projector(8 -> 4 -> 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        inputs: int,
+        hidden: int = 2048,
+        outputs: int = 512,
+        hidden_layers: int = 1,
+        bias: bool = True,
+    ) -> None:
+        widths = [inputs, *[hidden] * hidden_layers, outputs]
+        if min(widths) < 1:
+            raise ValueError(f"projector of widths {widths}: every width must be at least 1")
+        layers: list[nn.Module] = []
+        for i, (width, next_width) in enumerate(pairwise(widths)):
+            layers.append(nn.Linear(width, next_width, bias=bias))
+            if i < hidden_layers:
+                layers += [nn.BatchNorm1d(next_width), nn.ReLU()]
+        super().__init__(*layers)
+        self.widths = widths
+        self.settings: dict[str, Any] = {
+            "inputs": inputs,
+            "hidden": hidden,
+            "outputs": outputs,
+            "hidden_layers": hidden_layers,
+            "bias": bias,
+        }
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Project embeddings, (B, inputs) -> (B, outputs)."""
+        projection: Tensor = super().forward(embedding)
+        return projection
+
+    def __repr__(self) -> str:
+        return f"Projector({' -> '.join(map(str, self.widths))})"
