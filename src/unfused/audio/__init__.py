@@ -1,0 +1,1 @@
+"""Audio files in, validated manifest and memory-mapped log-mels out."""

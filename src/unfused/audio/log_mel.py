@@ -1,0 +1,200 @@
+"""The log-mel front-end: waveform in, time-major log-mel spectrogram out, equal to librosa's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_CHUNK_FRAMES = 64  # frames transformed at once: 64 x 1024 float64 stay in the cache of one core
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Settings of the log-mel spectrogram; the defaults are those shared by the LAPE papers.
+
+    Slaney mel scale and norm, power 2, periodic Hann window, centred frames with reflect padding,
+    natural logarithm of (power + eps). Equal to ``librosa.feature.melspectrogram`` with
+    ``pad_mode="reflect"`` and the same numbers.
+
+    Attributes:
+        sample_rate: Samples per second.
+        n_fft: Length of window and transform in samples; even.
+        hop: Samples from one frame to the next; less than half of ``n_fft``.
+        n_mels: Number of mel bands F.
+        f_min: Lower edge of the lowest band in Hz.
+        f_max: Upper edge of the highest band in Hz.
+        eps: Added to the power before the logarithm.
+    """
+
+    sample_rate: int = 16000
+    n_fft: int = 1024
+    hop: int = 160
+    n_mels: int = 64
+    f_min: float = 60.0
+    f_max: float = 7800.0
+    eps: float = 1.1920929e-7
+
+    def __post_init__(self) -> None:
+        for name in ("sample_rate", "n_fft", "hop", "n_mels"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}={value!r} must be an integer above 0")
+        if self.n_fft % 2 or self.hop >= self.n_fft // 2:
+            raise ValueError(
+                f"n_fft={self.n_fft} must be even and more than twice hop={self.hop}: "
+                "raise n_fft or lower hop"
+            )
+        if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
+            raise ValueError(
+                f"f_min={self.f_min}, f_max={self.f_max} must obey 0 <= f_min < f_max <= "
+                f"sample_rate / 2 = {self.sample_rate / 2}"
+            )
+        if not self.eps > 0 or not math.isfinite(self.eps):
+            raise ValueError(f"eps={self.eps} must be a positive number: it keeps silence finite")
+        if not mel_filters(self).any(axis=0).all():
+            raise ValueError(
+                f"n_mels={self.n_mels} leaves bands without a frequency bin at n_fft={self.n_fft}: "
+                "use fewer bands or a longer n_fft"
+            )
+
+    @property
+    def pad_value(self) -> float:
+        """The log-mel of digital silence, log(eps), as float32 has it."""
+        return float(np.log(np.float32(self.eps)))
+
+    def frames(self, seconds: float) -> int:
+        """Return how many frames a clip of this length has.
+
+        >>> FrontEnd().frames(0.95)
+        96
+        """
+        return 1 + round(seconds * self.sample_rate) // self.hop
+
+    def settings(self) -> dict[str, Any]:
+        """Return the fields as JSON values; ``FrontEnd(**settings)`` rebuilds the front-end."""
+        return asdict(self)
+
+    def log_mel(self, waveform: np.ndarray) -> np.ndarray:
+        """Return the log-mel spectrogram of a whole clip.
+
+        Args:
+            waveform: Mono samples at :attr:`sample_rate`, (N,); as short as one sample.
+
+        Returns:
+            Natural-log mel power, (1 + N // hop, F) float32.
+
+        Raises:
+            ValueError: The waveform is empty or has more than one dimension.
+        """
+        waveform = np.asarray(waveform, dtype=np.float32)
+        if waveform.ndim != 1 or not waveform.size:
+            raise ValueError(f"a waveform of shape {waveform.shape} must be (N,) with N >= 1")
+        return np.concatenate(list(self.log_mel_blocks([waveform])))
+
+    def log_mel_blocks(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the log-mel of a clip that arrives in blocks, so that memory stays bounded.
+
+        Args:
+            blocks: Consecutive mono pieces of one clip, each (N_i,) float32.
+
+        Yields:
+            Consecutive frames, (T_i, F) float32; together the frames of :meth:`log_mel`.
+        """
+        half = self.n_fft // 2
+        held = np.empty(0, dtype=np.float32)
+        started = False
+        for block in blocks:
+            held = np.concatenate([held, block]) if held.size else block
+            if not started and held.size > half:
+                held = np.pad(held, (half, 0), mode="reflect")
+                started = True
+            n_frames = (held.size - self.n_fft) // self.hop + 1
+            if started and n_frames > 0:
+                yield self._transform(held, n_frames)
+                held = held[n_frames * self.hop :]  # at least n_fft - hop > half samples stay
+        if not held.size:
+            return
+        held = np.pad(held, (0 if started else half, half), mode="reflect")
+        n_frames = (held.size - self.n_fft) // self.hop + 1
+        if n_frames > 0:
+            yield self._transform(held, n_frames)
+
+    def log_mel_batch(self, waveforms: Tensor) -> Tensor:
+        """Return the log-mels of equally long clips on their device.
+
+        Args:
+            waveforms: Mono samples, (B, N) with N > n_fft // 2.
+
+        Returns:
+            (B, 1 + N // hop, F) float32.
+        """
+        half = self.n_fft // 2
+        if waveforms.ndim != 2 or waveforms.shape[1] <= half:
+            raise ValueError(f"waveforms {tuple(waveforms.shape)} must be (B, N) with N > {half}")
+        window, filters = (tensor.to(waveforms.device) for tensor in self._kernels)
+        padded = torch.nn.functional.pad(waveforms.double()[:, None], (half, half), mode="reflect")
+        spectrum = torch.fft.rfft(padded[:, 0].unfold(1, self.n_fft, self.hop) * window)
+        power = (spectrum.real**2 + spectrum.imag**2).float()
+        return torch.log(power @ filters + self.eps)
+
+    def _transform(self, samples: np.ndarray, n_frames: int) -> np.ndarray:
+        """Log-mel of every ``hop``-th window of ``samples``, (n_frames, F)."""
+        window, filters = self._kernels
+        doubles = torch.from_numpy(samples.astype(np.float64))  # float32: off by 1e-3 near silence
+        windows = doubles.unfold(0, self.n_fft, self.hop)
+        power = np.empty((n_frames, self.n_fft // 2 + 1), dtype=np.float32)
+        for first in range(0, n_frames, _CHUNK_FRAMES):
+            end = min(first + _CHUNK_FRAMES, n_frames)
+            spectrum = torch.fft.rfft(windows[first:end] * window).numpy()
+            squares = spectrum.real**2
+            np.add(squares, spectrum.imag**2, out=power[first:end], casting="same_kind")
+        mel = torch.from_numpy(power) @ filters  # (T, F)
+        return mel.add_(self.eps).log_().numpy()
+
+    @cached_property
+    def _kernels(self) -> tuple[Tensor, Tensor]:
+        """The periodic Hann window, (n_fft,) float64, and the mel filters, (n_fft // 2 + 1, F)."""
+        window = torch.hann_window(self.n_fft, periodic=True, dtype=torch.float64)
+        return window, torch.from_numpy(mel_filters(self))
+
+
+def mel_filters(front_end: FrontEnd) -> np.ndarray:
+    """Return triangular filters on the Slaney mel scale, each of area 1 (Slaney, 1998).
+
+    Args:
+        front_end: Its ``sample_rate``, ``n_fft``, ``n_mels``, ``f_min`` and ``f_max`` are used.
+
+    Returns:
+        Weights from power to mel bands, (n_fft // 2 + 1, F) float32.
+    """
+    lowest, highest = _hz_to_mel(front_end.f_min), _hz_to_mel(front_end.f_max)
+    edges = _mel_to_hz(np.linspace(lowest, highest, front_end.n_mels + 2))  # (F + 2,)
+    bins = np.linspace(0, front_end.sample_rate / 2, front_end.n_fft // 2 + 1)[:, None]
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    triangles = np.maximum(0, np.minimum(rising, falling))
+    return (triangles * (2 / (edges[2:] - edges[:-2]))).astype(np.float32)
+
+
+# Slaney's scale: 200/3 Hz per mel up to 1 kHz, from there 27 mels per factor of 6.4.
+_HZ_PER_MEL, _KNEE_HZ, _LOG_STEP = 200 / 3, 1000.0, math.log(6.4) / 27
+
+
+def _hz_to_mel(hz: float) -> float:
+    if hz < _KNEE_HZ:
+        return hz / _HZ_PER_MEL
+    return _KNEE_HZ / _HZ_PER_MEL + math.log(hz / _KNEE_HZ) / _LOG_STEP
+
+
+def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    knee = _KNEE_HZ / _HZ_PER_MEL
+    return np.where(
+        mel < knee, mel * _HZ_PER_MEL, _KNEE_HZ * np.exp(_LOG_STEP * (np.maximum(mel, knee) - knee))
+    )

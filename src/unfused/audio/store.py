@@ -1,0 +1,259 @@
+"""The log-mel store: every clip's log-mel on disk, memory-mapped, random crops in one gather."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from .log_mel import FrontEnd
+from .shards import (
+    INDEX_FILE,
+    ShardWriter,
+    StoreError,
+    finish_store,
+    map_shard,
+    read_front_end,
+    shard_file,
+)
+
+
+class LogMelStore:
+    """Log-mels of many clips: float16, time-major, concatenated in memory-mapped shards.
+
+    Made by :meth:`open`, :meth:`union` or :meth:`write`, not directly.
+
+    Attributes:
+        path: Folder of the store (of the first one in a union).
+        front_end: The front-end all clips were made with.
+        index: One row per clip: clip_id, digest, shard, start, n_frames, total, total_sq.
+        clip_ids: Id of each row, (N,) str.
+        n_frames: Length of each row in frames, (N,) int64.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        front_end: FrontEnd,
+        index: pd.DataFrame,
+        shards: Sequence[np.ndarray],
+        remake: tuple[Callable[..., LogMelStore], tuple[Any, ...]],
+    ) -> None:
+        self.path = path
+        self.front_end = front_end
+        self.index = index
+        self.clip_ids: np.ndarray = index["clip_id"].to_numpy(dtype=str)
+        self.n_frames: np.ndarray = index["n_frames"].to_numpy(dtype=np.int64)
+        self._shard: np.ndarray = index["shard"].to_numpy(dtype=np.int64)
+        self._start: np.ndarray = index["start"].to_numpy(dtype=np.int64)
+        self._row_of = pd.Index(self.clip_ids)
+        self._shards = list(shards)
+        self._remake = remake
+        if not self._row_of.is_unique:
+            twice = self._row_of[self._row_of.duplicated()][0]
+            raise StoreError(f"clip {twice} is stored twice; give each corpus to the union once")
+
+    @classmethod
+    def open(cls, path: str | Path, front_end: FrontEnd | None = None) -> LogMelStore:
+        """Open a finished store, memory-mapped.
+
+        Args:
+            path: Folder of the store.
+            front_end: The front-end the caller needs; None takes the store's.
+
+        Returns:
+            The store.
+
+        Raises:
+            StoreError: Missing, unfinished or damaged, or made with another front-end.
+        """
+        path = Path(path)
+        stored = read_front_end(path)
+        if front_end is not None and stored != front_end:
+            raise StoreError(
+                f"the log-mel store {path} was made with {stored}, but {front_end} is asked for: "
+                "extract it again with these settings, or use the store's"
+            )
+        index = pd.read_parquet(path / INDEX_FILE)
+        ends = (index["start"] + index["n_frames"]).groupby(index["shard"]).max()
+        n_shards = 1 + int(ends.index.max()) if len(ends) else 0
+        frames = [int(ends.get(shard, 0)) for shard in range(n_shards)]
+        shards = [
+            map_shard(shard_file(path, shard), n, stored.n_mels) for shard, n in enumerate(frames)
+        ]
+        return cls(path, stored, index, shards, (cls.open, (path,)))
+
+    @classmethod
+    def union(cls, stores: Sequence[LogMelStore]) -> LogMelStore:
+        """Return one store over several, rows concatenated in order.
+
+        Raises:
+            StoreError: No store, different front-ends, or a clip in two of them.
+        """
+        if not stores:
+            raise StoreError("a union needs at least one log-mel store; none was given")
+        first = stores[0]
+        for store in stores:
+            if store.front_end != first.front_end:
+                raise StoreError(
+                    f"{store.path} was made with {store.front_end}, {first.path} with "
+                    f"{first.front_end}: extract them with one front-end"
+                )
+        offsets = np.cumsum([0, *(len(store._shards) for store in stores)])
+        index = pd.concat(
+            [
+                store.index.assign(shard=store._shard + offset)
+                for store, offset in zip(stores, offsets[:-1], strict=True)
+            ],
+            ignore_index=True,
+        )
+        shards = [shard for store in stores for shard in store._shards]
+        return cls(first.path, first.front_end, index, shards, (cls.union, (tuple(stores),)))
+
+    @classmethod
+    def write(
+        cls, path: str | Path, front_end: FrontEnd, log_mels: Mapping[str, np.ndarray]
+    ) -> LogMelStore:
+        """Make a small store of log-mels that are in memory already.
+
+        Args:
+            path: Folder of the store; made if it is not there.
+            front_end: The front-end the log-mels were made with.
+            log_mels: Clip id -> log-mel, (T, F) with T >= 1.
+
+        Returns:
+            The opened store.
+        """
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        with ShardWriter(shard_file(path, 0), front_end.n_mels) as writer:
+            rows = [(clip, "", 0, *writer.append([log_mels[clip]])) for clip in log_mels]
+        finish_store(path, front_end, rows)
+        return cls.open(path)
+
+    def __len__(self) -> int:
+        return len(self.clip_ids)
+
+    def __reduce__(self) -> tuple[Callable[..., LogMelStore], tuple[Any, ...]]:
+        return self._remake  # other processes map the files again instead of copying them
+
+    def rows(self, clip_ids: Iterable[str]) -> np.ndarray:
+        """Return the row of each clip, (B,) int64.
+
+        Raises:
+            StoreError: A clip is not in the store.
+        """
+        wanted = np.asarray(list(clip_ids), dtype=str)
+        rows = self._row_of.get_indexer(pd.Index(wanted)).astype(np.int64)
+        if (rows < 0).any():
+            missing = wanted[rows < 0]
+            raise StoreError(
+                f"{len(missing)} of {len(wanted)} clips are not in {self.path}, e.g. "
+                f"{missing[0]}: they were rejected in extraction, or belong to another corpus"
+            )
+        return rows
+
+    def crops(
+        self,
+        rows: np.ndarray | Tensor,
+        starts: np.ndarray | Tensor,
+        length: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> tuple[Tensor, Tensor]:
+        """Return one crop of each row in a single gather.
+
+        Args:
+            rows: Which clips, (B,) integers.
+            starts: First frame of each crop, (B,); negative ones and those that overrun the clip
+                reach into padding with log(eps).
+            length: Frames per crop.
+            dtype: float32, or float16 to convert on another device.
+
+        Returns:
+            Crops, (B, length, F), and the first and end frame of the clip in each, (B, 2) float32.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        starts = np.asarray(starts, dtype=np.int64)
+        n_frames = self.n_frames[rows]
+        frames = starts[:, None] + np.arange(length)  # (B, length), within the clip
+        np.clip(frames, 0, n_frames[:, None] - 1, out=frames)
+        frames += self._start[rows, None]
+        crops = torch.from_numpy(self._gather(self._shard[rows], frames)).to(dtype)
+        ends = np.clip(n_frames - starts, 0, length)
+        spans = np.stack([np.clip(-starts, 0, length), ends], axis=1).astype(np.float32)
+        padded = np.flatnonzero((starts < 0) | (ends < length))
+        if padded.size:
+            _fill_outside(crops, spans, padded, self.front_end.pad_value)
+        return crops, torch.from_numpy(spans)
+
+    def clip(self, row: int) -> np.ndarray:
+        """Return a whole clip, (T, F) float32."""
+        first = self._start[row]
+        frames = self._shards[self._shard[row]][first : first + self.n_frames[row]]
+        return frames.astype(np.float32)
+
+    def padded(self, rows: np.ndarray | Tensor, min_frames: int = 96) -> tuple[Tensor, Tensor]:
+        """Return whole clips of any lengths; what a clip looks like does not depend on its batch.
+
+        Args:
+            rows: Which clips, (B,) integers.
+            min_frames: A shorter clip is centred in this many frames of log(eps).
+
+        Returns:
+            Clips, (B, T, F) float32 with T = max(longest, min_frames), padded on the right, and the
+            first and end frame of each clip, (B, 2) float32.
+        """
+        n_frames = self.n_frames[np.asarray(rows, dtype=np.int64)]
+        length = max(int(n_frames.max(initial=0)), min_frames)
+        return self.crops(rows, -(np.maximum(min_frames - n_frames, 0) // 2), length)
+
+    def statistics(self, rows: np.ndarray | Tensor) -> tuple[float, float]:
+        """Return mean and standard deviation over all values of these clips, from float64 sums.
+
+        Raises:
+            StoreError: No rows.
+        """
+        chosen = self.index.iloc[np.asarray(rows, dtype=np.int64)]
+        count = int(chosen["n_frames"].sum()) * self.front_end.n_mels
+        if not count:
+            raise StoreError("statistics over no clips: name at least one row")
+        mean = float(chosen["total"].sum()) / count
+        variance = float(chosen["total_sq"].sum()) / count - mean**2
+        return mean, max(variance, 0.0) ** 0.5
+
+    def time_means(self, rows: np.ndarray | Tensor) -> np.ndarray:
+        """Return each clip's mean log-mel over its frames, (B, F) float32."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        means = np.empty((len(chosen), self.front_end.n_mels), dtype=np.float32)
+        for i, row in enumerate(chosen):
+            means[i] = self.clip(row).mean(axis=0)
+        return means
+
+    def _gather(self, shards: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """Copy frames (B, L) of each row's shard into (B, L, F) float16, one take per shard."""
+        order = np.argsort(shards, kind="stable")
+        touched, first = np.unique(shards[order], return_index=True)
+        sorted_frames = frames[order]
+        shape = (*frames.shape, self.front_end.n_mels)
+        taken = np.empty(shape, dtype=np.float16)
+        for shard, i, j in zip(touched, first, [*first[1:], len(order)], strict=True):
+            # mode="clip" only lets NumPy write to `out` unbuffered; every index is in range
+            self._shards[shard].take(sorted_frames[i:j], axis=0, out=taken[i:j], mode="clip")
+        if len(touched) <= 1:
+            return taken
+        crops = np.empty(shape, dtype=np.float16)
+        crops[order] = taken
+        return crops
+
+
+def _fill_outside(crops: Tensor, spans: np.ndarray, padded: np.ndarray, value: float) -> None:
+    """Set the frames outside the spans of crops ``padded`` to ``value``, in place."""
+    frame = np.arange(crops.shape[1])
+    outside = (frame < spans[padded, :1]) | (frame >= spans[padded, 1:])  # (P, L)
+    row, column = np.nonzero(outside)
+    crops[torch.from_numpy(padded[row]), torch.from_numpy(column)] = value
