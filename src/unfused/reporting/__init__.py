@@ -1,0 +1,1 @@
+"""What was measured, for people: summaries, comparisons, tables, figures and the report."""

@@ -1,0 +1,115 @@
+"""What a reader sees instead of the identifiers in result rows, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+BASELINES = ("random_init", "log_mel_statistics", "supervised")
+STUDENT, STUDENT_FULL = "unfused", "unfused_full"
+TEACHER_SOURCES = ("teacher", "")
+CONTROLS = {
+    "random_encoder": "pseudo-labels of a random encoder",
+    "log_mel_statistics": "pseudo-labels of log-mel statistics",
+    "shuffled": "shuffled pseudo-labels",
+}
+_ENCODERS = {
+    "random_init": "Random init",
+    "log_mel_statistics": "Log-mel statistics",
+    "supervised": "Supervised from scratch",
+    "decar": "DECAR-v2",
+    "byol_a": "BYOL-A",
+    "cola": "COLA",
+    "conformer": "Conformer",
+    "delores_s": "DeLoRes-S",
+    "delores_m": "DeLoRes-M",
+    "selfie": "SELFIE",
+    "slicer": "SLICER",
+    "unfused": "UnFuSeD student",
+    "unfused_full": "UnFuSeD full",
+}
+_PROTOCOLS = {"linear_probe": "Linear probe", "fine_tuning": "Fine-tuning"}
+_METRICS = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_f1": "Macro F1",
+}
+
+
+def teacher_of(encoders: Iterable[str]) -> str | None:
+    """Return the encoder whose pseudo-labels the student learnt, or None if that is unclear.
+
+    It is the only pre-trained encoder among the results; among several, ``decar`` if it is there.
+
+    >>> teacher_of(["random_init", "byol_a", "unfused"])
+    'byol_a'
+    """
+    known = {*BASELINES, STUDENT, STUDENT_FULL}
+    pretrained = sorted({str(encoder) for encoder in encoders} - known)
+    if len(pretrained) == 1:
+        return pretrained[0]
+    return "decar" if "decar" in pretrained else None
+
+
+def encoder_name(encoder: str, source: str = "", *, teacher: str | None = "decar") -> str:
+    """Return the name of an encoder for people.
+
+    Args:
+        encoder: Identifier in the result rows.
+        source: Where its pseudo-labels came from.
+        teacher: Which encoder to call the teacher.
+
+    >>> encoder_name("unfused", "shuffled")
+    'Self-distilled on shuffled pseudo-labels'
+    """
+    if encoder in (STUDENT, STUDENT_FULL) and source not in TEACHER_SOURCES:
+        whole = ", full" if encoder == STUDENT_FULL else ""
+        return f"Self-distilled on {CONTROLS.get(source, f'pseudo-labels of {source}')}{whole}"
+    name = _ENCODERS.get(encoder, encoder)
+    return f"{name} teacher" if encoder == teacher else name
+
+
+def encoder_rank(encoder: str, source: str = "") -> int:
+    """Return where a table puts an encoder: baselines, pre-trained, controls, student, full."""
+    if encoder in BASELINES:
+        return BASELINES.index(encoder)
+    if encoder not in (STUDENT, STUDENT_FULL):
+        return 10
+    if source not in TEACHER_SOURCES:
+        order = list(CONTROLS).index(source) if source in CONTROLS else len(CONTROLS)
+        return 20 + 2 * order + (encoder == STUDENT_FULL)
+    return 30 + (encoder == STUDENT_FULL)
+
+
+def protocol_name(protocol: str) -> str:
+    """Return the name of an evaluation protocol for people."""
+    return _PROTOCOLS.get(protocol, protocol.replace("_", " ").capitalize())
+
+
+def metric_name(metric: str) -> str:
+    """Return the name of a metric for people."""
+    return _METRICS.get(metric, metric.replace("_", " ").capitalize())
+
+
+def cut_name(cut: str) -> str:
+    """Return the cut, or a dash where an encoder has none."""
+    return cut or "\N{EN DASH}"
+
+
+def short_label(label: object, length: int = 18) -> str:
+    """Return a label that fits beside a figure.
+
+    >>> short_label("a very long class name indeed")
+    'a very long class…'
+    """
+    text = " ".join(str(label).split())
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def percent(value: float, *, signed: bool = False) -> str:
+    """Return a fraction in per cent with one decimal, without its unit.
+
+    >>> percent(0.612), percent(-0.0004, signed=True)
+    ('61.2', '0.0')
+    """
+    rounded = round(100 * value, 1) + 0.0
+    return f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}"

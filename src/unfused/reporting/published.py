@@ -1,0 +1,59 @@
+"""Published LAPE scores, kept apart from everything measured here.
+
+They are linear-evaluation accuracies in per cent, of encoders pre-trained on 10 % of AudioSet and
+FSD50K. The official code picks the best epoch on the *test* set, so they are optimistic beside
+scores chosen on validation data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from io import StringIO
+
+import pandas as pd
+
+LAPE_TASKS: Mapping[str, str] = {
+    "speech_commands_v1": "SC-V1",
+    "speech_commands_v2_12": "SC-V2(12)",
+    "speech_commands_v2_35": "SC-V2(35)",
+    "librispeech": "LBS",
+    "voxceleb1": "VC",
+    "iemocap": "IC",
+    "voxforge": "VF",
+    "nsynth": "NS",
+    "bird_audio_detection": "BSD",
+    "tut_urban_2018": "TUT",
+    "urbansound8k": "US8K",
+}
+"""Task names -> LAPE's abbreviations; the abbreviations themselves are understood too."""
+
+
+def lape_columns(tasks: Iterable[str]) -> dict[str, str]:
+    """Return which of some tasks are LAPE tasks, task -> LAPE's abbreviation.
+
+    >>> lape_columns(["instrument_family", "nsynth", "SC-V1"])
+    {'nsynth': 'NS', 'SC-V1': 'SC-V1'}
+    """
+    known = {**{_plain(name): short for name, short in LAPE_TASKS.items()},
+             **{_plain(short): short for short in LAPE_TASKS.values()}}  # fmt: skip
+    return {task: known[_plain(task)] for task in tasks if _plain(task) in known}
+
+
+def published_scores(tasks: Iterable[str]) -> pd.DataFrame:
+    """Return published accuracies (per cent) on those of ``tasks`` that belong to LAPE.
+
+    Returns:
+        ``model``, one column for each such task under our name, ``source``, ``note``; no rows when
+        none of the tasks is LAPE's.
+    """
+    columns = lape_columns(tasks)
+    text = files(__package__).joinpath("published_lape.csv").read_text(encoding="utf-8")
+    table = pd.read_csv(StringIO(text), dtype={"note": str}).fillna({"note": ""})
+    kept = table[["model", *columns.values(), "source", "note"]]
+    kept = kept.rename(columns={short: task for task, short in columns.items()})
+    return kept if columns else kept.iloc[:0]
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())

@@ -1,0 +1,137 @@
+"""A :class:`~unfused.reporting.lape_table.LapeTable` as CSV, Markdown and LaTeX text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import pandas as pd
+
+from .lape_table import PUBLISHED_NOTE, LapeTable
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "[": "{[}",  # a bracket after a row's end would be read as its optional argument
+    "\N{EN DASH}": "--",
+}
+
+
+def to_csv(table: LapeTable) -> str:
+    """Return the measured scores as plain numbers in per cent, one row per encoder."""
+    return table.numbers.to_csv(index=False, lineterminator="\n")
+
+
+def to_markdown(table: LapeTable) -> str:
+    """Return the table as GitHub Markdown; published scores, if any, in a table of their own."""
+    rows = [
+        [*map(escape_markdown, fixed), *_marked(cells, best, escape_markdown, "**{}**")]
+        for fixed, cells, best in _lines(table)
+    ]
+    heading = [escape_markdown(column) for column in table.columns]
+    lines = [f"### {table.title}", "", *_pipes(heading, rows), ""]
+    lines += [f"- {escape_markdown(note)}" for note in table.notes]
+    if len(table.published):
+        scores = table.published.map(_plain_number)
+        cells = [[escape_markdown(cell) for cell in row] for row in scores.to_numpy()]
+        lines += ["", "### Published scores (not measured here)", "", PUBLISHED_NOTE, ""]
+        lines += _pipes([escape_markdown(name) for name in scores.columns], cells)
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(table: LapeTable) -> str:
+    """Return the table for LaTeX with booktabs; published scores, if any, as a second one."""
+    rows = [
+        [*map(escape_latex, fixed), *_marked(cells, best, escape_latex, r"\textbf{{{}}}")]
+        for fixed, cells, best in _lines(table)
+    ]
+    align = "lll" + "r" * (len(table.columns) - 3)
+    text = _tabular(align, map(escape_latex, table.columns), rows, breaks=_breaks(table))
+    lines = [f"% {table.title}; needs \\usepackage{{booktabs}}", *text]
+    lines += [f"% {note}" for note in table.notes]
+    if len(table.published):
+        scores = table.published.drop(columns="note").map(_plain_number)
+        cells = [[escape_latex(cell) for cell in row] for row in scores.to_numpy()]
+        align = "l" + "r" * (scores.shape[1] - 2) + "l"
+        lines += ["", "% Published scores, not measured here.", f"% {PUBLISHED_NOTE}"]
+        lines += _tabular(align, map(escape_latex, scores.columns), cells)
+    return "\n".join(lines) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    r"""Return text that LaTeX prints as it is.
+
+    >>> escape_latex("50% of a_b")
+    '50\\% of a\\_b'
+    """
+    return "".join(_LATEX.get(letter, letter) for letter in " ".join(str(text).split()))
+
+
+def escape_markdown(text: str) -> str:
+    r"""Return text that Markdown shows as it is, also inside a table.
+
+    >>> escape_markdown("a|b_c")
+    'a\\|b\\_c'
+    """
+    special = set("\\`*_{}<>|")
+    flat = " ".join(str(text).split())
+    return "".join(f"\\{letter}" if letter in special else letter for letter in flat)
+
+
+def _lines(table: LapeTable) -> Iterable[tuple[list[str], list[str], list[bool]]]:
+    fixed = ["name", "cut", "protocol", "parameters", "dimension"]
+    tasks = list(table.tasks)
+    for (_, row), (_, best) in zip(table.rows.iterrows(), table.best.iterrows(), strict=True):
+        yield row[fixed].tolist(), row[tasks].tolist(), best[tasks].tolist()
+
+
+def _marked(
+    cells: Sequence[str], best: Sequence[bool], escape: Callable[[str], str], mark: str
+) -> list[str]:
+    marked = []
+    for cell, leads in zip(cells, best, strict=True):
+        score, _, rest = cell.partition(" ")
+        marked.append(f"{mark.format(escape(score))} {escape(rest)}" if leads else escape(cell))
+    return marked
+
+
+def _pipes(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(heading) + " |", "|" + " --- |" * len(heading)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _tabular(
+    align: str, heading: Iterable[str], rows: Sequence[Sequence[str]], breaks: Iterable[int] = ()
+) -> list[str]:
+    lines = [
+        rf"\begin{{tabular}}{{{align}}}",
+        r"\toprule",
+        " & ".join(heading) + r" \\",
+        r"\midrule",
+    ]
+    for number, row in enumerate(rows):
+        lines += [r"\midrule"] if number in set(breaks) else []
+        lines.append(" & ".join(row) + r" \\")
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
+
+
+def _breaks(table: LapeTable) -> list[int]:
+    """Return the rows with which another protocol begins."""
+    protocol = table.rows["protocol"]
+    changes = protocol.ne(protocol.shift()).to_numpy().nonzero()[0]
+    return [int(row) for row in changes if row]
+
+
+def _plain_number(value: object) -> str:
+    if isinstance(value, float):
+        return "" if pd.isna(value) else f"{value:.1f}"
+    return str(value)
