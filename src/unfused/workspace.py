@@ -11,8 +11,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,12 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if hasattr(value, "identity"):  # what decides a result, without what only concerns its making
+        value = value.identity()
     if hasattr(value, "model_dump"):
         value = value.model_dump(mode="json")
     if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
+        value = {item.name: getattr(value, item.name) for item in fields(value)}
     if isinstance(value, pd.DataFrame | pd.Series):
         return hashlib.blake2b(pd.util.hash_pandas_object(value).to_numpy().tobytes()).hexdigest()
     if isinstance(value, np.ndarray):
@@ -120,6 +122,30 @@ class Workspace:
         else:
             log.info("resuming %s", label)
         return piece
+
+
+    def tables(
+        self,
+        name: str,
+        mark: str,
+        build: Callable[[Path], Mapping[str, pd.DataFrame]],
+        *,
+        fresh: bool = False,
+    ) -> dict[str, pd.DataFrame]:
+        """Return the tables of the piece ``name``, built only if they do not stand there.
+
+        Args:
+            name: Name of the sub-folder.
+            mark: :func:`fingerprint` of everything the tables depend on.
+            build: Makes the tables; may keep unfinished work in the folder it is given.
+            fresh: Build again whatever stands there.
+        """
+        piece = self.piece(name, mark, fresh=fresh)
+        if not piece.finished:
+            for key, table in build(piece.path).items():
+                table.to_parquet(piece.path / f"{key}.parquet")
+            piece.finish()
+        return {file.stem: pd.read_parquet(file) for file in sorted(piece.path.glob("*.parquet"))}
 
 
 def _read_mark(path: Path) -> str | None:

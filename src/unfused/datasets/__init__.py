@@ -1,0 +1,1 @@
+"""Kedro datasets: how the catalog loads and saves what the library makes."""

@@ -1,0 +1,1 @@
+"""Kedro pipelines: thin nodes that unpack parameters, and their wiring."""

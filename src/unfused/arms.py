@@ -1,0 +1,57 @@
+"""Arms of a study: one pre-training, one set of pseudo-labels and one student per seed and fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+
+class Arm(NamedTuple):
+    """One repetition of the whole study.
+
+    Attributes:
+        seed: Seed of pre-training, pseudo-labels and student.
+        fold: Which fold is held out; 0 where the data has one fixed split.
+    """
+
+    seed: int
+    fold: int
+
+    @property
+    def name(self) -> str:
+        """Name of the arm's folder."""
+        return f"seed{self.seed}-fold{self.fold}"
+
+
+def arms(seeds: Sequence[int], folds: Iterable[int]) -> list[Arm]:
+    """Return every seed with every fold, in a fixed order.
+
+    >>> [arm.name for arm in arms([0, 1], [2, 1])]
+    ['seed0-fold1', 'seed0-fold2', 'seed1-fold1', 'seed1-fold2']
+    """
+    return [Arm(seed, fold) for seed in seeds for fold in sorted({int(fold) for fold in folds})]
+
+
+def arm_of(name: str) -> Arm:
+    """Return the arm that a folder name ends with.
+
+    >>> arm_of("teacher-seed3-fold1")
+    Arm(seed=3, fold=1)
+    """
+    seed, fold = name.rsplit("seed", 1)[1].split("-fold")
+    return Arm(int(seed), int(fold))
+
+
+def matching_fold(fold: int, available: Iterable[int]) -> int:
+    """Return which of another data set's folds goes with ``fold``.
+
+    Data sets of one study may have different numbers of folds, or one fixed split (fold 0). The folds
+    of the shorter one repeat; a fixed split goes with the first fold.
+
+    >>> matching_fold(4, [1, 2, 3]), matching_fold(5, [0]), matching_fold(0, [1, 2])
+    (1, 0, 1)
+    """
+    order = sorted({int(item) for item in available})
+    if fold in order:
+        return fold
+    return order[(max(fold, 1) - 1) % len(order)]

@@ -1,0 +1,114 @@
+"""Datasets that are folders which a node fills itself, piece by piece, so that work can resume.
+
+Such a node takes the folder as a *workspace* and returns a handle on what it left there; saving the
+handle checks that it is the folder the catalog names and that what it holds is whole.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import HTMLPreview
+
+from ..workspace import Workspace
+
+Handle = TypeVar("Handle")
+
+
+class _FolderDataset(AbstractDataset[Handle, Handle], Generic[Handle]):
+    """A dataset whose data stays in a folder.
+
+    Args:
+        filepath: The folder.
+        metadata: Ignored by Kedro, read by Kedro-Viz.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+    def _exists(self) -> bool:
+        return self._filepath.is_dir()
+
+    def _check_place(self, path: Path) -> None:
+        if path.resolve() != self._filepath.resolve():
+            raise DatasetError(f"{path} is not the folder of this dataset, {self._filepath}")
+
+
+class WorkspaceDataset(_FolderDataset[Workspace]):
+    """The folder in which a node leaves pieces of work; it may not exist yet."""
+
+    def load(self) -> Workspace:
+        """Return a handle on the folder."""
+        return Workspace(self._filepath)
+
+    def save(self, data: Workspace) -> None:
+        """Refuse: a workspace is filled by the node that was given it."""
+        raise DatasetError("a workspace is an input; save the dataset that stands for its content")
+
+
+class LogMelStoreDataset(_FolderDataset[Any]):
+    """A finished :class:`~unfused.audio.store.LogMelStore`, opened memory-mapped."""
+
+    def load(self) -> Any:
+        """Open the store."""
+        from ..audio.store import LogMelStore
+
+        return LogMelStore.open(self._filepath)
+
+    def save(self, data: Any) -> None:
+        """Check that the store stands, whole, in this dataset's folder."""
+        self._check_place(data.path)
+        self.load()
+
+
+class EncodersDataset(_FolderDataset[Any]):
+    """Trained encoders, an :class:`~unfused.encoders.collection.EncoderCollection`."""
+
+    def load(self) -> Any:
+        """Return the collection."""
+        from ..encoders.collection import EncoderCollection
+
+        return EncoderCollection(self._filepath)
+
+    def save(self, data: Any) -> None:
+        """Check that the collection stands in this dataset's folder and is not empty."""
+        self._check_place(data.path)
+        if not data.names():
+            raise DatasetError(f"no finished encoder under {data.path}")
+
+    def _exists(self) -> bool:
+        return any(self._filepath.rglob("encoder.json"))
+
+
+class AudioFolderDataset(_FolderDataset[Path]):
+    """A folder of audio files; its preview plays a few of them."""
+
+    def load(self) -> Path:
+        """Return the folder's path."""
+        if not self._filepath.is_dir():
+            raise DatasetError(f"there is no folder {self._filepath}")
+        return self._filepath
+
+    def save(self, data: Path) -> None:
+        """Check that the audio stands in this dataset's folder."""
+        self._check_place(data)
+
+    def preview(self, n_clips: int = 6) -> HTMLPreview:
+        """Return players for clips spread evenly over the folder."""
+        files = sorted(self._filepath.rglob("*.flac"))
+        chosen = files[:: max(1, len(files) // n_clips)][:n_clips]
+        return HTMLPreview("".join(_player(file) for file in chosen))
+
+
+def _player(file: Path) -> str:
+    data = base64.b64encode(file.read_bytes()).decode()
+    source = f"data:audio/flac;base64,{data}"
+    return f"<p>{html.escape(file.name)}<br><audio controls src='{source}'></audio></p>"

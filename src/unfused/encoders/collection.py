@@ -1,0 +1,56 @@
+"""The trained encoders of a study: one folder per arm."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..arms import Arm, arm_of, matching_fold
+from .trained import TrainedEncoder, load_encoder
+
+
+@dataclass(frozen=True)
+class EncoderCollection:
+    """Encoders under one folder, found by name.
+
+    Attributes:
+        path: Folder whose sub-folders ``<name>`` hold encoders.
+    """
+
+    path: Path
+
+    def names(self) -> list[str]:
+        """Return the names of the encoders that are whole."""
+        return sorted(
+            str(file.parent.relative_to(self.path)) for file in self.path.rglob("encoder.json")
+        )
+
+    def load(self, name: str) -> TrainedEncoder:
+        """Return one encoder.
+
+        Raises:
+            FileNotFoundError: There is no encoder of this name.
+        """
+        folder = self.path / name
+        if not (folder / "encoder.json").is_file():
+            raise FileNotFoundError(
+                f"no encoder {name!r} under {self.path}; there are {self.names() or 'none'}"
+            )
+        return load_encoder(folder)
+
+    def matching(self, seed: int, fold: int) -> str:
+        """Return the name of the encoder that goes with a seed and with a fold of some task.
+
+        Raises:
+            FileNotFoundError: No encoder has this seed.
+        """
+        folds = [arm.fold for arm in map(arm_of, self.names()) if arm.seed == seed]
+        if not folds:
+            raise FileNotFoundError(f"no encoder of seed {seed} under {self.path}")
+        return Arm(seed, matching_fold(fold, folds)).name
+
+    def digest(self, name: str) -> str:
+        """Return a hash of one encoder's weights."""
+        weights = self.path / name / "encoder.safetensors"
+        return hashlib.blake2b(weights.read_bytes(), digest_size=12).hexdigest()

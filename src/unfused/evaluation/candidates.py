@@ -1,0 +1,92 @@
+"""Which encoders are compared: baselines, teacher, students and their controls, at which cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..arms import Arm
+from ..encoders.collection import EncoderCollection
+from ..encoders.trained import TrainedEncoder
+from ..training.pretraining import untrained_like
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An encoder to be evaluated, loaded only when it is.
+
+    Attributes:
+        label: What it is called in the results: ``random_init``, the teacher's method, ``unfused`` (the
+            student), ``unfused_full`` or ``log_mel_statistics``.
+        source: Where its pseudo-labels came from; empty where that does not apply.
+        cuts: Taps at which it is evaluated.
+        digest: Identifies its weights.
+        load: Returns it; None for log-mel statistics, which need no encoder.
+    """
+
+    label: str
+    source: str
+    cuts: tuple[str, ...]
+    digest: str
+    load: Callable[[], TrainedEncoder | None]
+
+    @property
+    def name(self) -> str:
+        """Name of the candidate's folder."""
+        return f"{self.label}-{self.source}" if self.source else self.label
+
+
+def list_candidates(
+    teachers: EncoderCollection,
+    students: EncoderCollection,
+    arm: Arm,
+    *,
+    encoder: str,
+    encoder_settings: Mapping[str, Any],
+    cuts: Sequence[str],
+    student_cut: str,
+) -> list[Candidate]:
+    """Return the candidates of one arm.
+
+    Args:
+        teachers: Pre-trained encoders.
+        students: Folders ``<source>-<arm>`` with ``student`` and ``full``.
+        arm: Seed and fold of the task.
+        encoder: Architecture of the random encoder.
+        encoder_settings: Its constructor's arguments.
+        cuts: Taps at which whole encoders are evaluated.
+        student_cut: The student's; whole encoders are evaluated there too, like for like.
+    """
+    name = teachers.matching(*arm)
+    teacher = teachers.load(name)
+    whole = tuple(dict.fromkeys([student_cut, *cuts]))
+
+    def random() -> TrainedEncoder:
+        return untrained_like(teacher, encoder, encoder_settings, arm.seed)
+
+    initial = f"random {encoder} {dict(encoder_settings)} {teacher.mean} {teacher.std}"
+    method = str(teacher.provenance["method"])
+    return [
+        Candidate("log_mel_statistics", "", ("",), "log_mel_statistics", lambda: None),
+        Candidate("random_init", "", whole, initial, random),
+        Candidate(method, "", whole, teachers.digest(name), lambda: teacher),
+        *_students(students, arm, whole, student_cut),
+    ]
+
+
+def _students(
+    students: EncoderCollection, arm: Arm, whole: tuple[str, ...], student_cut: str
+) -> list[Candidate]:
+    found = []
+    for name in students.names():
+        source_arm, _, kind = name.partition("/")
+        source = source_arm.removesuffix(f"-{arm.name}")
+        if source == source_arm or (kind == "full" and source != "teacher"):
+            continue
+        label, cuts = ("unfused", (student_cut,)) if kind == "student" else ("unfused_full", whole)
+        digest = students.digest(name)
+        found.append(
+            Candidate(label, source, cuts, digest, lambda name=name: students.load(name))  # type: ignore[misc]
+        )
+    return found

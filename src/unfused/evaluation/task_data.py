@@ -1,0 +1,76 @@
+"""A task as evaluation sees it: a log-mel store with labels, splits and groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from ..audio.store import LogMelStore
+from ..tasks.pretraining_clips import training_clips
+from ..training.pretraining import TrainingSet
+
+
+@dataclass(frozen=True)
+class LabelledClips:
+    """Labelled clips of one part of a split.
+
+    Attributes:
+        table: Columns clip_id, digest, label and group, one row per clip.
+        rows: Their rows in the store, (N,) int64.
+    """
+
+    table: pd.DataFrame
+    rows: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """True labels, (N,) str."""
+        return self.table["label"].to_numpy().astype(str)
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Speaker or recording of each clip, (N,) str; None where the data does not say."""
+        groups = self.table["group"]
+        return None if groups.isna().any() else groups.to_numpy().astype(str)
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """One task's audio, labels and splits.
+
+    Attributes:
+        store: Log-mels.
+        manifest: Columns clip_id, corpus, digest, label and group.
+        splits: Columns clip_id, digest, fold and split.
+    """
+
+    store: LogMelStore
+    manifest: pd.DataFrame
+    splits: pd.DataFrame
+
+    @cached_property
+    def folds(self) -> list[int]:
+        """The task's folds; [0] where there is one fixed split."""
+        return sorted(int(fold) for fold in self.splits["fold"].unique())
+
+    def part(self, fold: int, split: str) -> LabelledClips:
+        """Return the labelled clips of one part (``train``, ``valid`` or ``test``)."""
+        chosen = self.splits[(self.splits["fold"] == fold) & (self.splits["split"] == split)]
+        table = self.manifest[self.manifest["clip_id"].isin(chosen["clip_id"])]
+        table = table[["clip_id", "digest", "label", "group"]].reset_index(drop=True)
+        return LabelledClips(table, self.store.rows(table["clip_id"].to_numpy()))
+
+    def unsupervised(self, fold: int, *, transductive: bool) -> TrainingSet:
+        """Return the audio that may be clustered and self-distilled on, without its labels."""
+        chosen = training_clips(self.splits, fold, transductive=transductive)
+        clips = self.manifest[self.manifest["clip_id"].isin(chosen["clip_id"])]
+        clips = clips[["corpus", "clip_id", "digest"]].reset_index(drop=True)
+        mean, std = self.store.statistics(self.store.rows(clips["clip_id"].to_numpy()))
+        return TrainingSet(self.store, clips, mean, std)
+
+    def labels_of(self, clips: pd.DataFrame) -> pd.Series:
+        """Return the true labels of clips, None where there is none, in the order of ``clips``."""
+        return self.manifest.set_index("clip_id")["label"].reindex(clips["clip_id"])

@@ -1,0 +1,48 @@
+"""Hooks: the run's start, how long each stage took, and its last lines. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.pipeline.node import Node
+
+log = logging.getLogger("unfused")
+
+
+class RunHooks:
+    """Report timings of nodes and close the run with the verdict."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._node_began: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Start the clock."""
+        self._began = time.monotonic()
+        self._seconds.clear()
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Start the node's clock."""
+        self._node_began[node.name] = time.monotonic()
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Keep how long the node took."""
+        self._seconds[node.name] = time.monotonic() - self._node_began[node.name]
+
+    @hook_impl
+    def after_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
+        """Say how long the run took, and what came out of it where there is a report."""
+        slowest = sorted(self._seconds.items(), key=lambda item: -item[1])[:3]
+        parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in slowest)
+        log.info("finished in %.0f s (%s)", time.monotonic() - self._began, parts)
+        if any(name.startswith("write_report") for name in self._seconds):
+            closing = Path(catalog["closing_words"]._filepath).read_text(encoding="utf-8")
+            log.info("%s", closing)

@@ -1,0 +1,201 @@
+"""Typed parameters: what ``conf/*/parameters`` may say, validated before any node runs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Model(BaseModel):
+    """A group of parameters; unknown names are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Run(Model):
+    """What holds for a whole run."""
+
+    seeds: list[int] = Field(min_length=1)
+    fresh: bool = False
+    device: str = "auto"
+
+
+class FrontEndParams(Model):
+    """Log-mel front-end; see :class:`unfused.audio.log_mel.FrontEnd`."""
+
+    sample_rate: int = Field(16000, ge=8000)
+    n_fft: int = Field(1024, ge=64)
+    hop: int = Field(160, ge=1)
+    n_mels: int = Field(64, ge=8)
+    f_min: float = Field(60.0, ge=0)
+    f_max: float = Field(7800.0, gt=0)
+
+
+class Extraction(Model):
+    """How log-mels are extracted; none of it changes the result."""
+
+    clips_per_shard: int = Field(512, ge=1)
+    n_jobs: int = -1
+    backend: Literal["loky", "threading", "dask", "ray"] = "loky"
+
+
+class Audio(Model):
+    """Where audio is and how its labels are laid out.
+
+    Attributes:
+        audio: A folder, several folders, or a CSV or Parquet table; the word ``demo`` is the rendered
+            corpus; null means that there is none.
+        labels: ``folders`` (one folder per class), ``table``, ``none``, or ``auto``.
+        columns: Our column name -> the table's, for label, split, fold, group, path, offset, frames.
+    """
+
+    audio: str | list[str] | None = None
+    labels: Literal["auto", "none", "folders", "table"] = "auto"
+    columns: dict[str, str] = {}
+    min_seconds: float = Field(0.01, gt=0)
+    max_seconds: float = Field(3600.0, gt=0)
+
+
+class Task(Audio):
+    """A labelled data set on which encoders are compared."""
+
+    title: str | None = None
+    valid_fraction: float = Field(0.15, gt=0, lt=1)
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+
+
+class Demo(Model):
+    """The rendered demo corpus."""
+
+    n_notes: int = Field(2000, ge=100)
+    seconds: float = Field(1.5, gt=0.1)
+
+
+class EncoderParams(Model):
+    """Which encoder architecture, with which settings."""
+
+    name: str
+    settings: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _known(self) -> EncoderParams:
+        from .encoders import create
+
+        create(self.name, **self.settings)
+        return self
+
+
+class Views(Model):
+    """Augmentations of the training crops (papers.md constants: BYOL-A's)."""
+
+    mixup_ratio: float = Field(0.4, ge=0, le=1)
+    mixup_bank: int = Field(2048, ge=1)
+    freq_scale: tuple[float, float] = (0.6, 1.5)
+    time_scale: tuple[float, float] = (0.6, 1.5)
+    virtual_crop: tuple[float, float] = (1.0, 1.5)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Views:
+        for name in ("freq_scale", "time_scale"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name}=({low}, {high}) must be 0 < low <= high")
+        return self
+
+
+class Training(Model):
+    """The training loop; see :class:`unfused.training.loop.TrainingSettings`."""
+
+    epochs: float | None = Field(None, gt=0)
+    clip_updates: int | None = Field(None, ge=1)
+    batch_size: int = Field(128, ge=2)
+    optimiser: Literal["sgd", "adam", "adamw", "lars"] = "adamw"
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: float = Field(0.1, ge=0, lt=1)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    channels_last: bool = True
+    gradient_clip: float | None = Field(None, gt=0)
+    log_every: int = Field(10, ge=1)
+    checkpoint_seconds: float = Field(60.0, gt=0)
+    compile: bool = False
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Training:
+        if (self.epochs is None) == (self.clip_updates is None):
+            raise ValueError("give exactly one of epochs and clip_updates; set the other to null")
+        return self
+
+
+class MethodParams(Model):
+    """A self-supervised method: its hyper-parameters, its views and its training."""
+
+    name: str
+    settings: dict[str, Any] = {}
+    views: Views = Views()
+    training: Training
+
+    @model_validator(mode="after")
+    def _known(self) -> MethodParams:
+        from .methods import check_settings
+
+        check_settings(self.name, self.settings)
+        return self
+
+
+class PseudoLabels(Model):
+    """How a task's audio is clustered into pseudo-labels."""
+
+    n_clusters: int | None = Field(None, ge=2)
+    features: Literal["projector", "encoder"] = "encoder"
+    whiten_dim: int | None = Field(128, ge=2)
+    iterations: int = Field(20, ge=1)
+    controls: list[Literal["random_encoder", "log_mel_statistics", "shuffled"]] = []
+
+
+class Distillation(Model):
+    """Self-distillation of a randomly initialised encoder on pseudo-labels."""
+
+    alpha: float = Field(0.7, ge=0, le=1)
+    beta: float = Field(0.003, ge=0)
+    mse_on: Literal["logits", "features"] = "logits"
+    detach_teacher: bool = True
+    cut: str = "block3"
+    views: Views = Views()
+    training: Training
+
+
+class Unfused(Model):
+    """UnFuSeD proper: pseudo-labels, self-distillation, and which method is the teacher."""
+
+    pseudo_labels: PseudoLabels
+    distillation: Distillation
+
+
+class FineTuning(Model):
+    """End-to-end training on the true labels, from an encoder or from scratch."""
+
+    encoders: list[str]
+    views: Views
+    fine_tuning: Training
+    from_scratch: Training
+
+
+class Evaluation(Model):
+    """How encoders are compared."""
+
+    cuts: list[str] = ["block3", "fc2"]
+    embedding: Literal["whole_clip", "window_mean", "random_crop"] = "whole_clip"
+    transductive: bool = False
+    bootstrap: int = Field(2000, ge=100)
+    supervised: FineTuning
+
+
+class Report(Model):
+    """What the report says about the study itself."""
+
+    configurations_tried: int | None = None
+    tsne_points: int = Field(2000, ge=10)

@@ -1,0 +1,72 @@
+"""The project's pipelines. Which tasks and methods they have is configuration."""
+
+import re
+from typing import Any
+
+from kedro.pipeline import Pipeline
+
+from .config import ProjectConfigLoader
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Return every registered pipeline, by name."""
+    from .pipelines import data_engineering, evaluation, pretraining, reporting, unfused
+
+    parameters = ProjectConfigLoader.current()["parameters"]
+    tasks, pools, teacher = chosen_tasks(parameters), chosen_pools(parameters), chosen_teacher(parameters)
+    demo = [task for task in tasks if parameters["tasks"][task].get("audio") == "demo"]
+    data = data_engineering.create_pipeline(tasks, pools, demo)
+    methods = {
+        name: pretraining.create_pipeline(name, [*tasks, *pools])
+        for name in namespaces(parameters, "methods")
+    }
+    modelling = data + methods[teacher]
+    for task in tasks:
+        modelling += unfused.create_pipeline(task, teacher)
+        modelling += evaluation.create_pipeline(task, teacher)
+    whole = modelling + reporting.create_pipeline(tasks, pools, teacher)
+    return {
+        "data_engineering": data,
+        **{name: data + pipeline for name, pipeline in methods.items()},
+        "modelling": modelling,
+        "reporting": whole,
+        "unfused": whole,
+        "__default__": whole,
+    }
+
+
+def chosen_tasks(parameters: dict[str, Any]) -> list[str]:
+    """Return the run's tasks: one's own data where it is given, else those under ``select.tasks``."""
+    entries = namespaces(parameters, "tasks")
+    if (parameters["tasks"].get("own_data") or {}).get("audio"):
+        return ["own_data"]
+    names = (parameters.get("select") or {}).get("tasks") or entries
+    if unknown := sorted(set(names) - set(entries)):
+        raise ValueError(f"select.tasks names {unknown}; the configuration has {entries}")
+    if silent := [name for name in names if not parameters["tasks"][name].get("audio")]:
+        raise ValueError(f"tasks {silent} name no audio; set tasks.{silent[0]}.audio")
+    return list(names)
+
+
+def chosen_pools(parameters: dict[str, Any]) -> list[str]:
+    """Return the unlabelled corpora that name any audio."""
+    entries = namespaces(parameters, "pools")
+    return [name for name in entries if parameters["pools"][name].get("audio")]
+
+
+def chosen_teacher(parameters: dict[str, Any]) -> str:
+    """Return the method whose encoders make the pseudo-labels."""
+    teacher, known = str(parameters["teacher"]), namespaces(parameters, "methods")
+    if teacher not in known:
+        raise ValueError(f"teacher={teacher!r} is no configured method; choose from {known}")
+    return teacher
+
+
+def namespaces(parameters: dict[str, Any], kind: str) -> list[str]:
+    """Return the names under ``parameters[kind]``, which become namespaces."""
+    names = [name for name, entry in (parameters.get(kind) or {}).items() if entry is not None]
+    if bad := [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]:
+        raise ValueError(
+            f"{kind}: {bad} cannot be namespaces; use lower-case letters, digits and _, letter first"
+        )
+    return names

@@ -1,0 +1,55 @@
+"""Pre-training: one encoder per seed and fold."""
+
+from typing import Any
+
+import pandas as pd
+
+from ...params import EncoderParams, MethodParams, Run
+from ...workspace import Workspace, fingerprint
+
+
+def pretrain_encoders(
+    workspace: Workspace,
+    clips: pd.DataFrame,
+    statistics: dict,
+    method: MethodParams,
+    encoder: EncoderParams,
+    run: Run,
+    *stores: Any,
+) -> tuple[Any, pd.DataFrame]:
+    """Pre-train every arm's encoder; finished arms are reused, an unfinished one goes on."""
+    from ...audio.store import LogMelStore
+    from ...encoders.collection import EncoderCollection
+    from ...arms import arms
+    from ...training.history import load_history
+    from ...training.pretraining import TrainingSet, pretrain
+
+    store, recipe, histories = LogMelStore.union(stores), method_recipe(method, encoder), []
+    for arm in arms(run.seeds, clips["fold"]):
+        of_fold = clips[clips["fold"] == arm.fold].drop(columns="fold").reset_index(drop=True)
+        level = statistics[str(arm.fold)]
+        data = TrainingSet(store, of_fold, level["mean"], level["std"])
+        mark = fingerprint("pretrain", recipe, arm, of_fold["clip_id"], store.front_end)
+        piece = workspace.piece(arm.name, mark, fresh=run.fresh)
+        if not piece.finished:
+            pretrain(
+                piece.path, data, recipe, seed=arm.seed, fold=arm.fold, device=run.device
+            )
+            piece.finish()
+        histories.append(load_history(piece.path, seed=arm.seed, fold=arm.fold))
+    return EncoderCollection(workspace.path), pd.concat(histories, ignore_index=True)
+
+
+def method_recipe(method: MethodParams, encoder: EncoderParams) -> Any:
+    """Return the library's description of a method's training."""
+    from ...training.loop import TrainingSettings
+    from ...training.pretraining import Recipe
+
+    return Recipe(
+        encoder=encoder.name,
+        encoder_settings=encoder.settings,
+        training=TrainingSettings(**method.training.model_dump()),
+        method=method.name,
+        method_settings=method.settings,
+        views=method.views.model_dump(),
+    )

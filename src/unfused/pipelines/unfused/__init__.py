@@ -1,0 +1,5 @@
+"""The unfused pipeline."""
+
+from .pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,103 @@
+"""UnFuSeD on one task: cluster its audio into pseudo-labels, self-distil a random encoder on them."""
+
+from typing import Any
+
+import pandas as pd
+
+from ...params import Distillation, EncoderParams, Evaluation, PseudoLabels, Run
+from ...workspace import Workspace, fingerprint
+
+
+def cluster_pseudo_labels(
+    workspace: Workspace,
+    teachers: Any,
+    store: Any,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    settings: PseudoLabels,
+    evaluation: Evaluation,
+    encoder: EncoderParams,
+    run: Run,
+) -> tuple[pd.DataFrame, list, pd.DataFrame]:
+    """Cluster the task's training audio, for every arm and every source of pseudo-labels."""
+    from ...evaluation.clusters import cluster_task
+    from ...evaluation.task_data import TaskData
+    from ...arms import arms
+    from ...training.pretraining import untrained_like
+
+    task, found = TaskData(store, manifest, splits), []
+    for arm in arms(run.seeds, task.folds):
+        name = teachers.matching(*arm)
+        transductive = evaluation.transductive
+        mark = fingerprint("clusters", settings, transductive, arm, teachers.digest(name), splits)
+
+        def build(_: Any, arm: Any = arm, name: str = name) -> dict[str, pd.DataFrame]:
+            teacher = teachers.load(name)
+            random = untrained_like(teacher, encoder.name, encoder.settings, arm.seed)
+            return cluster_task(
+                task,
+                arm,
+                {"teacher": teacher, "random_encoder": random},
+                transductive=evaluation.transductive,
+                device=run.device,
+                **settings.model_dump(),
+            )
+
+        found.append(workspace.tables(arm.name, mark, build, fresh=run.fresh))
+    labels = pd.concat([tables["pseudo_labels"] for tables in found], ignore_index=True)
+    quality = pd.concat([tables["quality"] for tables in found], ignore_index=True)
+    return labels, quality.to_dict("records"), found[0]["features"]
+
+
+def self_distil_students(
+    workspace: Workspace,
+    pseudo_labels: pd.DataFrame,
+    store: Any,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    settings: Distillation,
+    evaluation: Evaluation,
+    encoder: EncoderParams,
+    run: Run,
+) -> tuple[Any, pd.DataFrame]:
+    """Self-distil a randomly initialised encoder for every arm and every source of pseudo-labels."""
+    from ...encoders.collection import EncoderCollection
+    from ...evaluation.task_data import TaskData
+    from ...training.distillation import self_distil
+    from ...training.history import load_history
+
+    task, recipe, histories = TaskData(store, manifest, splits), student_recipe(settings, encoder), []
+    for (source, seed, fold), of_arm in pseudo_labels.groupby(["source", "seed", "fold"]):
+        data = task.unsupervised(int(fold), transductive=evaluation.transductive)
+        labels = of_arm.set_index("clip_id")["pseudo_label"].loc[data.clips["clip_id"]].to_numpy()
+        mark = fingerprint("student", recipe, settings.cut, seed, data.clips, labels)
+        piece = workspace.piece(f"{source}-seed{seed}-fold{fold}", mark, fresh=run.fresh)
+        if not piece.finished:
+            self_distil(
+                piece.path,
+                data,
+                labels,
+                recipe,
+                cut=settings.cut,
+                seed=int(seed),
+                facts={"fold": int(fold), "source": source},
+                device=run.device,
+            )
+            piece.finish()
+        histories.append(load_history(piece.path, source=source, seed=seed, fold=fold))
+    return EncoderCollection(workspace.path), pd.concat(histories, ignore_index=True)
+
+
+def student_recipe(settings: Distillation, encoder: EncoderParams) -> Any:
+    """Return the library's description of self-distillation."""
+    from ...training.loop import TrainingSettings
+    from ...training.pretraining import Recipe
+
+    return Recipe(
+        encoder=encoder.name,
+        encoder_settings=encoder.settings,
+        training=TrainingSettings(**settings.training.model_dump()),
+        method="self_distillation",
+        method_settings=settings.model_dump(exclude={"training", "views", "cut"}),
+        views=settings.views.model_dump(),
+    )

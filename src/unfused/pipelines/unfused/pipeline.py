@@ -1,0 +1,41 @@
+"""Wiring of UnFuSeD on one task; the task is the namespace."""
+
+from kedro.pipeline import Node, Pipeline
+
+from . import nodes
+
+
+def create_pipeline(task: str, teacher: str) -> Pipeline:
+    """Return the pipeline from a teacher to a task's students.
+
+    Args:
+        task: Name of the task.
+        teacher: Name of the method whose encoders cluster the task's audio.
+    """
+    data = ["log_mels", "manifest", "splits"]
+    settings = ["params:evaluation", "params:encoder", "params:run"]
+    template = [
+        Node(
+            nodes.cluster_pseudo_labels,
+            ["clustering_workspace", "teachers", *data, "params:pseudo_labels", *settings],
+            ["pseudo_labels", "pseudo_label_quality", "cluster_features"],
+            name="cluster_pseudo_labels",
+        ),
+        Node(
+            nodes.self_distil_students,
+            ["student_workspace", "pseudo_labels", *data, "params:distillation", *settings],
+            ["students", "student_history"],
+            name="self_distil_students",
+        ),
+    ]
+    return Pipeline(
+        template,
+        namespace=task,
+        inputs={"teachers": f"{teacher}.encoders"},
+        parameters={
+            "params:pseudo_labels": "params:unfused.pseudo_labels",
+            "params:distillation": "params:unfused.distillation",
+            **{name: name for name in settings},
+        },
+        tags=["modelling", "unfused"],
+    )

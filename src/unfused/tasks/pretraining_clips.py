@@ -1,0 +1,75 @@
+"""Which clips an encoder may be pre-trained on: never one that any task validates or tests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from ..arms import matching_fold
+
+TRAINABLE = ("train", "unlabelled")
+COLUMNS = ["fold", "corpus", "clip_id", "digest"]
+
+
+def training_clips(splits: pd.DataFrame, fold: int, *, transductive: bool = False) -> pd.DataFrame:
+    """Return the clips whose audio may be trained on without labels in one fold.
+
+    Args:
+        splits: A task's splits, columns clip_id, digest, fold and split.
+        fold: The held-out fold.
+        transductive: Also take the audio (never the labels) of validation and test clips.
+
+    Returns:
+        The rows of ``splits`` for these clips.
+    """
+    of_fold = splits[splits["fold"] == fold]
+    return of_fold if transductive else of_fold[of_fold["split"].isin(TRAINABLE)]
+
+
+def select_pretraining_clips(
+    splits: Mapping[str, pd.DataFrame], *, transductive: bool = False
+) -> pd.DataFrame:
+    """Return the pre-training clips of every fold, over all corpora of the study.
+
+    A recording that some task holds out (the same bytes, under whatever name and in whatever corpus)
+    is left out of that fold altogether; the same clip in two corpora is taken once.
+
+    Args:
+        splits: Corpus -> its splits, columns clip_id, digest, fold and split.
+        transductive: Keep held-out audio; encoders made this way are marked.
+
+    Returns:
+        Columns fold, corpus, clip_id and digest.
+
+    Raises:
+        ValueError: A fold has no clip left.
+    """
+    folds = _study_folds(splits.values())
+    chosen = [_select_fold(splits, fold, transductive) for fold in folds]
+    for fold, clips in zip(folds, chosen, strict=True):
+        if clips.empty:
+            raise ValueError(
+                f"fold {fold} leaves no clip to pre-train on; every clip is held out by some task. "
+                "Add unlabelled audio (parameter unlabelled=<folder>) or training clips."
+            )
+    return pd.concat(chosen, ignore_index=True)[COLUMNS]
+
+
+def _study_folds(splits: Iterable[pd.DataFrame]) -> list[int]:
+    folds = {int(fold) for table in splits for fold in table["fold"].unique()}
+    return sorted(folds - {0}) or [0]
+
+
+def _select_fold(splits: Mapping[str, pd.DataFrame], fold: int, transductive: bool) -> pd.DataFrame:
+    held_out: set[str] = set()
+    candidates = []
+    for corpus, table in splits.items():
+        own_fold = matching_fold(fold, table["fold"].unique())
+        clips = training_clips(table, own_fold, transductive=transductive)
+        of_fold = table[table["fold"] == own_fold]
+        held_out.update(of_fold.loc[~of_fold.index.isin(clips.index), "digest"])
+        candidates.append(clips.assign(corpus=corpus))
+    pool = pd.concat(candidates, ignore_index=True)
+    pool = pool[~pool["digest"].isin(held_out)].drop_duplicates("clip_id")
+    return pool.assign(fold=fold)

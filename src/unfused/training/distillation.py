@@ -1,0 +1,70 @@
+"""UnFuSeD's unsupervised fine-tuning: self-distil a random encoder on a task's pseudo-labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..encoders.trained import TrainedEncoder, provenance, save_encoder
+from ..methods.self_distillation import SelfDistillation
+from ..seeding import derive_seed
+from .history import save_history
+from .loop import fit
+from .pretraining import Recipe, TrainingSet, crop_source, random_encoder, view_maker
+
+
+def self_distil(
+    folder: Path,
+    data: TrainingSet,
+    labels: np.ndarray,
+    recipe: Recipe,
+    *,
+    cut: str,
+    seed: int,
+    facts: Mapping[str, Any],
+    device: str = "auto",
+) -> None:
+    """Train on pseudo-labels, resuming what ``folder`` holds; keep the student and the full encoder.
+
+    Args:
+        folder: Receives checkpoint, metrics, ``history.parquet``, ``student/`` and ``full/``.
+        data: The task's training audio.
+        labels: Pseudo-label of each clip, (N,) int.
+        recipe: How; ``method_settings`` are those of
+            :class:`~unfused.methods.self_distillation.SelfDistillation`.
+        cut: The tap where the student ends.
+        seed: Seed of everything random; the encoder starts from other weights than the teacher's did.
+        facts: More facts for the encoders' provenance (task, fold, source of the pseudo-labels).
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """
+    encoder = random_encoder(recipe.encoder, recipe.encoder_settings, derive_seed(seed, "student"))
+    torch.manual_seed(derive_seed(seed, "student method"))
+    method = SelfDistillation(
+        encoder,
+        labels=torch.from_numpy(labels.astype(np.int64)),
+        n_classes=int(labels.max()) + 1,
+        **recipe.method_settings,
+    )
+    history = fit(
+        method,
+        crop_source(data, method.crop_frames, recipe.training, seed, device),
+        view_maker(data, recipe.views, method.crop_frames),
+        recipe.training,
+        folder=folder,
+        seed=seed,
+        device=device,
+    )
+    kept = {"student": method.student(cut=cut), "full": method.encoder}
+    for name, module in kept.items():
+        record = provenance(
+            method=f"unfused {name}", seed=seed, parameters=dict(recipe.method_settings), **facts
+        )
+        trained = TrainedEncoder(
+            module.cpu().eval(), recipe.encoder, data.store.front_end, data.mean, data.std, record
+        )
+        save_encoder(folder / name, trained, data.clips)
+    save_history(folder, history)

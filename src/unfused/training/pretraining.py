@@ -1,0 +1,147 @@
+"""Pre-train one encoder without labels: method, views and loop put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .. import encoders, methods
+from ..audio.store import LogMelStore
+from ..encoders.trained import TrainedEncoder, provenance, save_encoder
+from ..seeding import derive_seed
+from ..views.make_views import ViewMaker
+from .batches import CropSource
+from .history import save_history
+from .loop import TrainingSettings, fit
+from .precision import pick_device
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Clips of a store, with the statistics that normalise them.
+
+    Attributes:
+        store: Log-mels.
+        clips: Which clips, columns corpus, clip_id and digest.
+        mean: Mean of their log-mel values.
+        std: Standard deviation of their log-mel values.
+    """
+
+    store: LogMelStore
+    clips: pd.DataFrame
+    mean: float
+    std: float
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Rows of the clips in the store, (N,) int64."""
+        return self.store.rows(self.clips["clip_id"].to_numpy())
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train, apart from the data.
+
+    Attributes:
+        encoder: Registered name of the encoder.
+        encoder_settings: Its constructor's arguments.
+        method: Registered name of the method.
+        method_settings: Its hyper-parameters.
+        views: Arguments of :class:`~unfused.views.make_views.ViewMaker`.
+        training: Length, optimiser and precision.
+    """
+
+    encoder: str
+    encoder_settings: Mapping[str, Any]
+    training: TrainingSettings
+    method: str = ""
+    method_settings: Mapping[str, Any] = field(default_factory=dict)
+    views: Mapping[str, Any] = field(default_factory=dict)
+
+
+def random_encoder(name: str, settings: Mapping[str, Any], seed: int) -> encoders.Encoder:
+    """Return an encoder with the weights that training with this seed starts from."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "encoder"))
+        return encoders.create(name, **settings)
+
+
+def untrained_like(
+    trained: TrainedEncoder, name: str, settings: Mapping[str, Any], seed: int
+) -> TrainedEncoder:
+    """Return a randomly initialised encoder with the front-end and normalisation of a trained one."""
+    facts = provenance(method="random_init", seed=seed, parameters=dict(settings))
+    encoder = random_encoder(name, settings, seed).eval()
+    return TrainedEncoder(encoder, name, trained.front_end, trained.mean, trained.std, facts)
+
+
+def pretrain(
+    folder: Path, data: TrainingSet, recipe: Recipe, *, seed: int, fold: int, device: str = "auto"
+) -> None:
+    """Pre-train an encoder, resuming what ``folder`` holds, and save it there.
+
+    Args:
+        folder: Receives checkpoint, metrics, ``history.parquet`` and the encoder.
+        data: What to train on.
+        recipe: How.
+        seed: Seed of everything random.
+        fold: The held-out fold, for the record.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """
+    encoder = random_encoder(recipe.encoder, recipe.encoder_settings, seed)
+    torch.manual_seed(derive_seed(seed, "method"))
+    method = methods.create(
+        recipe.method, encoder, n_clips=len(data.clips), **recipe.method_settings
+    )
+    source = crop_source(data, method.crop_frames, recipe.training, seed, device)
+    history = fit(
+        method, source, view_maker(data, recipe.views, method.crop_frames), recipe.training,
+        folder=folder, seed=seed, device=device,
+    )  # fmt: skip
+    facts = provenance(method=recipe.method, seed=seed, fold=fold, parameters=_parameters(recipe))
+    trained = TrainedEncoder(
+        method.encoder.cpu().eval(), recipe.encoder, data.store.front_end, data.mean, data.std,
+        facts, projector=getattr(method, "projector", None),
+    )  # fmt: skip
+    save_encoder(folder, trained, data.clips)
+    save_history(folder, history)
+
+
+def crop_source(
+    data: TrainingSet, crop_frames: int, training: TrainingSettings, seed: int, device: str
+) -> CropSource:
+    """Return the batches of a training set."""
+    return CropSource(
+        data.store,
+        data.rows,
+        crop_frames=crop_frames,
+        batch_size=training.batch_size,
+        seed=seed,
+        device=pick_device(device),
+    )
+
+
+def view_maker(data: TrainingSet, views: Mapping[str, Any], crop_frames: int) -> ViewMaker:
+    """Return the augmentations of a training set."""
+    return ViewMaker(
+        mean=data.mean,
+        std=data.std,
+        n_mels=data.store.front_end.n_mels,
+        crop_frames=crop_frames,
+        **views,
+    )
+
+
+def _parameters(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "encoder": dict(recipe.encoder_settings),
+        "method": dict(recipe.method_settings),
+        "views": dict(recipe.views),
+        "training": vars(recipe.training),
+    }
