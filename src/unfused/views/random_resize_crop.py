@@ -1,0 +1,163 @@
+"""Random resize crop of log-mels in frequency and time, the whole batch as two matrix products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .view import View
+
+Range = tuple[float, float]
+_CUBIC = -0.75  # the constant of torch's bicubic interpolation
+
+
+class Boxes(NamedTuple):
+    """One box per crop, in the input's bins and frames; all (B,) int64.
+
+    A box may reach outside the input, where it reads zeros (the mean of normalised log-mels).
+    """
+
+    top: Tensor
+    height: Tensor
+    left: Tensor
+    width: Tensor
+
+
+def interpolation_matrix(first: Tensor, size: Tensor, n_out: int, n_in: int) -> Tensor:
+    """Return the matrices that resample ``[first, first + size)`` of an axis to ``n_out`` points.
+
+    Bicubic, corners aligned, borders of the box repeated: along one axis this is what
+    ``F.interpolate(box, mode="bicubic", align_corners=True)`` computes.
+
+    Args:
+        first: First input position of each box, (B,); may be negative.
+        size: Length of each box, (B,).
+        n_out: Points to resample to.
+        n_in: Length of the input axis; box positions outside it count as zero.
+
+    Returns:
+        (B, n_out, n_in).
+    """
+    step = (size - 1).float() / max(n_out - 1, 1)
+    position = step[:, None] * torch.arange(n_out, device=first.device)  # (B, n_out)
+    whole = position.floor()
+    matrix = torch.zeros(len(first), n_out, n_in, device=first.device)
+    for tap, weight in zip((-1, 0, 1, 2), _cubic_weights(position - whole), strict=True):
+        inside = torch.minimum((whole.long() + tap).clamp(min=0), (size - 1)[:, None])
+        source = inside + first[:, None]
+        weight = weight * ((source >= 0) & (source < n_in))
+        # One tap writes one entry per row, so the sum is the same on every device.
+        matrix.scatter_add_(2, source.clamp(0, n_in - 1).unsqueeze(2), weight.unsqueeze(2))
+    return matrix
+
+
+def _cubic_weights(t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the weights of the four neighbours at fraction ``t`` (Keys 1981, eq. 4)."""
+
+    def near(x: Tensor) -> Tensor:
+        return ((_CUBIC + 2) * x - (_CUBIC + 3)) * x * x + 1
+
+    def far(x: Tensor) -> Tensor:
+        return ((_CUBIC * x - 5 * _CUBIC) * x + 8 * _CUBIC) * x - 4 * _CUBIC
+
+    return far(t + 1), near(t), near(1 - t), far(2 - t)
+
+
+def resize_crop(view: View, boxes: Boxes) -> View:
+    """Cut each crop's box out of it and resize it to the crop's own shape.
+
+    Args:
+        view: Normalised log-mels (B, 1, F, T) and their spans.
+        boxes: One box per crop.
+
+    Returns:
+        The resized boxes, (B, 1, F, T), with the spans mapped along.
+    """
+    log_mel, spans = view
+    n_mels, n_frames = log_mel.shape[-2:]
+    rows = interpolation_matrix(boxes.top, boxes.height, n_mels, n_mels)
+    columns = interpolation_matrix(boxes.left, boxes.width, n_frames, n_frames)
+    resized = torch.bmm(torch.bmm(rows, log_mel.squeeze(1).float()), columns.transpose(1, 2))
+    # Frame f covers [f - 1/2, f + 1/2] on the axis whose corners are aligned.
+    stretch = (n_frames - 1) / (boxes.width - 1).clamp(min=1)
+    edges = (spans - 0.5 - boxes.left[:, None]) * stretch[:, None] + 0.5
+    return View(resized.unsqueeze(1), edges.clamp(0, n_frames))
+
+
+@dataclass(frozen=True)
+class RandomResizeCrop:
+    """BYOL-A's random resize crop (arXiv 2103.06695, section III-B; ranges from its code).
+
+    The box lies in a virtual canvas around the crop that is zero outside the crop. Two rules are
+    our own: an axis whose scale is (1, 1) is left as it is, where BYOL-A would still shift it in
+    the canvas; and a box keeps at least half of the real audio that fits into it, so that a short
+    clip in a padded crop is never cut away. The second never acts on an unpadded crop at the
+    default ranges.
+
+    Args:
+        freq_scale: Range of the box height relative to the crop's.
+        time_scale: Range of the box width relative to the crop's.
+        virtual_crop: Height and width of the canvas relative to the crop's; at least 1.
+
+    Raises:
+        ValueError: A range is not positive and ordered, or the canvas is smaller than the crop.
+    """
+
+    freq_scale: Range = (0.6, 1.5)
+    time_scale: Range = (0.6, 1.5)
+    virtual_crop: Range = (1.0, 1.5)
+
+    def __post_init__(self) -> None:
+        for name in ("freq_scale", "time_scale"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(
+                    f"{name}={(low, high)} must be 0 < low <= high; (1, 1) leaves the axis alone"
+                )
+        if min(self.virtual_crop) < 1:
+            raise ValueError(
+                f"virtual_crop={tuple(self.virtual_crop)} must be at least (1, 1): the canvas "
+                "holds the whole crop"
+            )
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether every box is the whole crop."""
+        return tuple(self.freq_scale) == tuple(self.time_scale) == (1, 1)
+
+    def draw(self, view: View, generator: torch.Generator) -> Boxes:
+        """Draw one box for each crop of the batch."""
+        n_mels, n_frames = view.log_mel.shape[-2:]
+        uniform = torch.rand(4, len(view.spans), generator=generator, device=view.spans.device)
+        everything = view.spans.new_tensor([0.0, n_mels]).expand_as(view.spans)
+        top, height = _draw_axis(
+            uniform[:2], self.freq_scale, n_mels, int(n_mels * self.virtual_crop[0]), everything
+        )
+        left, width = _draw_axis(
+            uniform[2:], self.time_scale, n_frames, int(n_frames * self.virtual_crop[1]), view.spans
+        )
+        return Boxes(top, height, left, width)
+
+    def __call__(self, view: View, generator: torch.Generator) -> View:
+        """Draw and apply; identity ranges return ``view`` itself."""
+        return view if self.is_identity else resize_crop(view, self.draw(view, generator))
+
+
+def _draw_axis(
+    uniform: Tensor, scale: Range, n: int, canvas: int, spans: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return first position and size of the boxes along one axis, both (B,) int64."""
+    if tuple(scale) == (1, 1):
+        return torch.zeros_like(uniform[0]).long(), torch.full_like(uniform[0], n).long()
+    low, high = scale
+    size = ((low + uniform[0] * (high - low)) * n).floor().clamp(1, canvas)
+    margin = (canvas - n) // 2  # of the canvas before the crop
+    start, end = spans.unbind(1)
+    keep = torch.minimum(end - start, size) / 2
+    earliest = (start + keep - size).ceil().clamp(min=-margin)
+    latest = torch.minimum((end - keep).floor(), canvas - margin - size)
+    first = earliest + (uniform[1] * (latest - earliest + 1)).floor()
+    return torch.minimum(first, latest).long(), size.long()
