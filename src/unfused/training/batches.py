@@ -1,0 +1,186 @@
+"""Batches of random crops as a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..seeding import numpy_generator
+from ..views.view import View
+from .device_frames import DeviceFrames, fits_on
+
+Batch = tuple[Tensor, View]
+
+
+class CropStore(Protocol):
+    """What a source needs of a log-mel store; :class:`unfused.audio.store.LogMelStore` has it."""
+
+    @property
+    def n_frames(self) -> np.ndarray:
+        """Frames of every clip."""
+        ...
+
+    def crops(self, rows: np.ndarray, starts: np.ndarray, length: int) -> tuple[Tensor, Tensor]:
+        """Return crops (B, length, F) and spans (B, 2)."""
+        ...
+
+
+class CropSource:
+    """Batches of crops from a log-mel store.
+
+    Every epoch is a new permutation of the clips and every visit of a clip a new crop, both decided
+    by (seed, step) alone. A clip shorter than a crop lies at a random place in padding. While a
+    batch is used a thread gathers the next. With fewer clips than ``batch_size`` a batch is all of
+    them; otherwise the clips left over at an epoch's end are skipped.
+
+    Args:
+        store: The log-mel store.
+        rows: The training clips' rows in the store, (n_clips,).
+        crop_frames: Frames of a crop.
+        batch_size: Clips per batch.
+        seed: Seed of order and crops.
+        device: Where batches go. On a GPU the clips are kept there in float16 if they fit.
+        on_device: Force (True) or forbid (False) keeping the clips on the device.
+
+    Raises:
+        ValueError: Fewer than two clips, or a batch or crop too small.
+    """
+
+    def __init__(
+        self,
+        store: CropStore,
+        rows: np.ndarray,
+        *,
+        crop_frames: int,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        on_device: bool | None = None,
+    ) -> None:
+        self.rows = np.asarray(rows, dtype=np.int64)
+        if len(self.rows) < 2:
+            raise ValueError(
+                f"{len(self.rows)} training clips: training needs at least 2, because batch "
+                "normalisation does; add audio or check the split"
+            )
+        if batch_size < 2 or crop_frames < 1:
+            raise ValueError(
+                f"batch_size={batch_size}, crop_frames={crop_frames}: a batch needs at least 2 "
+                "clips and a crop at least 1 frame"
+            )
+        self.crop_frames, self.batch_size, self.seed = crop_frames, batch_size, seed
+        self.device = torch.device(device)
+        self.lengths = np.asarray(store.n_frames)[self.rows]
+        if on_device is None:
+            on_device = self.device.type == "cuda" and fits_on(self.device, store, self.rows)
+        self._store = DeviceFrames(store, self.rows, self.device) if on_device else store
+        self._store_rows = np.arange(len(self.rows)) if on_device else self.rows
+        self._order: tuple[int, np.ndarray] = (-1, self.rows)
+        self._thread: ThreadPoolExecutor | None = None
+        self._next: tuple[int, Future[Batch]] | None = None
+
+    @property
+    def n_clips(self) -> int:
+        """Number of training clips."""
+        return len(self.rows)
+
+    @property
+    def clips_per_step(self) -> int:
+        """Clips in a batch: ``batch_size``, or all clips if there are fewer."""
+        return min(self.batch_size, self.n_clips)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one pass over the clips."""
+        return self.n_clips // self.clips_per_step
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of one step and start to gather the next one.
+
+        Args:
+            step: Number of the step, counted from the start of training.
+
+        Returns:
+            Each crop's clip as an index into ``rows``, (B,) int64, and the crops in nats.
+        """
+        expected, future = self._next or (-1, None)
+        batch = future.result() if future and expected == step else self._gather(step)
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="crops")
+        self._next = (step + 1, self._thread.submit(self._gather, step + 1))
+        return batch
+
+    def sweep(self, *stream: int | str) -> Iterator[Batch]:
+        """Yield one crop of every clip in clip order, the last batch maybe smaller.
+
+        Args:
+            *stream: Names the randomness of the crops.
+        """
+        uniform = numpy_generator(self.seed, "sweep", *stream).random(self.n_clips)
+        pieces = np.array_split(
+            np.arange(self.n_clips), -(-self.n_clips // max(self.batch_size, 64))
+        )
+        for clips in pieces:
+            yield self._crops(clips, uniform[clips])
+
+    def close(self) -> None:
+        """Wait for the thread and end it; :meth:`batch` would start a new one."""
+        self._next = None
+        if self._thread is not None:
+            self._thread.shutdown(wait=True, cancel_futures=True)
+        self._thread = None
+
+    def __enter__(self) -> CropSource:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _gather(self, step: int) -> Batch:
+        epoch, index = divmod(step, self.steps_per_epoch)
+        known, order = self._order  # read once: the other thread may replace it
+        if known != epoch:
+            order = numpy_generator(self.seed, "order", epoch).permutation(self.n_clips)
+            self._order = (epoch, order)
+        size = self.clips_per_step
+        clips = order[index * size : (index + 1) * size]
+        return self._crops(clips, numpy_generator(self.seed, "crops", step).random(size))
+
+    def _crops(self, clips: np.ndarray, uniform: np.ndarray) -> Batch:
+        starts = crop_starts(self.lengths[clips], self.crop_frames, uniform)
+        log_mel, spans = self._store.crops(self._store_rows[clips], starts, self.crop_frames)
+        view = View(log_mel.transpose(1, 2).unsqueeze(1), spans)  # (B, 1, F, T)
+        return self._to_device(torch.from_numpy(np.ascontiguousarray(clips))), View(
+            *map(self._to_device, view)
+        )
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        if self.device.type == "cuda" and tensor.device.type == "cpu":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+
+def crop_starts(lengths: np.ndarray, crop_frames: int, uniform: np.ndarray) -> np.ndarray:
+    """Return where crops start in their clips; negative where the clip is shorter than the crop.
+
+    Args:
+        lengths: Frames of each clip, (B,).
+        crop_frames: Frames of a crop.
+        uniform: Draws from [0, 1), (B,).
+
+    >>> crop_starts(np.array([10, 4]), 6, np.array([0.99, 0.99])).tolist()
+    [4, -2]
+    """
+    slack = lengths - crop_frames
+    return np.sign(slack) * np.floor(uniform * (np.abs(slack) + 1)).astype(np.int64)

@@ -1,0 +1,74 @@
+"""Checkpoints that are either the old one or the whole new one."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FORMAT = 1
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be used; the message says why and what to do."""
+
+
+def save_checkpoint(path: Path, mark: str, content: dict[str, Any]) -> None:
+    """Write a checkpoint beside the old one and put it in its place.
+
+    Args:
+        path: The file.
+        mark: Fingerprint of everything that decides the run's result.
+        content: State dicts, numbers and strings.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save({"format": FORMAT, "fingerprint": mark, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(
+            f"cannot write the checkpoint {path}: {error}. Free some space or choose a folder that "
+            "can be written, and start the same run again: it goes on from the last checkpoint"
+        ) from error
+
+
+def load_checkpoint(path: Path, mark: str, device: torch.device | str) -> dict[str, Any] | None:
+    """Read a checkpoint, executing nothing that stands in it.
+
+    Args:
+        path: The file.
+        mark: Fingerprint the checkpoint must have been saved with.
+        device: Where its tensors go.
+
+    Returns:
+        What was saved, or None if there is no file.
+
+    Raises:
+        CheckpointError: The file is damaged, of another format, or from another run.
+    """
+    if not path.exists():
+        return None
+    remedy = "delete it to train from the start, or train into another folder"
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"the checkpoint {path} is damaged ({error}); {remedy}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}; {remedy}")
+    if content["fingerprint"] != mark:
+        raise CheckpointError(
+            f"the checkpoint {path} comes from a run with other data, settings, seed or "
+            f"architecture (fingerprint {content['fingerprint']}, this run has {mark}); {remedy}"
+        )
+    return content

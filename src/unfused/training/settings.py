@@ -1,0 +1,107 @@
+"""How long and with what a method is trained."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+OPTIMISERS = ("sgd", "adam", "adamw", "lars")
+SCHEDULES = ("cosine", "constant")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Settings of one training run; exactly one of ``epochs`` and ``clip_updates`` is given.
+
+    Attributes:
+        epochs: Length in passes over the clips; fractions are allowed.
+        clip_updates: Length in clips seen (steps times batch), so that runs on corpora of different
+            size cost the same.
+        batch_size: Clips per step.
+        optimiser: "sgd", "adam", "adamw" or "lars".
+        learning_rate: Its peak.
+        momentum: Of sgd and lars; adam and adamw take it as their first beta.
+        weight_decay: Strength; adamw and lars leave biases and normalisation weights out.
+        warmup: Share of the steps over which the learning rate rises linearly.
+        schedule: "cosine" (down to a thousandth of the peak) or "constant".
+        precision: "auto", "fp32" or "bf16".
+        channels_last: Keep 4-D weights in channels-last order.
+        gradient_clip: Largest gradient norm; None: no clipping.
+        log_every: Steps between two rows of metrics.
+        checkpoint_seconds: Seconds between two checkpoints.
+        compile: Compile the method's forward pass with ``torch.compile``.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+
+    epochs: float | None = None
+    clip_updates: int | None = None
+    batch_size: int = 128
+    optimiser: str = "adamw"
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    warmup: float = 0.1
+    schedule: str = "cosine"
+    precision: str = "auto"
+    channels_last: bool = True
+    gradient_clip: float | None = None
+    log_every: int = 10
+    checkpoint_seconds: float = 60.0
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.clip_updates is None):
+            raise ValueError(
+                f"epochs={self.epochs!r} and clip_updates={self.clip_updates!r}: give exactly one "
+                "of the two, and leave the other None"
+            )
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be one of {list(choices)}")
+        for name, (low, high, inclusive, rule) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not (low <= value if inclusive else low < value) & (
+                value <= high
+            ):
+                raise ValueError(f"{name}={value!r} must be {rule}")
+
+    def total_steps(self, n_clips: int) -> int:
+        """Return the number of steps on a corpus of ``n_clips`` clips, at least 1.
+
+        >>> TrainingSettings(epochs=2, batch_size=32).total_steps(100)
+        6
+        >>> TrainingSettings(clip_updates=1000, batch_size=32).total_steps(100)
+        31
+        """
+        batch = min(self.batch_size, n_clips)
+        if self.clip_updates is not None:
+            return max(1, round(self.clip_updates / batch))
+        assert self.epochs is not None
+        return max(1, round(self.epochs * (n_clips // batch)))
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide the trained weights: all but logging and saving."""
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("log_every", "checkpoint_seconds")
+        }
+
+
+_CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "precision": PRECISIONS}
+_INF = float("inf")
+_RANGES: dict[str, tuple[float, float, bool, str]] = {
+    "epochs": (0, 1e9, False, "a positive number"),
+    "clip_updates": (1, _INF, True, "at least 1"),
+    "batch_size": (2, _INF, True, "at least 2: batch normalisation needs two clips"),
+    "learning_rate": (0, 1e9, False, "a positive, finite number"),
+    "momentum": (0, 0.999999, True, "in [0, 1)"),
+    "weight_decay": (0, 1e9, True, "0 or positive"),
+    "warmup": (0, 1, True, "a share of the steps, in [0, 1]"),
+    "gradient_clip": (0, _INF, False, "positive, or None for no clipping"),
+    "log_every": (1, _INF, True, "at least 1"),
+    "checkpoint_seconds": (0, _INF, True, "0 or positive"),
+}
