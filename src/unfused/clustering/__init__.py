@@ -1,0 +1,5 @@
+"""Whitening, k-means and pseudo-labels."""
+
+from .kmeans import KMeans
+
+__all__ = ["KMeans"]

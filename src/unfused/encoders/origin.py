@@ -16,9 +16,9 @@ def provenance(
     *,
     method: str,
     seed: int,
-    fold: int | None,
     parameters: Mapping[str, Any],
-    data: str,
+    fold: int | None = None,
+    data: str | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """Return what it takes to know how an encoder was made.
@@ -26,9 +26,9 @@ def provenance(
     Args:
         method: The method that trained it.
         seed: The run's seed.
-        fold: The fold whose training part it saw; None where there is none.
         parameters: The resolved parameters.
-        data: Fingerprint of the training data.
+        fold: The held-out fold; None where there is none.
+        data: Fingerprint of the training data; None where it saw no data.
         **more: Anything else worth keeping, e.g. ``transductive=True``.
 
     Returns:

@@ -77,7 +77,6 @@ def settings_of(constructed: type, without: Collection[str] = ()) -> dict[str, S
         constructed: The class.
         without: Arguments to leave out.
     """
-    # Looked up on the class, as mypy forbids reading __init__ from an instance.
     constructor = inspect.getattr_static(constructed, "__init__")
     hints = get_type_hints(constructor)
     return {

@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from .encoder import Encoder
+from .origin import provenance as provenance
 from .projector import Projector
 from .registry import ENCODERS, create
 
@@ -30,7 +31,7 @@ class TrainedEncoder:
 
     Attributes:
         encoder: The network.
-        name: What it is called in results, e.g. ``"decar"`` or ``"unfused"``.
+        name: What messages call it, usually the registered name of its architecture.
         front_end: Fields of the log-mel front-end it was trained with (a dataclass is unpacked).
         mean: Mean of the training clips' log-mels.
         std: Their standard deviation.

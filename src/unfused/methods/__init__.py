@@ -1,0 +1,68 @@
+"""Self-supervised methods by name. A new one is one file here with a class that has a ``name``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..encoders import registry
+from ..encoders.encoder import Encoder
+from ..encoders.registry import Registry, Setting
+from .method import Embed, Method
+
+__all__ = ["Embed", "Method", "available", "check_settings", "create", "settings_of"]
+
+_METHODS: Registry[Method] = Registry(__name__, Method, "self-supervised method")
+
+
+def available() -> list[str]:
+    """Return the names of all self-supervised methods."""
+    return list(_METHODS.classes())
+
+
+def settings_of(method: str | type[Method]) -> dict[str, Setting]:
+    """Return a method's hyper-parameters: name -> type and default (``...`` if it has none).
+
+    Args:
+        method: A name from :func:`available`, or the class itself.
+
+    Raises:
+        ValueError: No method has this name.
+
+    >>> settings_of("decar")["temperature"]
+    Setting(type=<class 'float'>, default=0.1)
+    """
+    found = _METHODS.find(method) if isinstance(method, str) else method
+    return registry.settings_of(found, without=found.runtime_arguments)
+
+
+def check_settings(name: str, settings: dict[str, Any]) -> None:
+    """Refuse a method or hyper-parameters that do not exist.
+
+    Raises:
+        ValueError: The method or a setting is unknown; the message names choices and the nearest.
+    """
+    registry.check_settings(name, settings, settings_of(name))
+
+
+def create(name: str, encoder: Encoder, **settings: Any) -> Method:
+    """Return a method for an encoder.
+
+    Args:
+        name: One of :func:`available`.
+        encoder: What it is to train.
+        **settings: Its hyper-parameters, and what the data provides (``n_clips`` ...). Of the
+            latter, what the method does not take is left out.
+
+    Raises:
+        ValueError: No method or no setting has this name, or a setting's value is refused.
+    """
+    method: Any = _METHODS.find(name)
+    taken = registry.settings_of(method)
+    given = {
+        key: value
+        for key, value in settings.items()
+        if key in taken or key not in Method.runtime_arguments
+    }
+    registry.check_settings(name, given, taken)
+    created: Method = method(encoder, **given)
+    return created

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -17,12 +18,20 @@ batches, and returns the rows in clip order, (n_clips, D)."""
 class Method(nn.Module):
     """A training method. All of its state lives in parameters and buffers, so resume is exact.
 
+    Its constructor takes the encoder, then keyword-only arguments. A class with a ``name`` in a
+    module of this package is a self-supervised method that can be asked for by that name.
+
     Attributes:
+        name: What the registry calls it.
+        runtime_arguments: Constructor arguments that the data provides; all other keyword-only
+            ones are hyper-parameters.
         encoder: What is trained and kept.
         n_views: How many augmented views of each crop :meth:`forward` takes.
         crop_frames: Length of a training crop in frames.
     """
 
+    name: ClassVar[str]
+    runtime_arguments: ClassVar[frozenset[str]] = frozenset({"n_clips", "labels", "n_classes"})
     encoder: Encoder
     n_views: int = 1
     crop_frames: int = 96

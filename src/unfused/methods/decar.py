@@ -1,0 +1,149 @@
+"""DECAR-v2, UnFuSeD's upstream: cluster one view of every clip, predict the cluster from the other.
+
+(UnFuSeD, arXiv 2303.05668; DECAR, arXiv 2110.08895; a relative of DeepCluster-v2.) Two accidents of
+the official code are not copied: its crop always started at a clip's first frame, and its
+learning-rate schedule was built but never applied.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..clustering.kmeans import Initialisation, KMeans
+from ..encoders.encoder import Encoder
+from ..encoders.projector import Projector
+from ..losses.collapse import embedding_health, perplexity
+from ..losses.decar import prototype_logits
+from ..seeding import derive_seed
+from ..views.view import View
+from .method import Embed, Method
+
+MAX_PROTOTYPES = 1024
+
+
+class DECAR(Method):
+    """Prototype classification of view B against clusters of view A.
+
+    The centroids of k-means on a memory bank with one embedding per clip become the prototypes at
+    the start of every epoch. During the epoch view A only refreshes the bank; the cross entropy of
+    view B's prototype logits trains encoder and projector. Both views pass in training mode, so
+    batch norm sees the statistics of each separately and its running averages those of both.
+
+    Args:
+        encoder: What is trained.
+        n_clips: Number of training clips N.
+        n_prototypes: Number of clusters K. Official code: 1024, for 250,000 clips. None: 1024, or
+            a tenth of the clips if that is fewer (our choice).
+        projector_hidden: Hidden width of the projector (official code: 2048).
+        projector_dim: Dimension of the embeddings z that are clustered (official code: 512).
+        normalise_z: L2-normalise z (DeepCluster-v2 and our choice; official code: False).
+        temperature: Divides the logits (DeepCluster-v2 and our choice: 0.1; official code: 1).
+        kmeans_iterations: Updates of the centroids each epoch (official code: 10).
+        kmeans_init: Start of k-means (official code: random clips).
+        crop_frames: Length of a crop (official code: 0.98 s, 96-99 frames of 10 ms).
+
+    Raises:
+        ValueError: There are too few clips for the prototypes, or a number is out of range.
+    """
+
+    name: ClassVar[str] = "decar"
+    bank: Tensor
+    assignments: Tensor
+    prototypes: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        n_clips: int,
+        n_prototypes: int | None = None,
+        projector_hidden: int = 2048,
+        projector_dim: int = 512,
+        normalise_z: bool = True,
+        temperature: float = 0.1,
+        kmeans_iterations: int = 10,
+        kmeans_init: Initialisation = "random",
+        crop_frames: int = 96,
+    ) -> None:
+        super().__init__()
+        if not temperature > 0.0:
+            raise ValueError(f"temperature={temperature} must be positive")
+        if kmeans_iterations < 1:
+            raise ValueError(f"kmeans_iterations={kmeans_iterations} must be at least 1")
+        self.n_prototypes = _n_prototypes(n_prototypes, n_clips)
+        self.n_views, self.crop_frames = 2, crop_frames
+        self.normalise_z, self.temperature = normalise_z, temperature
+        self.kmeans_iterations = kmeans_iterations
+        self.kmeans_init: Initialisation = kmeans_init
+        self.encoder = encoder
+        self.projector = Projector(
+            inputs=encoder.dim, hidden=projector_hidden, outputs=projector_dim
+        )
+        self.register_buffer("bank", torch.zeros(n_clips, projector_dim))
+        self.register_buffer("assignments", torch.zeros(n_clips, dtype=torch.long))
+        self.register_buffer("prototypes", torch.zeros(self.n_prototypes, projector_dim))
+
+    def project(self, view: View) -> Tensor:
+        """Return the projector's output, (B, projector_dim), as it is before normalisation."""
+        projection: Tensor = self.projector(self.encoder(view.log_mel, view.spans))
+        return projection
+
+    def start_epoch(self, epoch: int, embed: Embed, seed: int) -> dict[str, Tensor]:
+        """Cluster the bank; in epoch 0 fill it first, in the mode the module is in."""
+        if epoch == 0:
+            self.bank.copy_(embed(lambda views: self._z(views[0])))
+        kmeans = KMeans(
+            self.n_prototypes,
+            n_iterations=self.kmeans_iterations,
+            seed=derive_seed(seed, "prototypes", epoch),
+            spherical=True,
+            init=self.kmeans_init,
+        ).fit(self.bank)
+        self.prototypes.copy_(kmeans.centroids_)
+        self.assignments.copy_(kmeans.labels_)
+        sizes = torch.bincount(kmeans.labels_, minlength=self.n_prototypes).float()
+        return {
+            "cluster_perplexity": perplexity(sizes),
+            "cluster_inertia": torch.tensor(
+                kmeans.inertia_ / len(self.bank), device=self.bank.device
+            ),
+        }
+
+    def forward(
+        self, views: tuple[View, ...], clip_ids: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`Method.forward`."""
+        view_a, view_b = views
+        with torch.no_grad():
+            self.bank[clip_ids] = self._z(view_a).to(self.bank)
+        z_b = self._z(view_b)
+        targets = self.assignments[clip_ids]
+        logits = prototype_logits(z_b, self.prototypes, self.temperature)  # (B, K)
+        loss = F.cross_entropy(logits, targets)
+        return loss, {"loss": loss.detach(), **_metrics(logits.detach(), targets, z_b)}
+
+    def _z(self, view: View) -> Tensor:
+        z = self.project(view)
+        return F.normalize(z.float(), dim=1) if self.normalise_z else z
+
+
+def _metrics(logits: Tensor, targets: Tensor, z: Tensor) -> dict[str, Tensor]:
+    return {
+        "assignment_accuracy": (logits.argmax(dim=1) == targets).float().mean(),
+        "prototype_perplexity": perplexity(logits.softmax(dim=1).mean(dim=0)),
+        **embedding_health(z),
+    }
+
+
+def _n_prototypes(asked: int | None, n_clips: int) -> int:
+    n = max(2, min(MAX_PROTOTYPES, n_clips // 10)) if asked is None else asked
+    if not 2 <= n <= n_clips:
+        raise ValueError(
+            f"n_prototypes={n} must be at least 2 and at most the number of training clips, "
+            f"{n_clips}; set n_prototypes lower, or give more unlabelled audio"
+        )
+    return n

@@ -1,0 +1,87 @@
+"""Training on true labels: from scratch, or end-to-end fine-tuning of a trained encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..encoders.encoder import Encoder
+from ..views.view import View
+from .method import Method
+from .targets import class_labels
+
+
+class Supervised(Method):
+    """A linear classifier on the encoder's embedding; both are trained.
+
+    Args:
+        encoder: Randomly initialised (from scratch) or trained (fine-tuning).
+        labels: Class of each training clip, (n_clips,) int64.
+        n_classes: Number of classes K.
+        dropout: Dropout on the embedding.
+        label_smoothing: Share of the target spread evenly over all classes.
+        head: Weight (K, D) and bias (K,) to start the classifier from, e.g. a linear probe's.
+        crop_frames: Length of a crop in frames.
+
+    Raises:
+        ValueError: Labels or the head's shape are wrong, or a number is out of range.
+    """
+
+    runtime_arguments = Method.runtime_arguments | {"head"}
+    labels: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        labels: Any,
+        n_classes: int,
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        head: tuple[Tensor, Tensor] | None = None,
+        crop_frames: int = 96,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= dropout < 1.0 or not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(
+                f"dropout={dropout} and label_smoothing={label_smoothing} must be in [0, 1)"
+            )
+        self.crop_frames, self.label_smoothing = crop_frames, label_smoothing
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(encoder.dim, n_classes)
+        if head is not None:
+            _set(self.classifier, *head)
+        self.register_buffer("labels", class_labels(labels, n_classes))
+
+    def logits(self, view: View) -> Tensor:
+        """Return the class logits of a batch, (B, K)."""
+        embedding = self.encoder(view.log_mel, view.spans)
+        logits: Tensor = self.classifier(self.dropout(embedding))
+        return logits
+
+    def forward(
+        self, views: tuple[View, ...], clip_ids: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`Method.forward`."""
+        (view,) = views
+        labels = self.labels[clip_ids]
+        logits = self.logits(view)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
+        return loss, {"loss": loss.detach(), "accuracy": accuracy}
+
+
+def _set(classifier: nn.Linear, weight: Tensor, bias: Tensor) -> None:
+    if weight.shape != classifier.weight.shape or bias.shape != classifier.bias.shape:
+        raise ValueError(
+            f"head has shapes {tuple(weight.shape)} and {tuple(bias.shape)}, expected "
+            f"{tuple(classifier.weight.shape)} and {tuple(classifier.bias.shape)}; "
+            "fit it on this encoder's embeddings and these classes"
+        )
+    with torch.no_grad():
+        classifier.weight.copy_(weight)
+        classifier.bias.copy_(bias)

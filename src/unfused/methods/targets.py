@@ -1,0 +1,38 @@
+"""Labels of training clips as a method keeps them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def class_labels(labels: Any, n_classes: int) -> Tensor:
+    """Return the class of each training clip as a checked tensor.
+
+    Args:
+        labels: Class of each clip, (n_clips,) integers: tensor, array or list.
+        n_classes: Number of classes.
+
+    Returns:
+        (n_clips,) int64.
+
+    Raises:
+        ValueError: There are fewer than 2 classes, or a label is none of them.
+    """
+    tensor = torch.as_tensor(labels)
+    if tensor.dim() != 1 or len(tensor) == 0 or tensor.is_floating_point():
+        raise ValueError(
+            f"labels of shape {tuple(tensor.shape)} and type {tensor.dtype}: expected one integer "
+            "for each training clip"
+        )
+    if n_classes < 2:
+        raise ValueError(f"n_classes={n_classes} must be at least 2: one class teaches nothing")
+    low, high = int(tensor.min()), int(tensor.max())
+    if low < 0 or high >= n_classes:
+        raise ValueError(
+            f"labels run from {low} to {high}, but n_classes={n_classes} allows 0 to "
+            f"{n_classes - 1}; leave unlabelled clips out and number the classes from 0"
+        )
+    return tensor.long().clone()
