@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..arms import Arm
+from ..arms import Arm, arms
 from ..encoders.collection import EncoderCollection
 from ..encoders.trained import TrainedEncoder
 from ..training.pretraining import untrained_like
@@ -73,6 +73,29 @@ def list_candidates(
         Candidate(method, "", whole, teachers.digest(name), lambda: teacher),
         *_students(students, arm, whole, student_cut),
     ]
+
+
+def candidates_by_arm(
+    teachers: EncoderCollection,
+    students: EncoderCollection,
+    seeds: Sequence[int],
+    folds: Sequence[int],
+    encoder: Any,
+    cuts: Sequence[str],
+    student_cut: str,
+) -> Iterator[tuple[Arm, Candidate]]:
+    """Yield every candidate of every arm; ``encoder`` has a ``name`` and ``settings``."""
+    for arm in arms(seeds, folds):
+        for candidate in list_candidates(
+            teachers,
+            students,
+            arm,
+            encoder=encoder.name,
+            encoder_settings=encoder.settings,
+            cuts=cuts,
+            student_cut=student_cut,
+        ):
+            yield arm, candidate
 
 
 def _students(

@@ -19,7 +19,13 @@ PARTS = ("train", "valid", "test")
 
 
 def evaluate_candidate(
-    candidate: Candidate, task: TaskData, arm: Arm, *, embedding: str, device: str
+    candidate: Candidate,
+    task: TaskData,
+    arm: Arm,
+    *,
+    embedding: str,
+    transductive: bool,
+    device: str,
 ) -> dict[str, pd.DataFrame]:
     """Fit a linear probe on the training part, choose it on validation, score it on the test part.
 
@@ -28,6 +34,7 @@ def evaluate_candidate(
         task: The task.
         arm: Seed of the encoder, fold of the task.
         embedding: ``whole_clip``, ``window_mean`` or ``random_crop``.
+        transductive: Whether encoders saw held-out audio without labels, for the record.
         device: Where to embed.
 
     Returns:
@@ -45,7 +52,7 @@ def evaluate_candidate(
         size = _size(trained, cut)
         counts = {f"n_{name}": len(part.rows) for name, part in parts.items()}
         facts = {**counts, "parameters": size, "dimension": matrix.shape[1]}
-        facts |= {"regularisation": strength, "embedding": embedding}
+        facts |= {"regularisation": strength, "embedding": embedding, "transductive": transductive}
         results.append(result_rows(keys, parts["test"].labels, predicted, **facts))
         predictions.append(prediction_rows(keys, parts["test"].table, predicted))
     return {"results": pd.concat(results), "predictions": pd.concat(predictions)}

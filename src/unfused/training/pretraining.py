@@ -106,7 +106,7 @@ def pretrain(
     )  # fmt: skip
     facts = provenance(method=recipe.method, seed=seed, fold=fold, parameters=_parameters(recipe))
     trained = TrainedEncoder(
-        method.encoder.cpu().eval(), recipe.encoder, data.store.front_end, data.mean, data.std,
+        method.encoder.cpu().eval(), recipe.encoder, data.store.front_end.settings(), data.mean, data.std,
         facts, projector=getattr(method, "projector", None),
     )  # fmt: skip
     save_encoder(folder, trained, data.clips)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...params import Distillation, EncoderParams, Evaluation, FineTuning, Run
+from ...params import Distillation, EncoderParams, Evaluation, Run
 from ...workspace import Workspace, fingerprint
 
 
@@ -21,20 +21,73 @@ def evaluate_linear_probes(
     run: Run,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Probe every encoder of every arm; teacher and random encoder at the student's cut too."""
-    from ...arms import arms
-    from ...evaluation.candidates import list_candidates
+    from ...evaluation.candidates import candidates_by_arm
     from ...evaluation.linear_evaluation import evaluate_candidate
     from ...evaluation.task_data import TaskData
 
     task, found = TaskData(store, manifest, splits), []
-    for arm in arms(run.seeds, task.folds):
-        for candidate in list_candidates(teachers, students, arm, encoder, evaluation.cuts):
-            mark = fingerprint("probe", candidate.digest, candidate.cuts, evaluation, arm, splits)
+    how = {"embedding": evaluation.embedding, "transductive": evaluation.transductive}
+    for arm, candidate in candidates_by_arm(
+        teachers, students, run.seeds, task.folds, encoder, evaluation.cuts, distillation.cut
+    ):
+        mark = fingerprint("probe", candidate.digest, candidate.cuts, how, arm, splits, manifest)
 
-            def build(_: Any, candidate: Any = candidate, arm: Any = arm) -> dict[str, Any]:
-                return evaluate_candidate(
-                    candidate, task, arm, embedding=evaluation.embedding, device=run.device
+        def build(_: Any, candidate: Any = candidate, arm: Any = arm) -> dict[str, pd.DataFrame]:
+            return evaluate_candidate(candidate, task, arm, device=run.device, **how)
+
+        name = f"{candidate.name}-{arm.name}"
+        found.append(workspace.tables(name, mark, build, fresh=run.fresh))
+    return _joined(found, "results"), _joined(found, "predictions")
+
+
+def train_supervised(
+    workspace: Workspace,
+    teachers: Any,
+    students: Any,
+    store: Any,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    evaluation: Evaluation,
+    distillation: Distillation,
+    encoder: EncoderParams,
+    run: Run,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Train end to end on the true labels: chosen encoders, and a random one from scratch."""
+    from ...evaluation.candidates import candidates_by_arm
+    from ...evaluation.supervised_evaluation import evaluate_supervised, plans
+    from ...evaluation.task_data import TaskData
+
+    task, found = TaskData(store, manifest, splits), []
+    how = {"transductive": evaluation.transductive}
+    for arm, candidate in candidates_by_arm(
+        teachers, students, run.seeds, task.folds, encoder, evaluation.cuts, distillation.cut
+    ):
+        for plan in plans(candidate, evaluation.supervised):
+            mark = fingerprint("supervised", candidate.digest, plan, how, arm, splits, manifest)
+
+            def build(
+                folder: Any, candidate: Any = candidate, arm: Any = arm, plan: Any = plan
+            ) -> dict[str, pd.DataFrame]:
+                return evaluate_supervised(
+                    folder, candidate, plan, task, arm, device=run.device, **how
                 )
 
-            found.append(workspace.tables(f"{candidate.name}-{arm.name}", mark, build, fresh=run.fresh))
-    return _collect(found)
+            name = f"{plan.label}-{arm.name}"
+            found.append(workspace.tables(name, mark, build, fresh=run.fresh))
+    return tuple(_joined(found, key) for key in ("results", "predictions", "history"))  # type: ignore[return-value]
+
+
+def collect_task_results(
+    linear: pd.DataFrame,
+    linear_predictions: pd.DataFrame,
+    supervised: pd.DataFrame,
+    supervised_predictions: pd.DataFrame,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put all rows of one task together."""
+    results = pd.concat([linear, supervised], ignore_index=True)
+    predictions = pd.concat([linear_predictions, supervised_predictions], ignore_index=True)
+    return results, predictions
+
+
+def _joined(found: list[dict[str, pd.DataFrame]], key: str) -> pd.DataFrame:
+    return pd.concat([tables[key] for tables in found], ignore_index=True)

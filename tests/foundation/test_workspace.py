@@ -1,0 +1,96 @@
+"""Workspaces: reuse, resume, rebuild."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from unfused.workspace import Workspace, fingerprint
+
+
+def test_a_piece_is_reused_only_when_finished_with_the_same_fingerprint(tmp_path):
+    workspace = Workspace(tmp_path)
+    piece = workspace.piece("a", "one")
+    assert not piece.finished
+    (piece.path / "part").write_text("half")
+    assert (workspace.piece("a", "one").path / "part").read_text() == "half"  # resumed
+    piece.finish()
+    assert workspace.piece("a", "one").finished
+    other = workspace.piece("a", "two")
+    assert not other.finished
+    assert not (other.path / "part").exists()
+
+
+def test_an_unfinished_piece_never_passes_for_the_old_finished_one(tmp_path):
+    workspace = Workspace(tmp_path)
+    workspace.piece("a", "one").finish()
+    workspace.piece("a", "two")  # interrupted before finish()
+    assert not workspace.piece("a", "one").finished
+
+
+def test_fresh_ignores_what_is_finished(tmp_path):
+    workspace = Workspace(tmp_path)
+    workspace.piece("a", "one").finish()
+    assert not workspace.piece("a", "one", fresh=True).finished
+
+
+def test_a_torn_marker_counts_as_unfinished(tmp_path):
+    piece = Workspace(tmp_path).piece("a", "one")
+    (piece.path / "fingerprint.json").write_text('{"fingerpr')
+    assert not piece.finished
+
+
+def test_tables_are_built_once(tmp_path):
+    calls = []
+
+    def build(_):
+        calls.append(1)
+        return {"scores": pd.DataFrame({"x": [1, 2]})}
+
+    workspace = Workspace(tmp_path)
+    first = workspace.tables("t", "m", build)
+    second = workspace.tables("t", "m", build)
+    assert len(calls) == 1
+    pd.testing.assert_frame_equal(first["scores"], second["scores"])
+
+
+def test_tables_of_an_interrupted_build_are_built_again(tmp_path):
+    def fail(_):
+        raise KeyboardInterrupt
+
+    workspace = Workspace(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        workspace.tables("t", "m", fail)
+    tables = workspace.tables("t", "m", lambda _: {"s": pd.DataFrame({"x": [3]})})
+    assert tables["s"]["x"].tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ({"lr": 0.1}, {"lr": 0.2}),
+        (np.arange(3), np.arange(4)),
+        (pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]})),
+        (pd.Series(["x", "y"]), pd.Series(["y", "x"])),
+        (["ab", "c"], ["a", "bc"]),
+    ],
+)
+def test_fingerprints_tell_values_apart(one, two):
+    assert fingerprint(one) != fingerprint(two)
+    assert fingerprint(one) == fingerprint(one)
+
+
+def test_fingerprint_ignores_what_does_not_decide_the_result():
+    from unfused.training.settings import TrainingSettings
+
+    quiet = TrainingSettings(epochs=1, log_every=1)
+    assert fingerprint(quiet) == fingerprint(TrainingSettings(epochs=1, log_every=50))
+    assert fingerprint(quiet) != fingerprint(TrainingSettings(epochs=2, log_every=1))
+
+
+def test_the_marker_is_readable(tmp_path):
+    piece = Workspace(tmp_path).piece("a", "one")
+    piece.finish()
+    marker = json.loads((piece.path / "fingerprint.json").read_text())
+    assert marker == {"fingerprint": "one"}

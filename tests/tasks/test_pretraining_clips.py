@@ -1,0 +1,51 @@
+"""No encoder is pre-trained on what a task validates or tests on."""
+
+import pandas as pd
+import pytest
+
+from unfused.tasks.pretraining_clips import select_pretraining_clips, training_clips
+
+
+def table(rows):
+    return pd.DataFrame(rows, columns=["clip_id", "digest", "fold", "split"])
+
+
+FIXED = table([("a1", "A1", 0, "train"), ("a2", "A2", 0, "valid"), ("a3", "A3", 0, "test"),
+               ("a4", "A4", 0, "unlabelled")])  # fmt: skip
+FOLDED = table(
+    [(f"b{clip}", f"B{clip}", fold, "test" if clip == fold else "train")
+     for fold in (1, 2) for clip in (1, 2, 3)]
+)  # fmt: skip
+
+
+def test_held_out_clips_are_left_out():
+    chosen = select_pretraining_clips({"a": FIXED})
+    assert chosen["clip_id"].tolist() == ["a1", "a4"]
+    assert chosen["corpus"].unique().tolist() == ["a"]
+
+
+def test_every_fold_leaves_out_its_own_test_clips():
+    chosen = select_pretraining_clips({"a": FIXED, "b": FOLDED})
+    by_fold = chosen.groupby("fold")["clip_id"].agg(set).to_dict()
+    assert by_fold == {1: {"a1", "a4", "b2", "b3"}, 2: {"a1", "a4", "b1", "b3"}}
+
+
+def test_a_copy_of_a_test_clip_in_another_corpus_is_left_out():
+    pool = table([("p1", "A3", 0, "unlabelled"), ("p2", "P2", 0, "unlabelled")])
+    chosen = select_pretraining_clips({"a": FIXED, "pool": pool})
+    assert set(chosen["clip_id"]) == {"a1", "a4", "p2"}
+
+
+def test_the_same_clip_in_two_corpora_is_taken_once():
+    chosen = select_pretraining_clips({"a": FIXED, "again": FIXED})
+    assert chosen["clip_id"].tolist() == ["a1", "a4"]
+
+
+def test_transductive_takes_the_audio_of_held_out_clips():
+    assert len(training_clips(FIXED, 0, transductive=True)) == 4
+    assert len(select_pretraining_clips({"a": FIXED}, transductive=True)) == 4
+
+
+def test_a_fold_without_clips_is_an_error():
+    with pytest.raises(ValueError, match=r"fold 0 leaves no clip.*unlabelled=<folder>"):
+        select_pretraining_clips({"a": FIXED[FIXED["split"] == "test"]})
