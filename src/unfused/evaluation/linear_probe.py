@@ -1,0 +1,210 @@
+"""Linear probe: multinomial logistic regression on standardised features, penalty by validation.
+
+The problem is convex, so there is one optimum: no learning rate, no early stopping, no noise from
+a seed. (EVAR and LAPE train the same layer with Adam; LAPE reports the best test epoch.)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from .inner_folds import inner_folds
+from .logistic_path import Classifier, Solver, Standardised, logistic_path
+from .metrics import balanced_accuracy
+
+log = logging.getLogger(__name__)
+STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+_WITHOUT_CHOICE = 1e-2
+
+
+class LinearProbe:
+    """Minimise mean cross-entropy + strength / 2 * ||W||^2, the bias being free.
+
+    scikit-learn's ``LogisticRegression`` has the same optimum at C = 1 / (N * strength).
+
+    Args:
+        strengths: Penalties to choose from.
+        n_folds: Folds inside the training clips where there are no validation clips.
+        tolerance: Largest entry of the gradient at which L-BFGS stops.
+        max_iterations: Iterations of L-BFGS for each strength.
+        seed: Seed of the inner folds; nothing else is random.
+        device: Where to compute.
+
+    Attributes:
+        classes_: Sorted class names, (C,).
+        classifier_: Weights, biases and scaler.
+        strength_: The penalty chosen: best balanced accuracy, the stronger penalty on a tie.
+        scores_: Strength -> balanced accuracy on validation; empty where nothing could be chosen.
+
+    >>> x, y = np.array([[0.0], [1.0], [4.0], [5.0]]), ["low", "low", "high", "high"]
+    >>> LinearProbe().fit(x, y, x, y)
+    LinearProbe(strength=10.0, classes=2, features=1)
+    """
+
+    classes_: NDArray[np.str_]
+    classifier_: Classifier
+    strength_: float
+    scores_: dict[float, float]
+
+    def __init__(
+        self,
+        *,
+        strengths: Sequence[float] = STRENGTHS,
+        n_folds: int = 5,
+        tolerance: float = 1e-5,
+        max_iterations: int = 500,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if not strengths or min(strengths) <= 0:
+            raise ValueError(f"strengths={list(strengths)} must be positive numbers, one or more")
+        if n_folds < 2:
+            raise ValueError(f"n_folds={n_folds} must be at least 2")
+        self.strengths = sorted(strengths, reverse=True)
+        self.n_folds = n_folds
+        self.solver = Solver(tolerance, max_iterations, device)
+        self.seed = seed
+
+    def fit(
+        self,
+        x_train: ArrayLike,
+        y_train: ArrayLike,
+        x_valid: ArrayLike | None = None,
+        y_valid: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+    ) -> LinearProbe:
+        """Fit scaler and weights on the training clips; choose the penalty on the others.
+
+        Args:
+            x_train: Training features, (N, D).
+            y_train: Training labels, (N,).
+            x_valid: Validation features, (M, D); None or no rows: inner folds of the training
+                clips choose.
+            y_valid: Validation labels, (M,).
+            groups: Speaker or recording of each training clip, (N,); inner folds keep it whole.
+
+        Raises:
+            ValueError: Fewer than 2 classes, features that are not finite, or shapes that differ.
+        """
+        x, y = _labelled(x_train, y_train, "training")
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"the training clips are all of class {self.classes_.tolist()}; a probe needs at "
+                "least 2 classes: label more clips or change the split"
+            )
+        if x_valid is None or y_valid is None or not len(np.asarray(y_valid)):
+            self._choose_by_folds(x, y, groups)
+        else:
+            self._choose(x, y, *_labelled(x_valid, y_valid, "validation"))
+        self.strength_ = self.classifier_.strength
+        return self
+
+    def decision_function(self, x: ArrayLike) -> NDArray[np.float32]:
+        """Return the logits of each class, (N, C)."""
+        rows = _features(x, "evaluated")
+        if rows.shape[1] != len(self.classifier_.mean):
+            raise ValueError(
+                f"features have {rows.shape[1]} dimensions, the probe was fitted on "
+                f"{len(self.classifier_.mean)}; embed both at the same cut"
+            )
+        return self.classifier_.logits(rows)
+
+    def predict(self, x: ArrayLike) -> NDArray[np.str_]:
+        """Return the class of each row, (N,)."""
+        return self.classes_[self.decision_function(x).argmax(1)]
+
+    def score(self, x: ArrayLike, y: ArrayLike) -> float:
+        """Return the balanced accuracy."""
+        return balanced_accuracy(y, self.predict(x))
+
+    def head(self) -> tuple[Tensor, Tensor]:
+        """Return weight (C, D) and bias (C,) of this classifier on features as they come."""
+        fitted = self.classifier_
+        weight = fitted.weight / fitted.scale
+        return torch.from_numpy(weight), torch.from_numpy(fitted.bias - weight @ fitted.mean)
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "strength_"):
+            return f"LinearProbe(strengths={self.strengths})"
+        n_classes, dimension = self.classifier_.weight.shape
+        return f"LinearProbe(strength={self.strength_}, classes={n_classes}, features={dimension})"
+
+    def _choose(
+        self, x: NDArray[np.float32], y: NDArray, x_valid: NDArray[np.float32], y_valid: NDArray
+    ) -> None:
+        if x_valid.shape[1] != x.shape[1]:
+            raise ValueError(
+                f"validation features have {x_valid.shape[1]} dimensions, training features "
+                f"{x.shape[1]}; embed both at the same cut"
+            )
+        self.scores_ = {}
+        for classifier in logistic_path(Standardised.of(x, y), self.strengths, self.solver):
+            guess = self.classes_[classifier.logits(x_valid).argmax(1)]
+            score = balanced_accuracy(y_valid, guess)
+            if score > max(self.scores_.values(), default=-1.0):
+                self.classifier_ = classifier
+            self.scores_[classifier.strength] = score
+
+    def _choose_by_folds(
+        self, x: NDArray[np.float32], y: NDArray, groups: ArrayLike | None
+    ) -> None:
+        self.scores_ = self._fold_scores(x, y, groups)
+        if self.scores_:
+            chosen = max(self.strengths, key=lambda strength: self.scores_[strength])
+        else:
+            chosen = min(
+                self.strengths, key=lambda strength: abs(np.log(strength / _WITHOUT_CHOICE))
+            )
+            log.warning("too few clips to choose a penalty: strength %g is used", chosen)
+        path = [strength for strength in self.strengths if strength >= chosen]
+        *_, self.classifier_ = logistic_path(Standardised.of(x, y), path, self.solver)
+
+    def _fold_scores(
+        self, x: NDArray[np.float32], y: NDArray, groups: ArrayLike | None
+    ) -> dict[float, float]:
+        """Return the balanced accuracy of each strength over all held-out folds together."""
+        fold = inner_folds(y, groups, n_folds=self.n_folds, seed=self.seed)
+        guesses = {strength: np.full(len(y), "", dtype=object) for strength in self.strengths}
+        scored = np.zeros(len(y), bool)
+        for held_out in (fold == k for k in range(fold.max() + 1)):
+            classes = np.unique(y[~held_out])
+            if len(classes) < 2:
+                continue
+            data = Standardised.of(x[~held_out], y[~held_out])
+            for classifier in logistic_path(data, self.strengths, self.solver):
+                guess = classes[classifier.logits(x[held_out]).argmax(1)]
+                guesses[classifier.strength][held_out] = guess
+            scored |= held_out
+        if not any((guess == y).any() for guess in guesses.values()):
+            return {}  # each class has one clip or group: held out, it cannot be learnt
+        return {s: balanced_accuracy(y[scored], g[scored]) for s, g in guesses.items()}
+
+
+def _labelled(x: ArrayLike, y: ArrayLike, part: str) -> tuple[NDArray[np.float32], NDArray]:
+    rows, labels = _features(x, part), np.asarray(y, dtype=object).astype(str)
+    if len(rows) != len(labels):
+        raise ValueError(
+            f"{len(rows)} {part} feature rows but {len(labels)} labels; give one label a row"
+        )
+    return rows, labels
+
+
+def _features(x: ArrayLike, part: str) -> NDArray[np.float32]:
+    rows = np.ascontiguousarray(x, dtype=np.float32)
+    if rows.ndim != 2:
+        raise ValueError(f"{part} features have shape {rows.shape}, expected (N, D)")
+    broken = ~np.isfinite(rows).all(1)
+    if broken.any():
+        raise ValueError(
+            f"{broken.sum()} of {len(rows)} {part} feature rows are not finite (first: row "
+            f"{broken.argmax()}); the encoder diverged or a clip is damaged"
+        )
+    return rows

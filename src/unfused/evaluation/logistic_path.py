@@ -1,0 +1,107 @@
+"""Multinomial logistic regression over a path of penalties, each started from the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How the convex problem is solved: L-BFGS on the whole training set, in float32.
+
+    Attributes:
+        tolerance: Largest entry of the gradient at which it stops.
+        max_iterations: Iterations for each penalty.
+        device: Where.
+    """
+
+    tolerance: float = 1e-5
+    max_iterations: int = 500
+    device: str | torch.device = "cpu"
+
+
+class Standardised(NamedTuple):
+    """Training features (N, D) on their own scale, class numbers (N,) and the scaler (D,)."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, x: NDArray[np.float32], y: NDArray) -> Standardised:
+        """Fit the scaler to ``x``; a constant feature is only centred."""
+        mean, scale = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
+        scale[scale <= 1e-6 * np.abs(mean)] = 1.0  # constant but for rounding
+        mean, scale = mean.astype(np.float32), scale.astype(np.float32)
+        scale[scale == 0] = 1.0
+        codes = np.unique(y, return_inverse=True)[1].astype(np.int64)
+        return cls((x - mean) / scale, codes, mean, scale)
+
+
+class Classifier(NamedTuple):
+    """Weights (C, D) and biases (C,) at one strength, on features scaled as in training."""
+
+    strength: float
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits of features as they come, (N, D) -> (N, C)."""
+        return np.asarray((x - self.mean) / self.scale @ self.weight.T + self.bias, np.float32)
+
+
+def logistic_path(
+    data: Standardised, strengths: Sequence[float], solver: Solver
+) -> Iterator[Classifier]:
+    """Minimise mean cross-entropy + strength / 2 * ||W||^2 for one strength after the other.
+
+    Args:
+        data: Training set.
+        strengths: Penalties, best given from strong to weak.
+        solver: How.
+
+    Yields:
+        The classifier at each strength.
+    """
+    x = torch.from_numpy(data.x).to(solver.device)
+    y = torch.from_numpy(data.y).to(solver.device)
+    n_classes = int(data.y.max()) + 1
+    weight = x.new_zeros(n_classes, x.shape[1], requires_grad=True)
+    bias = x.new_zeros(n_classes, requires_grad=True)
+    for strength in strengths:
+        _minimise(x, y, weight, bias, strength, solver)
+        arrays = [tensor.detach().cpu().numpy().copy() for tensor in (weight, bias)]
+        yield Classifier(strength, arrays[0], arrays[1], data.mean, data.scale)
+
+
+def _minimise(
+    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, strength: float, solver: Solver
+) -> None:
+    optimiser = torch.optim.LBFGS(
+        [weight, bias],
+        max_iter=solver.max_iterations,
+        history_size=10,
+        tolerance_grad=solver.tolerance,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        loss = F.cross_entropy(F.linear(x, weight, bias), y)
+        loss = loss + strength / 2 * weight.square().sum()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimiser.step(closure)
