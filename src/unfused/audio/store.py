@@ -79,7 +79,7 @@ class LogMelStore:
                 f"the log-mel store {path} was made with {stored}, but {front_end} is asked for: "
                 "extract it again with these settings, or use the store's"
             )
-        index = pd.read_parquet(path / INDEX_FILE)
+        index = _read_index(path)
         ends = (index["start"] + index["n_frames"]).groupby(index["shard"]).max()
         n_shards = 1 + int(ends.index.max()) if len(ends) else 0
         frames = [int(ends.get(shard, 0)) for shard in range(n_shards)]
@@ -249,6 +249,15 @@ class LogMelStore:
         crops = np.empty(shape, dtype=np.float16)
         crops[order] = taken
         return crops
+
+
+def _read_index(folder: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(folder / INDEX_FILE)
+    except (OSError, ValueError) as error:  # pyarrow's errors are both
+        raise StoreError(
+            f"{folder / INDEX_FILE} is damaged: delete it and run the extraction again"
+        ) from error
 
 
 def _fill_outside(crops: Tensor, spans: np.ndarray, padded: np.ndarray, value: float) -> None:

@@ -1,0 +1,239 @@
+"""Log-mels of a whole manifest, in parallel shards that survive an interruption."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from ..workspace import fingerprint, write_json
+from .log_mel import FrontEnd
+from .manifest import rejected_table
+from .reading import UnreadableAudio, read_mono_blocks
+from .shards import FORMAT_VERSION, INDEX_FILE, ShardWriter, finish_store, npy_header, shard_file
+from .table import ManifestError
+
+log = logging.getLogger(__name__)
+_SHARD_SECONDS = 1800.0  # of audio; bounds what an interruption costs when recordings are long
+_GENERATOR_BACKENDS = ("loky", "threading", "sequential")  # others report progress at the end
+_CLIP_COLUMNS = ("clip_id", "corpus", "path", "offset", "frames", "digest")
+
+
+class _Shard(NamedTuple):
+    """One shard's work: its number, its clips, and a fingerprint of them and the front-end."""
+
+    number: int
+    clips: list[dict[str, Any]]
+    mark: str
+
+
+def extract_log_mels(
+    manifest: pd.DataFrame,
+    folder: str | Path,
+    front_end: FrontEnd,
+    *,
+    clips_per_shard: int = 512,
+    n_jobs: int = -1,
+    backend: str = "loky",
+) -> pd.DataFrame:
+    """Build the log-mel store of a manifest; called again, go on at the first unfinished shard.
+
+    The files do not depend on ``n_jobs`` nor on interruptions. Digital silence is kept.
+
+    Args:
+        manifest: As :func:`unfused.audio.manifest.scan_audio` returns it.
+        folder: Where the store goes; made if it is not there.
+        front_end: The log-mel settings.
+        clips_per_shard: Most clips in one shard; half an hour of audio closes a shard, too.
+        n_jobs: Worker processes, one thread each; -1 takes one per core.
+        backend: joblib's backend: "loky", or "dask" or "ray" where these are registered.
+
+    Returns:
+        Clips that could not be decoded, as the rejected clips of ``scan_audio``, stage "decode".
+
+    Raises:
+        ManifestError: The manifest is empty, or no clip of it could be decoded.
+        OSError: The folder cannot be written, or the disk is full.
+    """
+    folder = Path(folder).absolute()  # workers may have another working directory
+    if manifest.empty:
+        raise ManifestError("the manifest lists no clips: there is nothing to extract")
+    shards = _plan(manifest, front_end, clips_per_shard)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        todo = _prepare(folder, shards, front_end)
+        _run(folder, todo, front_end, n_jobs, backend)
+        return _finish(folder, shards, front_end)
+    except OSError as error:
+        raise _explained(error, folder) from error
+
+
+def _plan(manifest: pd.DataFrame, front_end: FrontEnd, clips_per_shard: int) -> list[_Shard]:
+    if clips_per_shard < 1:
+        raise ValueError(f"clips_per_shard={clips_per_shard} must be at least 1")
+    groups: list[list[dict[str, Any]]] = [[]]
+    seconds = 0.0
+    records = manifest[list(_CLIP_COLUMNS)].to_dict("records")
+    for clip, duration in zip(records, manifest["duration"], strict=True):
+        if len(groups[-1]) == clips_per_shard or (groups[-1] and seconds >= _SHARD_SECONDS):
+            groups.append([])
+            seconds = 0.0
+        groups[-1].append(clip)
+        seconds += duration
+    return [_Shard(i, clips, _mark(clips, front_end)) for i, clips in enumerate(groups)]
+
+
+def _mark(clips: Sequence[Mapping[str, Any]], front_end: FrontEnd) -> str:
+    """Fingerprint of what a shard is made from; files may move, their content may not change."""
+    content = [[clip[key] for key in ("clip_id", "digest", "offset", "frames")] for clip in clips]
+    return fingerprint(FORMAT_VERSION, content, front_end)
+
+
+def _prepare(folder: Path, shards: Sequence[_Shard], front_end: FrontEnd) -> list[_Shard]:
+    """Remove what is of no use and return the shards that are not finished."""
+    todo = [shard for shard in shards if _read_part(folder, shard, front_end) is None]
+    keep = {
+        path(folder, shard.number).name for shard in shards for path in (shard_file, _part_file)
+    }
+    surplus = [path for path in folder.glob("shard-*") if path.name not in keep]
+    if todo or surplus:
+        (folder / INDEX_FILE).unlink(missing_ok=True)  # from here on the store is unfinished
+    for path in surplus:
+        path.unlink()
+    if len(todo) < len(shards):
+        log.info(
+            "%s: %d of %d shards are there already", folder, len(shards) - len(todo), len(shards)
+        )
+    return todo
+
+
+def _run(
+    folder: Path, todo: Sequence[_Shard], front_end: FrontEnd, n_jobs: int, backend: str
+) -> None:
+    if not todo:
+        return
+    n_jobs = min(joblib.effective_n_jobs(n_jobs), len(todo)) if backend == "loky" else n_jobs
+    tasks = (joblib.delayed(_extract_shard)(folder, shard, front_end) for shard in todo)
+    results = "generator_unordered" if backend in _GENERATOR_BACKENDS else "list"
+    pool = joblib.Parallel(n_jobs=n_jobs, backend=backend, return_as=results, batch_size=1)
+    total = sum(len(shard.clips) for shard in todo)
+    quiet = True if "TQDM_DISABLE" in os.environ else None
+    with tqdm(total=total, desc="log-mels", unit="clip", disable=quiet) as bar:
+        for n_clips in pool(tasks):
+            bar.update(n_clips)
+
+
+def _extract_shard(folder: Path, shard: _Shard, front_end: FrontEnd) -> int:
+    """Write one shard and, after it, the part that declares it whole; return its clip count."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    part = _part_file(folder, shard.number)
+    clips: list[list[Any]] = []
+    rejected: list[dict[str, Any]] = []
+    try:
+        part.unlink(missing_ok=True)
+        with ShardWriter(shard_file(folder, shard.number), front_end.n_mels) as writer:
+            for clip in shard.clips:
+                try:
+                    stored = writer.append(_log_mel_blocks(clip, front_end))
+                    clips.append([clip["clip_id"], clip["digest"], *stored])
+                except UnreadableAudio as error:
+                    rejected.append(_rejected(clip, str(error)))
+        write_json(part, {"mark": shard.mark, "clips": clips, "rejected": rejected})
+    finally:
+        torch.set_num_threads(n_threads)
+    return len(shard.clips)
+
+
+def _log_mel_blocks(clip: Mapping[str, Any], front_end: FrontEnd) -> Iterator[np.ndarray]:
+    waveform = read_mono_blocks(
+        clip["path"],
+        offset=clip["offset"],
+        frames=clip["frames"],
+        sample_rate=front_end.sample_rate,
+    )
+    for block in front_end.log_mel_blocks(waveform):
+        if not np.isfinite(block).all():
+            raise UnreadableAudio("not finite: samples so large that their power overflows")
+        yield block
+
+
+def _finish(folder: Path, shards: Sequence[_Shard], front_end: FrontEnd) -> pd.DataFrame:
+    """Write the index, unless it is there; return the rejected clips."""
+    parts = [json.loads(_part_file(folder, s.number).read_text("utf-8")) for s in shards]
+    rejected = [row for part in parts for row in part["rejected"]]
+    rows = [
+        (clip_id, digest, shard.number, *place)
+        for shard, part in zip(shards, parts, strict=True)
+        for clip_id, digest, *place in part["clips"]
+    ]
+    if not rows:
+        reasons = "; ".join(f"{row['path']}: {row['reason']}" for row in rejected[:3])
+        raise ManifestError(f"none of {len(rejected)} clips could be decoded: {reasons}")
+    if not (folder / INDEX_FILE).is_file():
+        finish_store(folder, front_end, rows)
+    _report(folder, rows, rejected, front_end)
+    return rejected_table(rejected)
+
+
+def _report(
+    folder: Path,
+    rows: Sequence[tuple[Any, ...]],
+    rejected: Sequence[Mapping[str, Any]],
+    front_end: FrontEnd,
+) -> None:
+    floor = (front_end.pad_value + 1e-4) * front_end.n_mels  # of one frame's sum
+    silent = sum(total <= floor * n_frames for *_, n_frames, total, _total_sq in rows)
+    hours = sum(row[4] for row in rows) * front_end.hop / front_end.sample_rate / 3600
+    log.info(
+        "%s: %d clips, %.2f h, %d of them digital silence (kept)", folder, len(rows), hours, silent
+    )
+    if rejected:
+        log.warning(
+            "%s: %d clips could not be decoded, e.g. %s: %s",
+            folder,
+            len(rejected),
+            rejected[0]["path"],
+            rejected[0]["reason"],
+        )
+
+
+def _part_file(folder: Path, number: int) -> Path:
+    return folder / f"shard-{number:05d}.json"
+
+
+def _read_part(folder: Path, shard: _Shard, front_end: FrontEnd) -> dict[str, Any] | None:
+    """Return what stands beside a finished shard; None if it is unfinished or of something else."""
+    try:
+        part: dict[str, Any] = json.loads(_part_file(folder, shard.number).read_text("utf-8"))
+        size = shard_file(folder, shard.number).stat().st_size
+    except (FileNotFoundError, ValueError):
+        return None
+    n_frames = sum(clip[3] for clip in part["clips"])
+    whole = len(npy_header(n_frames, front_end.n_mels)) + 2 * n_frames * front_end.n_mels
+    return part if part["mark"] == shard.mark and size == whole else None
+
+
+def _rejected(clip: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    known = {key: clip[key] for key in ("corpus", "path", "offset", "frames")}
+    return {**known, "stage": "decode", "reason": reason}
+
+
+def _explained(error: OSError, folder: Path) -> OSError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        text = f"the disk is full: free some space for {folder} and run again; finished shards stay"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        text = f"cannot write the log-mel store to {folder} ({error}): choose a writable folder"
+    else:
+        text = f"writing the log-mel store to {folder} failed: {error}"
+    return OSError(error.errno, text)

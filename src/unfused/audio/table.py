@@ -1,0 +1,124 @@
+"""Tables that list audio: CSV, TSV and Parquet in any usual encoding, read as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+COLUMNS = ("path", "label", "split", "fold", "group", "offset", "frames")
+SPLIT_NAMES = {
+    "": "",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing", "eval"), "test"),
+}
+
+
+class ManifestError(ValueError):
+    """The audio, or the table that lists it, cannot be used; the message says how to mend it."""
+
+
+def read_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Read a table of audio files as text.
+
+    Args:
+        path: A .csv, .tsv or .parquet file. Text may be UTF-8, UTF-16 with a byte order mark, or
+            Windows-1252, and separated by comma, semicolon, tab or bar.
+        columns: Our name -> the table's column, where they differ.
+
+    Returns:
+        Those of :data:`COLUMNS` that the table has, as str; "" where a cell is empty.
+
+    Raises:
+        ManifestError: The table is missing or malformed, has no rows, or lacks a column.
+    """
+    if not path.is_file():
+        raise ManifestError(f"the table {path} does not exist: name a CSV, TSV or Parquet file")
+    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
+    source = {name: name for name in COLUMNS} | dict(columns or {})
+    unknown = sorted(set(source) - set(COLUMNS))
+    if unknown:
+        raise ManifestError(f"columns names {unknown}; it may name {list(COLUMNS)}")
+    needed = {"path": source["path"], **dict(columns or {})}
+    missing = [column for column in needed.values() if column not in table]
+    if missing:
+        raise ManifestError(
+            f"{path} has no column {', '.join(map(repr, missing))}; it has {list(table.columns)}: "
+            "rename one, or map it with columns={'path': ..., 'label': ...}"
+        )
+    if table.empty:
+        raise ManifestError(f"{path} has a header but no rows: list at least one audio file")
+    present = {name: table[column] for name, column in source.items() if column in table}
+    return pd.DataFrame(present).reset_index(drop=True)
+
+
+def text_label(value: object) -> str:
+    """Return a cell as the label it stands for: NFC text without outer blanks, "" for none.
+
+    >>> text_label(" 01"), text_label(3.0), text_label(None)
+    ('01', '3', '')
+    """
+    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # Parquet stores whole numbers with gaps as floats
+    return unicodedata.normalize("NFC", str(value)).strip()
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path)
+    except Exception as error:  # pyarrow's many kinds
+        raise ManifestError(f"{path} is no readable Parquet file: {error}") from error
+    wanted = [column for column in table.columns if isinstance(column, str)]
+    return pd.DataFrame(
+        {
+            column: [
+                cell if isinstance(cell, str) and column == "path" else text_label(cell)
+                for cell in table[column]
+            ]
+            for column in wanted
+        },
+        columns=wanted,
+        dtype=object,
+    )
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    text = _decode(path.read_bytes())
+    first = text.lstrip().split("\n", 1)[0]
+    separator = max(",;\t|", key=first.count)
+    try:
+        lines = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if any(row)]
+    except csv.Error as error:
+        raise ManifestError(f"{path} is no readable table: {error}") from error
+    if not lines:
+        raise ManifestError(f"{path} is empty: it needs a header with at least a column 'path'")
+    header = [name.strip() for name in lines[0]]
+    for number, row in enumerate(lines[1:], start=2):
+        if len(row) != len(header):
+            raise ManifestError(
+                f"{path}, row {number}: {len(row)} cells under {len(header)} columns; quote cells "
+                f"that contain {separator!r}"
+            )
+    table = pd.DataFrame(lines[1:], columns=header, dtype=object)
+    for name in set(header) - {"path"}:
+        table[name] = [text_label(cell) for cell in table[name]]
+    return table
+
+
+def _decode(data: bytes) -> str:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16")
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1")
