@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +61,10 @@ def load_checkpoint(path: Path, mark: str, device: torch.device | str) -> dict[s
     remedy = "delete it to train from the start, or train into another folder"
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"the checkpoint {path} is damaged ({error}); {remedy}") from error
+    except OSError:
+        raise
+    except Exception as error:  # unpickling damaged bytes can raise anything
+        raise CheckpointError(f"the checkpoint {path} is damaged ({error!r}); {remedy}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}; {remedy}")
     if content["fingerprint"] != mark:

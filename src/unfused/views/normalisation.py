@@ -35,4 +35,4 @@ class Normalisation(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the statistics for the log."""
-        return f"mean={self.mean:.4g}, std={self.std:.4g}"
+        return f"mean={self.mean!r}, std={self.std!r}"

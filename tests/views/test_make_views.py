@@ -1,0 +1,83 @@
+import math
+
+import pytest
+import torch
+
+from unfused.seeding import torch_generator
+from unfused.views import View, ViewMaker
+
+
+def batch_of(n=6):
+    log_mel = torch.randn(n, 1, 16, 24, generator=torch_generator(0, "crops")) * 2 - 5
+    return View(log_mel, torch.tensor([[0.0, 24.0]] * n))
+
+
+def maker(**arguments):
+    return ViewMaker(**{"mean": -5.0, "std": 2.0, "n_mels": 16, "crop_frames": 24, **arguments})
+
+
+PLAIN = {"freq_scale": (1, 1), "time_scale": (1, 1), "mixup_ratio": 0}
+
+
+def test_identity_parameters_only_normalise():
+    batch = batch_of()
+    views = maker(**PLAIN)
+    (view,) = views(batch, 1, torch_generator(0, "x"))
+    torch.testing.assert_close(view.log_mel, (batch.log_mel + 5) / 2)
+    assert torch.equal(view.spans, batch.spans)
+    assert views.state_dict() == {}
+
+
+def test_views_have_the_batchs_shape_and_differ():
+    views = maker()(batch_of(), 2, torch_generator(0, "x"))
+    assert len(views) == 2
+    assert all(view.log_mel.shape == (6, 1, 16, 24) for view in views)
+    assert not torch.equal(views[0].log_mel, views[1].log_mel)
+
+
+def test_the_bank_gets_the_normalised_unmixed_crops_once_per_call():
+    views, batch = maker(mixup_bank=32), batch_of()
+    for calls in (1, 2):
+        views(batch, 2, torch_generator(calls, "x"))
+        assert views.mixup.filled.item() == 6 * calls
+    torch.testing.assert_close(views.mixup.bank[6:12], views.plain(batch).log_mel.squeeze(1))
+
+
+def test_mixup_sets_in_with_the_second_batch():
+    views, batch = maker(**{**PLAIN, "mixup_ratio": 0.4}), batch_of()
+    (first,) = views(batch, 1, torch_generator(0, "x"))
+    (second,) = views(batch, 1, torch_generator(0, "x"))
+    assert torch.equal(first.log_mel, views.plain(batch).log_mel)
+    assert not torch.equal(second.log_mel, first.log_mel)
+
+
+def test_a_restored_maker_goes_on_with_the_same_views():
+    views, batch = maker(), batch_of()
+    views(batch, 2, torch_generator(0, "x"))
+    other = maker()
+    other.load_state_dict(views.state_dict())
+    for mine, theirs in zip(
+        views(batch, 2, torch_generator(1, "x")),
+        other(batch, 2, torch_generator(1, "x")),
+        strict=True,
+    ):
+        assert torch.equal(mine.log_mel, theirs.log_mel)
+
+
+def test_ranges_may_come_as_lists():
+    views = maker(freq_scale=[1, 1], time_scale=[1.0, 1.0], mixup_ratio=0)
+    (view,) = views(batch_of(), 1, torch_generator(0, "x"))
+    assert torch.equal(view.log_mel, views.plain(batch_of()).log_mel)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(math.nan, 1.0), (0.0, 0.0), (0.0, math.inf)])
+def test_statistics_that_are_none_are_refused(mean, std):
+    with pytest.raises(ValueError, match="statistics of a training set"):
+        maker(mean=mean, std=std)
+
+
+def test_the_log_shows_the_parameters():
+    text = repr(maker())
+    assert "freq_scale=(0.6, 1.5)" in text
+    assert "ratio=0.4" in text
+    assert "mean=-5" in text
