@@ -38,8 +38,9 @@ def data_card(
         f"SoundFont's own tables they fall into {len(groups)} groups that share none with each "
         f"other; whole groups go to test ({', '.join(tested)}), so that no recording is heard in "
         "training and in test. Every family has a group on either side. `valid` holds every "
-        "seventh pitch of the training groups, the same pitches over all of them: it shares "
-        "recordings with training, and its scores are therefore higher than those of test. "
+        "seventh pitch of the training groups, the same pitches over all of them. It shares "
+        "recordings with training, so family scores are higher there than on test; and its "
+        "pitches are in no training clip, so pitch-class scores are lower there than on test. "
         f"Everything random follows from seed {settings.seed}.",
         f"## Left out\n\n{_left_out(casting, silent)}",
         "## Limits\n\n"
