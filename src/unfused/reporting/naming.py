@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 BASELINES = ("random_init", "log_mel_statistics", "supervised")
@@ -103,6 +104,12 @@ def short_label(label: object, length: int = 18) -> str:
     """
     text = " ".join(str(label).split())
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Return a sorting key that puts "command 2" before "command 10"."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name.casefold())
+    return [(int(part), "") if part.isdecimal() else (2**62, part) for part in parts]
 
 
 def percent(value: float, *, signed: bool = False) -> str:

@@ -44,14 +44,16 @@ def published_scores(tasks: Iterable[str]) -> pd.DataFrame:
     """Return published accuracies (per cent) on those of ``tasks`` that belong to LAPE.
 
     Returns:
-        ``model``, one column for each such task under our name, ``source``, ``note``; no rows when
-        none of the tasks is LAPE's.
+        ``model``, one column for each such task under our name, ``source`` and, where something is
+        odd about them, ``note``; no rows when none of the tasks is LAPE's.
     """
     columns = lape_columns(tasks)
     text = files(__package__).joinpath("published_lape.csv").read_text(encoding="utf-8")
     table = pd.read_csv(StringIO(text), dtype={"note": str}).fillna({"note": ""})
     kept = table[["model", *columns.values(), "source", "note"]]
     kept = kept.rename(columns={short: task for task, short in columns.items()})
+    if not any(short.startswith("SC-V2") for short in columns.values()):
+        kept = kept.drop(columns="note")  # it is about those two tasks
     return kept if columns else kept.iloc[:0]
 
 

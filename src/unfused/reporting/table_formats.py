@@ -41,7 +41,7 @@ def to_markdown(table: LapeTable) -> str:
     lines = [f"### {table.title}", "", *_pipes(heading, rows), ""]
     lines += [f"- {escape_markdown(note)}" for note in table.notes]
     if len(table.published):
-        scores = table.published.map(_plain_number)
+        scores = table.published.map(plain_number)
         cells = [[escape_markdown(cell) for cell in row] for row in scores.to_numpy()]
         lines += ["", "### Published scores (not measured here)", "", PUBLISHED_NOTE, ""]
         lines += _pipes([escape_markdown(name) for name in scores.columns], cells)
@@ -59,7 +59,7 @@ def to_latex(table: LapeTable) -> str:
     lines = [f"% {table.title}; needs \\usepackage{{booktabs}}", *text]
     lines += [f"% {note}" for note in table.notes]
     if len(table.published):
-        scores = table.published.drop(columns="note").map(_plain_number)
+        scores = table.published.drop(columns="note", errors="ignore").map(plain_number)
         cells = [[escape_latex(cell) for cell in row] for row in scores.to_numpy()]
         align = "l" + "r" * (scores.shape[1] - 2) + "l"
         lines += ["", "% Published scores, not measured here.", f"% {PUBLISHED_NOTE}"]
@@ -131,7 +131,8 @@ def _breaks(table: LapeTable) -> list[int]:
     return [int(row) for row in changes if row]
 
 
-def _plain_number(value: object) -> str:
+def plain_number(value: object) -> str:
+    """Return a published score with its one decimal, and any other cell as it is."""
     if isinstance(value, float):
         return "" if pd.isna(value) else f"{value:.1f}"
     return str(value)

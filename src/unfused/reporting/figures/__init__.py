@@ -1,0 +1,19 @@
+"""Figures as :class:`matplotlib.figure.Figure` objects; nothing here touches pyplot's state."""
+
+from .augmentation_views import augmentation_views
+from .captions import CAPTIONS
+from .confusion_matrix import confusion_matrix
+from .learning_curves import learning_curves
+from .pseudo_label_map import TsnePoints, tsne_points, tsne_pseudo_labels
+from .score_bars import score_bars
+
+__all__ = [
+    "CAPTIONS",
+    "TsnePoints",
+    "augmentation_views",
+    "confusion_matrix",
+    "learning_curves",
+    "score_bars",
+    "tsne_points",
+    "tsne_pseudo_labels",
+]

@@ -1,0 +1,38 @@
+"""How to read each figure, for the report and the notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+CAPTIONS: Mapping[str, str] = {
+    "score_bars": (
+        "Each bar is the mean score on test clips, with its 95 % interval: Student's t over seeds "
+        "from three seeds on, else a bootstrap over test clips. Grey: baselines without "
+        "pre-training; orange: teacher; light grey: controls, students of pseudo-labels that know "
+        "less; blue: UnFuSeD. Dotted: always answering the most frequent class. Overlapping "
+        "intervals do not settle a comparison; the paired differences above do."
+    ),
+    "tsne_pseudo_labels": (
+        "Every point is a clip of the task's training part, placed by t-SNE of the teacher's "
+        "embedding; both panels show the same points. Left: the cluster that became its "
+        "pseudo-label, in the colour of the class it shares most clips with. Right: its true "
+        "label, which the clustering never saw. The more alike the panels, the more the "
+        "pseudo-labels say about the classes. Distances between far islands and their sizes mean "
+        "nothing; NMI is measured on all clips, not on the picture."
+    ),
+    "learning_curves": (
+        "One line per seed and fold. Loss parts should fall and level off; the embedding's "
+        "standard deviation, effective rank and cluster perplexity fall towards zero (perplexity: "
+        "one) if the representation collapses."
+    ),
+    "augmentation_views": (
+        "Rows are training clips, columns the steps of the augmentation; colour is the normalised "
+        "log-mel, on one scale per row. What differs between view A and view B of a row is what "
+        "the encoder learns to ignore: if that is what tells your classes apart (pitch, say), "
+        "narrow the ranges of the random resize crop."
+    ),
+    "confusion_matrix": (
+        "Rows are true classes, columns predictions on test clips; colour is the share of the "
+        "true class, numbers are clips (summed over seeds). A perfect one fills the diagonal."
+    ),
+}
