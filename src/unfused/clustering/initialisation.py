@@ -44,7 +44,7 @@ def plus_plus(points: Tensor, n_clusters: int, generator: torch.Generator) -> Te
     nearest = _squared_distances(sample, squares, chosen[:1])[0]
     n_draws = 2 + int(math.log(n_clusters))
     for k in range(1, n_clusters):
-        draws = _draw(nearest, n_draws, generator)
+        draws = draw(nearest, n_draws, generator)
         candidates = torch.minimum(nearest, _squared_distances(sample, squares, draws))
         best = candidates.sum(dim=1).argmin()
         chosen[k], nearest = draws[best], candidates[best]
@@ -57,8 +57,17 @@ def _squared_distances(sample: Tensor, squares: Tensor, rows: Tensor) -> Tensor:
     return (squares[rows, None] + squares - 2.0 * products).clamp_min_(0.0)
 
 
-def _draw(weights: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """Draw indices with probability proportional to their weight, (n,)."""
+def draw(weights: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draw indices with probability proportional to their weight.
+
+    Args:
+        weights: Not negative, (N,).
+        n: How many.
+        generator: Source of randomness, on the CPU.
+
+    Returns:
+        (n,) int64.
+    """
     cumulative = weights.cumsum(dim=0, dtype=torch.float64 if weights.is_cpu else None)
     uniform = torch.rand(n, generator=generator).to(cumulative)
     return torch.searchsorted(cumulative, uniform * cumulative[-1]).clamp_max_(len(weights) - 1)

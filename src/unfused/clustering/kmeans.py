@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..seeding import torch_generator
-from .initialisation import plus_plus, random_rows
+from .initialisation import draw, plus_plus, random_rows
 
 log = logging.getLogger(__name__)
 Initialisation = Literal["kmeans++", "random"]
@@ -18,16 +18,20 @@ _CHUNK_ELEMENTS = 2**23  # distances held at once
 
 
 class _Step(NamedTuple):
-    """What one pass over the points finds: labels (N,), sums (K, D), counts (K,), inertia ()."""
+    """What one pass over the points finds, with squared distances to the nearest centroid.
+
+    Shapes: labels (N,), distances (N,), sums (K, D), counts (K,), inertia ().
+    """
 
     labels: Tensor
+    distances: Tensor
     sums: Tensor
     counts: Tensor
     inertia: Tensor
 
 
 class KMeans:
-    """Lloyd's algorithm; empty clusters are re-seeded within the largest one.
+    """Lloyd's algorithm; empty clusters are re-seeded where the inertia is.
 
     Args:
         n_clusters: Number of clusters K.
@@ -118,29 +122,28 @@ class KMeans:
         k, dim = centroids.shape
         wide = torch.float32 if points.device.type == "mps" else torch.float64
         sums = torch.zeros(k, dim, dtype=wide, device=points.device)
-        inertia = torch.zeros((), dtype=wide, device=points.device)
-        labels = []
+        labels, distances = [], []
         offsets = centroids.square().sum(dim=1)
         for chunk in points.split(max(256, _CHUNK_ELEMENTS // max(k, dim))):
-            distances, nearest = torch.addmm(offsets, chunk, centroids.T, alpha=-2.0).min(dim=1)
-            sums += _sum_by_label(chunk, nearest, k)
-            inertia += (distances + chunk.square().sum(dim=1)).clamp_min(0.0).sum(dtype=wide)
-            labels.append(nearest)
-        joined = torch.cat(labels)
-        return _Step(joined, sums, torch.bincount(joined, minlength=k), inertia)
+            nearest, label = torch.addmm(offsets, chunk, centroids.T, alpha=-2.0).min(dim=1)
+            sums += _sum_by_label(chunk, label, k)
+            labels.append(label)
+            distances.append((nearest + chunk.square().sum(dim=1)).clamp_min(0.0))
+        joined, distance = torch.cat(labels), torch.cat(distances)
+        counts = torch.bincount(joined, minlength=k)
+        return _Step(joined, distance, sums, counts, distance.sum(dtype=wide))
 
     def _reseed(
         self, points: Tensor, means: Tensor, step: _Step, generator: torch.Generator
     ) -> Tensor:
-        """Move every empty cluster to a random point of the cluster that is then the largest."""
-        counts = step.counts.tolist()
-        for empty in [k for k, count in enumerate(counts) if count == 0]:
-            largest = max(range(self.n_clusters), key=counts.__getitem__)
-            members = (step.labels == largest).nonzero().squeeze(1)
-            drawn = torch.randint(len(members), (1,), generator=generator).to(members.device)
-            means[empty] = points[members[drawn]].squeeze(0)
-            counts[largest] -= counts[largest] // 2
-            counts[empty] = step.counts[largest].item() // 2
+        """Move empty clusters to points drawn by their squared distance, as k-means++ does.
+
+        So they split the clusters with the most inertia: the one with the most points may hold
+        nothing but copies of one clip.
+        """
+        empty = (step.counts == 0).nonzero().squeeze(1)
+        if len(empty) > 0:
+            means[empty] = points[draw(step.distances, len(empty), generator)]
         return means
 
     def _shape(self, centroids: Tensor) -> Tensor:

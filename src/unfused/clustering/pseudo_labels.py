@@ -56,7 +56,7 @@ def pseudo_labels(
     *,
     whiten_dim: int | None = 128,
     seed: int = 0,
-    n_iterations: int = 20,
+    iterations: int = 20,
     n_init: int = 10,
 ) -> PseudoLabels:
     """Cluster clips as UnFuSeD does (arXiv 2303.05668; constants of the official code).
@@ -70,7 +70,7 @@ def pseudo_labels(
         n_clusters: Number of clusters K; the official code takes the task's number of classes.
         whiten_dim: Axes that whitening keeps; None: no whitening, only L2 normalisation.
         seed: Seed of k-means.
-        n_iterations: Updates of the centroids.
+        iterations: Updates of the centroids.
         n_init: Starts of k-means; the best is kept.
 
     Returns:
@@ -86,7 +86,7 @@ def pseudo_labels(
     if whiten_dim is not None:
         whitening = Whitening(_whitened_axes(rows, whiten_dim)).fit(rows)
     points = _on_sphere(rows, whitening)
-    kmeans = KMeans(n_clusters, n_iterations=n_iterations, seed=seed, n_init=n_init).fit(points)
+    kmeans = KMeans(n_clusters, n_iterations=iterations, seed=seed, n_init=n_init).fit(points)
     labels = kmeans.labels_.cpu().numpy()
     sizes = np.bincount(labels, minlength=n_clusters)
     _check_sizes(sizes)
@@ -104,7 +104,7 @@ def agreement(pseudo: Sequence[int] | np.ndarray, labels: Sequence[Any]) -> dict
         labels: True label of each clip, (N,); None, NaN or "" where there is none.
 
     Returns:
-        ``nmi``, ``ami`` (NaN without labelled clips) and ``n``, the number of labelled clips.
+        ``nmi`` and ``ami``; NaN without labelled clips.
 
     Raises:
         ValueError: The lengths differ.
@@ -118,12 +118,11 @@ def agreement(pseudo: Sequence[int] | np.ndarray, labels: Sequence[Any]) -> dict
         raise ValueError(f"{len(clusters)} pseudo-labels but {len(true)} labels; give one for each")
     known = (true.notna() & (true.astype(str) != "")).to_numpy()
     if not known.any():
-        return {"nmi": float("nan"), "ami": float("nan"), "n": 0.0}
+        return {"nmi": float("nan"), "ami": float("nan")}
     named, clusters = true[known].astype(str).to_numpy(), clusters[known]
     return {
         "nmi": float(normalized_mutual_info_score(named, clusters)),
         "ami": float(adjusted_mutual_info_score(named, clusters)),
-        "n": float(known.sum()),
     }
 
 

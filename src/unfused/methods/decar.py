@@ -43,7 +43,7 @@ class DECAR(Method):
         normalise_z: L2-normalise z (DeepCluster-v2 and our choice; official code: False).
         temperature: Divides the logits (DeepCluster-v2 and our choice: 0.1; official code: 1).
         kmeans_iterations: Updates of the centroids each epoch (official code: 10).
-        kmeans_init: Start of k-means (official code: random clips).
+        kmeans_init: Start of k-means (our choice: k-means++; official code: random clips).
         crop_frames: Length of a crop (official code: 0.98 s, 96-99 frames of 10 ms).
 
     Raises:
@@ -66,7 +66,7 @@ class DECAR(Method):
         normalise_z: bool = True,
         temperature: float = 0.1,
         kmeans_iterations: int = 10,
-        kmeans_init: Initialisation = "random",
+        kmeans_init: Initialisation = "kmeans++",
         crop_frames: int = 96,
     ) -> None:
         super().__init__()
@@ -93,9 +93,9 @@ class DECAR(Method):
         return projection
 
     def start_epoch(self, epoch: int, embed: Embed, seed: int) -> dict[str, Tensor]:
-        """Cluster the bank; in epoch 0 fill it first, in the mode the module is in."""
+        """Cluster the bank, in epoch 0 after filling it; the prototypes are its centroids."""
         if epoch == 0:
-            self.bank.copy_(embed(lambda views: self._z(views[0])))
+            self.bank.copy_(embed(self._first_z))
         kmeans = KMeans(
             self.n_prototypes,
             n_iterations=self.kmeans_iterations,
@@ -125,6 +125,15 @@ class DECAR(Method):
         logits = prototype_logits(z_b, self.prototypes, self.temperature)  # (B, K)
         loss = F.cross_entropy(logits, targets)
         return loss, {"loss": loss.detach(), **_metrics(logits.detach(), targets, z_b)}
+
+    def _first_z(self, views: tuple[View, ...]) -> Tensor:
+        """Return view A's z as training will see it, in training mode.
+
+        With the running averages of an untrained network, batch norm would leave all clips in
+        nearly one direction, and the first prototypes far from the first z.
+        """
+        self.train(len(views[0].log_mel) > 1)
+        return self._z(views[0])
 
     def _z(self, view: View) -> Tensor:
         z = self.project(view)

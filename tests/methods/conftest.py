@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from unfused.encoders import AudioNTT
+from unfused.views.view import View
+
+
+@dataclass
+class Toy:
+    """Clips of a few kinds, each a spectral profile under noise."""
+
+    log_mel: Tensor  # (N, 1, F, T)
+    kinds: Tensor  # (N,)
+
+    def view(self, clip_ids: Tensor) -> View:
+        clips = self.log_mel[clip_ids]
+        noisy = clips + 0.2 * torch.randn_like(clips)
+        return View(noisy, torch.tensor([[0.0, clips.shape[3]]]).expand(len(clips), 2))
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        yield from torch.randperm(len(self.kinds)).split(size)
+
+    def embed(self, function: Callable[[tuple[View, ...]], Tensor]) -> Tensor:
+        with torch.no_grad():
+            clips = torch.arange(len(self.kinds)).split(16)
+            return torch.cat([function((self.view(i), self.view(i))) for i in clips])
+
+
+def make_toy(n_clips: int, noise: float, seed: int) -> Toy:
+    torch.manual_seed(seed)
+    kinds = torch.arange(n_clips) % 4
+    profiles = torch.randn(4, 1, 16, 1)
+    return Toy(profiles[kinds] + noise * torch.randn(n_clips, 1, 16, 24), kinds)
+
+
+@pytest.fixture
+def toy() -> Toy:
+    return make_toy(64, noise=0.3, seed=0)
+
+
+@pytest.fixture
+def encoder() -> AudioNTT:
+    torch.manual_seed(0)
+    return AudioNTT(d=32, channels=8, n_mels=16)
