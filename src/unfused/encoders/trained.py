@@ -127,7 +127,7 @@ def load_encoder(folder: str | Path) -> TrainedEncoder:
             )
     settings = _read_settings(folder)
     weights = (folder / _WEIGHTS).read_bytes()
-    if _checksum(weights) != settings["checksum"]:
+    if hashlib.blake2b(weights).hexdigest() != settings["checksum"]:
         raise ValueError(
             f"{folder / _WEIGHTS} is not the file that {_SETTINGS} describes (interrupted save or "
             "damaged copy); copy the folder again, or train again"
@@ -181,7 +181,7 @@ def _settings(trained: TrainedEncoder, weights: bytes) -> dict[str, Any]:
         "mean": trained.mean,
         "std": trained.std,
         "provenance": trained.provenance,
-        "checksum": _checksum(weights),
+        "checksum": hashlib.blake2b(weights).hexdigest(),
     }
 
 
@@ -240,15 +240,8 @@ def _fill(trained: TrainedEncoder, tensors: dict[str, Tensor], folder: Path) -> 
 def _seen(clip_ids: pd.DataFrame) -> pd.DataFrame:
     missing = [column for column in TRAINED_ON_COLUMNS if column not in clip_ids]
     if missing:
-        raise ValueError(
-            f"the table of clips lacks {missing}; it has {list(clip_ids.columns)} and needs "
-            f"{list(TRAINED_ON_COLUMNS)}"
-        )
+        raise ValueError(f"the table of clips lacks {missing}; it has {list(clip_ids.columns)}")
     return clip_ids.loc[:, list(TRAINED_ON_COLUMNS)].reset_index(drop=True)
-
-
-def _checksum(weights: bytes) -> str:
-    return hashlib.blake2b(weights, digest_size=16).hexdigest()
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
