@@ -110,21 +110,16 @@ class FrontEnd:
         half = self.n_fft // 2
         held = np.empty(0, dtype=np.float32)
         started = False
-        for block in blocks:
+        for block, last in _marking_last(blocks):
             held = np.concatenate([held, block]) if held.size else block
-            if not started and held.size > half:
-                held = np.pad(held, (half, 0), mode="reflect")
-                started = True
+            left = half if not started and (last or held.size > half) else 0
+            if held.size and (left or last):
+                held = np.pad(held, (left, half if last else 0), mode="reflect")
+            started = started or left > 0
             n_frames = (held.size - self.n_fft) // self.hop + 1
             if started and n_frames > 0:
                 yield self._transform(held, n_frames)
                 held = held[n_frames * self.hop :]  # at least n_fft - hop > half samples stay
-        if not held.size:
-            return
-        held = np.pad(held, (0 if started else half, half), mode="reflect")
-        n_frames = (held.size - self.n_fft) // self.hop + 1
-        if n_frames > 0:
-            yield self._transform(held, n_frames)
 
     def log_mel_batch(self, waveforms: Tensor) -> Tensor:
         """Return the log-mels of equally long clips on their device.
@@ -163,6 +158,16 @@ class FrontEnd:
         """The periodic Hann window, (n_fft,) float64, and the mel filters, (n_fft // 2 + 1, F)."""
         window = torch.hann_window(self.n_fft, periodic=True, dtype=torch.float64)
         return window, torch.from_numpy(mel_filters(self))
+
+
+def _marking_last(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
+    """Yield each block and whether it is the last one."""
+    iterator = iter(blocks)
+    block = next(iterator, None)
+    while block is not None:
+        following = next(iterator, None)
+        yield block, following is None
+        block = following
 
 
 def mel_filters(front_end: FrontEnd) -> np.ndarray:

@@ -172,7 +172,7 @@ class LogMelStore:
             starts: First frame of each crop, (B,); negative ones and those that overrun the clip
                 reach into padding with log(eps).
             length: Frames per crop.
-            dtype: float32, or float16 to convert on another device.
+            dtype: torch.float32, or torch.float16 to convert on another device.
 
         Returns:
             Crops, (B, length, F), and the first and end frame of the clip in each, (B, 2) float32.
@@ -183,7 +183,7 @@ class LogMelStore:
         frames = starts[:, None] + np.arange(length)  # (B, length), within the clip
         np.clip(frames, 0, n_frames[:, None] - 1, out=frames)
         frames += self._start[rows, None]
-        crops = torch.from_numpy(self._gather(self._shard[rows], frames)).to(dtype)
+        crops = self._gather(self._shard[rows], frames, dtype)
         ends = np.clip(n_frames - starts, 0, length)
         spans = np.stack([np.clip(-starts, 0, length), ends], axis=1).astype(np.float32)
         padded = np.flatnonzero((starts < 0) | (ends < length))
@@ -234,20 +234,16 @@ class LogMelStore:
             means[i] = self.clip(row).mean(axis=0)
         return means
 
-    def _gather(self, shards: np.ndarray, frames: np.ndarray) -> np.ndarray:
-        """Copy frames (B, L) of each row's shard into (B, L, F) float16, one take per shard."""
+    def _gather(self, shards: np.ndarray, frames: np.ndarray, dtype: torch.dtype) -> Tensor:
+        """Copy frames (B, L) of each row's shard into (B, L, F), one take per shard."""
         order = np.argsort(shards, kind="stable")
         touched, first = np.unique(shards[order], return_index=True)
-        sorted_frames = frames[order]
-        shape = (*frames.shape, self.front_end.n_mels)
-        taken = np.empty(shape, dtype=np.float16)
+        frames = frames[order]
+        crops = torch.empty((*frames.shape, self.front_end.n_mels), dtype=dtype)
+        target = crops.numpy()
         for shard, i, j in zip(touched, first, [*first[1:], len(order)], strict=True):
-            # mode="clip" only lets NumPy write to `out` unbuffered; every index is in range
-            self._shards[shard].take(sorted_frames[i:j], axis=0, out=taken[i:j], mode="clip")
-        if len(touched) <= 1:
-            return taken
-        crops = np.empty(shape, dtype=np.float16)
-        crops[order] = taken
+            taken = torch.from_numpy(self._shards[shard].take(frames[i:j], axis=0))
+            target[order[i:j]] = taken.to(dtype).numpy()  # a few crops: all of this stays in cache
         return crops
 
 
@@ -265,4 +261,5 @@ def _fill_outside(crops: Tensor, spans: np.ndarray, padded: np.ndarray, value: f
     frame = np.arange(crops.shape[1])
     outside = (frame < spans[padded, :1]) | (frame >= spans[padded, 1:])  # (P, L)
     row, column = np.nonzero(outside)
-    crops[torch.from_numpy(padded[row]), torch.from_numpy(column)] = value
+    frames = crops.numpy().reshape(-1, crops.shape[2])  # a view
+    frames[padded[row] * crops.shape[1] + column] = value
