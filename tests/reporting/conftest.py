@@ -21,7 +21,7 @@ ENCODERS = [  # encoder, source, cut, parameters, dimension, share right
 ]
 
 
-def experiment(
+def _experiment(
     tasks=("instrument_family",),
     *,
     seeds=(0,),
@@ -69,10 +69,16 @@ def experiment(
 
 
 @pytest.fixture(scope="session")
+def experiment():
+    """Make result and prediction rows; tests say what is special about theirs."""
+    return _experiment
+
+
+@pytest.fixture(scope="session")
 def one_seed():
-    return experiment()
+    return _experiment()
 
 
 @pytest.fixture(scope="session")
 def three_seeds():
-    return experiment(("instrument_family", "NS"), seeds=(0, 1, 2), folds=(1, 2, 3))
+    return _experiment(("instrument_family", "NS"), seeds=(0, 1, 2), folds=(1, 2, 3))

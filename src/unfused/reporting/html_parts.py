@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -50,7 +51,7 @@ def _png(figure: Figure | bytes) -> bytes:
 
 def bullet_list(items: Iterable[str], *, css: str = "") -> str:
     """Return an escaped list, or nothing for no items."""
-    lines = "".join(f"<li>{escape(item)}</li>" for item in items)
+    lines = "".join(f"<li>{escape(item).replace(' %', '&nbsp;%')}</li>" for item in items)
     return f'<ul class="{css}">{lines}</ul>' if lines else ""
 
 
@@ -74,7 +75,7 @@ def table_html(
     columns = [column for column in table.columns if column != group_by]
     lines = []
     before = None
-    for _, row in table.iterrows():
+    for row in table.to_dict("records"):  # iterrows would turn integers into floats
         if group_by and row[group_by] != before:
             before = row[group_by]
             lines.append(f'<tr class="section"><td colspan="{len(columns)}">{before}</td></tr>')
@@ -85,7 +86,9 @@ def table_html(
     return f'<div class="scroll"><table>{top}<tbody>\n{body}\n</tbody></table></div>'
 
 
-def _row(row: pd.Series, columns: Sequence[str], numbers: Sequence[str], escaped: bool) -> str:
+def _row(
+    row: Mapping[Hashable, Any], columns: Sequence[str], numbers: Sequence[str], escaped: bool
+) -> str:
     texts = [str(row[name]) if escaped else escape(_text(row[name])) for name in columns]
     classes = [_class(name, numbers, text) for name, text in zip(columns, texts, strict=True)]
     cells = "".join(f"<td{css}>{text}</td>" for css, text in zip(classes, texts, strict=True))
@@ -102,7 +105,8 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         if not math.isfinite(value):
             return "" if math.isnan(value) else str(value)
-        return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
+        whole = abs(value) >= 1000 or value == int(value)
+        return f"{value:,.0f}" if whole else f"{value:.{3 if abs(value) < 1 else 1}f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return "" if value is None or value is pd.NA else str(value)

@@ -39,8 +39,8 @@ def tsne_points(embeddings: np.ndarray, seed: int, max_points: int = 3000) -> Ts
     """Return a two-dimensional t-SNE map of clip embeddings.
 
     PCA to at most 50 dimensions, then Barnes-Hut t-SNE (van der Maaten 2014) started from the first
-    two components; perplexity 30, less for few clips. Three clips or fewer, and embeddings of rank
-    one, are placed by PCA alone.
+    two components; perplexity 30, less for few clips. Embeddings on a line are placed on a line,
+    three clips or fewer and clips that are all alike around a point.
 
     Args:
         embeddings: One row per clip of *one* data set, (N, D).
@@ -59,13 +59,21 @@ def tsne_points(embeddings: np.ndarray, seed: int, max_points: int = 3000) -> Ts
     if len(rows) > max_points:
         rows = np.sort(numpy_generator(seed, "tsne").choice(rows, max_points, replace=False))
     chosen = embeddings[rows]
+    if len(rows) < 4 or chosen.std(axis=0).max() < 1e-9:
+        return TsnePoints(rows, _around_a_point(len(rows)))
     reduced = PCA(min(50, *chosen.shape), random_state=0).fit_transform(chosen)
-    reduced /= max(float(reduced[:, 0].std()), 1e-12)
-    if len(rows) < 4 or reduced.shape[1] < 2 or reduced[:, 1].std() < 1e-9:
-        return TsnePoints(rows, np.pad(reduced, ((0, 0), (0, 1)))[:, :2].astype(np.float32))
+    reduced /= reduced[:, 0].std()
+    if reduced.shape[1] < 2 or reduced[:, 1].std() < 1e-9:
+        return TsnePoints(rows, np.pad(reduced[:, :1], ((0, 0), (0, 1))).astype(np.float32))
     perplexity = min(30.0, (len(rows) - 1) / 3)
     tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=derive_seed(seed) % 2**32)
     return TsnePoints(rows, tsne.fit_transform(reduced))
+
+
+def _around_a_point(n: int) -> np.ndarray:
+    """Return n places on a circle, (n, 2): all that can be said of clips without structure."""
+    angle = 2 * np.pi * np.arange(n) / n
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
 
 @styled

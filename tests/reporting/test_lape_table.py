@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import io
+import re
+
+import pandas as pd
+import pytest
+
+from unfused.reporting.aggregate import summarise
+from unfused.reporting.lape_table import lape_table
+from unfused.reporting.published import published_scores
+from unfused.reporting.table_formats import escape_latex, to_csv, to_latex, to_markdown
+
+
+@pytest.fixture(scope="module")
+def summary(three_seeds):
+    return summarise(*three_seeds, n_draws=50)
+
+
+@pytest.fixture(scope="module")
+def small(experiment):
+    return summarise(*experiment(("50%_a&b|c",)), n_draws=50)
+
+
+def test_cells_have_score_interval_and_seeds(summary):
+    table = lape_table(summary)
+    assert list(table.tasks) == ["NS", "instrument_family"]
+    assert table.headings["NS"] == "NS (300 test clips)"
+    cell = table.rows.set_index(["name", "cut"]).loc[("UnFuSeD student", "block3"), "NS"]
+    assert re.fullmatch(r"\d\d\.\d \[\d\d\.\d, \d\d\.\d\] n=3", cell)
+    assert any("most frequent class of NS" in note for note in table.notes)
+
+
+def test_best_is_marked_within_each_protocol_and_never_transductive(experiment):
+    results, predictions = experiment(protocols=("linear_probe", "fine_tuning"))
+    results["transductive"] = results["encoder"].isin(["unfused", "unfused_full"])
+    table = lape_table(summarise(results, predictions, n_draws=50))
+    best = table.rows[table.best["instrument_family"]]
+    assert sorted(best["protocol"].unique()) == ["Fine-tuning", "Linear probe"]
+    assert not best["name"].str.contains("transductive").any()
+    assert table.rows["name"].str.contains(r"UnFuSeD student \(transductive\)").any()
+    scores = table.numbers[~table.numbers["name"].str.contains("transductive")]
+    top = scores.groupby("protocol")["instrument_family mean"].max()
+    for _, row in scores.loc[best.index].iterrows():
+        assert row["instrument_family mean"] == pytest.approx(top[row["protocol"]], abs=0.1)
+
+
+def test_published_scores_stand_apart_and_only_with_lape_tasks(summary, small):
+    assert lape_table(small).published.empty
+    assert "ublished" not in to_markdown(lape_table(small)) + to_latex(lape_table(small))
+    table = lape_table(summary)
+    assert list(table.published.columns) == ["model", "NS", "source"]
+    assert "UnFuSeD" not in set(table.rows["name"])
+    measured, published = to_markdown(table).split("### Published scores (not measured here)")
+    assert "76.4" in published
+    assert "SLICER poster" not in measured
+    assert to_latex(table).count(r"\begin{tabular}") == 2
+    assert lape_table(summary, metric="balanced_accuracy").published.empty
+
+
+def test_published_means_are_the_posters():
+    tasks = ["SC-V1", "speech_commands_v2_12", "SC-V2(35)", "librispeech", "voxceleb1", "IC",
+             "voxforge", "nsynth", "BSD", "TUT", "urbansound8k"]  # fmt: skip
+    scores = published_scores(tasks).set_index("model")
+    means = scores[tasks].mean(axis=1).round(2)
+    assert means["UnFuSeD"] == 81.62
+    assert means["DeLoRes-M"] == 80.38
+    assert means["SLICER"] == 81.55
+    assert scores["source"].str.contains("arXiv").all()
+    assert "other way round" in scores.loc["BYOL-A", "note"]
+
+
+def test_latex_is_escaped_and_balanced(small):
+    text = to_latex(lape_table(small))
+    assert r"50\%\_a\&b|c" in text
+    assert r"\toprule" in text
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {5}
+    assert r"\textbf{" in text
+    assert escape_latex("a\\b{c}^~#$") == (
+        r"a\textbackslash{}b\{c\}\textasciicircum{}\textasciitilde{}\#\$"
+    )
+
+
+def test_markdown_keeps_its_columns_whatever_the_names(small):
+    lines = [line for line in to_markdown(lape_table(small)).splitlines() if line[:1] == "|"]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {7}
+    assert any(re.search(r"\*\*\d+\.\d\*\* \[", line) for line in lines)
+
+
+def test_csv_holds_plain_numbers(summary):
+    table = pd.read_csv(io.StringIO(to_csv(lape_table(summary))))
+    row = table[(table["name"] == "UnFuSeD student")].iloc[0]
+    assert row["NS low"] < row["NS mean"] < row["NS high"]
+    assert row["NS clip_low"] < row["NS mean"]
+    assert (row["parameters"], row["NS n_seeds"]) == (74_880, 3)
+
+
+def test_one_seed_is_explained(small):
+    notes = " ".join(lape_table(small).notes)
+    assert "do not cover another training run" in notes
+    assert "Student's t" not in notes
+
+
+def test_a_task_that_an_encoder_lacks_is_an_empty_cell(summary):
+    part = summary[(summary["task"] == "NS") | (summary["encoder"] != "supervised")]
+    rows = lape_table(part).rows.set_index("name")
+    assert rows.loc["Supervised from scratch", "instrument_family"] == ""
+
+
+def test_unknown_metric_is_refused(summary):
+    with pytest.raises(ValueError, match=r"metric='speed'.*accuracy"):
+        lape_table(summary, metric="speed")
