@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,15 +43,15 @@ def make_trained() -> Callable[..., TrainedEncoder]:
     return make
 
 
-def make_tones(
-    folder: Path, n: int, *, seed: int = 0, n_classes: int = 3
-) -> tuple[LogMelStore, np.ndarray]:
-    """Write clips whose class is the mel band of a steady tone; return the store and labels."""
-    rng = np.random.default_rng(seed)
-    codes = np.arange(n) % n_classes
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> tuple[LogMelStore, np.ndarray]:
+    """60 clips whose class is the mel band of a steady tone, with their labels."""
+    rng = np.random.default_rng(0)
+    codes = np.arange(60) % 3
     log_mels = {}
     for i, code in enumerate(codes):
         clip = rng.normal(size=(int(rng.integers(60, 160)), 64)) - 8
         clip[:, 10 + 15 * code : 14 + 15 * code] += 5
         log_mels[f"tone{i:03d}"] = clip.astype("f4")
+    folder = tmp_path_factory.mktemp("tones")
     return LogMelStore.write(folder, FrontEnd(), log_mels), np.array([f"band{c}" for c in codes])

@@ -1,0 +1,237 @@
+"""Training on true labels: end-to-end fine-tuning of an encoder, or supervised from scratch.
+
+The LAPE code reports the best test epoch and has no validation part; here the epoch is chosen by
+balanced accuracy on whole validation clips, and test clips are met only by ``predict``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from ..audio.store import LogMelStore
+from ..encoders.trained import TrainedEncoder
+from ..methods.supervised import Supervised
+from ..seeding import derive_seed
+from ..training.batches import CropSource
+from ..training.loop import fit
+from ..training.precision import pick_device
+from ..training.settings import TrainingSettings
+from ..views.make_views import ViewMaker
+from ..workspace import fingerprint
+from .best_epoch import BestEpoch
+from .embedding import embed_clips
+from .fine_tuned import FineTuned, clip_logits
+from .linear_probe import LinearProbe
+from .metrics import balanced_accuracy
+
+LIGHT_VIEWS: Mapping[str, Any] = {
+    "mixup_ratio": 0.0,
+    "freq_scale": (1.0, 1.0),
+    "time_scale": (1.0, 1.0),
+}
+"""Normalise and crop only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuningSettings:
+    """How to train on labels.
+
+    Attributes:
+        training: Length, optimiser and precision.
+        views: Arguments of :class:`~unfused.views.make_views.ViewMaker`; the default only
+            normalises the crops.
+        crop_frames: Frames of a training crop.
+        dropout: Dropout on the embedding.
+        label_smoothing: Share of the target spread over all classes.
+        head: Start the classifier from a linear probe on the frozen encoder, or at random.
+        validate_every: Epochs from one validation to the next.
+    """
+
+    training: TrainingSettings
+    views: Mapping[str, Any] = field(default_factory=lambda: dict(LIGHT_VIEWS))
+    crop_frames: int = 96
+    dropout: float = 0.0
+    label_smoothing: float = 0.0
+    head: Literal["linear_probe", "random"] = "linear_probe"
+    validate_every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.head not in ("linear_probe", "random"):
+            raise ValueError(f"head={self.head!r} is unknown; choose linear_probe or random")
+        if self.validate_every < 1:
+            raise ValueError(f"validate_every={self.validate_every} must be at least 1 epoch")
+
+
+def fine_tune(
+    trained: TrainedEncoder,
+    store: LogMelStore,
+    train_rows: ArrayLike,
+    train_labels: ArrayLike,
+    valid_rows: ArrayLike,
+    valid_labels: ArrayLike,
+    settings: FineTuningSettings,
+    *,
+    folder: str | Path,
+    seed: int,
+    device: torch.device | str = "auto",
+) -> FineTuned:
+    """Train a copy of an encoder and a linear classifier on labelled clips.
+
+    Interrupted and called again with the same arguments, it goes on from ``folder``; finished, it
+    only loads the result. Without validation clips the last epoch is taken.
+
+    Args:
+        trained: Trained (fine-tuning) or randomly initialised (from scratch, ``head="random"``).
+        store: Log-mels.
+        train_rows: Training clips, (N,).
+        train_labels: Their labels, (N,).
+        valid_rows: Validation clips, (M,); may be none.
+        valid_labels: Their labels, (M,).
+        settings: How.
+        folder: Receives checkpoint, metrics, ``validation.json`` and ``best.pt``.
+        seed: Seed of everything random.
+        device: Where to train.
+
+    Raises:
+        ValueError: Fewer than 2 classes or clips to train on, or lengths that differ.
+        CheckpointError: ``folder`` holds another training.
+    """
+    train, valid = _Clips.of(train_rows, train_labels), _Clips.of(valid_rows, valid_labels)
+    run = _Run(trained, store, train, valid, settings, seed, pick_device(device))
+    method = run.method()
+    history, best = run.train(method, Path(folder))
+    best.restore()
+    method.cpu().eval().requires_grad_(False)
+    facts = {**trained.provenance, "fine_tuning": {"seed": seed, "epoch": best.epoch}}
+    return FineTuned(
+        trained=run.with_encoder(method, facts),
+        classifier=method.classifier,
+        classes=run.classes,
+        epoch=best.epoch,
+        score=best.score,
+        history=history,
+        validation=best.table(),
+    )
+
+
+@dataclass(frozen=True)
+class _Clips:
+    rows: NDArray[np.int64]
+    labels: NDArray[np.str_]
+
+    @classmethod
+    def of(cls, rows: ArrayLike, labels: ArrayLike) -> _Clips:
+        clips = cls(np.asarray(rows, np.int64), np.asarray(labels, dtype=object).astype(str))
+        if len(clips.rows) != len(clips.labels):
+            raise ValueError(
+                f"{len(clips.rows)} clips but {len(clips.labels)} labels; give one label a clip"
+            )
+        return clips
+
+
+@dataclass(frozen=True)
+class _Run:
+    trained: TrainedEncoder
+    store: LogMelStore
+    train_clips: _Clips
+    valid_clips: _Clips
+    settings: FineTuningSettings
+    seed: int
+    device: torch.device
+
+    @property
+    def classes(self) -> NDArray[np.str_]:
+        return np.unique(self.train_clips.labels)
+
+    def with_encoder(self, method: Supervised, provenance: dict[str, Any]) -> TrainedEncoder:
+        old = self.trained
+        return TrainedEncoder(
+            method.encoder, old.name, old.front_end, old.mean, old.std, provenance
+        )
+
+    def method(self) -> Supervised:
+        """Return a copy of the encoder with the classifier that training starts from."""
+        codes = np.searchsorted(self.classes, self.train_clips.labels)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.seed, "classifier"))
+            return Supervised(
+                deepcopy(self.trained.encoder).requires_grad_(True),
+                labels=torch.from_numpy(codes),
+                n_classes=len(self.classes),
+                dropout=self.settings.dropout,
+                label_smoothing=self.settings.label_smoothing,
+                head=self._head(),
+                crop_frames=self.settings.crop_frames,
+            )
+
+    def _head(self) -> tuple[Tensor, Tensor] | None:
+        if self.settings.head == "random":
+            return None
+        train, valid = self.train_clips, self.valid_clips
+        rows = np.concatenate([train.rows, valid.rows])
+        cut = self.trained.encoder.cut
+        features = embed_clips(self.trained, self.store, rows, device=self.device)[cut]
+        x_train, x_valid = np.split(features, [len(train.rows)])
+        probe = LinearProbe(device=self.device)
+        return probe.fit(x_train, train.labels, x_valid, valid.labels).head()
+
+    def train(self, method: Supervised, folder: Path) -> tuple[pd.DataFrame, BestEpoch]:
+        settings, training = self.settings, self.settings.training
+        views = ViewMaker(
+            mean=self.trained.mean,
+            std=self.trained.std,
+            n_mels=self.store.front_end.n_mels,
+            crop_frames=settings.crop_frames,
+            **settings.views,
+        )
+        with self._source() as source:
+            best = BestEpoch(
+                method,
+                (lambda: self._score(method)) if len(self.valid_clips.rows) else None,
+                folder=folder,
+                mark=self._mark(),
+                every=settings.validate_every,
+                n_epochs=math.ceil(training.total_steps(source.n_clips) / source.steps_per_epoch),
+            )
+            history = fit(
+                method, source, views, training,
+                folder=folder, seed=self.seed, device=self.device, epoch_end=best,
+            )  # fmt: skip
+        return history, best
+
+    def _source(self) -> CropSource:
+        return CropSource(
+            self.store,
+            self.train_clips.rows,
+            crop_frames=self.settings.crop_frames,
+            batch_size=self.settings.training.batch_size,
+            seed=self.seed,
+            device=self.device,
+        )
+
+    def _score(self, method: Supervised) -> float:
+        """Return the balanced accuracy on whole validation clips."""
+        working, clips = self.with_encoder(method, {}), self.valid_clips
+        logits = clip_logits(working, method.classifier, self.store, clips.rows, self.device)
+        return balanced_accuracy(clips.labels, self.classes[logits.argmax(1)])
+
+    def _mark(self) -> str:
+        encoder = self.trained.encoder.state_dict()
+        return fingerprint(
+            {key: tensor.cpu().numpy() for key, tensor in encoder.items()},
+            [self.trained.mean, self.trained.std, self.seed],
+            [self.store.clip_ids[self.train_clips.rows], self.train_clips.labels],
+            [self.store.clip_ids[self.valid_clips.rows], self.valid_clips.labels],
+            {**asdict(self.settings), "training": self.settings.training.identity()},
+        )
