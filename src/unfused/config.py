@@ -24,7 +24,9 @@ class ProjectConfigLoader(OmegaConfigLoader):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         ProjectConfigLoader._current = self
-        pipelines.configure(f"{__package__}.pipeline_registry")  # other configuration, other pipelines
+        pipelines.configure(
+            f"{__package__}.pipeline_registry"
+        )  # other configuration, other pipelines
 
     @classmethod
     def current(cls) -> OmegaConfigLoader:

@@ -68,7 +68,7 @@ class Task(Audio):
 class Demo(Model):
     """The rendered demo corpus."""
 
-    n_notes: int = Field(2000, ge=100)
+    n_notes: int = Field(2000, ge=258, le=4214)
     seconds: float = Field(1.5, gt=0.1)
 
 

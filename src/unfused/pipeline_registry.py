@@ -13,7 +13,11 @@ def register_pipelines() -> dict[str, Pipeline]:
     from .pipelines import data_engineering, evaluation, pretraining, reporting, unfused
 
     parameters = ProjectConfigLoader.current()["parameters"]
-    tasks, pools, teacher = chosen_tasks(parameters), chosen_pools(parameters), chosen_teacher(parameters)
+    tasks, pools, teacher = (
+        chosen_tasks(parameters),
+        chosen_pools(parameters),
+        chosen_teacher(parameters),
+    )
     demo = [task for task in tasks if parameters["tasks"][task].get("audio") == "demo"]
     data = data_engineering.create_pipeline(tasks, pools, demo)
     methods = {

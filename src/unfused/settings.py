@@ -7,8 +7,13 @@ from omegaconf.resolvers import oc
 from .config import ProjectConfigLoader
 from .hooks import RunHooks
 
-# `--pipeline` is the spelling people know; Kedro 1.7 announces its removal on every use.
-warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
+# What Kedro would say on every command of this project, and what we mean by it:
+for message in (
+    "Option '--pipeline' is deprecated",  # it is the spelling people know
+    "One or more dataset names contain '.'",  # nodes that join what several namespaces made
+    "Namespace '.*' is interrupted by nodes",  # a task's data come before, its scores after a method
+):
+    warnings.filterwarnings("ignore", message=message)
 
 HOOKS = (RunHooks(),)
 CONFIG_LOADER_CLASS = ProjectConfigLoader

@@ -123,7 +123,6 @@ class Workspace:
             log.info("resuming %s", label)
         return piece
 
-
     def tables(
         self,
         name: str,

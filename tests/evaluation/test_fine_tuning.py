@@ -41,7 +41,9 @@ def same_weights(first, second) -> bool:
 
 def test_twenty_labelled_clips_are_enough_to_learn_tones(tune, tones):
     store, labels = tones
-    scratch = replace(SETTINGS, head="random", training=replace(TRAINING, epochs=50))
+    scratch = replace(
+        SETTINGS, head="random", training=replace(TRAINING, epochs=50), validate_every=10
+    )
     result = tune(scratch)
     test = np.arange(30, 60)
     assert (result.predict(store, test) == labels[test]).mean() >= 0.9

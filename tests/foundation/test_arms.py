@@ -11,7 +11,14 @@ def test_arms_are_seeds_times_folds():
 
 @pytest.mark.parametrize(
     ("fold", "available", "expected"),
-    [(3, [1, 2, 3], 3), (0, [1, 2], 1), (2, [0], 0), (0, [0], 0), (4, [1, 2, 3], 1), (5, [1, 2], 1)],
+    [
+        (3, [1, 2, 3], 3),
+        (0, [1, 2], 1),
+        (2, [0], 0),
+        (0, [0], 0),
+        (4, [1, 2, 3], 1),
+        (5, [1, 2], 1),
+    ],
 )
 def test_matching_fold(fold, available, expected):
     assert matching_fold(fold, available) == expected

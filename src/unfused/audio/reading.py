@@ -20,6 +20,7 @@ except ImportError:
 else:
 
     def fast_flac(data: bytes) -> np.ndarray:
+        """Decode a whole FLAC file, (frames, channels) float32."""
         decoded = miniaudio.flac_read_f32(data)
         return np.frombuffer(decoded.samples, np.float32).reshape(-1, decoded.nchannels)
 

@@ -241,7 +241,8 @@ class LogMelStore:
         frames = frames[order]
         crops = torch.empty((*frames.shape, self.front_end.n_mels), dtype=dtype)
         target = crops.numpy()
-        for shard, i, j in zip(touched, first, [*first[1:], len(order)], strict=True):
+        ends = np.append(first, len(order))[1:]
+        for shard, i, j in zip(touched, first, ends, strict=True):
             taken = torch.from_numpy(self._shards[shard].take(frames[i:j], axis=0))
             target[order[i:j]] = taken.to(dtype).numpy()  # a few crops: all of this stays in cache
         return crops

@@ -6,8 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from ..arms import Arm, arm_of, matching_fold
-from .trained import TrainedEncoder, load_encoder
+from .trained import TrainedEncoder, load_encoder, read_trained_on
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,10 @@ class EncoderCollection:
         """Return a hash of one encoder's weights."""
         weights = self.path / name / "encoder.safetensors"
         return hashlib.blake2b(weights.read_bytes(), digest_size=12).hexdigest()
+
+    def trained_on(self, name: str) -> pd.DataFrame:
+        """Return the clips that one encoder has seen, columns corpus, clip_id and digest."""
+        seen = read_trained_on(self.path / name)
+        if seen is None:
+            raise FileNotFoundError(f"{self.path / name} does not say what it was trained on")
+        return seen

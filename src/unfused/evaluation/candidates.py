@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+import pandas as pd
 
 from ..arms import Arm, arms
 from ..encoders.collection import EncoderCollection
@@ -23,6 +26,7 @@ class Candidate:
         cuts: Taps at which it is evaluated.
         digest: Identifies its weights.
         load: Returns it; None for log-mel statistics, which need no encoder.
+        trained_on: Returns the clips it has seen, columns corpus, clip_id and digest.
     """
 
     label: str
@@ -30,6 +34,7 @@ class Candidate:
     cuts: tuple[str, ...]
     digest: str
     load: Callable[[], TrainedEncoder | None]
+    trained_on: Callable[[], pd.DataFrame]
 
     @property
     def name(self) -> str:
@@ -68,9 +73,16 @@ def list_candidates(
     initial = f"random {encoder} {dict(encoder_settings)} {teacher.mean} {teacher.std}"
     method = str(teacher.provenance["method"])
     return [
-        Candidate("log_mel_statistics", "", ("",), "log_mel_statistics", lambda: None),
-        Candidate("random_init", "", whole, initial, random),
-        Candidate(method, "", whole, teachers.digest(name), lambda: teacher),
+        Candidate("log_mel_statistics", "", ("",), "log_mel_statistics", lambda: None, _nothing),
+        Candidate("random_init", "", whole, initial, random, partial(teachers.trained_on, name)),
+        Candidate(
+            method,
+            "",
+            whole,
+            teachers.digest(name),
+            lambda: teacher,
+            partial(teachers.trained_on, name),
+        ),
         *_students(students, arm, whole, student_cut),
     ]
 
@@ -108,8 +120,18 @@ def _students(
         if source == source_arm or (kind == "full" and source != "teacher"):
             continue
         label, cuts = ("unfused", (student_cut,)) if kind == "student" else ("unfused_full", whole)
-        digest = students.digest(name)
         found.append(
-            Candidate(label, source, cuts, digest, lambda name=name: students.load(name))  # type: ignore[misc]
+            Candidate(
+                label,
+                source,
+                cuts,
+                students.digest(name),
+                partial(students.load, name),
+                partial(students.trained_on, name),
+            )
         )
     return found
+
+
+def _nothing() -> pd.DataFrame:
+    return pd.DataFrame(columns=["corpus", "clip_id", "digest"])

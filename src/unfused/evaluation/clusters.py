@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..arms import Arm
 from ..clustering.pseudo_labels import PseudoLabels, agreement, pseudo_labels
 from ..encoders.trained import TrainedEncoder
 from ..seeding import numpy_generator
-from ..arms import Arm
+from ..training.precision import pick_device
 from .embedding import embed_clips, log_mel_statistics
 from .task_data import TaskData
 
@@ -99,7 +100,9 @@ def _features(
         return log_mel_statistics(task.store, rows)
     if encoder is None:
         raise ValueError(f"pseudo-labels from {source!r} need that encoder; choose from {SOURCES}")
-    embedding = embed_clips(encoder, task.store, rows, device=device)[encoder.encoder.cut]
+    embedding = embed_clips(encoder, task.store, rows, device=pick_device(device))[
+        encoder.encoder.cut
+    ]
     if features == "encoder" or source != "teacher":
         return embedding
     if encoder.projector is None:

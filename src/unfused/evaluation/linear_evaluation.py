@@ -1,31 +1,46 @@
-"""Linear evaluation of frozen encoders on one task (papers.md 1.1, step 3)."""
+"""Linear evaluation of a frozen encoder on one task (UnFuSeD's step 3, arXiv 2303.05668)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..arms import Arm
 from ..encoders.trained import TrainedEncoder
+from ..training.precision import pick_device
 from .candidates import Candidate
+from .clip_pieces import Protocol
 from .embedding import embed_clips, log_mel_statistics
-from .linear_probe import LinearProbe
+from .leakage import check_no_leak
+from .probing import evaluate_linear
 from .results import RowKeys, prediction_rows, result_rows
-from .task_data import LabelledClips, TaskData
+from .task_data import PARTS, TaskData
 
-PARTS = ("train", "valid", "test")
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How frozen encoders are evaluated.
+
+    Attributes:
+        embedding: ``whole_clip``, ``window_mean`` or ``random_crop``.
+        transductive: Whether encoders may have seen held-out audio, without labels.
+        device: Where to embed.
+    """
+
+    embedding: Protocol = "whole_clip"
+    transductive: bool = False
+    device: str = "auto"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the scores."""
+        return {"embedding": self.embedding, "transductive": self.transductive}
 
 
 def evaluate_candidate(
-    candidate: Candidate,
-    task: TaskData,
-    arm: Arm,
-    *,
-    embedding: str,
-    transductive: bool,
-    device: str,
+    candidate: Candidate, task: TaskData, arm: Arm, settings: ProbeSettings
 ) -> dict[str, pd.DataFrame]:
     """Fit a linear probe on the training part, choose it on validation, score it on the test part.
 
@@ -33,37 +48,42 @@ def evaluate_candidate(
         candidate: Which encoder.
         task: The task.
         arm: Seed of the encoder, fold of the task.
-        embedding: ``whole_clip``, ``window_mean`` or ``random_crop``.
-        transductive: Whether encoders saw held-out audio without labels, for the record.
-        device: Where to embed.
+        settings: How.
 
     Returns:
         ``results`` and ``predictions``, long tables without the column ``task``.
+
+    Raises:
+        LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
     """
     parts = {name: task.part(arm.fold, name) for name in PARTS}
-    rows = np.concatenate([part.rows for part in parts.values()])
+    if not settings.transductive:
+        held_out = pd.concat([parts["valid"].table, parts["test"].table])
+        check_no_leak(candidate.trained_on(), held_out)
+    labels = {name: part.labels for name, part in parts.items()}
     ends = np.cumsum([len(part.rows) for part in parts.values()])[:-1]
+    rows = np.concatenate([part.rows for part in parts.values()])
     trained, results, predictions = candidate.load(), [], []
-    matrices = _embed(trained, candidate.cuts, task, rows, embedding, arm.seed, device)
+    matrices = _embed(trained, candidate.cuts, task, rows, arm.seed, settings)
     for cut, matrix in matrices.items():
         features = dict(zip(PARTS, np.split(matrix, ends), strict=True))
-        predicted, strength = _probe(features, parts)
+        found = evaluate_linear(features, labels, groups=parts["train"].groups)
         keys = RowKeys(candidate.label, candidate.source, cut, "linear_probe", *arm)
-        size = _size(trained, cut)
-        counts = {f"n_{name}": len(part.rows) for name, part in parts.items()}
-        facts = {**counts, "parameters": size, "dimension": matrix.shape[1]}
-        facts |= {"regularisation": strength, "embedding": embedding, "transductive": transductive}
-        results.append(result_rows(keys, parts["test"].labels, predicted, **facts))
-        predictions.append(prediction_rows(keys, parts["test"].table, predicted))
+        results.append(
+            result_rows(
+                keys,
+                labels["test"],
+                found.predicted,
+                **{f"n_{name}": len(part.rows) for name, part in parts.items()},
+                parameters=_size(trained, cut),
+                dimension=matrix.shape[1],
+                regularisation=found.probe.strength_,
+                embedding=settings.embedding,
+                transductive=settings.transductive,
+            )
+        )
+        predictions.append(prediction_rows(keys, parts["test"].table, found.predicted))
     return {"results": pd.concat(results), "predictions": pd.concat(predictions)}
-
-
-def _probe(
-    features: Mapping[str, np.ndarray], parts: Mapping[str, LabelledClips]
-) -> tuple[np.ndarray, float]:
-    probe = LinearProbe()
-    probe.fit(features["train"], parts["train"].labels, features["valid"], parts["valid"].labels)
-    return probe.predict(features["test"]), probe.strength_
 
 
 def _embed(
@@ -71,9 +91,8 @@ def _embed(
     cuts: tuple[str, ...],
     task: TaskData,
     rows: np.ndarray,
-    embedding: str,
     seed: int,
-    device: str,
+    settings: ProbeSettings,
 ) -> dict[str, np.ndarray]:
     if trained is None:
         return {"": log_mel_statistics(task.store, rows)}
@@ -82,9 +101,9 @@ def _embed(
         task.store,
         rows,
         cuts=cuts,
-        protocol=embedding,
+        protocol=settings.embedding,
         seed=seed,
-        device=device,
+        device=pick_device(settings.device),
     )
 
 

@@ -12,6 +12,8 @@ from ..audio.store import LogMelStore
 from ..tasks.pretraining_clips import training_clips
 from ..training.pretraining import TrainingSet
 
+PARTS = ("train", "valid", "test")
+
 
 @dataclass(frozen=True)
 class LabelledClips:

@@ -64,7 +64,12 @@ def self_distil(
             method=f"unfused {name}", seed=seed, parameters=dict(recipe.method_settings), **facts
         )
         trained = TrainedEncoder(
-            module.cpu().eval(), recipe.encoder, data.store.front_end.settings(), data.mean, data.std, record
+            module.cpu().eval(),
+            recipe.encoder,
+            data.store.front_end.settings(),
+            data.mean,
+            data.std,
+            record,
         )
         save_encoder(folder / name, trained, data.clips)
     save_history(folder, history)

@@ -1,13 +1,14 @@
 """From audio files to a validated manifest, a log-mel store, splits and statistics."""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ...params import Audio, Demo, Extraction, FrontEndParams, Run, Task
-from ...workspace import Workspace, fingerprint
+from ...workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +54,11 @@ def extract_log_mels(
     from ...audio.log_mel import FrontEnd
     from ...audio.store import LogMelStore
 
+    if run.fresh and workspace.path.exists():
+        shutil.rmtree(workspace.path)
     definition = FrontEnd(**front_end.model_dump())
-    clips = scanned[["clip_id", "digest", "offset", "frames"]]
-    piece = workspace.piece("log_mels", fingerprint(definition, clips), fresh=run.fresh)
-    undecodable = extract(scanned, piece.path, definition, **extraction.model_dump())
-    piece.finish()
-    store = LogMelStore.open(piece.path)
+    undecodable = extract(scanned, workspace.path, definition, **extraction.model_dump())
+    store = LogMelStore.open(workspace.path, definition)
     manifest = scanned[scanned["clip_id"].isin(store.clip_ids)].reset_index(drop=True)
     return store, manifest, pd.concat([unreadable, undecodable], ignore_index=True)
 
@@ -78,9 +78,7 @@ def assign_task_splits(manifest: pd.DataFrame, task: Task, run: Run) -> pd.DataF
 
 def assign_pool_splits(manifest: pd.DataFrame) -> pd.DataFrame:
     """Declare every clip of an unlabelled corpus trainable."""
-    return manifest[["clip_id", "digest"]].assign(
-        fold=0, split="unlabelled", made_by="no task"
-    )
+    return manifest[["clip_id", "digest"]].assign(fold=0, split="unlabelled", made_by="no task")
 
 
 def select_pretraining_clips(**splits: pd.DataFrame) -> pd.DataFrame:
@@ -102,6 +100,9 @@ def measure_statistics(clips: pd.DataFrame, *stores: Any) -> dict[str, dict[str,
         hours = float(store.n_frames[rows].sum()) * store.front_end.hop
         hours /= store.front_end.sample_rate * 3600
         statistics[str(fold)] = {
-            "mean": mean, "std": std, "clips": float(len(rows)), "hours": round(hours, 4)
+            "mean": mean,
+            "std": std,
+            "clips": float(len(rows)),
+            "hours": round(hours, 4),
         }
     return statistics

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...params import Distillation, EncoderParams, Evaluation, Run
+from ...params import Distillation, EncoderParams, Evaluation, FineTuning, Run
 from ...workspace import Workspace, fingerprint
 
 
@@ -22,18 +22,20 @@ def evaluate_linear_probes(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Probe every encoder of every arm; teacher and random encoder at the student's cut too."""
     from ...evaluation.candidates import candidates_by_arm
-    from ...evaluation.linear_evaluation import evaluate_candidate
+    from ...evaluation.linear_evaluation import ProbeSettings, evaluate_candidate
     from ...evaluation.task_data import TaskData
 
     task, found = TaskData(store, manifest, splits), []
-    how = {"embedding": evaluation.embedding, "transductive": evaluation.transductive}
+    settings = ProbeSettings(evaluation.embedding, evaluation.transductive, run.device)
     for arm, candidate in candidates_by_arm(
         teachers, students, run.seeds, task.folds, encoder, evaluation.cuts, distillation.cut
     ):
-        mark = fingerprint("probe", candidate.digest, candidate.cuts, how, arm, splits, manifest)
+        mark = fingerprint(
+            "probe", candidate.digest, candidate.cuts, settings, arm, splits, manifest
+        )
 
         def build(_: Any, candidate: Any = candidate, arm: Any = arm) -> dict[str, pd.DataFrame]:
-            return evaluate_candidate(candidate, task, arm, device=run.device, **how)
+            return evaluate_candidate(candidate, task, arm, settings)
 
         name = f"{candidate.name}-{arm.name}"
         found.append(workspace.tables(name, mark, build, fresh=run.fresh))
@@ -54,27 +56,45 @@ def train_supervised(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train end to end on the true labels: chosen encoders, and a random one from scratch."""
     from ...evaluation.candidates import candidates_by_arm
+    from ...evaluation.linear_evaluation import ProbeSettings
     from ...evaluation.supervised_evaluation import evaluate_supervised, plans
     from ...evaluation.task_data import TaskData
 
     task, found = TaskData(store, manifest, splits), []
-    how = {"transductive": evaluation.transductive}
+    settings = ProbeSettings(transductive=evaluation.transductive, device=run.device)
+    wanted = supervised_settings(evaluation.supervised)
     for arm, candidate in candidates_by_arm(
         teachers, students, run.seeds, task.folds, encoder, evaluation.cuts, distillation.cut
     ):
-        for plan in plans(candidate, evaluation.supervised):
-            mark = fingerprint("supervised", candidate.digest, plan, how, arm, splits, manifest)
+        for plan in plans(candidate, evaluation.supervised.encoders, *wanted):
+            mark = fingerprint(
+                "supervised", candidate.digest, plan, settings, arm, splits, manifest
+            )
 
             def build(
                 folder: Any, candidate: Any = candidate, arm: Any = arm, plan: Any = plan
             ) -> dict[str, pd.DataFrame]:
-                return evaluate_supervised(
-                    folder, candidate, plan, task, arm, device=run.device, **how
-                )
+                return evaluate_supervised(folder, candidate, plan, task, arm, settings)
 
             name = f"{plan.label}-{arm.name}"
             found.append(workspace.tables(name, mark, build, fresh=run.fresh))
     return tuple(_joined(found, key) for key in ("results", "predictions", "history"))  # type: ignore[return-value]
+
+
+def supervised_settings(supervised: FineTuning) -> tuple[Any, Any]:
+    """Return the library's settings of fine-tuning and of training from scratch."""
+    from ...evaluation.fine_tuning import FineTuningSettings
+    from ...training.settings import TrainingSettings
+
+    views = supervised.views.model_dump()
+    fine_tuning, from_scratch = (
+        TrainingSettings(**training.model_dump())
+        for training in (supervised.fine_tuning, supervised.from_scratch)
+    )
+    return (
+        FineTuningSettings(training=fine_tuning, views=views),
+        FineTuningSettings(training=from_scratch, views=views, head="random"),
+    )
 
 
 def collect_task_results(

@@ -14,10 +14,13 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
     """
     encoders = ["teachers", "students", "log_mels", "manifest", "splits"]
     settings = ["params:evaluation", "params:distillation", "params:encoder", "params:run"]
-    linear, supervised = ["linear_results", "linear_predictions"], [
-        "supervised_results",
-        "supervised_predictions",
-    ]
+    linear, supervised = (
+        ["linear_results", "linear_predictions"],
+        [
+            "supervised_results",
+            "supervised_predictions",
+        ],
+    )
     template = [
         Node(
             nodes.evaluate_linear_probes,

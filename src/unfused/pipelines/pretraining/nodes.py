@@ -18,9 +18,9 @@ def pretrain_encoders(
     *stores: Any,
 ) -> tuple[Any, pd.DataFrame]:
     """Pre-train every arm's encoder; finished arms are reused, an unfinished one goes on."""
+    from ...arms import arms
     from ...audio.store import LogMelStore
     from ...encoders.collection import EncoderCollection
-    from ...arms import arms
     from ...training.history import load_history
     from ...training.pretraining import TrainingSet, pretrain
 
@@ -32,9 +32,7 @@ def pretrain_encoders(
         mark = fingerprint("pretrain", recipe, arm, of_fold["clip_id"], store.front_end)
         piece = workspace.piece(arm.name, mark, fresh=run.fresh)
         if not piece.finished:
-            pretrain(
-                piece.path, data, recipe, seed=arm.seed, fold=arm.fold, device=run.device
-            )
+            pretrain(piece.path, data, recipe, seed=arm.seed, fold=arm.fold, device=run.device)
             piece.finish()
         histories.append(load_history(piece.path, seed=arm.seed, fold=arm.fold))
     return EncoderCollection(workspace.path), pd.concat(histories, ignore_index=True)

@@ -1,5 +1,6 @@
 """UnFuSeD on one task: cluster its audio into pseudo-labels, self-distil a random encoder on them."""
 
+import json
 from typing import Any
 
 import pandas as pd
@@ -20,9 +21,9 @@ def cluster_pseudo_labels(
     run: Run,
 ) -> tuple[pd.DataFrame, list, pd.DataFrame]:
     """Cluster the task's training audio, for every arm and every source of pseudo-labels."""
+    from ...arms import arms
     from ...evaluation.clusters import cluster_task
     from ...evaluation.task_data import TaskData
-    from ...arms import arms
     from ...training.pretraining import untrained_like
 
     task, found = TaskData(store, manifest, splits), []
@@ -46,7 +47,7 @@ def cluster_pseudo_labels(
         found.append(workspace.tables(arm.name, mark, build, fresh=run.fresh))
     labels = pd.concat([tables["pseudo_labels"] for tables in found], ignore_index=True)
     quality = pd.concat([tables["quality"] for tables in found], ignore_index=True)
-    return labels, quality.to_dict("records"), found[0]["features"]
+    return labels, json.loads(quality.to_json(orient="records")), found[0]["features"]
 
 
 def self_distil_students(
@@ -66,7 +67,11 @@ def self_distil_students(
     from ...training.distillation import self_distil
     from ...training.history import load_history
 
-    task, recipe, histories = TaskData(store, manifest, splits), student_recipe(settings, encoder), []
+    task, recipe, histories = (
+        TaskData(store, manifest, splits),
+        student_recipe(settings, encoder),
+        [],
+    )
     for (source, seed, fold), of_arm in pseudo_labels.groupby(["source", "seed", "fold"]):
         data = task.unsupervised(int(fold), transductive=evaluation.transductive)
         labels = of_arm.set_index("clip_id")["pseudo_label"].loc[data.clips["clip_id"]].to_numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 CAPTIONS: Mapping[str, str] = {
-    "score_bars": (
+    "lape_scores": (
         "Each bar is the mean score on test clips, with its 95 % interval: Student's t over seeds "
         "from three seeds on, else a bootstrap over test clips. Grey: baselines without "
         "pre-training; orange: teacher; light grey: controls, students of pseudo-labels that know "

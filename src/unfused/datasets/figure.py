@@ -1,0 +1,14 @@
+"""A figure as a PNG file that can be read back, for reports and Kedro-Viz."""
+
+from __future__ import annotations
+
+from kedro_datasets.matplotlib import MatplotlibDataset
+
+
+class FigureDataset(MatplotlibDataset):
+    """Saves a :class:`matplotlib.figure.Figure`, loads the PNG's bytes."""
+
+    def load(self) -> bytes:  # type: ignore[override]
+        """Return the PNG file."""
+        with self._fs.open(str(self._get_load_path()), "rb") as file:
+            return bytes(file.read())

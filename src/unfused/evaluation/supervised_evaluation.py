@@ -1,0 +1,117 @@
+"""End-to-end training on a task's true labels: fine-tuned encoders, and one from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..arms import Arm
+from .candidates import Candidate
+from .fine_tuning import FineTuningSettings, fine_tune
+from .leakage import check_no_leak
+from .linear_evaluation import ProbeSettings
+from .results import RowKeys, prediction_rows, result_rows
+from .task_data import PARTS, TaskData
+
+_SOURCES = ("", "teacher")  # controls are probed, not fine-tuned
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One supervised training.
+
+    Attributes:
+        label: What it is called in the results.
+        source: Where the encoder's pseudo-labels came from.
+        settings: How to train.
+    """
+
+    label: str
+    source: str
+    settings: FineTuningSettings
+
+
+def plans(
+    candidate: Candidate,
+    encoders: Sequence[str],
+    fine_tuning: FineTuningSettings,
+    from_scratch: FineTuningSettings,
+) -> list[Plan]:
+    """Return what is trained from a candidate: fine-tuning if it is chosen, and from scratch.
+
+    Args:
+        candidate: An encoder.
+        encoders: Labels of the encoders that are fine-tuned.
+        fine_tuning: How they are.
+        from_scratch: How the randomly initialised encoder is trained with labels only.
+    """
+    found = []
+    if candidate.label in encoders and candidate.source in _SOURCES:
+        found.append(Plan(candidate.label, candidate.source, fine_tuning))
+    if candidate.label == "random_init":
+        found.append(Plan("supervised", "", from_scratch))
+    return found
+
+
+def evaluate_supervised(
+    folder: Path,
+    candidate: Candidate,
+    plan: Plan,
+    task: TaskData,
+    arm: Arm,
+    settings: ProbeSettings,
+) -> dict[str, pd.DataFrame]:
+    """Train on the training part, choose the epoch on validation, score once on the test part.
+
+    Args:
+        folder: Keeps unfinished training.
+        candidate: The encoder to start from.
+        plan: How to train.
+        task: The task.
+        arm: Seed of everything random, fold of the task.
+        settings: Embedding protocol, device, and whether held-out audio was seen.
+
+    Returns:
+        ``results``, ``predictions`` and ``history``, without the column ``task``.
+
+    Raises:
+        LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
+    """
+    parts = {name: task.part(arm.fold, name) for name in PARTS}
+    train, valid, test = parts.values()
+    if not settings.transductive:
+        check_no_leak(candidate.trained_on(), pd.concat([valid.table, test.table]))
+    trained = candidate.load()
+    if trained is None:
+        raise ValueError(f"{candidate.label!r} has no encoder that could be fine-tuned")
+    tuned = fine_tune(
+        trained,
+        task.store,
+        train.rows,
+        train.labels,
+        valid.rows,
+        valid.labels,
+        plan.settings,
+        folder=folder / "training",
+        seed=arm.seed,
+        device=settings.device,
+    )
+    predicted = tuned.predict(task.store, test.rows)
+    keys = RowKeys(plan.label, plan.source, trained.encoder.cut, "fine_tuning", *arm)
+    facts: dict[str, Any] = {
+        **{f"n_{name}": len(part.rows) for name, part in parts.items()},
+        "parameters": trained.encoder.n_parameters,
+        "dimension": trained.encoder.dim,
+        "embedding": "whole_clip",
+        "transductive": settings.transductive,
+    }
+    labels = {"encoder": plan.label, "source": plan.source, **arm._asdict()}
+    return {
+        "results": result_rows(keys, test.labels, predicted, **facts),
+        "predictions": prediction_rows(keys, test.table, predicted),
+        "history": tuned.history.assign(**labels),
+    }

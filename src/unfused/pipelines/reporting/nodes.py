@@ -1,0 +1,187 @@
+"""The report: tables, figures, and one page that shows them."""
+
+from typing import Any
+
+import pandas as pd
+
+from ...params import Evaluation, MethodParams, Report, Run
+from ...workspace import Workspace, fingerprint
+
+
+def describe_corpus(
+    manifest: pd.DataFrame, splits: pd.DataFrame, rejected: pd.DataFrame, store: Any
+) -> pd.DataFrame:
+    """Count a corpus's clips, hours, labels and rejected files, for every fold."""
+    from ...reporting.data_card import data_card
+
+    hours = float(store.n_frames.sum()) * store.front_end.hop / store.front_end.sample_rate / 3600
+    return data_card(manifest, splits, rejected, hours=hours)
+
+
+def join_corpora(**tables: pd.DataFrame) -> pd.DataFrame:
+    """Put the same table of several corpora together, with a first column that names them."""
+    named = [table.assign(corpus=name) for name, table in tables.items()]
+    joined = pd.concat(named, ignore_index=True)
+    return joined[["corpus", *(name for name in joined if name != "corpus")]]
+
+
+def join_tasks(**tables: Any) -> pd.DataFrame:
+    """Put the same table of several tasks together, with a first column that names them."""
+    named = [pd.DataFrame(table).assign(task=name) for name, table in tables.items()]
+    joined = pd.concat(named, ignore_index=True)
+    return joined[["task", *(name for name in joined if name != "task")]]
+
+
+def summarise_results(
+    results: pd.DataFrame, predictions: pd.DataFrame, evaluation: Evaluation
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Average over seeds and folds, with intervals, and compare the student with its rivals."""
+    from ...reporting.aggregate import summarise
+    from ...reporting.comparisons import student_comparisons
+
+    summary = summarise(results, predictions, n_draws=evaluation.bootstrap)
+    comparisons = student_comparisons(results, predictions, n_draws=evaluation.bootstrap)
+    return summary, comparisons
+
+
+def write_lape_table(summary: pd.DataFrame) -> tuple[str, str, str]:
+    """Write the table as CSV, Markdown and LaTeX; the latter two with balanced accuracy below."""
+    from ...reporting.lape_table import lape_table
+    from ...reporting.table_formats import to_csv, to_latex, to_markdown
+
+    main, balanced = lape_table(summary), lape_table(summary, metric="balanced_accuracy")
+    both = [main, balanced]
+    return to_csv(main), "\n".join(map(to_markdown, both)), "\n".join(map(to_latex, both))
+
+
+def place_clusters(
+    workspace: Workspace,
+    features: pd.DataFrame,
+    pseudo_labels: pd.DataFrame,
+    manifest: pd.DataFrame,
+    report: Report,
+    run: Run,
+) -> pd.DataFrame:
+    """Place the first arm's clips on a t-SNE map of the teacher's features."""
+    from ...reporting.figures import tsne_points
+
+    def build(_: Any) -> dict[str, pd.DataFrame]:
+        columns = [name for name in features if name != "clip_id"]
+        points = tsne_points(features[columns].to_numpy(), min(run.seeds), report.tsne_points)
+        ids = features["clip_id"].iloc[points.rows].to_numpy()
+        return {
+            "points": pd.DataFrame({"clip_id": ids, "x": points.xy[:, 0], "y": points.xy[:, 1]})
+        }
+
+    mark = fingerprint("tsne", features, report.tsne_points, min(run.seeds))
+    points = workspace.tables("tsne", mark, build, fresh=run.fresh)["points"]
+    shown = pseudo_labels[pseudo_labels["source"] == "teacher"].drop_duplicates("clip_id")
+    points = points.merge(shown[["clip_id", "pseudo_label"]], on="clip_id")
+    points = points.merge(manifest[["clip_id", "label"]], on="clip_id")
+    return points.assign(n_clips=len(features))
+
+
+def draw_pseudo_labels(quality: pd.DataFrame, **points: pd.DataFrame) -> Any:
+    """Draw every task's t-SNE map, coloured by pseudo-label and by true label."""
+    from ...reporting.figures import tsne_pseudo_labels
+    from ...reporting.figures.stack import stack
+
+    of_teacher = quality[quality["source"] == "teacher"].drop_duplicates("task").set_index("task")
+    return stack(
+        [
+            tsne_pseudo_labels(
+                table[["x", "y"]].to_numpy(),
+                table["pseudo_label"].to_numpy(),
+                table["label"].to_numpy(),
+                task=task,
+                n_clips=int(table["n_clips"].iloc[0]),
+                nmi=float(of_teacher.loc[task, "nmi"]),
+            )
+            for task, table in points.items()
+        ]
+    )
+
+
+def draw_learning_curves(teacher: pd.DataFrame, **histories: pd.DataFrame) -> Any:
+    """Draw loss, collapse measures and learning rate of every training of the run."""
+    from ...reporting.figures import learning_curves
+
+    stages = {"teacher": teacher, **histories}
+    return learning_curves(
+        pd.concat([table.assign(stage=stage) for stage, table in stages.items()])
+    )
+
+
+def draw_augmentation_views(
+    statistics: dict, splits: pd.DataFrame, manifest: pd.DataFrame, method: MethodParams, store: Any
+) -> Any:
+    """Draw what the teacher's views make of a few training clips."""
+    from ...reporting.example_views import example_views
+    from ...reporting.figures import augmentation_views
+
+    fold = next(iter(statistics))
+    chosen = splits[splits["split"].isin(["train", "unlabelled"])]["clip_id"]
+    clips = manifest[manifest["clip_id"].isin(chosen)]
+    level = statistics[fold]
+    examples = example_views(
+        store, clips, mean=level["mean"], std=level["std"], views=method.views.model_dump()
+    )
+    seconds = store.front_end.hop / store.front_end.sample_rate
+    return augmentation_views(examples, hop_seconds=seconds)
+
+
+def draw_confusion(predictions: pd.DataFrame) -> Any:
+    """Draw what the student's linear probe takes for what, on every task."""
+    from ...reporting.figures import confusion_matrix
+    from ...reporting.figures.stack import stack
+
+    student = predictions[
+        (predictions["encoder"] == "unfused")
+        & (predictions["source"] == "teacher")
+        & (predictions["protocol"] == "linear_probe")
+    ]
+    return stack(
+        [
+            confusion_matrix(
+                of_task["label"].to_list(),
+                of_task["predicted"].to_list(),
+                title=f"UnFuSeD student, linear probe: {task}",
+            )
+            for task, of_task in student.groupby("task", sort=False)
+        ]
+    )
+
+
+def draw_scores(summary: pd.DataFrame) -> Any:
+    """Draw every encoder's accuracy with its interval."""
+    from ...reporting.figures import score_bars
+
+    return score_bars(summary)
+
+
+def write_report(
+    summary: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    quality: pd.DataFrame,
+    data_card: pd.DataFrame,
+    rejected: pd.DataFrame,
+    parameters: dict,
+    report: Report,
+    **figures: bytes,
+) -> tuple[str, str]:
+    """Write the page, and the words that close the run."""
+    from ...reporting.run_report import closing_words, run_report
+
+    content = run_report(
+        summary,
+        comparisons,
+        figures,
+        quality=quality,
+        data_card=data_card,
+        rejected=rejected,
+        parameters=parameters,
+        configurations_tried=report.configurations_tried,
+    )
+    from ...reporting.report_html import render_report
+
+    return render_report(content), closing_words(content)

@@ -1,0 +1,151 @@
+"""Wiring of the report, over all tasks of the run."""
+
+from collections.abc import Sequence
+
+from kedro.pipeline import Node, Pipeline
+
+from . import nodes
+
+FIGURES = [
+    "lape_scores",
+    "tsne_pseudo_labels",
+    "confusion_matrix",
+    "learning_curves",
+    "augmentation_views",
+]
+
+
+def create_pipeline(tasks: Sequence[str], pools: Sequence[str], teacher: str) -> Pipeline:
+    """Return the pipeline from result rows to the report.
+
+    Args:
+        tasks: Names of the tasks.
+        pools: Names of the unlabelled corpora.
+        teacher: Name of the method that made the pseudo-labels.
+    """
+    corpora = [*tasks, *pools]
+    parts = [_describe(name) for name in corpora] + [_place(task) for task in tasks]
+    shared = Pipeline([*_joins(tasks, corpora), *_tables(), *_figures(tasks, teacher), _report()])
+    return Pipeline(sum(parts, shared), tags=["reporting"])
+
+
+def _describe(corpus: str) -> Pipeline:
+    node = Node(
+        nodes.describe_corpus,
+        ["manifest", "splits", "rejected_audio", "log_mels"],
+        "data_card",
+        name="describe_corpus",
+    )
+    return Pipeline([node], namespace=corpus)
+
+
+def _place(task: str) -> Pipeline:
+    node = Node(
+        nodes.place_clusters,
+        [
+            "clustering_workspace",
+            "cluster_features",
+            "pseudo_labels",
+            "manifest",
+            "params:report",
+            "params:run",
+        ],
+        "tsne_points",
+        name="place_clusters",
+    )
+    return Pipeline([node], namespace=task, parameters={"params:report", "params:run"})
+
+
+def _joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
+    return [
+        *(
+            Node(
+                nodes.join_tasks,
+                {task: f"{task}.{name}" for task in tasks},
+                name,
+                name=f"join_{name}",
+            )
+            for name in ("results", "predictions", "pseudo_label_quality")
+        ),
+        *(
+            Node(
+                nodes.join_corpora,
+                {corpus: f"{corpus}.{name}" for corpus in corpora},
+                name,
+                name=f"join_{name}",
+            )
+            for name in ("data_card", "rejected_audio")
+        ),
+    ]
+
+
+def _tables() -> list[Node]:
+    return [
+        Node(
+            nodes.summarise_results,
+            ["results", "predictions", "params:evaluation"],
+            ["summary", "comparisons"],
+            name="summarise_results",
+        ),
+        Node(
+            nodes.write_lape_table,
+            "summary",
+            ["lape_table_csv", "lape_table_md", "lape_table_tex"],
+            name="write_lape_table",
+        ),
+    ]
+
+
+def _figures(tasks: Sequence[str], teacher: str) -> list[Node]:
+    histories = {
+        f"{task}_{stage}": f"{task}.{stage}_history"
+        for task in tasks
+        for stage in ("student", "supervised")
+    }
+    first = tasks[0]
+    return [
+        Node(nodes.draw_scores, "summary", "lape_scores", name="draw_scores"),
+        Node(
+            nodes.draw_pseudo_labels,
+            {"quality": "pseudo_label_quality", **{task: f"{task}.tsne_points" for task in tasks}},
+            "tsne_pseudo_labels",
+            name="draw_pseudo_labels",
+        ),
+        Node(
+            nodes.draw_learning_curves,
+            {"teacher": f"{teacher}.history", **histories},
+            "learning_curves",
+            name="draw_learning_curves",
+        ),
+        Node(
+            nodes.draw_augmentation_views,
+            [
+                "normalisation_statistics",
+                f"{first}.splits",
+                f"{first}.manifest",
+                f"params:methods.{teacher}",
+                f"{first}.log_mels",
+            ],
+            "augmentation_views",
+            name="draw_augmentation_views",
+        ),
+        Node(nodes.draw_confusion, "predictions", "confusion_matrix", name="draw_confusion"),
+    ]
+
+
+def _report() -> Node:
+    return Node(
+        nodes.write_report,
+        {
+            "summary": "summary",
+            "comparisons": "comparisons",
+            "quality": "pseudo_label_quality",
+            "data_card": "data_card",
+            "rejected": "rejected_audio",
+            "parameters": "parameters",
+            "report": "params:report",
+            **{name: name for name in FIGURES},
+        },
+        ["report", "closing_words"],
+        name="write_report",
+    )

@@ -1,0 +1,85 @@
+"""What the training views make of a few clips, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..audio.store import LogMelStore
+from ..seeding import torch_generator
+from ..views.make_views import ViewMaker
+from ..views.view import View
+
+_FRAMES = 96
+
+
+def example_views(
+    store: LogMelStore,
+    clips: pd.DataFrame,
+    *,
+    mean: float,
+    std: float,
+    views: Mapping[str, Any],
+    n_examples: int = 4,
+    seed: int = 0,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return the steps from crop to views for clips of different classes.
+
+    Args:
+        store: Log-mels.
+        clips: Training clips, columns clip_id and label.
+        mean: Mean of the training log-mels.
+        std: Their standard deviation.
+        views: Arguments of :class:`~unfused.views.make_views.ViewMaker`.
+        n_examples: How many clips.
+        seed: Which clips, crops and views.
+
+    Returns:
+        Name of the example -> step ("log-mel crop", "mixup", "view A", "view B") -> normalised log-mel,
+        (F, T).
+    """
+    shuffled = clips.sample(frac=1, random_state=seed)
+    chosen = shuffled.drop_duplicates("label").head(n_examples)
+    makers = _makers(store, mean, std, views)
+    batch = _crops(store, chosen["clip_id"].to_numpy())
+    background = _crops(store, shuffled["clip_id"].tail(64).to_numpy())
+    for maker in makers:
+        maker(background, 1, torch_generator(seed, "bank"))  # fills the mixup bank
+    mixed = makers[0](batch, 1, torch_generator(seed, "views"))[0]
+    view_a, view_b = makers[1](batch, 2, torch_generator(seed, "views"))
+    steps = {
+        "log-mel crop": makers[0].plain(batch).log_mel,
+        "mixup": mixed.log_mel,
+        "view A": view_a.log_mel,
+        "view B": view_b.log_mel,
+    }
+    names = [f"{index + 1}: {label or 'no label'}" for index, label in enumerate(chosen["label"])]
+    return {
+        name: {step: _image(values, index) for step, values in steps.items()}
+        for index, name in enumerate(names)
+    }
+
+
+def _makers(
+    store: LogMelStore, mean: float, std: float, views: Mapping[str, Any]
+) -> tuple[ViewMaker, ViewMaker]:
+    """Return the views without the crop, to show mixup alone, and as they are."""
+    shape = {"n_mels": store.front_end.n_mels, "crop_frames": _FRAMES, "mean": mean, "std": std}
+    still = {"freq_scale": (1.0, 1.0), "time_scale": (1.0, 1.0), "virtual_crop": (1.0, 1.0)}
+    return ViewMaker(**shape, **{**views, **still}), ViewMaker(**shape, **views)  # type: ignore[arg-type]
+
+
+def _crops(store: LogMelStore, clip_ids: np.ndarray) -> View:
+    rows = store.rows(clip_ids)
+    spare = store.n_frames[rows] - _FRAMES
+    crops, spans = store.crops(rows, spare // 2, _FRAMES)
+    return View(crops.float().transpose(1, 2).unsqueeze(1), torch.as_tensor(spans))
+
+
+def _image(values: Tensor, index: int) -> np.ndarray:
+    return values[index, 0].numpy()
