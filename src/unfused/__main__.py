@@ -1,4 +1,4 @@
-"""Run the project outside its folder: ``python -m unfused --conf-source conf --pipelines unfused``."""
+"""Run the project outside its folder: ``python -m unfused --conf-source conf``."""
 
 import sys
 from pathlib import Path

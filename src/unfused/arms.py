@@ -45,8 +45,8 @@ def arm_of(name: str) -> Arm:
 def matching_fold(fold: int, available: Iterable[int]) -> int:
     """Return which of another data set's folds goes with ``fold``.
 
-    Data sets of one study may have different numbers of folds, or one fixed split (fold 0). The folds
-    of the shorter one repeat; a fixed split goes with the first fold.
+    Data sets of one study may have different numbers of folds, or one fixed split (fold 0). The
+    folds of the shorter one repeat; a fixed split goes with the first fold.
 
     >>> matching_fold(4, [1, 2, 3]), matching_fold(5, [0]), matching_fold(0, [1, 2])
     (1, 0, 1)

@@ -14,9 +14,9 @@ from kedro.utils import find_kedro_project
 class ProjectConfigLoader(OmegaConfigLoader):
     """An ``OmegaConfigLoader`` that remembers its newest instance.
 
-    Kedro makes one loader per session, in every entry point that has a session and before it asks for
-    the pipelines; so the registry, which builds one namespace per configured task and method, reads
-    the environment, ``--params`` and ``--conf-source`` of the run itself.
+    Kedro makes one loader per session, in every entry point that has a session and before it asks
+    for the pipelines; so the registry, which builds one namespace per configured task and method,
+    reads the environment, ``--params`` and ``--conf-source`` of the run itself.
     """
 
     _current: OmegaConfigLoader | None = None
@@ -24,13 +24,12 @@ class ProjectConfigLoader(OmegaConfigLoader):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         ProjectConfigLoader._current = self
-        pipelines.configure(
-            f"{__package__}.pipeline_registry"
-        )  # other configuration, other pipelines
+        # other configuration, other pipelines
+        pipelines.configure(f"{__package__}.pipeline_registry")
 
     @classmethod
     def current(cls) -> OmegaConfigLoader:
-        """Return the loader in use; without a session (``kedro registry``) one for ``$KEDRO_ENV``."""
+        """Return the loader in use; without a session one for ``$KEDRO_ENV``."""
         if cls._current is None:
             root = find_kedro_project(Path.cwd()) or Path.cwd()
             cls(

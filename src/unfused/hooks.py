@@ -1,4 +1,4 @@
-"""Hooks: the run's start, how long each stage took, and its last lines. Nothing heavy is imported."""
+"""Hooks: how long each stage took, and the run's last lines. Nothing heavy is imported."""
 
 from __future__ import annotations
 

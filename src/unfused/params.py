@@ -44,10 +44,10 @@ class Audio(Model):
     """Where audio is and how its labels are laid out.
 
     Attributes:
-        audio: A folder, several folders, or a CSV or Parquet table; the word ``demo`` is the rendered
-            corpus; null means that there is none.
+        audio: A folder, several folders, or a CSV or Parquet table; the word ``demo`` is the
+            rendered corpus; null means that there is none.
         labels: ``folders`` (one folder per class), ``table``, ``none``, or ``auto``.
-        columns: Our column name -> the table's, for label, split, fold, group, path, offset, frames.
+        columns: Our column name -> the table's: label, split, fold, group, path, offset, frames.
     """
 
     audio: str | list[str] | None = None
@@ -89,8 +89,8 @@ class EncoderParams(Model):
 class Views(Model):
     """Augmentations of the training crops (papers.md constants: BYOL-A's)."""
 
-    mixup_ratio: float = Field(0.4, ge=0, le=1)
-    mixup_bank: int = Field(2048, ge=1)
+    mixup_ratio: float = Field(default=0.4, ge=0, le=1)
+    mixup_bank: int = Field(default=2048, ge=1)
     freq_scale: tuple[float, float] = (0.6, 1.5)
     time_scale: tuple[float, float] = (0.6, 1.5)
     virtual_crop: tuple[float, float] = (1.0, 1.5)
@@ -135,7 +135,7 @@ class MethodParams(Model):
 
     name: str
     settings: dict[str, Any] = {}
-    views: Views = Views()
+    views: Views = Field(default_factory=Views)
     training: Training
 
     @model_validator(mode="after")
@@ -164,7 +164,7 @@ class Distillation(Model):
     mse_on: Literal["logits", "features"] = "logits"
     detach_teacher: bool = True
     cut: str = "block3"
-    views: Views = Views()
+    views: Views = Field(default_factory=Views)
     training: Training
 
 

@@ -40,7 +40,7 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def chosen_tasks(parameters: dict[str, Any]) -> list[str]:
-    """Return the run's tasks: one's own data where it is given, else those under ``select.tasks``."""
+    """Return the run's tasks: one's own data if given, else those under ``select.tasks``."""
     entries = namespaces(parameters, "tasks")
     if (parameters["tasks"].get("own_data") or {}).get("audio"):
         return ["own_data"]
@@ -70,7 +70,5 @@ def namespaces(parameters: dict[str, Any], kind: str) -> list[str]:
     """Return the names under ``parameters[kind]``, which become namespaces."""
     names = [name for name, entry in (parameters.get(kind) or {}).items() if entry is not None]
     if bad := [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]:
-        raise ValueError(
-            f"{kind}: {bad} cannot be namespaces; use lower-case letters, digits and _, letter first"
-        )
+        raise ValueError(f"{kind}: {bad} cannot be namespaces; use a-z, 0-9 and _, a letter first")
     return names

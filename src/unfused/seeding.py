@@ -1,4 +1,4 @@
-"""Randomness as a function of (seed, stream): a resumed run repeats the uninterrupted one exactly."""
+"""Randomness as a function of (seed, stream), so that a resumed run repeats itself exactly."""
 
 from __future__ import annotations
 

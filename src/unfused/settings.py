@@ -11,7 +11,7 @@ from .hooks import RunHooks
 for message in (
     "Option '--pipeline' is deprecated",  # it is the spelling people know
     "One or more dataset names contain '.'",  # nodes that join what several namespaces made
-    "Namespace '.*' is interrupted by nodes",  # a task's data come before, its scores after a method
+    "Namespace '.*' is interrupted by nodes",  # a task's data stand before its method
 ):
     warnings.filterwarnings("ignore", message=message)
 

@@ -1,7 +1,8 @@
-"""Folders of expensive results: reused when nothing changed, resumed when unfinished, else rebuilt.
+"""Folders of expensive results: reused if nothing changed, resumed if unfinished, else rebuilt.
 
-A :class:`Workspace` is a folder; each finished result in it is a :class:`Piece`, a sub-folder with a
-``fingerprint.json``. The marker is written last, so a half-written piece never passes for a whole one.
+A :class:`Workspace` is a folder; each finished result in it is a :class:`Piece`, a sub-folder with
+a ``fingerprint.json``. The marker is written last, so a half-written piece never passes for a whole
+one.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from kedro_datasets.matplotlib import MatplotlibDataset
 class FigureDataset(MatplotlibDataset):
     """Saves a :class:`matplotlib.figure.Figure`, loads the PNG's bytes."""
 
-    def load(self) -> bytes:  # type: ignore[override]
+    def load(self) -> bytes:
         """Return the PNG file."""
         with self._fs.open(str(self._get_load_path()), "rb") as file:
             return bytes(file.read())

@@ -20,8 +20,8 @@ class Candidate:
     """An encoder to be evaluated, loaded only when it is.
 
     Attributes:
-        label: What it is called in the results: ``random_init``, the teacher's method, ``unfused`` (the
-            student), ``unfused_full`` or ``log_mel_statistics``.
+        label: What it is called in the results: ``random_init``, the teacher's method, ``unfused``
+            (the student), ``unfused_full`` or ``log_mel_statistics``.
         source: Where its pseudo-labels came from; empty where that does not apply.
         cuts: Taps at which it is evaluated.
         digest: Identifies its weights.

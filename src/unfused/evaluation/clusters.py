@@ -1,8 +1,9 @@
 """Pseudo-labels of a task's training audio, and of the controls they are compared with.
 
-UnFuSeD (arXiv 2303.05668) clusters the target task's audio with the pre-trained encoder. A gain over a
-random encoder may come from self-distillation as such rather than from the teacher; the controls tell:
-pseudo-labels from a random encoder, from log-mel statistics, and the teacher's own, shuffled.
+UnFuSeD (arXiv 2303.05668) clusters the target task's audio with the pre-trained encoder. A gain
+over a random encoder may come from self-distillation as such rather than from the teacher; the
+controls tell: pseudo-labels from a random encoder, from log-mel statistics, and the teacher's own,
+shuffled.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ def cluster_task(
     """Cluster one arm's training audio from every source of pseudo-labels.
 
     Args:
-        task: The task; its labels serve only to say how many classes there are and to report agreement.
+        task: The task; its labels only say how many classes there are, and report agreement.
         arm: Seed and fold.
         encoders: ``teacher`` and, if it is a control, ``random_encoder``.
-        n_clusters: Number of pseudo-classes; None: as many as the training part has classes.
-        features: ``projector`` (official code) or ``encoder``: which of the teacher's are clustered.
+        n_clusters: Number of pseudo-classes; None: the number of classes in the training part.
+        features: ``projector`` (official code) or ``encoder``: the teacher's that are clustered.
         whiten_dim: Dimension after PCA whitening.
         iterations: Most k-means iterations.
         controls: Further sources, out of :data:`SOURCES`.
@@ -53,13 +54,13 @@ def cluster_task(
         device: Where to embed.
 
     Returns:
-        ``pseudo_labels`` (clip_id, pseudo_label, source, seed, fold), ``quality`` (one row per source)
-        and ``features`` (the teacher's, one row per clip).
+        ``pseudo_labels`` (clip_id, pseudo_label, source, seed, fold), ``quality`` (one row per
+        source) and ``features`` (the teacher's, one row per clip).
     """
     data = task.unsupervised(arm.fold, transductive=transductive)
     n_clusters = n_clusters or len(set(task.part(arm.fold, "train").labels))
     found: dict[str, PseudoLabels] = {}
-    teacher_features = np.empty(0)
+    teacher_features = np.empty((0, 0))
     for source in ["teacher", *(name for name in controls if name != "shuffled")]:
         matrix = _features(source, encoders.get(source), task, data.rows, features, device)
         teacher_features = matrix if source == "teacher" else teacher_features
@@ -74,7 +75,9 @@ def cluster_task(
     if "shuffled" in controls:
         labels["shuffled"] = numpy_generator(arm.seed, "shuffled").permutation(labels["teacher"])
     tables = [
-        data.clips[["clip_id"]].assign(pseudo_label=values, source=source, **arm._asdict())
+        data.clips[["clip_id"]].assign(
+            pseudo_label=values, source=source, seed=arm.seed, fold=arm.fold
+        )
         for source, values in labels.items()
     ]
     truth = task.labels_of(data.clips)
@@ -120,7 +123,8 @@ def _quality(source: str, values: np.ndarray, truth: pd.Series, arm: Arm) -> dic
     scores = agreement(values[known], truth.to_numpy()[known].astype(str))
     return {
         "source": source,
-        **arm._asdict(),
+        "seed": arm.seed,
+        "fold": arm.fold,
         "clips": len(values),
         "n_clusters": len(sizes),
         "sizes": sizes.tolist(),

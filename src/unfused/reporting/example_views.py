@@ -40,8 +40,8 @@ def example_views(
         seed: Which clips, crops and views.
 
     Returns:
-        Name of the example -> step ("log-mel crop", "mixup", "view A", "view B") -> normalised log-mel,
-        (F, T).
+        Name of the example -> step ("log-mel crop", "mixup", "view A", "view B") -> normalised
+        log-mel, (F, T).
     """
     shuffled = clips.sample(frac=1, random_state=seed)
     chosen = shuffled.drop_duplicates("label").head(n_examples)

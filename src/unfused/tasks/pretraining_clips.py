@@ -32,8 +32,8 @@ def select_pretraining_clips(
 ) -> pd.DataFrame:
     """Return the pre-training clips of every fold, over all corpora of the study.
 
-    A recording that some task holds out (the same bytes, under whatever name and in whatever corpus)
-    is left out of that fold altogether; the same clip in two corpora is taken once.
+    A recording that some task holds out (the same bytes, under whatever name and in whatever
+    corpus) is left out of that fold altogether; the same clip in two corpora is taken once.
 
     Args:
         splits: Corpus -> its splits, columns clip_id, digest, fold and split.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..encoders.trained import TrainedEncoder, provenance, save_encoder
+from ..encoders.trained import provenance, save_encoder
 from ..methods.self_distillation import SelfDistillation
 from ..seeding import derive_seed
 from .history import save_history
@@ -28,7 +28,7 @@ def self_distil(
     facts: Mapping[str, Any],
     device: str = "auto",
 ) -> None:
-    """Train on pseudo-labels, resuming what ``folder`` holds; keep the student and the full encoder.
+    """Train on pseudo-labels, resuming what ``folder`` holds; keep student and full encoder.
 
     Args:
         folder: Receives checkpoint, metrics, ``history.parquet``, ``student/`` and ``full/``.
@@ -37,7 +37,7 @@ def self_distil(
         recipe: How; ``method_settings`` are those of
             :class:`~unfused.methods.self_distillation.SelfDistillation`.
         cut: The tap where the student ends.
-        seed: Seed of everything random; the encoder starts from other weights than the teacher's did.
+        seed: Seed of everything random; the encoder starts from other weights than the teacher.
         facts: More facts for the encoders' provenance (task, fold, source of the pseudo-labels).
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
@@ -63,13 +63,6 @@ def self_distil(
         record = provenance(
             method=f"unfused {name}", seed=seed, parameters=dict(recipe.method_settings), **facts
         )
-        trained = TrainedEncoder(
-            module.cpu().eval(),
-            recipe.encoder,
-            data.store.front_end.settings(),
-            data.mean,
-            data.std,
-            record,
-        )
+        trained = data.trained(module, recipe.encoder, record)
         save_encoder(folder / name, trained, data.clips)
     save_history(folder, history)

@@ -13,6 +13,8 @@ import torch
 
 from .. import encoders, methods
 from ..audio.store import LogMelStore
+from ..encoders.encoder import Encoder
+from ..encoders.projector import Projector
 from ..encoders.trained import TrainedEncoder, provenance, save_encoder
 from ..seeding import derive_seed
 from ..views.make_views import ViewMaker
@@ -43,6 +45,14 @@ class TrainingSet:
         """Rows of the clips in the store, (N,) int64."""
         return self.store.rows(self.clips["clip_id"].to_numpy())
 
+    def trained(
+        self, encoder: Encoder, name: str, facts: dict[str, Any], projector: Projector | None = None
+    ) -> TrainedEncoder:
+        """Return an encoder that was trained on these clips, with what it takes to use it."""
+        front_end = self.store.front_end.settings()
+        module = encoder.cpu().eval()
+        return TrainedEncoder(module, name, front_end, self.mean, self.std, facts, projector)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -65,7 +75,7 @@ class Recipe:
     views: Mapping[str, Any] = field(default_factory=dict)
 
 
-def random_encoder(name: str, settings: Mapping[str, Any], seed: int) -> encoders.Encoder:
+def random_encoder(name: str, settings: Mapping[str, Any], seed: int) -> Encoder:
     """Return an encoder with the weights that training with this seed starts from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "encoder"))
@@ -75,7 +85,7 @@ def random_encoder(name: str, settings: Mapping[str, Any], seed: int) -> encoder
 def untrained_like(
     trained: TrainedEncoder, name: str, settings: Mapping[str, Any], seed: int
 ) -> TrainedEncoder:
-    """Return a randomly initialised encoder with the front-end and normalisation of a trained one."""
+    """Return a random encoder with the front-end and normalisation of a trained one."""
     facts = provenance(method="random_init", seed=seed, parameters=dict(settings))
     encoder = random_encoder(name, settings, seed).eval()
     return TrainedEncoder(encoder, name, trained.front_end, trained.mean, trained.std, facts)
@@ -105,10 +115,8 @@ def pretrain(
         folder=folder, seed=seed, device=device,
     )  # fmt: skip
     facts = provenance(method=recipe.method, seed=seed, fold=fold, parameters=_parameters(recipe))
-    trained = TrainedEncoder(
-        method.encoder.cpu().eval(), recipe.encoder, data.store.front_end.settings(), data.mean, data.std,
-        facts, projector=getattr(method, "projector", None),
-    )  # fmt: skip
+    projector = getattr(method, "projector", None)
+    trained = data.trained(method.encoder, recipe.encoder, facts, projector)
     save_encoder(folder, trained, data.clips)
     save_history(folder, history)
 

@@ -78,7 +78,7 @@ def train_supervised(
 
             name = f"{plan.label}-{arm.name}"
             found.append(workspace.tables(name, mark, build, fresh=run.fresh))
-    return tuple(_joined(found, key) for key in ("results", "predictions", "history"))  # type: ignore[return-value]
+    return tuple(_joined(found, key) for key in ("results", "predictions", "history"))
 
 
 def supervised_settings(supervised: FineTuning) -> tuple[Any, Any]:

@@ -106,10 +106,13 @@ def draw_learning_curves(teacher: pd.DataFrame, **histories: pd.DataFrame) -> An
     """Draw loss, collapse measures and learning rate of every training of the run."""
     from ...reporting.figures import learning_curves
 
-    stages = {"teacher": teacher, **histories}
-    return learning_curves(
-        pd.concat([table.assign(stage=stage) for stage, table in stages.items()])
-    )
+    stages = [teacher.assign(stage="teacher")]
+    for name, table in histories.items():
+        task, kind = name.rsplit("_", 1)
+        shown = table[table["source"].isin(["", "teacher"])]
+        stages.append(shown.assign(stage=f"{task}: " + shown.get("encoder", kind)))
+    curves = pd.concat(stages, ignore_index=True)
+    return learning_curves(curves.drop(columns=["clips", "source", "encoder"], errors="ignore"))
 
 
 def draw_augmentation_views(

@@ -1,4 +1,4 @@
-"""UnFuSeD on one task: cluster its audio into pseudo-labels, self-distil a random encoder on them."""
+"""UnFuSeD on one task: pseudo-labels from its audio, self-distillation of a random encoder."""
 
 import json
 from typing import Any
@@ -61,7 +61,7 @@ def self_distil_students(
     encoder: EncoderParams,
     run: Run,
 ) -> tuple[Any, pd.DataFrame]:
-    """Self-distil a randomly initialised encoder for every arm and every source of pseudo-labels."""
+    """Self-distil a random encoder for every arm and every source of pseudo-labels."""
     from ...encoders.collection import EncoderCollection
     from ...evaluation.task_data import TaskData
     from ...training.distillation import self_distil
