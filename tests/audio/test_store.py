@@ -113,7 +113,7 @@ def test_rows_finds_clips_and_names_missing_ones(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path)
     ids = store.clip_ids[[4, 2, 2]]
     assert store.rows(ids).tolist() == [4, 2, 2]
-    with pytest.raises(StoreError, match="1 of 2 clips are not in .*nobody"):
+    with pytest.raises(StoreError, match=r"1 of 2 clips are not in .*nobody"):
         store.rows([ids[0], "nobody"])
 
 
