@@ -108,16 +108,37 @@ def test_coverage_over_clips_is_near_nominal():
     assert 0.91 <= covered <= 0.985
 
 
-def test_coverage_over_eight_speakers_is_near_nominal():
+@pytest.mark.parametrize("n_speakers", [3, 6, 12])
+def test_coverage_over_speakers_is_near_nominal(n_speakers):
     def make(rng):
-        speaker = np.repeat(np.arange(8), 20)
-        skill = rng.beta(6, 3, size=8)
-        return table(rng.random(160) < skill[speaker]), speaker
+        speaker = np.repeat(np.arange(n_speakers), 20)
+        skill = rng.beta(6, 3, size=n_speakers)
+        return table(rng.random(len(speaker)) < skill[speaker]), speaker
 
-    grouped = coverage(make, truth=6 / 9)
-    assert 0.89 <= grouped <= 0.985
-    ungrouped = coverage(lambda rng: (make(rng)[0], None), truth=6 / 9)
+    grouped = coverage(make, truth=6 / 9, trials=200)
+    assert 0.9 <= grouped <= 0.99
+    ungrouped = coverage(lambda rng: (make(rng)[0], None), truth=6 / 9, trials=200)
     assert ungrouped < grouped - 0.05
+
+
+def test_two_speakers_who_score_the_same_are_not_certain():
+    right = np.tile(np.arange(100) < 30, 2)
+    right[0] = False
+    low, high = interval(table(right), groups=np.repeat(["anna", "ben"], 100))
+    assert low < 0.25 < 0.35 < high
+
+
+def test_paired_difference_over_few_speakers_uses_student_t():
+    speaker = np.repeat(np.arange(4), 50)
+    second = table(np.tile(np.arange(50) < 20, 4), group=speaker)
+    gains = np.array([4, 6, 5, 5])
+    first = table(np.tile(np.arange(50), 4) < 20 + gains[speaker], group=speaker)
+    result = paired_bootstrap(first, second)
+    expected = stats.ttest_1samp(gains / 50, 0)
+    assert result.difference == pytest.approx(0.1)
+    assert result.p_value == pytest.approx(expected.pvalue, rel=0.2)
+    low, high = expected.confidence_interval()
+    assert (result.low, result.high) == pytest.approx((low, high), abs=0.002)
 
 
 def test_paired_difference_and_its_p_value():
