@@ -149,7 +149,8 @@ class FrontEnd:
             end = min(first + _CHUNK_FRAMES, n_frames)
             spectrum = torch.fft.rfft(windows[first:end] * window).numpy()
             squares = spectrum.real**2
-            np.add(squares, spectrum.imag**2, out=power[first:end], casting="same_kind")
+            with np.errstate(over="ignore"):  # an infinite power is for the caller to judge
+                np.add(squares, spectrum.imag**2, out=power[first:end], casting="same_kind")
         mel = torch.from_numpy(power) @ filters  # (T, F)
         return mel.add_(self.eps).log_().numpy()
 

@@ -105,13 +105,14 @@ class ShardWriter:
         trace: TracebackType | None,
     ) -> None:
         try:
+            try:
+                if kind is None:
+                    self._finish_header()
+            finally:
+                self._file.close()
             if kind is None:
-                self._finish_header()
+                os.replace(self._temporary, self.path)
         finally:
-            self._file.close()
-        if kind is None:
-            os.replace(self._temporary, self.path)
-        else:
             self._temporary.unlink(missing_ok=True)
 
     def _finish_header(self) -> None:
