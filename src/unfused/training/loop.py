@@ -22,6 +22,7 @@ from .batches import CropSource
 from .checkpoint import load_checkpoint, save_checkpoint
 from .collapse import warn_of_collapse
 from .embedding_pass import embedding_pass, on_device
+from .host_memory import keep_freed_memory
 from .interruption import StopRequest
 from .metrics import Meter, MetricsFile
 from .optimisers import create
@@ -114,6 +115,8 @@ class _Run:
         device: torch.device,
     ) -> None:
         _check_fit(method, source, settings)
+        if device.type == "cpu":
+            keep_freed_memory()
         self.method, self.source, self.views = method.to(device), source, views.to(device)
         self.settings, self.folder, self.seed, self.device = settings, folder, seed, device
         if settings.channels_last:
