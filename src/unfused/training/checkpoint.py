@@ -55,6 +55,7 @@ def load_checkpoint(path: Path, mark: str, device: torch.device | str) -> dict[s
 
     Raises:
         CheckpointError: The file is damaged, of another format, or from another run.
+        OSError: The file cannot be opened.
     """
     if not path.exists():
         return None

@@ -8,7 +8,7 @@ import pandas as pd
 
 log = logging.getLogger(__name__)
 MIN_STD = 0.01
-MIN_EFFECTIVE_RANK = 2.0
+MIN_EFFECTIVE_RANK = 1.5  # a participation ratio: 1 is a line; short runs that learn stay above 2
 MIN_CLIPS = 16  # fewer clips span too few directions to judge by
 
 
