@@ -38,6 +38,7 @@ def make_trained() -> Callable[..., TrainedEncoder]:
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.5, 2.0)
+                module.num_batches_tracked.fill_(1)
         return TrainedEncoder(encoder, "toy", FrontEnd(), mean=-6.0, std=2.5)
 
     return make

@@ -61,6 +61,22 @@ def test_the_head_starts_as_the_linear_probe(tune, tones, make_trained):
     np.testing.assert_allclose(logits, probe.decision_function(features), atol=0.02)
 
 
+def test_an_untrained_encoder_starts_with_a_random_head(tones, make_trained, tmp_path):
+    store, labels = tones
+    rows, trained = np.arange(20), make_trained(d=16)
+    for name, buffer in trained.encoder.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer.zero_()
+    heads = [
+        fine_tune(
+            trained, store, rows, labels[rows], [], [], replace(SETTINGS, head=head),
+            folder=tmp_path / head, seed=0, device="cpu",
+        ).classifier.weight
+        for head in ("linear_probe", "random")
+    ]  # fmt: skip
+    assert torch.equal(*heads)
+
+
 def test_the_epoch_is_the_first_best_on_validation(tune):
     result = tune()
     scores = result.validation.set_index("epoch")["balanced_accuracy"]

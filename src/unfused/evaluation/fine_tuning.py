@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..audio.store import LogMelStore
+from ..encoders.encoder import Encoder
 from ..encoders.trained import TrainedEncoder
 from ..methods.supervised import Supervised
 from ..seeding import derive_seed
@@ -54,7 +55,9 @@ class FineTuningSettings:
         crop_frames: Frames of a training crop.
         dropout: Dropout on the embedding.
         label_smoothing: Share of the target spread over all classes.
-        head: Start the classifier from a linear probe on the frozen encoder, or at random.
+        head: Start the classifier from a linear probe on the frozen encoder, or at random. An
+            encoder whose batch norm has seen no data always starts at random: in training mode
+            its features are on another scale than those the probe was fitted on.
         validate_every: Epochs from one validation to the next.
     """
 
@@ -176,7 +179,7 @@ class _Run:
             )
 
     def _head(self) -> tuple[Tensor, Tensor] | None:
-        if self.settings.head == "random":
+        if self.settings.head == "random" or _never_trained(self.trained.encoder):
             return None
         train, valid = self.train_clips, self.valid_clips
         rows = np.concatenate([train.rows, valid.rows])
@@ -235,3 +238,9 @@ class _Run:
             [self.store.clip_ids[self.valid_clips.rows], self.valid_clips.labels],
             {**asdict(self.settings), "training": self.settings.training.identity()},
         )
+
+
+def _never_trained(encoder: Encoder) -> bool:
+    """Return whether batch norm still has the statistics it was made with."""
+    seen = [n for key, n in encoder.state_dict().items() if key.endswith("num_batches_tracked")]
+    return any(int(n) == 0 for n in seen)
