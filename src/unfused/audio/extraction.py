@@ -20,7 +20,15 @@ from ..workspace import fingerprint, write_json
 from .log_mel import FrontEnd
 from .manifest import rejected_table
 from .reading import UnreadableAudio, read_mono_blocks
-from .shards import FORMAT_VERSION, INDEX_FILE, ShardWriter, finish_store, npy_header, shard_file
+from .shards import (
+    FORMAT_VERSION,
+    INDEX_FILE,
+    ShardWriter,
+    StoreError,
+    finish_store,
+    npy_header,
+    shard_file,
+)
 from .table import ManifestError
 
 log = logging.getLogger(__name__)
@@ -64,6 +72,7 @@ def extract_log_mels(
     Raises:
         ManifestError: The manifest is empty, or no clip of it could be decoded.
         OSError: The folder cannot be written, or the disk is full.
+        StoreError: Another process writes to the folder.
     """
     folder = Path(folder).absolute()  # workers may have another working directory
     if manifest.empty:
@@ -170,7 +179,7 @@ def _log_mel_blocks(clip: Mapping[str, Any], front_end: FrontEnd) -> Iterator[np
 
 def _finish(folder: Path, shards: Sequence[_Shard], front_end: FrontEnd) -> pd.DataFrame:
     """Write the index, unless it is there; return the rejected clips."""
-    parts = [json.loads(_part_file(folder, s.number).read_text("utf-8")) for s in shards]
+    parts = [_finished_part(folder, shard, front_end) for shard in shards]
     rejected = [row for part in parts for row in part["rejected"]]
     rows = [
         (clip_id, digest, shard.number, *place)
@@ -222,6 +231,16 @@ def _read_part(folder: Path, shard: _Shard, front_end: FrontEnd) -> dict[str, An
     n_frames = sum(clip[3] for clip in part["clips"])
     whole = len(npy_header(n_frames, front_end.n_mels)) + 2 * n_frames * front_end.n_mels
     return part if part["mark"] == shard.mark and size == whole else None
+
+
+def _finished_part(folder: Path, shard: _Shard, front_end: FrontEnd) -> dict[str, Any]:
+    part = _read_part(folder, shard, front_end)
+    if part is None:
+        raise StoreError(
+            f"{shard_file(folder, shard.number)} was changed by another process meanwhile: let it "
+            "end, then run the extraction again"
+        )
+    return part
 
 
 def _rejected(clip: Mapping[str, Any], reason: str) -> dict[str, Any]:

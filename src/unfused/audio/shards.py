@@ -68,7 +68,8 @@ class ShardWriter:
         self.path = path
         self.n_mels = n_mels
         self.n_frames = 0
-        self._temporary = path.with_name(path.name + ".tmp")
+        # of this process alone: workers may outlive a killed run and meet the next one's
+        self._temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
 
     def __enter__(self) -> ShardWriter:
         self._file: BinaryIO = open(self._temporary, "wb")
@@ -89,7 +90,8 @@ class ShardWriter:
             for block in blocks:
                 total += float(block.sum(dtype=np.float64))
                 total_sq += float(np.square(block, dtype=np.float64).sum())
-                self._file.write(np.ascontiguousarray(block, dtype="<f2").data)
+                half = torch.from_numpy(block).half().numpy()  # NumPy's own cast is 20 times slower
+                self._file.write(np.ascontiguousarray(half, dtype="<f2").data)
                 self.n_frames += len(block)
         except BaseException:
             self._file.seek(self._header_length + start * self.n_mels * 2)
