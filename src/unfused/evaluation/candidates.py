@@ -119,7 +119,10 @@ def _students(
         source = source_arm.removesuffix(f"-{arm.name}")
         if source == source_arm or (kind == "full" and source != "teacher"):
             continue
-        label, cuts = ("unfused", (student_cut,)) if kind == "student" else ("unfused_full", whole)
+        label = "unfused" if kind == "student" else "unfused_full"
+        cuts = tuple(cut for cut in whole if (cut == student_cut) == (kind == "student"))
+        if not cuts:
+            continue
         found.append(
             Candidate(
                 label,

@@ -10,10 +10,12 @@ from typing import Any
 import pandas as pd
 
 from ..arms import Arm
+from ..training.precision import pick_device
 from .candidates import Candidate
 from .fine_tuning import FineTuningSettings, fine_tune
 from .leakage import check_no_leak
 from .linear_evaluation import ProbeSettings
+from .probing import warn_of_unseen
 from .results import RowKeys, prediction_rows, result_rows
 from .task_data import PARTS, TaskData
 
@@ -100,7 +102,8 @@ def evaluate_supervised(
         seed=arm.seed,
         device=settings.device,
     )
-    predicted = tuned.predict(task.store, test.rows)
+    warn_of_unseen(test.labels, tuned.classes)
+    predicted = tuned.predict(task.store, test.rows, device=pick_device(settings.device))
     keys = RowKeys(plan.label, plan.source, trained.encoder.cut, "fine_tuning", *arm)
     facts: dict[str, Any] = {
         **{f"n_{name}": len(part.rows) for name, part in parts.items()},
