@@ -7,6 +7,8 @@ from kedro.pipeline import Pipeline
 
 from .config import ProjectConfigLoader
 
+RESERVED = {"evaluation", "quality", "teacher", "demo_corpus"}
+
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return every registered pipeline, by name."""

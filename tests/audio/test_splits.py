@@ -12,6 +12,7 @@ def manifest(labels: list[str | None], **columns: list) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "clip_id": [f"c{i}" for i in range(len(labels))],
+            "digest": [f"d{i}" for i in range(len(labels))],
             "label": pd.Series(labels, dtype=object),
             "split": None,
             "group": None,
@@ -141,3 +142,22 @@ def test_splits_that_cannot_be_used(table: pd.DataFrame, words: str) -> None:
 def test_fractions_are_checked() -> None:
     with pytest.raises(ManifestError, match=r"test_fraction=1\.5"):
         assign_splits(manifest(list("aabb")), test_fraction=1.5)
+
+
+def test_clips_of_one_recording_are_a_group_where_there_is_no_other() -> None:
+    table = manifest(list("ab") * 50, digest=[f"f{i // 10}" for i in range(100)])
+    splits = assign_splits(table)
+    assert splits["made_by"].str.startswith("made grouped").all()
+    joined = table.drop(columns="split").merge(splits, on="clip_id")
+    assert (joined.groupby("digest")["split"].nunique() == 1).all()
+
+
+def test_unlabelled_audio_of_a_held_out_group_is_excluded() -> None:
+    labels = ["a", "b", None] * 20
+    table = manifest(labels, group=[f"s{i // 6}" for i in range(60)])
+    joined = table.drop(columns="split").merge(assign_splits(table), on="clip_id")
+    held_out = set(joined.loc[joined["split"].isin(["valid", "test"]), "group"])
+    unlabelled = joined[joined["label"].isna()]
+    expected = np.where(unlabelled["group"].isin(held_out), "excluded", "unlabelled")
+    assert held_out
+    assert unlabelled["split"].tolist() == expected.tolist()

@@ -130,10 +130,15 @@ def test_union_concatenates(tmp_path: Path) -> None:
     torch.testing.assert_close(again.crops(rows, np.zeros(3, int), 20)[0], crops)
 
 
-def test_union_refuses_a_clip_twice_and_other_front_ends(tmp_path: Path) -> None:
+def test_union_takes_a_shared_clip_once(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path)
-    with pytest.raises(StoreError, match="twice"):
-        LogMelStore.union([store, store])
+    union = LogMelStore.union([store, store])
+    assert union.clip_ids.tolist() == store.clip_ids.tolist()
+    np.testing.assert_array_equal(union.clip(0), store.clip(0))
+
+
+def test_union_refuses_other_front_ends_and_nothing(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path)
     with pytest.raises(StoreError, match="at least one"):
         LogMelStore.union([])
     other = FrontEnd(hop=200)

@@ -7,7 +7,8 @@ from unfused.tasks.pretraining_clips import select_pretraining_clips, training_c
 
 
 def table(rows):
-    return pd.DataFrame(rows, columns=["clip_id", "digest", "fold", "split"])
+    clips = pd.DataFrame(rows, columns=["clip_id", "digest", "fold", "split"])
+    return clips.assign(offset=0, frames=100)
 
 
 FIXED = table([("a1", "A1", 0, "train"), ("a2", "A2", 0, "valid"), ("a3", "A3", 0, "test"),
@@ -34,6 +35,13 @@ def test_a_copy_of_a_test_clip_in_another_corpus_is_left_out():
     pool = table([("p1", "A3", 0, "unlabelled"), ("p2", "P2", 0, "unlabelled")])
     chosen = select_pretraining_clips({"a": FIXED, "pool": pool})
     assert set(chosen["clip_id"]) == {"a1", "a4", "p2"}
+
+
+def test_only_the_held_out_part_of_a_recording_is_left_out():
+    parts = table([(f"r{i}", "R", 0, "test" if i == 2 else "train") for i in range(4)])
+    parts["offset"] = [0, 100, 150, 250]
+    chosen = select_pretraining_clips({"a": parts})
+    assert chosen["clip_id"].tolist() == ["r0", "r3"]  # r1 runs into r2
 
 
 def test_the_same_clip_in_two_corpora_is_taken_once():

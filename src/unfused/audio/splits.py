@@ -38,7 +38,9 @@ def assign_splits(
     Returns:
         One row per clip and fold: clip_id, fold (0 for a single split), split (train, valid, test;
         "unlabelled"; or "excluded" for an unlabelled clip that a given split or fold holds out) and
-        made_by (how the split came about).
+        made_by (how the split came about). An unlabelled clip of a group that a
+        grouped cut holds out is excluded too; without a group column, clips of one recording (the
+        same file, or a copy) are a group.
 
     Raises:
         ManifestError: A fraction is not within (0, 1), a test part is empty, or a training part has
@@ -47,6 +49,7 @@ def assign_splits(
     for name, value in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
         if not 0 < value < 1:
             raise ManifestError(f"{name}={value} must lie between 0 and 1")
+    manifest = manifest.assign(group=_groups(manifest))
     labelled = manifest["label"].notna()
     clips = manifest[labelled].reset_index(drop=True)
     fractions = (valid_fraction, test_fraction)
@@ -58,6 +61,9 @@ def assign_splits(
         names = pd.Series("unlabelled", index=manifest.index, dtype=object)
         names[_held_out(manifest, int(fold)) & ~labelled] = "excluded"
         names[labelled] = split
+        if "grouped" in made_by:
+            tested = set(manifest["group"][names.isin(["valid", "test"])].dropna())
+            names[~labelled & manifest["group"].isin(tested)] = "excluded"
         blocks.append(manifest[["clip_id"]].assign(fold=int(fold), split=names, made_by=made_by))
     return pd.concat(blocks, ignore_index=True)
 
@@ -90,6 +96,14 @@ def _split_clips(
         return split, source
     kind = _cut(clips, split, "valid", fractions[0], (seed, "valid", fold))
     return split, source if source.startswith("made") else f"{source}, inner {kind} (seed {seed})"
+
+
+def _groups(manifest: pd.DataFrame) -> pd.Series:
+    """Return the group of each clip; clips cut from one recording are one where nothing else is."""
+    shared = manifest["digest"].duplicated(keep=False)
+    if manifest["group"].notna().any() or not shared.any():
+        return manifest["group"]
+    return manifest["digest"].astype(object)
 
 
 def _held_out(manifest: pd.DataFrame, fold: int) -> pd.Series:

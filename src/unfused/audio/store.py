@@ -92,8 +92,10 @@ class LogMelStore:
     def union(cls, stores: Sequence[LogMelStore]) -> LogMelStore:
         """Return one store over several, rows concatenated in order.
 
+        A clip that several of them hold (two tasks may share their audio) is taken once.
+
         Raises:
-            StoreError: No store, different front-ends, or a clip in two of them.
+            StoreError: No store, or different front-ends.
         """
         if not stores:
             raise StoreError("a union needs at least one log-mel store; none was given")
@@ -111,7 +113,7 @@ class LogMelStore:
                 for store, offset in zip(stores, offsets[:-1], strict=True)
             ],
             ignore_index=True,
-        )
+        ).drop_duplicates("clip_id", ignore_index=True)
         shards = [shard for store in stores for shard in store._shards]
         return cls(first.path, first.front_end, index, shards, (cls.union, (tuple(stores),)))
 

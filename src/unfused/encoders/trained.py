@@ -21,7 +21,7 @@ from .projector import Projector
 from .registry import ENCODERS, create
 
 FORMAT_VERSION = 1
-TRAINED_ON_COLUMNS = ("corpus", "clip_id", "digest")
+TRAINED_ON_COLUMNS = ("corpus", "clip_id", "digest")  # and offset, frames where they are known
 _WEIGHTS, _SETTINGS, _TRAINED_ON = "encoder.safetensors", "encoder.json", "trained_on.parquet"
 
 
@@ -241,7 +241,8 @@ def _seen(clip_ids: pd.DataFrame) -> pd.DataFrame:
     missing = [column for column in TRAINED_ON_COLUMNS if column not in clip_ids]
     if missing:
         raise ValueError(f"the table of clips lacks {missing}; it has {list(clip_ids.columns)}")
-    return clip_ids.loc[:, list(TRAINED_ON_COLUMNS)].reset_index(drop=True)
+    known = [name for name in (*TRAINED_ON_COLUMNS, "offset", "frames") if name in clip_ids]
+    return clip_ids.loc[:, known].reset_index(drop=True)
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

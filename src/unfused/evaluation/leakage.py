@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-_POSITION = ["offset", "frames"]
+from ..audio.overlap import same_audio
 
 
 class LeakError(ValueError):
@@ -30,7 +30,7 @@ def check_no_leak(trained_on: pd.DataFrame, evaluated: pd.DataFrame) -> None:
         missing = [column for column in ("clip_id", "digest") if column not in table]
         if missing:
             raise ValueError(f"{name} lacks the columns {missing}; it has {list(table.columns)}")
-    leaked = evaluated["clip_id"].isin(trained_on["clip_id"]) | _same_audio(trained_on, evaluated)
+    leaked = evaluated["clip_id"].isin(trained_on["clip_id"]) | same_audio(evaluated, trained_on)
     if not leaked.any():
         return
     seen = evaluated[leaked]
@@ -41,18 +41,6 @@ def check_no_leak(trained_on: pd.DataFrame, evaluated: pd.DataFrame) -> None:
         f"such as {', '.join(seen['clip_id'].astype(str).head(3))}{where}; train without them, or "
         "mark the evaluation as transductive"
     )
-
-
-def _same_audio(trained_on: pd.DataFrame, evaluated: pd.DataFrame) -> pd.Series:
-    """Return whether each evaluated clip's audio is among the training audio."""
-    known = evaluated[evaluated["digest"].fillna("") != ""]
-    if not all(column in table for table in (trained_on, known) for column in _POSITION):
-        return evaluated.index.isin(known.index[known["digest"].isin(trained_on["digest"])])
-    columns = ["digest", *_POSITION]
-    pairs = known[columns].rename_axis("row").reset_index().merge(trained_on[columns], on="digest")
-    ends = {side: pairs[f"offset_{side}"] + pairs[f"frames_{side}"] for side in "xy"}
-    overlap = (pairs["offset_x"] < ends["y"]) & (pairs["offset_y"] < ends["x"])
-    return evaluated.index.isin(pairs.loc[overlap, "row"])
 
 
 def _corpora(trained_on: pd.DataFrame, seen: pd.DataFrame) -> set[str]:

@@ -13,6 +13,7 @@ from ..tasks.pretraining_clips import training_clips
 from ..training.pretraining import TrainingSet
 
 PARTS = ("train", "valid", "test")
+AUDIO_KEY = ["clip_id", "digest", "offset", "frames"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class LabelledClips:
     """Labelled clips of one part of a split.
 
     Attributes:
-        table: Columns clip_id, digest, label and group, one row per clip.
+        table: Columns clip_id, digest, offset, frames, label and group, one row per clip.
         rows: Their rows in the store, (N,) int64.
     """
 
@@ -62,14 +63,14 @@ class TaskData:
         """Return the labelled clips of one part (``train``, ``valid`` or ``test``)."""
         chosen = self.splits[(self.splits["fold"] == fold) & (self.splits["split"] == split)]
         table = self.manifest[self.manifest["clip_id"].isin(chosen["clip_id"])]
-        table = table[["clip_id", "digest", "label", "group"]].reset_index(drop=True)
+        table = table[[*AUDIO_KEY, "label", "group"]].reset_index(drop=True)
         return LabelledClips(table, self.store.rows(table["clip_id"].to_numpy()))
 
     def unsupervised(self, fold: int, *, transductive: bool) -> TrainingSet:
         """Return the audio that may be clustered and self-distilled on, without its labels."""
         chosen = training_clips(self.splits, fold, transductive=transductive)
         clips = self.manifest[self.manifest["clip_id"].isin(chosen["clip_id"])]
-        clips = clips[["corpus", "clip_id", "digest"]].reset_index(drop=True)
+        clips = clips[["corpus", *AUDIO_KEY]].reset_index(drop=True)
         mean, std = self.store.statistics(self.store.rows(clips["clip_id"].to_numpy()))
         return TrainingSet(self.store, clips, mean, std)
 

@@ -7,16 +7,17 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from ..arms import matching_fold
+from ..audio.overlap import same_audio
 
 TRAINABLE = ("train", "unlabelled")
-COLUMNS = ["fold", "corpus", "clip_id", "digest"]
+COLUMNS = ["fold", "corpus", "clip_id", "digest", "offset", "frames"]
 
 
 def training_clips(splits: pd.DataFrame, fold: int, *, transductive: bool = False) -> pd.DataFrame:
     """Return the clips whose audio may be trained on without labels in one fold.
 
     Args:
-        splits: A task's splits, columns clip_id, digest, fold and split.
+        splits: A task's splits, columns clip_id, digest, offset, frames, fold, split.
         fold: The held-out fold.
         transductive: Also take the audio (never the labels) of validation and test clips.
 
@@ -32,15 +33,15 @@ def select_pretraining_clips(
 ) -> pd.DataFrame:
     """Return the pre-training clips of every fold, over all corpora of the study.
 
-    A recording that some task holds out (the same bytes, under whatever name and in whatever
-    corpus) is left out of that fold altogether; the same clip in two corpora is taken once.
+    Audio that some task holds out (the same part of the same bytes, under whatever name and in
+    whatever corpus) is left out of that fold; the same clip in two corpora is taken once.
 
     Args:
-        splits: Corpus -> its splits, columns clip_id, digest, fold and split.
+        splits: Corpus -> its splits, columns clip_id, digest, offset, frames, fold, split.
         transductive: Keep held-out audio; encoders made this way are marked.
 
     Returns:
-        Columns fold, corpus, clip_id and digest.
+        Columns fold, corpus, clip_id, digest, offset and frames.
 
     Raises:
         ValueError: A fold has no clip left.
@@ -62,14 +63,12 @@ def _study_folds(splits: Iterable[pd.DataFrame]) -> list[int]:
 
 
 def _select_fold(splits: Mapping[str, pd.DataFrame], fold: int, transductive: bool) -> pd.DataFrame:
-    held_out: set[str] = set()
-    candidates = []
+    held_out, candidates = [], []
     for corpus, table in splits.items():
-        own_fold = matching_fold(fold, table["fold"].unique())
-        clips = training_clips(table, own_fold, transductive=transductive)
-        of_fold = table[table["fold"] == own_fold]
-        held_out.update(of_fold.loc[~of_fold.index.isin(clips.index), "digest"])
-        candidates.append(clips.assign(corpus=corpus))
+        of_fold = table[table["fold"] == matching_fold(fold, table["fold"].unique())]
+        trainable = transductive | of_fold["split"].isin(TRAINABLE)
+        held_out.append(of_fold[~trainable])
+        candidates.append(of_fold[trainable].assign(corpus=corpus))
     pool = pd.concat(candidates, ignore_index=True)
-    pool = pool[~pool["digest"].isin(held_out)].drop_duplicates("clip_id")
+    pool = pool[~same_audio(pool, pd.concat(held_out))].drop_duplicates("clip_id")
     return pool.assign(fold=fold)

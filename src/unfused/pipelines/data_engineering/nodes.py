@@ -1,16 +1,15 @@
 """From audio files to a validated manifest, a log-mel store, splits and statistics."""
 
-import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ...params import Audio, Demo, Extraction, FrontEndParams, Run, Task
+from ...params import Audio, Demo, Evaluation, Extraction, FrontEndParams, Run, Task
 from ...workspace import Workspace
 
-log = logging.getLogger(__name__)
+AUDIO_KEY = ["clip_id", "digest", "offset", "frames"]
 
 
 def render_demo_corpus(workspace: Workspace, demo: Demo) -> Path:
@@ -30,10 +29,11 @@ def scan_audio(source: Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the headers of a corpus's files; list what can be used and what cannot, with reasons."""
     from ...audio.manifest import scan_audio as scan
 
-    paths = [source.audio] if isinstance(source.audio, str) else list(source.audio or [])
+    given = [source.audio] if isinstance(source.audio, str) else list(source.audio or [])
+    paths = [Path(path).expanduser().resolve() for path in given]
     return scan(
-        [Path(path).expanduser() for path in paths],
-        corpus=Path(paths[0]).stem,
+        paths,
+        corpus=paths[0].parent.name if paths[0].is_file() else paths[0].name,
         labels=source.labels,
         columns=source.columns,
         min_seconds=source.min_seconds,
@@ -73,19 +73,19 @@ def assign_task_splits(manifest: pd.DataFrame, task: Task, run: Run) -> pd.DataF
         valid_fraction=task.valid_fraction,
         test_fraction=task.test_fraction,
     )
-    return splits.merge(manifest[["clip_id", "digest"]], on="clip_id")
+    return splits.merge(manifest[AUDIO_KEY], on="clip_id")
 
 
 def assign_pool_splits(manifest: pd.DataFrame) -> pd.DataFrame:
     """Declare every clip of an unlabelled corpus trainable."""
-    return manifest[["clip_id", "digest"]].assign(fold=0, split="unlabelled", made_by="no task")
+    return manifest[AUDIO_KEY].assign(fold=0, split="unlabelled", made_by="no task")
 
 
-def select_pretraining_clips(**splits: pd.DataFrame) -> pd.DataFrame:
+def select_pretraining_clips(evaluation: Evaluation, **splits: pd.DataFrame) -> pd.DataFrame:
     """List, for every fold, the clips that no task holds out."""
     from ...tasks.pretraining_clips import select_pretraining_clips as select
 
-    return select(splits)
+    return select(splits, transductive=evaluation.transductive)
 
 
 def measure_statistics(clips: pd.DataFrame, *stores: Any) -> dict[str, dict[str, float]]:

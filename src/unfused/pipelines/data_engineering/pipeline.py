@@ -86,7 +86,7 @@ def _study(corpora: Sequence[str]) -> Pipeline:
         [
             Node(
                 nodes.select_pretraining_clips,
-                {name: f"{name}.splits" for name in corpora},
+                {"evaluation": "params:evaluation", **{name: f"{name}.splits" for name in corpora}},
                 "pretraining_clips",
                 name="select_pretraining_clips",
             ),
