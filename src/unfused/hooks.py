@@ -22,10 +22,12 @@ class RunHooks:
         self._seconds: dict[str, float] = {}
 
     @hook_impl
-    def before_pipeline_run(self) -> None:
-        """Start the clock."""
+    def before_pipeline_run(self, catalog: Any) -> None:
+        """Start the clock, and say how long it may take where the configuration knows."""
         self._began = time.monotonic()
         self._seconds.clear()
+        if "params:run" in catalog and (expected := _expected(catalog.load("params:run"))):
+            log.info("expected time: %s", expected)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -43,6 +45,11 @@ class RunHooks:
         slowest = sorted(self._seconds.items(), key=lambda item: -item[1])[:3]
         parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in slowest)
         log.info("finished in %.0f s (%s)", time.monotonic() - self._began, parts)
-        if any(name.startswith("write_report") for name in self._seconds):
+        if any(name.endswith("write_report") for name in self._seconds):
             closing = Path(catalog["closing_words"]._filepath).read_text(encoding="utf-8")
-            log.info("%s", closing)
+            log.info("\n%s", closing)
+            log.info("report: %s", Path(catalog["report"]._filepath).resolve())
+
+
+def _expected(run: Any) -> str | None:
+    return run.get("expected") if isinstance(run, dict) else getattr(run, "expected", None)

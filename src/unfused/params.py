@@ -14,11 +14,19 @@ class Model(BaseModel):
 
 
 class Run(Model):
-    """What holds for a whole run."""
+    """What holds for a whole run.
+
+    Attributes:
+        seeds: One pre-training, one set of pseudo-labels and one student for each.
+        fresh: Rebuild everything, reuse nothing.
+        device: ``auto`` (cuda, else mps, else cpu) or one of the three.
+        expected: How long it takes, in words; printed first.
+    """
 
     seeds: list[int] = Field(min_length=1)
     fresh: bool = False
-    device: str = "auto"
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    expected: str | None = None
 
 
 class FrontEndParams(Model):

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..arms import Arm
+from ..training.checkpoint import drop_checkpoint
 from ..training.precision import pick_device
 from .candidates import Candidate
 from .fine_tuning import FineTuningSettings, fine_tune
@@ -102,6 +103,7 @@ def evaluate_supervised(
         seed=arm.seed,
         device=settings.device,
     )
+    drop_checkpoint(folder / "training")
     warn_of_unseen(test.labels, tuned.classes)
     predicted = tuned.predict(task.store, test.rows, device=pick_device(settings.device))
     keys = RowKeys(plan.label, plan.source, trained.encoder.cut, "fine_tuning", *arm)

@@ -74,3 +74,8 @@ def load_checkpoint(path: Path, mark: str, device: torch.device | str) -> dict[s
             f"architecture (fingerprint {content['fingerprint']}, this run has {mark}); {remedy}"
         )
     return content
+
+
+def drop_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint of a training whose result is saved; with its banks it is large."""
+    (folder / "checkpoint.pt").unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import torch
 from ..encoders.trained import provenance, save_encoder
 from ..methods.self_distillation import SelfDistillation
 from ..seeding import derive_seed
+from .checkpoint import drop_checkpoint
 from .history import save_history
 from .loop import fit
 from .pretraining import Recipe, TrainingSet, crop_source, random_encoder, view_maker
@@ -66,3 +67,4 @@ def self_distil(
         trained = data.trained(module, recipe.encoder, record)
         save_encoder(folder / name, trained, data.clips)
     save_history(folder, history)
+    drop_checkpoint(folder)

@@ -19,6 +19,7 @@ from ..encoders.trained import TrainedEncoder, provenance, save_encoder
 from ..seeding import derive_seed
 from ..views.make_views import ViewMaker
 from .batches import CropSource
+from .checkpoint import drop_checkpoint
 from .history import save_history
 from .loop import TrainingSettings, fit
 from .precision import pick_device
@@ -119,6 +120,7 @@ def pretrain(
     trained = data.trained(method.encoder, recipe.encoder, facts, projector)
     save_encoder(folder, trained, data.clips)
     save_history(folder, history)
+    drop_checkpoint(folder)
 
 
 def crop_source(
