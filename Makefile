@@ -28,10 +28,10 @@ format: $(VENV)/dev
 	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
 
 viz: $(VENV)/demo
-	@$(RUN) viz run
+	@PYTHONWARNINGS=ignore $(RUN) viz run $(if $(ENV),--env=$(ENV)) $(if $(PARAMS),--params "$(PARAMS)")
 
 viz-build: $(VENV)/demo
-	@$(RUN) viz build --include-previews
+	@$(if $(ENV),KEDRO_ENV=$(ENV)) PYTHONWARNINGS=ignore $(RUN) viz build --include-previews
 
 docs: $(VENV)/docs
 	@$(VENV)/bin/python -m mkdocs build --strict --quiet

@@ -7,14 +7,19 @@ handle checks that it is the folder the catalog names and that what it holds is 
 from __future__ import annotations
 
 import base64
-import html
+import io
+import json
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
-from kedro_datasets._typing import HTMLPreview
+from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
 
-from ..workspace import Workspace
+from ..workspace import Workspace, write_json
+from .tables import preview_of
+from .texts import verbatim
 
 Handle = TypeVar("Handle")
 
@@ -68,21 +73,46 @@ class LogMelStoreDataset(_FolderDataset[Any]):
         self._check_place(data.path)
         self.load()
 
+    def preview(self, n_clips: int = 6) -> ImagePreview:
+        """Return a picture of clips spread evenly over the store."""
+        from ..reporting.figures import log_mels
+
+        store = self.load()
+        rows = np.linspace(0, len(store) - 1, min(n_clips, len(store))).astype(int)
+        clips = {f"clip {row + 1:,} of {len(store):,}": store.clip(row) for row in rows}
+        picture = io.BytesIO()
+        seconds_per_frame = store.front_end.hop / store.front_end.sample_rate
+        figure = log_mels(clips, hop_seconds=seconds_per_frame)
+        figure.savefig(picture, format="png", dpi=80)
+        return ImagePreview(base64.b64encode(picture.getvalue()).decode())
+
 
 class EncodersDataset(_FolderDataset[Any]):
-    """Trained encoders, an :class:`~unfused.encoders.collection.EncoderCollection`."""
+    """Trained encoders, an :class:`~unfused.encoders.collection.EncoderCollection`.
+
+    ``collection.json`` in the folder says which of the encoders there belong to the study.
+    """
 
     def load(self) -> Any:
         """Return the collection."""
         from ..encoders.collection import EncoderCollection
 
-        return EncoderCollection(self._filepath)
+        listed = self._filepath / "collection.json"
+        folders = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else None
+        return EncoderCollection(self._filepath, None if folders is None else tuple(folders))
 
     def save(self, data: Any) -> None:
         """Check that the collection stands in this dataset's folder and is not empty."""
         self._check_place(data.path)
         if not data.names():
             raise DatasetError(f"no finished encoder under {data.path}")
+        write_json(self._filepath / "collection.json", data.folders)
+
+    def preview(self, nrows: int = 50) -> TablePreview:
+        """Return one row per encoder."""
+        collection = self.load()
+        rows = [_encoder_row(name, collection.load(name)) for name in collection.names()[:nrows]]
+        return preview_of(pd.DataFrame(rows), nrows)
 
     def _exists(self) -> bool:
         return any(self._filepath.rglob("encoder.json"))
@@ -108,7 +138,22 @@ class AudioFolderDataset(_FolderDataset[Path]):
         return HTMLPreview("".join(_player(file) for file in chosen))
 
 
+def _encoder_row(name: str, trained: Any) -> dict[str, Any]:
+    facts = trained.provenance
+    return {
+        "name": name,
+        "method": facts.get("method"),
+        "pseudo-labels of": facts.get("source") or "",
+        "seed": facts.get("seed"),
+        "fold": facts.get("fold"),
+        "architecture": trained.name,
+        "cut": trained.encoder.cut,
+        "dimension": trained.encoder.dim,
+        "parameters": trained.encoder.n_parameters,
+    }
+
+
 def _player(file: Path) -> str:
     data = base64.b64encode(file.read_bytes()).decode()
     source = f"data:audio/flac;base64,{data}"
-    return f"<p>{html.escape(file.name)}<br><audio controls src='{source}'></audio></p>"
+    return f"<p>{verbatim(file.name)}<br><audio controls src='{source}'></audio></p>"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...params import Audio, Demo, Evaluation, Extraction, FrontEndParams, Run, Task
+from ...params import Audio, Demo, Evaluation, Extraction, FrontEndParams, PseudoLabels, Run, Task
 from ...workspace import Workspace
 
 AUDIO_KEY = ["clip_id", "digest", "offset", "frames"]
@@ -20,12 +20,24 @@ def render_demo_corpus(workspace: Workspace, demo: Demo) -> Path:
     return workspace.path
 
 
-def scan_demo_audio(source: Audio, demo_corpus: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def scan_demo_audio(source: Task, demo_corpus: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the headers of the demo corpus."""
-    return scan_audio(source.model_copy(update={"audio": str(demo_corpus)}))
+    return scan_task_audio(source.model_copy(update={"audio": str(demo_corpus)}))
 
 
-def scan_audio(source: Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
+def scan_task_audio(source: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read the headers of a task's files, and see that there are labels."""
+    usable, unusable = scan_pool_audio(source)
+    if usable["label"].isna().all():
+        raise ValueError(
+            f"{source.audio} has no labels, and a task needs at least 2 classes: make one folder "
+            "per class, or list the files in a CSV with columns path and label (or say which "
+            "column it is with columns.label). Audio without labels is --params unlabelled=<folder>"
+        )
+    return usable, unusable
+
+
+def scan_pool_audio(source: Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the headers of a corpus's files; list what can be used and what cannot, with reasons."""
     from ...audio.manifest import scan_audio as scan
 
@@ -63,7 +75,9 @@ def extract_log_mels(
     return store, manifest, pd.concat([unreadable, undecodable], ignore_index=True)
 
 
-def assign_task_splits(manifest: pd.DataFrame, task: Task, run: Run) -> pd.DataFrame:
+def assign_task_splits(
+    manifest: pd.DataFrame, task: Task, pseudo_labels: PseudoLabels, run: Run
+) -> pd.DataFrame:
     """Say which clips train, validate and test, in every fold."""
     from ...audio.splits import assign_splits
 
@@ -73,7 +87,22 @@ def assign_task_splits(manifest: pd.DataFrame, task: Task, run: Run) -> pd.DataF
         valid_fraction=task.valid_fraction,
         test_fraction=task.test_fraction,
     )
+    check_n_clusters(splits, pseudo_labels.n_clusters)
     return splits.merge(manifest[AUDIO_KEY], on="clip_id")
+
+
+def check_n_clusters(splits: pd.DataFrame, n_clusters: int | None) -> None:
+    """Refuse more pseudo-classes than some fold has training clips, before anything is trained."""
+    from ...tasks.pretraining_clips import training_clips
+
+    for fold in splits["fold"].unique():
+        n_clips = len(training_clips(splits, fold))
+        if n_clusters is not None and n_clusters > n_clips:
+            raise ValueError(
+                f"unfused.pseudo_labels.n_clusters={n_clusters} is more than the {n_clips} "
+                f"training clips of fold {fold}: set it lower, or null for the number of classes, "
+                "or add audio"
+            )
 
 
 def assign_pool_splits(manifest: pd.DataFrame) -> pd.DataFrame:

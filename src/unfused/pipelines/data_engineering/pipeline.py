@@ -1,4 +1,4 @@
-"""Wiring of the data-engineering pipeline: one namespace per corpus."""
+"""Wiring of the data-engineering pipeline: a stage with one namespace per corpus."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,11 @@ def create_pipeline(tasks: Sequence[str], pools: Sequence[str], demo: Sequence[s
     parts = [_corpus(name, labelled=name in tasks, rendered=name in demo) for name in corpora]
     if demo:
         parts.append(_demo())
-    return sum(parts, _study(corpora))
+    return Pipeline(
+        sum(parts, _study(corpora)),
+        namespace="data_engineering",
+        prefix_datasets_with_namespace=False,
+    )
 
 
 def _demo() -> Pipeline:
@@ -39,12 +43,13 @@ def _demo() -> Pipeline:
 
 
 def _corpus(name: str, *, labelled: bool, rendered: bool) -> Pipeline:
-    scan = nodes.scan_demo_audio if rendered else nodes.scan_audio
+    scan_labelled = nodes.scan_demo_audio if rendered else nodes.scan_task_audio
+    scan = scan_labelled if labelled else nodes.scan_pool_audio
     source = ["params:source", "demo_corpus"] if rendered else ["params:source"]
     split = (
         Node(
             nodes.assign_task_splits,
-            ["manifest", "params:source", "params:run"],
+            ["manifest", "params:source", "params:pseudo_labels", "params:run"],
             "splits",
             name="assign_splits",
         )
@@ -75,6 +80,7 @@ def _corpus(name: str, *, labelled: bool, rendered: bool) -> Pipeline:
         inputs={"demo_corpus"} if rendered else None,
         parameters={
             "params:source": f"params:{where}",
+            **({"params:pseudo_labels": "params:unfused.pseudo_labels"} if labelled else {}),
             **{parameter: parameter for parameter in SHARED},
         },
         tags=["data_engineering"],

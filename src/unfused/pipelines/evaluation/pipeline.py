@@ -41,7 +41,7 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
             name="collect_task_results",
         ),
     ]
-    return Pipeline(
+    of_task = Pipeline(
         template,
         namespace=task,
         inputs={"teachers": f"{teacher}.encoders"},
@@ -51,3 +51,4 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
         },
         tags=["modelling", "evaluation"],
     )
+    return Pipeline(of_task, namespace="evaluation", prefix_datasets_with_namespace=False)

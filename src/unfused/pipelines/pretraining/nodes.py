@@ -25,7 +25,8 @@ def pretrain_encoders(
     from ...training.pretraining import TrainingSet, pretrain
 
     store, recipe, histories = LogMelStore.union(stores), method_recipe(method, encoder), []
-    for arm in arms(run.seeds, clips["fold"]):
+    study = arms(run.seeds, clips["fold"])
+    for arm in study:
         of_fold = clips[clips["fold"] == arm.fold].drop(columns="fold").reset_index(drop=True)
         level = statistics[str(arm.fold)]
         data = TrainingSet(store, of_fold, level["mean"], level["std"])
@@ -35,7 +36,8 @@ def pretrain_encoders(
             pretrain(piece.path, data, recipe, seed=arm.seed, fold=arm.fold, device=run.device)
             piece.finish()
         histories.append(load_history(piece.path, seed=arm.seed, fold=arm.fold))
-    return EncoderCollection(workspace.path), pd.concat(histories, ignore_index=True)
+    encoders = EncoderCollection(workspace.path, tuple(arm.name for arm in study))
+    return encoders, pd.concat(histories, ignore_index=True)
 
 
 def method_recipe(method: MethodParams, encoder: EncoderParams) -> Any:

@@ -22,7 +22,7 @@ def create_pipeline(method: str, corpora: Sequence[str]) -> Pipeline:
         ["encoders", "history"],
         name="pretrain_encoders",
     )
-    return Pipeline(
+    pretraining = Pipeline(
         [node],
         namespace=method,
         inputs={*shared, *stores},
@@ -33,3 +33,4 @@ def create_pipeline(method: str, corpora: Sequence[str]) -> Pipeline:
         },
         tags=["modelling", method],
     )
+    return Pipeline(pretraining, namespace="pretraining", prefix_datasets_with_namespace=False)

@@ -26,7 +26,12 @@ def create_pipeline(tasks: Sequence[str], pools: Sequence[str], teacher: str) ->
     corpora = [*tasks, *pools]
     parts = [_describe(name) for name in corpora] + [_place(task) for task in tasks]
     shared = Pipeline([*_joins(tasks, corpora), *_tables(), *_figures(tasks, teacher), _report()])
-    return Pipeline(sum(parts, shared), tags=["reporting"])
+    return Pipeline(
+        sum(parts, shared),
+        tags=["reporting"],
+        namespace="reporting",
+        prefix_datasets_with_namespace=False,
+    )
 
 
 def _describe(corpus: str) -> Pipeline:

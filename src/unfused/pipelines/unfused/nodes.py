@@ -30,7 +30,11 @@ def cluster_pseudo_labels(
     for arm in arms(run.seeds, task.folds):
         name = teachers.matching(*arm)
         transductive = evaluation.transductive
-        mark = fingerprint("clusters", settings, transductive, arm, teachers.digest(name), splits)
+        truth = manifest[["clip_id", "label"]]  # how many classes, and agreement with them
+        teacher_digest = teachers.digest(name)
+        mark = fingerprint(
+            "clusters", settings, transductive, arm, teacher_digest, splits, truth, store.front_end
+        )
 
         def build(_: Any, arm: Any = arm, name: str = name) -> dict[str, pd.DataFrame]:
             teacher = teachers.load(name)
@@ -67,16 +71,16 @@ def self_distil_students(
     from ...training.distillation import self_distil
     from ...training.history import load_history
 
-    task, recipe, histories = (
-        TaskData(store, manifest, splits),
-        student_recipe(settings, encoder),
-        [],
-    )
+    task, recipe = TaskData(store, manifest, splits), student_recipe(settings, encoder)
+    histories, folders = [], []
     for (source, seed, fold), of_arm in pseudo_labels.groupby(["source", "seed", "fold"]):
         data = task.unsupervised(int(fold), transductive=evaluation.transductive)
         labels = of_arm.set_index("clip_id")["pseudo_label"].loc[data.clips["clip_id"]].to_numpy()
-        mark = fingerprint("student", recipe, settings.cut, seed, data.clips, labels)
-        piece = workspace.piece(f"{source}-seed{seed}-fold{fold}", mark, fresh=run.fresh)
+        mark = fingerprint(
+            "student", recipe, settings.cut, seed, data.clips, labels, store.front_end
+        )
+        folders.append(f"{source}-seed{seed}-fold{fold}")
+        piece = workspace.piece(folders[-1], mark, fresh=run.fresh)
         if not piece.finished:
             self_distil(
                 piece.path,
@@ -90,7 +94,8 @@ def self_distil_students(
             )
             piece.finish()
         histories.append(load_history(piece.path, source=source, seed=seed, fold=fold))
-    return EncoderCollection(workspace.path), pd.concat(histories, ignore_index=True)
+    students = EncoderCollection(workspace.path, tuple(folders))
+    return students, pd.concat(histories, ignore_index=True)
 
 
 def student_recipe(settings: Distillation, encoder: EncoderParams) -> Any:

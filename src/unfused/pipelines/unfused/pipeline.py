@@ -28,7 +28,7 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
             name="self_distil_students",
         ),
     ]
-    return Pipeline(
+    of_task = Pipeline(
         template,
         namespace=task,
         inputs={"teachers": f"{teacher}.encoders"},
@@ -39,3 +39,4 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
         },
         tags=["modelling", "unfused"],
     )
+    return Pipeline(of_task, namespace="unfused", prefix_datasets_with_namespace=False)

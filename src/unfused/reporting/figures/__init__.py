@@ -4,6 +4,7 @@ from .augmentation_views import augmentation_views
 from .captions import CAPTIONS
 from .confusion_matrix import confusion_matrix
 from .learning_curves import learning_curves
+from .log_mels import log_mels
 from .pseudo_label_map import TsnePoints, tsne_points, tsne_pseudo_labels
 from .score_bars import score_bars
 
@@ -13,6 +14,7 @@ __all__ = [
     "augmentation_views",
     "confusion_matrix",
     "learning_curves",
+    "log_mels",
     "score_bars",
     "tsne_points",
     "tsne_pseudo_labels",
