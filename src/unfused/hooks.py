@@ -1,8 +1,9 @@
-"""Hooks: how long each stage took, and the run's last lines. Nothing heavy is imported."""
+"""Hooks: checks before the first node, timings, the last lines. Nothing heavy is imported."""
 
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,46 @@ from typing import Any
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
 
+from .config import ProjectConfigLoader
+from .params import Distillation, EncoderParams, Evaluation, FrontEndParams, check_together
+
 log = logging.getLogger("unfused")
+
+
+class CheckHooks:
+    """Refuse what is sure to fail later, before anything expensive is done."""
+
+    @hook_impl
+    def before_pipeline_run(self, catalog: Any) -> None:
+        """Check that results can be written, and settings that only matter together."""
+        check_writable(Path(ProjectConfigLoader.current()["globals"]["data_root"]))
+        wanted = {
+            "params:encoder": EncoderParams,
+            "params:front_end": FrontEndParams,
+            "params:unfused.distillation": Distillation,
+            "params:evaluation": Evaluation,
+        }
+        found = [catalog.load(name) for name in wanted if name in catalog]
+        if [type(item) for item in found] == list(wanted.values()):  # only what a run uses is typed
+            check_together(*found)
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder of all results.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"results cannot be written to data_root={str(folder)!r} ({error.strerror}): make it "
+            "writable, or name another folder as data_root in conf/local/globals.yml",
+        ) from error
 
 
 class RunHooks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,6 +12,17 @@ class Model(BaseModel):
     """A group of parameters; unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known(cls, given: Any) -> Any:
+        for name in given if isinstance(given, dict) else ():
+            if name not in cls.model_fields:
+                choices = list(cls.model_fields)
+                near = get_close_matches(str(name), choices, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"{name!r} is no parameter here: choose from {choices}{hint}")
+        return given
 
 
 class Run(Model):
@@ -27,6 +39,12 @@ class Run(Model):
     fresh: bool = False
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     expected: str | None = None
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Run:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds={self.seeds} names a seed twice; each is one repetition")
+        return self
 
 
 class FrontEndParams(Model):
@@ -191,6 +209,15 @@ class FineTuning(Model):
     fine_tuning: Training
     from_scratch: Training
 
+    @model_validator(mode="after")
+    def _known(self) -> FineTuning:
+        from .methods import available
+
+        choices = ["random_init", "unfused", "unfused_full", *available()]
+        if unknown := [name for name in self.encoders if name not in choices]:
+            raise ValueError(f"encoders names {unknown}: choose from {choices}")
+        return self
+
 
 class Evaluation(Model):
     """How encoders are compared."""
@@ -207,3 +234,32 @@ class Report(Model):
 
     configurations_tried: int | None = None
     tsne_points: int = Field(2000, ge=10)
+
+
+def check_together(
+    encoder: EncoderParams,
+    front_end: FrontEndParams,
+    distillation: Distillation,
+    evaluation: Evaluation,
+) -> None:
+    """Refuse settings that only together make no sense, before hours of training show it.
+
+    Raises:
+        ValueError: A cut is no tap of the encoder, or the encoder expects other log-mels.
+    """
+    from .encoders import create
+
+    module = create(encoder.name, **encoder.settings)
+    cuts = {"unfused.distillation.cut": [distillation.cut], "evaluation.cuts": evaluation.cuts}
+    for name, given in cuts.items():
+        if unknown := [cut for cut in given if cut not in module.dims]:
+            raise ValueError(
+                f"{name}={unknown[0]!r} is no tap of encoder {encoder.name!r}: choose from "
+                f"{list(module.dims)}"
+            )
+    n_mels = getattr(module, "settings", {}).get("n_mels", front_end.n_mels)
+    if n_mels != front_end.n_mels:
+        raise ValueError(
+            f"front_end.n_mels={front_end.n_mels}, but the encoder takes {n_mels}: set "
+            f"encoder.settings.n_mels={front_end.n_mels} too"
+        )

@@ -1,13 +1,22 @@
 """The project's pipelines. Which tasks and methods they have is configuration."""
 
 import re
+from difflib import get_close_matches
 from typing import Any
 
 from kedro.pipeline import Pipeline
 
 from .config import ProjectConfigLoader
 
-RESERVED = {"evaluation", "quality", "teacher", "demo_corpus"}
+TOP_LEVEL = {
+    *("run", "select", "teacher", "front_end", "extraction", "encoder", "demo", "tasks", "pools"),
+    *("methods", "unfused", "evaluation", "report"),
+    *("data", "unlabelled", "fresh", "device"),  # short for --params
+}
+RESERVED = {  # pipelines and their stages, and arguments of nodes that take tasks by name
+    *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
+    *("lape", "classify", "export", "quality", "teacher", "demo_corpus"),
+}
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -15,6 +24,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     from .pipelines import data_engineering, evaluation, pretraining, reporting, unfused
 
     parameters = ProjectConfigLoader.current()["parameters"]
+    check_names(parameters)
     tasks, pools, teacher = (
         chosen_tasks(parameters),
         chosen_pools(parameters),
@@ -41,12 +51,36 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
 
 
+def check_names(parameters: dict[str, Any]) -> None:
+    """Refuse parameters that nothing reads, and names that would stand for two things."""
+    known = {"": TOP_LEVEL, "select.": {"tasks"}}
+    given = {"": parameters, "select.": parameters.get("select") or {}}
+    for prefix, names in given.items():
+        for name in sorted(set(names) - known[prefix]):
+            if not name.startswith("_"):
+                near = get_close_matches(name, known[prefix], n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(
+                    f"{prefix}{name} is no parameter: choose from {sorted(known[prefix])}{hint}"
+                )
+    kinds: dict[str, str] = {}
+    for kind in ("tasks", "pools", "methods"):
+        for name in namespaces(parameters, kind):
+            if name in RESERVED or name in kinds:
+                taken = f"taken by {kinds[name]}.{name}" if name in kinds else "reserved"
+                raise ValueError(f"{kind}.{name}: the name {name!r} is {taken}; choose another")
+            kinds[name] = kind
+
+
 def chosen_tasks(parameters: dict[str, Any]) -> list[str]:
     """Return the run's tasks: one's own data if given, else those under ``select.tasks``."""
     entries = namespaces(parameters, "tasks")
     if (parameters["tasks"].get("own_data") or {}).get("audio"):
         return ["own_data"]
-    names = (parameters.get("select") or {}).get("tasks") or entries
+    names = (parameters.get("select") or {}).get("tasks")
+    if isinstance(names, str):  # all that --params can say
+        names = [names]
+    names = names or [name for name in entries if parameters["tasks"][name].get("audio")]
     if unknown := sorted(set(names) - set(entries)):
         raise ValueError(f"select.tasks names {unknown}; the configuration has {entries}")
     if silent := [name for name in names if not parameters["tasks"][name].get("audio")]:

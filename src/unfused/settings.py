@@ -1,11 +1,15 @@
 """Kedro settings. Nothing heavy is imported here: it would delay every command."""
 
+import os
 import warnings
 
 from omegaconf.resolvers import oc
 
 from .config import ProjectConfigLoader
-from .hooks import RunHooks
+from .hooks import CheckHooks, RunHooks
+
+# A link after each refused parameter would hide what was wrong with it.
+os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 
 # What Kedro would say on every command of this project, and what we mean by it:
 for message in (
@@ -15,7 +19,7 @@ for message in (
 ):
     warnings.filterwarnings("ignore", message=message)
 
-HOOKS = (RunHooks(),)
+HOOKS = (RunHooks(), CheckHooks())  # pluggy calls the last one first
 CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -18,15 +18,18 @@ class EncoderCollection:
 
     Attributes:
         path: Folder whose sub-folders ``<name>`` hold encoders.
+        folders: Those that belong to the study; the others are left from studies with other seeds
+            or folds. None: all of them.
     """
 
     path: Path
+    folders: tuple[str, ...] | None = None
 
     def names(self) -> list[str]:
         """Return the names of the encoders that are whole."""
-        return sorted(
-            str(file.parent.relative_to(self.path)) for file in self.path.rglob("encoder.json")
-        )
+        found = [file.parent.relative_to(self.path) for file in self.path.rglob("encoder.json")]
+        chosen = [name for name in found if self.folders is None or name.parts[0] in self.folders]
+        return sorted(map(str, chosen))
 
     def load(self, name: str) -> TrainedEncoder:
         """Return one encoder.
