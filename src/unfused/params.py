@@ -89,6 +89,7 @@ class Task(Audio):
     title: str | None = None
     valid_fraction: float = Field(0.15, gt=0, lt=1)
     test_fraction: float = Field(0.2, gt=0, lt=1)
+    split_seed: int = 0
 
 
 class Demo(Model):

@@ -76,14 +76,14 @@ def extract_log_mels(
 
 
 def assign_task_splits(
-    manifest: pd.DataFrame, task: Task, pseudo_labels: PseudoLabels, run: Run
+    manifest: pd.DataFrame, task: Task, pseudo_labels: PseudoLabels
 ) -> pd.DataFrame:
     """Say which clips train, validate and test, in every fold."""
     from ...audio.splits import assign_splits
 
     splits = assign_splits(
         manifest,
-        seed=min(run.seeds),
+        seed=task.split_seed,
         valid_fraction=task.valid_fraction,
         test_fraction=task.test_fraction,
     )

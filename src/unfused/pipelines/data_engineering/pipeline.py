@@ -49,7 +49,7 @@ def _corpus(name: str, *, labelled: bool, rendered: bool) -> Pipeline:
     split = (
         Node(
             nodes.assign_task_splits,
-            ["manifest", "params:source", "params:pseudo_labels", "params:run"],
+            ["manifest", "params:source", "params:pseudo_labels"],
             "splits",
             name="assign_splits",
         )
