@@ -2,8 +2,8 @@
 
 glibc gives every large block back when it is freed. A training step on a CPU frees and allocates
 hundreds of megabytes of activations; fetching their pages again took as long as computing them
-(AudioNTT, batch 128: 1.6-2.1 times the clips per second with the setting below, 1/40 of the page
-faults; ``benchmarks/bench_training_step.py``).
+(AudioNTT: 1.5 to 2 times the clips per CPU-second with the setting below, 1/40 of the page
+faults; ``benchmarks/bench_host_memory.py``).
 """
 
 from __future__ import annotations
