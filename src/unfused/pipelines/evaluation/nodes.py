@@ -30,9 +30,8 @@ def evaluate_linear_probes(
     for arm, candidate in candidates_by_arm(
         teachers, students, run.seeds, task.folds, encoder, evaluation.cuts, distillation.cut
     ):
-        mark = fingerprint(
-            "probe", candidate.digest, candidate.cuts, settings, arm, splits, manifest
-        )
+        known = candidate.digest, candidate.cuts, store.front_end
+        mark = fingerprint("probe", *known, settings, arm, splits, manifest)
 
         def build(_: Any, candidate: Any = candidate, arm: Any = arm) -> dict[str, pd.DataFrame]:
             return evaluate_candidate(candidate, task, arm, settings)
@@ -67,9 +66,8 @@ def train_supervised(
         teachers, students, run.seeds, task.folds, encoder, evaluation.cuts, distillation.cut
     ):
         for plan in plans(candidate, evaluation.supervised.encoders, *wanted):
-            mark = fingerprint(
-                "supervised", candidate.digest, plan, settings, arm, splits, manifest
-            )
+            known = candidate.digest, plan, store.front_end
+            mark = fingerprint("supervised", *known, settings, arm, splits, manifest)
 
             def build(
                 folder: Any, candidate: Any = candidate, arm: Any = arm, plan: Any = plan

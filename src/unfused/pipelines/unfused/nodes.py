@@ -30,11 +30,8 @@ def cluster_pseudo_labels(
     for arm in arms(run.seeds, task.folds):
         name = teachers.matching(*arm)
         transductive = evaluation.transductive
-        truth = manifest[["clip_id", "label"]]  # how many classes, and agreement with them
-        teacher_digest = teachers.digest(name)
-        mark = fingerprint(
-            "clusters", settings, transductive, arm, teacher_digest, splits, truth, store.front_end
-        )
+        known = settings, transductive, arm, teachers.digest(name), store.front_end
+        mark = fingerprint("clusters", *known, splits, manifest[["clip_id", "label"]])
 
         def build(_: Any, arm: Any = arm, name: str = name) -> dict[str, pd.DataFrame]:
             teacher = teachers.load(name)
