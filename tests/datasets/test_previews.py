@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 
 import numpy as np
@@ -10,9 +11,10 @@ from PIL import Image
 
 from unfused.audio.log_mel import FrontEnd
 from unfused.audio.store import LogMelStore
+from unfused.datasets.figure import FigureDataset
 from unfused.datasets.folders import AudioFolderDataset, EncodersDataset, LogMelStoreDataset
 from unfused.datasets.tables import CSVTableDataset, ParquetTableDataset
-from unfused.datasets.texts import PlainTextDataset
+from unfused.datasets.texts import JSONTextDataset, PlainTextDataset
 from unfused.encoders import AudioNTT, TrainedEncoder, provenance, save_encoder
 
 
@@ -82,3 +84,16 @@ def test_a_folder_of_audio_is_played(tmp_path):
     page = AudioFolderDataset(filepath=str(tmp_path)).preview(n_clips=3)
     assert page.count("<audio controls") == 3
     assert f"data:audio/flac;base64,{base64.b64encode(bytes([3])).decode()}" in page
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        *(AudioFolderDataset, CSVTableDataset, EncodersDataset, FigureDataset),
+        *(JSONTextDataset, LogMelStoreDataset, ParquetTableDataset, PlainTextDataset),
+    ],
+)
+def test_what_does_not_exist_yet_has_no_preview(tmp_path, dataset):
+    missing = dataset(filepath=str(tmp_path / "missing"))
+    assert missing.preview() is None
+    assert str(inspect.signature(missing.preview).return_annotation).endswith("Preview")

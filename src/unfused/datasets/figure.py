@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from kedro_datasets.matplotlib import MatplotlibDataset
 
+from .previews import once_made
+
 
 class FigureDataset(MatplotlibDataset):
     """Saves a :class:`matplotlib.figure.Figure`, loads the PNG's bytes."""
+
+    preview = once_made(MatplotlibDataset.preview)
 
     def load(self) -> bytes:
         """Return the PNG file."""

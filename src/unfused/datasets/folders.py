@@ -18,6 +18,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
 
 from ..workspace import Workspace, write_json
+from .previews import once_made
 from .tables import preview_of
 from .texts import verbatim
 
@@ -73,6 +74,7 @@ class LogMelStoreDataset(_FolderDataset[Any]):
         self._check_place(data.path)
         self.load()
 
+    @once_made
     def preview(self, n_clips: int = 6) -> ImagePreview:
         """Return a picture of clips spread evenly over the store."""
         from ..reporting.figures import log_mels
@@ -108,6 +110,7 @@ class EncodersDataset(_FolderDataset[Any]):
             raise DatasetError(f"no finished encoder under {data.path}")
         write_json(self._filepath / "collection.json", data.folders)
 
+    @once_made
     def preview(self, nrows: int = 50) -> TablePreview:
         """Return one row per encoder."""
         collection = self.load()
@@ -131,6 +134,7 @@ class AudioFolderDataset(_FolderDataset[Path]):
         """Check that the audio stands in this dataset's folder."""
         self._check_place(data)
 
+    @once_made
     def preview(self, n_clips: int = 6) -> HTMLPreview:
         """Return players for clips spread evenly over the folder."""
         files = sorted(self._filepath.rglob("*.flac"))

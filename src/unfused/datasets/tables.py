@@ -9,12 +9,15 @@ import pandas as pd
 from kedro_datasets._typing import TablePreview
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 
+from .previews import once_made
+
 _LONGEST = 60  # characters
 
 
 class ParquetTableDataset(ParquetDataset):
     """A Parquet file; cells may hold lists."""
 
+    @once_made
     def preview(self, nrows: int = 20) -> TablePreview:
         """Return the first rows."""
         return preview_of(self.load(), nrows)
@@ -23,6 +26,7 @@ class ParquetTableDataset(ParquetDataset):
 class CSVTableDataset(CSVDataset):
     """A CSV file without an index column."""
 
+    @once_made
     def preview(self, nrows: int = 50) -> TablePreview:
         """Return the first rows."""
         return preview_of(self.load(), nrows)

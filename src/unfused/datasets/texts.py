@@ -5,17 +5,27 @@ from __future__ import annotations
 import html
 
 from kedro_datasets._typing import HTMLPreview
+from kedro_datasets.json import JSONDataset
 from kedro_datasets.text import TextDataset
+
+from .previews import once_made
 
 
 class PlainTextDataset(TextDataset):
     """A text file in Markdown, LaTeX or CSV."""
 
+    @once_made
     def preview(self, characters: int = 5000) -> HTMLPreview:
         """Return the beginning of the text, its lines as they stand in the file."""
         text = self.load()
         shown = text if len(text) <= characters else text[:characters] + "\n…"
         return HTMLPreview(f"<pre style='white-space: pre-wrap'>{verbatim(shown)}</pre>")
+
+
+class JSONTextDataset(JSONDataset):
+    """A JSON file."""
+
+    preview = once_made(JSONDataset.preview)
 
 
 def verbatim(text: str) -> str:
