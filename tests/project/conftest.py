@@ -1,0 +1,193 @@
+"""The project as its users run it: one finished run for all tests, and small runs of their own."""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1", "TQDM_DISABLE": "1"}
+TINY = {  # a study of own data in seconds
+    "unfused.pseudo_labels.controls": [],
+    "unfused.pseudo_labels.whiten_dim": 8,
+    "methods.decar.training.clip_updates": 32,
+    "methods.decar.training.batch_size": 8,
+    "unfused.distillation.training.clip_updates": 16,
+    "unfused.distillation.training.batch_size": 8,
+    "evaluation.cuts": ["block3"],
+    "evaluation.supervised.fine_tuning.clip_updates": 16,
+    "evaluation.supervised.fine_tuning.batch_size": 8,
+    "evaluation.supervised.from_scratch.clip_updates": 16,
+    "evaluation.supervised.from_scratch.batch_size": 8,
+}
+
+
+@dataclass
+class Project:
+    """The project with a folder of results of its own."""
+
+    root: Path
+    data: Path
+    output: str = ""
+    seconds: float = 0.0
+    params: dict = field(default_factory=dict)
+
+    def start(self, *arguments, **options):
+        """Start ``kedro run --env=test`` as a process of its own."""
+        environment = {**os.environ, **ENVIRONMENT, "UNFUSED_TEST_DATA_ROOT": str(self.data)}
+        command = [sys.executable, "-W", "default::DeprecationWarning:__main__", "-m", "kedro"]
+        return subprocess.Popen(
+            [*command, "run", "--env=test", *arguments],
+            cwd=self.root,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **options,
+        )
+
+    @contextmanager
+    def session(self, env="test", conf=None, **params):
+        """Open a session in this process; dotted parameter names nest."""
+        variables = {"UNFUSED_TEST_DATA_ROOT": str(self.data)}
+        if env == "results":
+            variables["UNFUSED_DATA"] = "some/folder"
+        nested = nest({**self.params, **params})
+        options = {"env": env, "conf_source": conf, "runtime_params": nested}
+        with (
+            mock.patch.dict(os.environ, variables),
+            KedroSession.create(self.root, **options) as session,
+        ):
+            yield session
+
+    def run(self, pipeline="unfused", to=None, conf=None, **params):
+        """Run a pipeline, or what the datasets ``to`` need of it; return the project's log."""
+        log, n_threads = Lines(), torch.get_num_threads()
+        torch.set_num_threads(1)
+        logging.getLogger("unfused").addHandler(log)
+        began = time.monotonic()
+        try:
+            with self.session(conf=conf, **params) as session:
+                session.run(pipeline_names=[pipeline], to_outputs=to)
+        finally:
+            logging.getLogger("unfused").removeHandler(log)
+            torch.set_num_threads(n_threads)
+            self.seconds = time.monotonic() - began
+        return "\n".join(log.lines)
+
+    def table(self, name):
+        """Return a Parquet file under the results."""
+        return pd.read_parquet(self.data / name)
+
+    def copy(self, folder):
+        """Return the same project with a copy of its results."""
+        shutil.copytree(self.data, folder)
+        return self.copy_settings(folder)
+
+    def copy_settings(self, folder):
+        """Return the same project without its results."""
+        return Project(self.root, folder, params=dict(self.params))
+
+
+class Lines(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
+
+
+def nest(params):
+    """Return ``{"a.b": 1}`` as ``{"a": {"b": 1}}``."""
+    nested = {}
+    for name, value in params.items():
+        *parents, last = name.split(".")
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return nested
+
+
+@pytest.fixture(scope="session")
+def kedro_project(project_root):
+    bootstrap_project(project_root)
+    return project_root
+
+
+@pytest.fixture(scope="session")
+def untouched_project(kedro_project, tmp_path_factory):
+    """The project as it is configured, to look at and not to run."""
+    return Project(kedro_project, tmp_path_factory.mktemp("untouched"))
+
+
+@pytest.fixture
+def project(kedro_project, tmp_path):
+    """The project with an empty folder of results."""
+    return Project(kedro_project, tmp_path / "results", params=dict(TINY))
+
+
+@pytest.fixture(scope="session")
+def finished(kedro_project, tmp_path_factory):
+    """The one full run: ``kedro run --env=test --pipeline=unfused``; leave its files alone."""
+    project = Project(kedro_project, tmp_path_factory.mktemp("finished") / "results")
+    began = time.monotonic()
+    process = project.start("--pipeline=unfused")
+    project.output, _ = process.communicate(timeout=300)
+    project.seconds = time.monotonic() - began
+    assert process.returncode == 0, project.output
+    return project
+
+
+@pytest.fixture(scope="session")
+def own_data_run(kedro_project, class_folders, tmp_path_factory):
+    """A finished study of own data, tiny; leave its files alone."""
+    results = tmp_path_factory.mktemp("own data run") / "results"
+    project = Project(kedro_project, results, params={**TINY, "data": str(class_folders)})
+    project.output = project.run()
+    return project
+
+
+@pytest.fixture(scope="session")
+def tone():
+    """Write a noisy tone: ``tone(path, hertz)``; classes are told apart by their pitch."""
+
+    def write(path, hertz, seconds=0.5, rate=16000):
+        rng = np.random.default_rng(crc32(str(path.name).encode()))
+        time_axis = np.arange(int(seconds * rate)) / rate
+        wave = 0.3 * np.sin(2 * np.pi * hertz * rng.uniform(0.97, 1.03) * time_axis)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, wave + 0.02 * rng.standard_normal(len(wave)), rate)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def class_folders(tone, tmp_path_factory):
+    """Three classes of ten clips in four formats, and eight clips without a label."""
+    folder = tmp_path_factory.mktemp("own data") / "Büro sounds"
+    formats = ["wav", "flac", "ogg", "mp3"]
+    for hertz, label in ((300, "low"), (900, "mid"), (2700, "high")):
+        for index in range(10):
+            tone(folder / label / f"{label}-{index}.{formats[index % 4]}", hertz)
+    for index in range(8):
+        tone(folder / "unlabelled" / f"some-{index}.{formats[index % 4]}", 300 * 3 ** (index % 3))
+    return folder

@@ -1,0 +1,94 @@
+"""Mistakes are refused before any work, in words that name the value, the rule and the remedy."""
+
+import pytest
+
+
+def expensive(project):
+    """Return what was rendered or trained."""
+    return [*project.data.glob("01_raw/*"), *project.data.glob("06_models/*/*")]
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"teacher": "decarr"}, ["'decarr'", "choose from", "decar"]),
+        ({"encoder.name": "resnet"}, ["'resnet' is no encoder", "audio_ntt"]),
+        ({"encoder.settings.dd": 3}, ["'dd'", "did you mean 'd'"]),
+        ({"unfused.distillation.alfa": 0.5}, ["unfused.distillation", "'alfa'", "'alpha'"]),
+        ({"unfused.distillation.alpha": 1.5}, ["alpha", "1.5", "less than or equal to 1"]),
+        ({"unfused.distillation.cut": "block9"}, ["distillation.cut='block9'", "'block3'"]),
+        ({"evaluation.cuts": ["fc3"]}, ["evaluation.cuts='fc3'", "'fc2'"]),
+        ({"front_end.n_mels": 80}, ["n_mels=80", "encoder.settings.n_mels=80"]),
+        ({"evaluation.supervised.encoders": ["unfuse"]}, ["'unfuse'", "choose from", "'unfused'"]),
+        ({"unfused.pseudo_labels.controls": ["shuffle"]}, ["controls", "'shuffled'", "shuffle"]),
+        ({"methods.decar.settings.n_proto": 3}, ["'n_proto'", "did you mean 'n_prototypes'"]),
+        ({"methods.decar.training.epochs": 3}, ["exactly one of epochs and clip_updates"]),
+        ({"run.device": "gpu"}, ["device", "'gpu'", "'cuda'"]),
+        ({"run.seeds": [0, 0]}, ["seeds=[0, 0]", "twice"]),
+        ({"run.sedes": [0]}, ["'sedes'", "did you mean 'seeds'"]),
+        ({"fesh": True}, ["fesh is no parameter", "did you mean 'fresh'"]),
+        ({"select.task": "x"}, ["select.task is no parameter", "did you mean 'tasks'"]),
+        ({"select.tasks": "nope"}, ["select.tasks", "'nope'", "instrument_family"]),
+        ({"select.tasks": "own_data"}, ["'own_data'", "no audio", "tasks.own_data.audio"]),
+        ({"tasks.evaluation.audio": "x"}, ["tasks.evaluation", "reserved", "choose another"]),
+        ({"tasks.decar.audio": "x"}, ["methods.decar", "taken by tasks.decar", "choose another"]),
+        ({"tasks.My-Task.audio": "x"}, ["'My-Task'", "a-z, 0-9 and _"]),
+        ({"demo.n_notes": 10}, ["n_notes", "10", "258"]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_parameters(project, params, words):
+    with pytest.raises(Exception, match=r"\w") as caught:
+        project.run(**params)
+    assert not [word for word in words if word not in str(caught.value)], caught.value
+    assert not expensive(project)
+
+
+@pytest.fixture
+def folder(class_folders, tone, tmp_path):
+    """Names that stand for folders and tables, in a folder with audio of one class."""
+    for index in range(4):
+        tone(tmp_path / "one class" / "a" / f"{index}.wav", 300, seconds=0.1)
+    files = [f"one class/a/{index}.wav" for index in range(4)]
+    (tmp_path / "no label.csv").write_text("path,class\n" + "".join(f"{f},x\n" for f in files))
+    (tmp_path / "one label.csv").write_text("path,label\n" + "".join(f"{f},x\n" for f in files))
+    (tmp_path / "no path.csv").write_text("file,label\n" + "".join(f"{f},x\n" for f in files))
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "good").symlink_to(class_folders)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("data", "params", "words"),
+    [
+        ("missing", {}, ["missing", "folder", "table"]),
+        ("missing.csv", {}, ["missing.csv", "does not exist"]),
+        ("nothing", {}, ["no audio", "nothing"]),
+        ("one class", {}, ["one class", "no labels", "one folder per class"]),
+        ("no label.csv", {}, ["no label.csv", "no labels", "columns path and label"]),
+        ("no path.csv", {}, ["no path.csv", "'path'", "file"]),
+        ("one label.csv", {}, ["1 class", "at least 2"]),
+        ("good", {"unfused.pseudo_labels.n_clusters": 60}, ["n_clusters=60", "29", "lower"]),
+        ("good", {"methods.decar.settings.n_prototypes": 60}, ["n_prototypes=60", "29", "lower"]),
+    ],
+)
+def test_data(project, folder, data, params, words):
+    with pytest.raises(Exception, match=r"\w") as caught:
+        project.run("unfused", data=str(folder / data), **params)
+    assert not [word for word in words if word not in str(caught.value)], caught.value
+    assert not [file for file in expensive(project) if list(file.glob("*.pt"))]
+
+
+def test_a_folder_that_cannot_be_written(project, class_folders, tmp_path):
+    (tmp_path / "file").touch()
+    project.data = tmp_path / "file" / "results"
+    with pytest.raises(OSError, match=r"file/results.*cannot|cannot.*file/results") as caught:
+        project.run(data=str(class_folders))
+    assert "data_root" in str(caught.value)
+
+
+def test_the_command_ends_with_the_message(project):
+    process = project.start("--pipeline=unfused", "--params", "teacher=decarr")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "teacher='decarr' is no configured method" in output.splitlines()[-1]

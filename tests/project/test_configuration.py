@@ -1,0 +1,136 @@
+"""The configuration of every environment: whole, typed, and all of it used."""
+
+import ast
+from functools import cache
+
+import pytest
+import yaml
+from kedro.framework.project import pipelines
+from kedro.io import MemoryDataset
+from pydantic import BaseModel
+
+ENVIRONMENTS = ["base", "test", "full", "gpu", "paper", "results"]
+LAYERS = {
+    *("raw", "intermediate", "primary", "feature", "model_input", "models", "model_output"),
+    *("reporting", "pretrained_models", "pseudo_labels"),
+}
+READ_BY_REGISTRY = {"select", "teacher"}
+LONGEST_NODE = 30  # lines
+
+
+@pytest.fixture(scope="module")
+def load(untouched_project):
+    """Return the catalog, the pipelines and the parameters of an environment."""
+
+    @cache
+    def of(env):
+        with untouched_project.session(env=env) as session:
+            context = session.load_context()
+            return context.catalog, dict(pipelines), context.config_loader["parameters"]
+
+    return of
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def environment(request, load):
+    return load(request.param)
+
+
+def datasets(registered):
+    """Return the names of all datasets of some pipelines, parameters left out."""
+    names = {name for pipeline in registered.values() for name in pipeline.datasets()}
+    return {name for name in names if not name.startswith("params:") and name != "parameters"}
+
+
+def inputs(registered):
+    """Return the names of all parameters that nodes take, but the table of all."""
+    names = {name for pipeline in registered.values() for name in pipeline.datasets()}
+    return {name for name in names if name.startswith("params:")}
+
+
+def test_every_environment_is_tested(project_root):
+    found = {folder.name for folder in (project_root / "conf").iterdir() if folder.is_dir()}
+    assert found - {"local"} == set(ENVIRONMENTS)
+
+
+def test_the_pipelines_have_their_names(environment):
+    _, registered, parameters = environment
+    stages = {"data_engineering", "modelling", "reporting", "unfused", "__default__"}
+    assert stages | set(parameters["methods"]) <= set(registered)
+    assert registered["__default__"].nodes == registered["unfused"].nodes
+
+
+def test_every_dataset_is_declared_and_has_a_layer(environment):
+    catalog, registered, _ = environment
+    names = datasets(registered)
+    assert len(names) > 30
+    for name in sorted(names):
+        dataset = catalog.get(name)
+        assert dataset is not None, name
+        assert not isinstance(dataset, MemoryDataset), name
+        assert dataset.metadata["kedro-viz"]["layer"] in LAYERS, name
+
+
+def test_no_two_datasets_write_one_file(environment):
+    catalog, registered, _ = environment
+    for pipeline in registered.values():
+        paths = [str(catalog.get(name)._filepath) for name in pipeline.all_outputs()]
+        assert len(set(paths)) == len(paths)
+
+
+def test_every_parameter_is_typed(environment):
+    catalog, registered, _ = environment
+    for name in inputs(registered):
+        assert isinstance(catalog.load(name), BaseModel), name
+
+
+def test_every_parameter_is_read_by_a_node(environment):
+    _, registered, parameters = environment
+    used = {name.removeprefix("params:").split(".")[0] for name in inputs(registered)}
+    optional = {"demo"} if "instrument_family" not in parameters["select"]["tasks"] else set()
+    given = {name for name in parameters if not name.startswith("_")}
+    assert given - READ_BY_REGISTRY - optional - {"pools"} <= used
+
+
+def test_an_environment_overrides_only_what_there_is(environment):
+    _, _, parameters = environment
+    for kind in ("tasks", "pools"):
+        for name, entry in parameters[kind].items():
+            assert "audio" in entry, f"{kind}.{name}"
+
+
+def test_every_catalog_entry_is_used(load, project_root):
+    entries = set()
+    for file in (project_root / "conf").rglob("catalog/*.yml"):
+        entries |= set(yaml.safe_load(file.read_text(encoding="utf-8")))
+    matched = set()
+    for env in ENVIRONMENTS:
+        catalog, registered, _ = load(env)
+        for name in datasets(registered):
+            matched.add(catalog.config_resolver.match_dataset_pattern(name) or name)
+    assert {entry for entry in entries if not entry.startswith("_")} <= matched
+
+
+def functions(load):
+    found = {}
+    for env in ENVIRONMENTS:
+        for pipeline in load(env)[1].values():
+            found |= {node.func.__qualname__: node.func for node in pipeline.nodes}
+    return found
+
+
+def test_every_node_says_what_it_does(load):
+    found = functions(load)
+    assert len(found) > 15
+    for name, function in found.items():
+        assert function.__doc__, name
+        assert function.__doc__.splitlines()[0].endswith("."), name
+
+
+def test_nodes_are_thin(project_root):
+    for file in (project_root / "src/unfused/pipelines").rglob("nodes.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                body = [item for item in node.body if not isinstance(item, ast.Expr)]
+                length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+                assert length <= LONGEST_NODE, f"{file.parent.name}.{node.name}: {length} lines"

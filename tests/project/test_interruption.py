@@ -1,0 +1,73 @@
+"""A run that is killed and started again ends with the same bytes as one that never stopped."""
+
+import signal
+import time
+
+import pytest
+from safetensors import safe_open
+
+TRAINING = {
+    "methods.decar.training.clip_updates": 80,
+    "methods.decar.training.batch_size": 4,
+    "methods.decar.training.log_every": 1,
+    "methods.decar.training.checkpoint_seconds": 0.1,
+    "extraction.clips_per_shard": 2,
+}
+ENCODER = "06_models/decar/seed0-fold0/encoder.safetensors"
+
+
+def weights(file):
+    with safe_open(file, framework="np") as tensors:
+        return {name: tensors.get_tensor(name).tobytes() for name in tensors.keys()}  # noqa: SIM118
+
+
+def kill(project, params, number, when):
+    """Start the teacher's pipeline and send it a signal as soon as ``when()`` holds."""
+    text = ",".join(f"{name}={value}" for name, value in params.items())
+    process = project.start("--pipeline=decar", "--params", text)
+    deadline = time.monotonic() + 120
+    while not when() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode not in (0, 1), output
+    return process.returncode
+
+
+@pytest.fixture
+def recordings(tone, tmp_path):
+    """Long enough to be interrupted."""
+    for index in range(40):
+        hertz, label = ((300, "low"), (2000, "high"))[index % 2]
+        tone(tmp_path / "audio" / label / f"{index}.wav", hertz, seconds=4.0, rate=22050)
+    return tmp_path / "audio"
+
+
+def test_a_killed_run_goes_on_where_it_was(project, recordings, tmp_path):
+    project.params = {"data": str(recordings), **TRAINING}
+    whole = project.copy_settings(tmp_path / "uninterrupted")
+    whole.run("decar")
+    store = project.data / "04_feature/own_data/log_mels"
+    teacher = project.data / "06_models/decar/seed0-fold0"
+    metrics = teacher / "metrics.jsonl"
+
+    def steps(n_rows):
+        return lambda: metrics.is_file() and metrics.read_text().count("\n") >= n_rows
+
+    kill(project, project.params, signal.SIGKILL, lambda: len(list(store.glob("*.npy"))) >= 3)
+    assert not (store / "index.parquet").exists()
+    assert not teacher.exists()
+    code = kill(project, project.params, signal.SIGTERM, steps(3))
+    assert code == 128 + signal.SIGTERM  # it ended by itself, after a checkpoint
+    assert (teacher / "checkpoint.pt").is_file()
+    kill(project, project.params, signal.SIGKILL, steps(10))
+    assert not (project.data / ENCODER).exists()
+    output = project.run("decar")
+    assert "resuming decar/seed0-fold0" in output
+    assert "resuming at step" in output
+    assert weights(project.data / ENCODER) == weights(whole.data / ENCODER)
+    for file in sorted(store.glob("*.npy")):
+        assert file.read_bytes() == (whole.data / file.relative_to(project.data)).read_bytes()
+    history = "07_model_output/decar/history.parquet"
+    for column in ("step", "loss"):
+        assert project.table(history)[column].equals(whole.table(history)[column])
