@@ -87,7 +87,10 @@ def scan_audio(
         tables = [table.assign(name=f"{i}/" + table["name"]) for i, table in enumerate(tables)]
     listed = pd.concat(tables or [pd.DataFrame()], ignore_index=True)
     if listed.empty:
-        raise ManifestError(f"no audio found in {[str(source) for source in sources]}")
+        raise ManifestError(
+            f"no audio found in {[str(source) for source in sources]}: name a folder with audio "
+            "files in it or below it, or a table whose column path lists them"
+        )
     _check_splits(listed["split"])
     probed = _probe_all(listed["path"], n_jobs)
     accepted, rejected = _judge(listed, probed, corpus, (min_seconds, max_seconds))

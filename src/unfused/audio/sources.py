@@ -49,8 +49,9 @@ def list_audio(source: Path, labels: Labels, columns: Mapping[str, str] | None) 
     if source.suffix.lower() in TABLE_SUFFIXES and not source.is_dir():
         return _list_table(source, labels, columns)
     if not source.is_dir():
+        what = "is neither a folder nor a table" if source.exists() else "does not exist"
         raise ManifestError(
-            f"{source} is neither a folder nor a table ({', '.join(TABLE_SUFFIXES)})"
+            f"{source} {what}: name a folder of audio or a table ({', '.join(TABLE_SUFFIXES)})"
         )
     if labels == "table" or (labels == "auto" and (source / FOLDER_TABLE).is_file()):
         return _list_table(source / FOLDER_TABLE, labels, columns)
