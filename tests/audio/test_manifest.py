@@ -218,8 +218,11 @@ def test_tables_that_cannot_be_used(write: Write, text: str, words: str) -> None
 
 
 def test_sources_that_cannot_be_used(tmp_path: Path, write: Write) -> None:
-    with pytest.raises(ManifestError, match="neither a folder nor a table"):
+    with pytest.raises(ManifestError, match="does not exist"):
         scan_audio(tmp_path / "nowhere", corpus="t")
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(ManifestError, match="neither a folder nor a table"):
+        scan_audio(tmp_path / "notes.txt", corpus="t")
     with pytest.raises(ManifestError, match="does not exist"):
         scan_audio(tmp_path / "nowhere.csv", corpus="t")
     with pytest.raises(ManifestError, match="no audio found"):
