@@ -117,7 +117,7 @@ def _students(
     for name in students.names():
         source_arm, _, kind = name.partition("/")
         source = source_arm.removesuffix(f"-{arm.name}")
-        if source == source_arm or (kind == "full" and source != "teacher"):
+        if source == source_arm:
             continue
         label = "unfused" if kind == "student" else "unfused_full"
         cuts = tuple(cut for cut in whole if (cut == student_cut) == (kind == "student"))
