@@ -23,6 +23,7 @@ import pandas as pd
 log = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 _STARTED, _FINISHED = "started.json", "fingerprint.json"
+KEPT = "kept"
 
 
 def fingerprint(*parts: Any) -> str:
@@ -93,7 +94,10 @@ class Workspace:
         self.path = Path(path)
 
     def piece(self, name: str, mark: str, *, fresh: bool = False) -> Piece:
-        """Return the piece ``name``, emptied if it was made from something else.
+        """Return the piece ``name``; one made from something else is set aside, not deleted.
+
+        A finished piece that no longer fits is moved to ``kept/<name>-<its fingerprint>`` and comes
+        back when it fits again: going to and fro between two data sets trains nothing twice.
 
         Args:
             name: Name of the sub-folder.
@@ -112,17 +116,36 @@ class Workspace:
         if piece.finished and not fresh:
             log.info("reused %s", label)
             return piece
-        if fresh or _read_mark(piece.path / _STARTED) != mark:
-            if piece.path.exists():
-                log.info(
-                    "rebuilding %s: %s", label, "fresh=true" if fresh else "its inputs changed"
-                )
-                shutil.rmtree(piece.path)
-            piece.path.mkdir(parents=True)
-            write_json(piece.path / _STARTED, {"fingerprint": mark})
-        else:
+        if not fresh and _read_mark(piece.path / _STARTED) == mark:
             log.info("resuming %s", label)
+            return piece
+        self._set_aside(piece, label, delete=fresh)
+        kept = self._kept(name, mark)
+        if kept.is_dir() and not fresh:
+            kept.rename(piece.path)
+            log.info("reused %s, which had been set aside", label)
+            return piece
+        piece.path.mkdir(parents=True)
+        write_json(piece.path / _STARTED, {"fingerprint": mark})
         return piece
+
+    def _kept(self, name: str, mark: str) -> Path:
+        return self.path / KEPT / f"{name}-{mark}"
+
+    def _set_aside(self, piece: Piece, label: str, *, delete: bool) -> None:
+        """Clear the place of a piece: keep a finished one, remove an unfinished one."""
+        if not piece.path.exists():
+            return
+        old = _read_mark(piece.path / _FINISHED)
+        why = "fresh=true" if delete else "its inputs changed"
+        if old is None or delete or self._kept(piece.path.name, old).exists():
+            log.info("rebuilding %s: %s", label, why)
+            shutil.rmtree(piece.path)
+            return
+        kept = self._kept(piece.path.name, old)
+        kept.parent.mkdir(exist_ok=True)
+        piece.path.rename(kept)
+        log.info("rebuilding %s: %s; the old one is kept in %s", label, why, kept)
 
     def tables(
         self,

@@ -29,6 +29,29 @@ def test_an_unfinished_piece_never_passes_for_the_old_finished_one(tmp_path):
     assert not workspace.piece("a", "one").finished
 
 
+def test_a_finished_piece_is_set_aside_and_comes_back(tmp_path):
+    workspace = Workspace(tmp_path)
+    first = workspace.piece("a", "one")
+    (first.path / "weights").write_text("1")
+    first.finish()
+    second = workspace.piece("a", "two")
+    (second.path / "weights").write_text("2")
+    second.finish()
+    again = workspace.piece("a", "one")
+    assert again.finished
+    assert (again.path / "weights").read_text() == "1"
+    assert (workspace.piece("a", "two").path / "weights").read_text() == "2"
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["a-one"]
+
+
+def test_an_unfinished_piece_that_no_longer_fits_is_removed(tmp_path):
+    workspace = Workspace(tmp_path)
+    (workspace.piece("a", "one").path / "half").write_text("x")
+    workspace.piece("a", "two").finish()
+    assert not workspace.piece("a", "one").finished
+    assert not (tmp_path / "a" / "half").exists()
+
+
 def test_fresh_ignores_what_is_finished(tmp_path):
     workspace = Workspace(tmp_path)
     workspace.piece("a", "one").finish()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..arms import Arm, arm_of, matching_fold
+from ..workspace import KEPT
 from .trained import TrainedEncoder, load_encoder, read_trained_on
 
 
@@ -28,7 +29,8 @@ class EncoderCollection:
     def names(self) -> list[str]:
         """Return the names of the encoders that are whole."""
         found = [file.parent.relative_to(self.path) for file in self.path.rglob("encoder.json")]
-        chosen = [name for name in found if self.folders is None or name.parts[0] in self.folders]
+        current = [name for name in found if name.parts[0] != KEPT]
+        chosen = [name for name in current if self.folders is None or name.parts[0] in self.folders]
         return sorted(map(str, chosen))
 
     def load(self, name: str) -> TrainedEncoder:
