@@ -96,8 +96,8 @@ class Workspace:
     def piece(self, name: str, mark: str, *, fresh: bool = False) -> Piece:
         """Return the piece ``name``; one made from something else is set aside, not deleted.
 
-        A finished piece that no longer fits is moved to ``kept/<name>-<its fingerprint>`` and comes
-        back when it fits again: going to and fro between two data sets trains nothing twice.
+        A piece that no longer fits is moved to ``kept/<name>-<its fingerprint>`` and comes back when
+        it fits again: going to and fro between two data sets trains nothing twice.
 
         Args:
             name: Name of the sub-folder.
@@ -123,7 +123,8 @@ class Workspace:
         kept = self._kept(name, mark)
         if kept.is_dir() and not fresh:
             kept.rename(piece.path)
-            log.info("reused %s, which had been set aside", label)
+            how = "reused" if piece.finished else "resuming"
+            log.info("%s %s, which had been set aside", how, label)
             return piece
         piece.path.mkdir(parents=True)
         write_json(piece.path / _STARTED, {"fingerprint": mark})
@@ -133,10 +134,10 @@ class Workspace:
         return self.path / KEPT / f"{name}-{mark}"
 
     def _set_aside(self, piece: Piece, label: str, *, delete: bool) -> None:
-        """Clear the place of a piece: keep a finished one, remove an unfinished one."""
+        """Clear the place of a piece."""
         if not piece.path.exists():
             return
-        old = _read_mark(piece.path / _FINISHED)
+        old = _read_mark(piece.path / _FINISHED) or _read_mark(piece.path / _STARTED)
         why = "fresh=true" if delete else "its inputs changed"
         if old is None or delete or self._kept(piece.path.name, old).exists():
             log.info("rebuilding %s: %s", label, why)

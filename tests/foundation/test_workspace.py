@@ -22,11 +22,12 @@ def test_a_piece_is_reused_only_when_finished_with_the_same_fingerprint(tmp_path
     assert not (other.path / "part").exists()
 
 
-def test_an_unfinished_piece_never_passes_for_the_old_finished_one(tmp_path):
+def test_an_unfinished_piece_never_passes_for_a_finished_one(tmp_path):
     workspace = Workspace(tmp_path)
     workspace.piece("a", "one").finish()
     workspace.piece("a", "two")  # interrupted before finish()
-    assert not workspace.piece("a", "one").finished
+    assert workspace.piece("a", "one").finished
+    assert not workspace.piece("a", "two").finished
 
 
 def test_a_finished_piece_is_set_aside_and_comes_back(tmp_path):
@@ -44,12 +45,13 @@ def test_a_finished_piece_is_set_aside_and_comes_back(tmp_path):
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["a-one"]
 
 
-def test_an_unfinished_piece_that_no_longer_fits_is_removed(tmp_path):
+def test_an_unfinished_piece_is_resumed_after_another_study(tmp_path):
     workspace = Workspace(tmp_path)
     (workspace.piece("a", "one").path / "half").write_text("x")
     workspace.piece("a", "two").finish()
-    assert not workspace.piece("a", "one").finished
-    assert not (tmp_path / "a" / "half").exists()
+    again = workspace.piece("a", "one")
+    assert not again.finished
+    assert (again.path / "half").read_text() == "x"
 
 
 def test_fresh_ignores_what_is_finished(tmp_path):
