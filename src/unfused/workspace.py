@@ -96,8 +96,8 @@ class Workspace:
     def piece(self, name: str, mark: str, *, fresh: bool = False) -> Piece:
         """Return the piece ``name``; one made from something else is set aside, not deleted.
 
-        A piece that no longer fits is moved to ``kept/<name>-<its fingerprint>`` and comes back when
-        it fits again: going to and fro between two data sets trains nothing twice.
+        A piece that no longer fits is moved to ``kept/<name>-<its fingerprint>`` and comes back
+        when it fits again: going to and fro between two data sets trains nothing twice.
 
         Args:
             name: Name of the sub-folder.
