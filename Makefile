@@ -1,6 +1,3 @@
-# make unfused                      the demo: set-up, demo corpus, UnFuSeD, report
-# make unfused DATA=<folder>        the same on your audio (class folders or a CSV); UNLABELLED=<folder> adds more
-# make test                         the test suite
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python -m kedro
@@ -10,37 +7,44 @@ comma := ,
 PARAMS := $(if $(DATA),data=$(DATA))$(if $(and $(DATA),$(UNLABELLED)),$(comma))$(if $(UNLABELLED),unlabelled=$(UNLABELLED))
 export DO_NOT_TRACK := 1
 
-.PHONY: unfused test lint format viz viz-build docs bench results clean help
+.PHONY: unfused test results lint format viz viz-build docs bench clean help
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n -E 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p; s/^## (.*)/\t\1/p' Makefile | expand -t 18
 
-unfused: $(VENV)/demo
+unfused: $(VENV)/demo  ## set-up, demo corpus, UnFuSeD, report
+##   DATA=<folder or CSV>   your audio instead: class folders, or a table with columns path,label
+##   UNLABELLED=<folder>    more audio for pre-training
+##   ENV=<name>             a configuration under conf/: full, paper, gpu, test
 	@$(RUN) run --pipeline=unfused $(if $(ENV),--env=$(ENV)) $(if $(PARAMS),--params "$(PARAMS)")
 
-test: $(VENV)/dev
+test: $(VENV)/dev  ## the test suite
 	@$(VENV)/bin/python -m pytest
 
-lint: $(VENV)/dev
+results: $(VENV)/demo  ## the study of docs/results.md; UNFUSED_DATA names the folder of data sets
+	@test -n "$(UNFUSED_DATA)" || { echo "UNFUSED_DATA is not set: make results UNFUSED_DATA=<folder of data sets>" >&2; exit 1; }
+	@UNFUSED_DATA="$(UNFUSED_DATA)" $(RUN) run --pipeline=unfused --env=results
+
+lint: $(VENV)/dev  ## ruff and mypy
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
-format: $(VENV)/dev
+format: $(VENV)/dev  ## repair what ruff can
 	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
 
-viz: $(VENV)/demo
+viz: $(VENV)/demo  ## pipeline, data and figures in the browser
 	@PYTHONWARNINGS=ignore $(RUN) viz run $(if $(ENV),--env=$(ENV)) $(if $(PARAMS),--params "$(PARAMS)")
 
-viz-build: $(VENV)/demo
+viz-build: $(VENV)/demo  ## the same as a static site in build/
 	@$(if $(ENV),KEDRO_ENV=$(ENV)) PYTHONWARNINGS=ignore $(RUN) viz build --include-previews
 
-docs: $(VENV)/docs
+docs: $(VENV)/docs  ## the documentation, in site/
 	@$(VENV)/bin/python -m mkdocs build --strict --quiet
 
-bench: $(VENV)/dev
+bench: $(VENV)/dev  ## speed of the critical parts
 	@for bench in benchmarks/bench_*.py; do OMP_NUM_THREADS=1 $(VENV)/bin/python $$bench; done
 
-# Derived data only: never data/01_raw, never the trained encoders in data/06_models.
-clean:
+# Never data/01_raw, never the trained encoders in data/06_models.
+clean:  ## delete derived data
 	@find data/02_intermediate data/03_primary data/04_feature data/05_model_input data/07_model_output \
 	    data/08_reporting -mindepth 1 ! -name .gitkeep -delete
 	@rm -rf build site .pytest_cache .ruff_cache .mypy_cache

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+def unknown_name(shown: str, name: str, choices: Iterable[str], where: str = "") -> str:
+    """Return the words that refuse an unknown name and propose the nearest known one."""
+    known = list(choices)
+    near = get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{shown} is no parameter{where}: choose from {known}{hint}"
 
 
 class Model(BaseModel):
@@ -18,10 +27,7 @@ class Model(BaseModel):
     def _only_known(cls, given: Any) -> Any:
         for name in given if isinstance(given, dict) else ():
             if name not in cls.model_fields:
-                choices = list(cls.model_fields)
-                near = get_close_matches(str(name), choices, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"{name!r} is no parameter here: choose from {choices}{hint}")
+                raise ValueError(unknown_name(repr(name), str(name), cls.model_fields, " here"))
         return given
 
 
@@ -32,7 +38,7 @@ class Run(Model):
         seeds: One pre-training, one set of pseudo-labels and one student for each.
         fresh: Rebuild everything, reuse nothing.
         device: ``auto`` (cuda, else mps, else cpu) or one of the three.
-        expected: How long it takes, in words; printed first.
+        expected: How long the whole run takes, in words; printed first.
     """
 
     seeds: list[int] = Field(min_length=1)
@@ -93,10 +99,17 @@ class Task(Audio):
 
 
 class Demo(Model):
-    """The rendered demo corpus."""
+    """The rendered demo corpus.
+
+    Attributes:
+        n_notes: Number of clips.
+        seconds: Length of each.
+        expected: How long a run on the demo takes, in words; printed before it is rendered.
+    """
 
     n_notes: int = Field(2000, ge=258, le=4214)
     seconds: float = Field(1.5, gt=0.1)
+    expected: str | None = None
 
 
 class EncoderParams(Model):
@@ -196,7 +209,7 @@ class Distillation(Model):
 
 
 class Unfused(Model):
-    """UnFuSeD proper: pseudo-labels, self-distillation, and which method is the teacher."""
+    """UnFuSeD proper: pseudo-labels and self-distillation."""
 
     pseudo_labels: PseudoLabels
     distillation: Distillation
@@ -235,6 +248,32 @@ class Report(Model):
 
     configurations_tried: int | None = None
     tsne_points: int = Field(2000, ge=10)
+
+
+def check_keys(given: Any, model: type[Model], where: str) -> None:
+    """Refuse names that a group of parameters, or a group in it, does not have.
+
+    Values are not looked at, so nothing heavy is imported.
+
+    Args:
+        given: The group as configured.
+        model: What it may say.
+        where: Its dotted name.
+
+    Raises:
+        ValueError: A name is unknown, or a group is a single value.
+    """
+    if given is None:
+        return
+    if not isinstance(given, dict):
+        names = list(model.model_fields)
+        raise ValueError(f"{where}={given!r} is a group of parameters: set one of {names} in it")
+    for name, value in given.items():
+        if name not in model.model_fields:
+            raise ValueError(unknown_name(f"{where}.{name}", str(name), model.model_fields))
+        inner = model.model_fields[name].annotation
+        if isinstance(inner, type) and issubclass(inner, Model):
+            check_keys(value, inner, f"{where}.{name}")
 
 
 def check_together(

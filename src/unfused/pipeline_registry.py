@@ -1,12 +1,12 @@
 """The project's pipelines. Which tasks and methods they have is configuration."""
 
 import re
-from difflib import get_close_matches
 from typing import Any
 
 from kedro.pipeline import Pipeline
 
 from .config import ProjectConfigLoader
+from .params import Audio, MethodParams, Model, Task, Unfused, check_keys, unknown_name
 
 TOP_LEVEL = {
     *("run", "select", "teacher", "front_end", "extraction", "encoder", "demo", "tasks", "pools"),
@@ -17,6 +17,8 @@ RESERVED = {  # pipelines and their stages, and arguments of nodes that take tas
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
     *("lape", "classify", "export", "quality", "teacher", "demo_corpus"),
 }
+
+ENTRIES: dict[str, type[Model]] = {"tasks": Task, "pools": Audio, "methods": MethodParams}
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -58,18 +60,16 @@ def check_names(parameters: dict[str, Any]) -> None:
     for prefix, names in given.items():
         for name in sorted(set(names) - known[prefix]):
             if not name.startswith("_"):
-                near = get_close_matches(name, known[prefix], n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(
-                    f"{prefix}{name} is no parameter: choose from {sorted(known[prefix])}{hint}"
-                )
+                raise ValueError(unknown_name(f"{prefix}{name}", name, sorted(known[prefix])))
+    check_keys(parameters.get("unfused"), Unfused, "unfused")
     kinds: dict[str, str] = {}
-    for kind in ("tasks", "pools", "methods"):
+    for kind, model in ENTRIES.items():
         for name in namespaces(parameters, kind):
             if name in RESERVED or name in kinds:
                 taken = f"taken by {kinds[name]}.{name}" if name in kinds else "reserved"
                 raise ValueError(f"{kind}.{name}: the name {name!r} is {taken}; choose another")
             kinds[name] = kind
+            check_keys(parameters[kind][name], model, f"{kind}.{name}")
 
 
 def chosen_tasks(parameters: dict[str, Any]) -> list[str]:

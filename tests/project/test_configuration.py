@@ -92,6 +92,17 @@ def test_every_parameter_is_read_by_a_node(environment):
     assert given - READ_BY_REGISTRY - optional - {"pools"} <= used
 
 
+def test_only_what_knows_how_long_it_takes_says_so(environment):
+    _, _, parameters = environment
+    real = "instrument_family" not in parameters["select"]["tasks"]
+    assert bool(parameters["run"].get("expected")) == real
+
+
+def test_the_papers_values_promise_no_minutes(load):
+    _, _, parameters = load("paper")
+    assert parameters["demo"]["expected"] is None
+
+
 def test_an_environment_overrides_only_what_there_is(environment):
     _, _, parameters = environment
     for kind in ("tasks", "pools"):

@@ -85,6 +85,23 @@ def test_make_targets_exist(page):
         assert {word.partition("=")[0] for word in words[2:]} <= {"DATA", "UNLABELLED", "ENV"}
 
 
+def test_make_lists_every_target():
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = set(re.search(r"^\.PHONY: (.*)$", text, re.M).group(1).split())
+    assert phony == set(re.findall(r"^([a-z-]+):", text, re.M))
+    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = re.findall(r"^make ([a-z-]+) ", done.stdout, re.M)
+    assert set(listed) == phony - {"help"}
+    assert all(word in done.stdout for word in ("DATA=", "UNLABELLED=", "ENV="))
+
+
+def test_the_study_is_refused_without_its_data():
+    command = ["make", "--assume-old=.venv/demo", "results", "UNFUSED_DATA=", "RUN=false"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "UNFUSED_DATA is not set" in done.stderr
+
+
 @pages
 def test_links_resolve(page):
     text = page.read_text(encoding="utf-8")

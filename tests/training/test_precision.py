@@ -34,5 +34,25 @@ def test_names_that_do_not_exist_are_refused():
 
 
 def test_auto_device_exists():
-    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    torch.empty(1, device=pick_device("auto"))
     assert pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "chosen"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_auto_is_cuda_else_mps_else_cpu(monkeypatch, cuda, mps, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert pick_device() == torch.device(chosen)
+    for name, there in (("cuda", cuda), ("mps", mps)):
+        if there:
+            assert pick_device(name).type == name
+        else:
+            with pytest.raises(ValueError, match=rf"device='{name}'.*'cpu'"):
+                pick_device(name)
+
+
+def test_auto_precision_on_mps_is_fp32():
+    assert pick_precision("auto", "mps") == torch.float32

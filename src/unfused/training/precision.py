@@ -8,17 +8,24 @@ import torch
 
 
 def pick_device(device: torch.device | str = "auto") -> torch.device:
-    """Return the device: with "auto" the GPU if there is one, else the CPU.
+    """Return the device; "auto" is cuda, else mps, else cpu.
 
     Raises:
         ValueError: The device does not exist on this machine.
     """
+    there = [
+        name
+        for name, backend in (("cuda", torch.cuda), ("mps", torch.backends.mps))
+        if backend.is_available()
+    ]
+    there.append("cpu")
     if str(device) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(there[0])
     chosen = torch.device(device)
-    if chosen.type == "cuda" and not torch.cuda.is_available():
+    if chosen.type in ("cuda", "mps") and chosen.type not in there:
         raise ValueError(
-            f"device={str(device)!r}: torch sees no GPU here; use device='auto' or 'cpu'"
+            f"device={str(device)!r}: torch sees no such device here, only {there}; "
+            "use device='auto' or one of these"
         )
     return chosen
 
@@ -27,7 +34,7 @@ def pick_precision(precision: str, device: torch.device | str) -> torch.dtype:
     """Return the dtype of the forward pass.
 
     "auto" is bfloat16 where the hardware multiplies it, on a GPU or a CPU (AVX512-BF16, AMX), and
-    float32 elsewhere, where bfloat16 would be emulated and slower.
+    float32 elsewhere (mps included), where bfloat16 would be emulated and slower.
 
     Args:
         precision: "auto", "fp32" or "bf16".

@@ -1,5 +1,6 @@
 """From audio files to a validated manifest, a log-mel store, splits and statistics."""
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 from ...params import Audio, Demo, Evaluation, Extraction, FrontEndParams, PseudoLabels, Run, Task
 from ...workspace import Workspace
 
+log = logging.getLogger(__name__)
 AUDIO_KEY = ["clip_id", "digest", "offset", "frames"]
 
 
@@ -16,6 +18,8 @@ def render_demo_corpus(workspace: Workspace, demo: Demo) -> Path:
     """Render the demo corpus, or what is missing of it."""
     from ...tasks.demo_corpus import render_demo_corpus as render
 
+    if demo.expected:
+        log.info("expected time: %s", demo.expected)
     render(workspace.path, n_notes=demo.n_notes, seconds=demo.seconds)
     return workspace.path
 
@@ -31,18 +35,33 @@ def scan_task_audio(source: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
     if usable["label"].isna().all():
         raise ValueError(
             f"{source.audio} has no labels, and a task needs at least 2 classes: make one folder "
-            "per class, or list the files in a CSV with columns path and label (or say which "
-            "column it is with columns.label). Audio without labels is --params unlabelled=<folder>"
+            "per class, or list the files in a CSV with columns path and label. A column of "
+            "another name (columns.label) is --params tasks.own_data.columns.label=<column>"
+            f"{_columns_found(source)}. Audio without labels is --params unlabelled=<folder>"
         )
     return usable, unusable
+
+
+def _columns_found(source: Task) -> str:
+    """Say which columns the tables of a task without labels have."""
+    from ...audio.sources import FOLDER_TABLE
+    from ...audio.table import ManifestError, read_table
+
+    for path in _paths(source):
+        table = path / FOLDER_TABLE if path.is_dir() else path
+        try:
+            if table.is_file():
+                read_table(table, {"label": "label", **source.columns})
+        except ManifestError as error:  # it lists the columns
+            return f" ({error})"
+    return ""
 
 
 def scan_pool_audio(source: Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the headers of a corpus's files; list what can be used and what cannot, with reasons."""
     from ...audio.manifest import scan_audio as scan
 
-    given = [source.audio] if isinstance(source.audio, str) else list(source.audio or [])
-    paths = [Path(path).expanduser().resolve() for path in given]
+    paths = _paths(source)
     return scan(
         paths,
         corpus=paths[0].parent.name if paths[0].is_file() else paths[0].name,
@@ -51,6 +70,11 @@ def scan_pool_audio(source: Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
         min_seconds=source.min_seconds,
         max_seconds=source.max_seconds,
     )
+
+
+def _paths(source: Audio) -> list[Path]:
+    given = [source.audio] if isinstance(source.audio, str) else list(source.audio or [])
+    return [Path(path).expanduser().resolve() for path in given]
 
 
 def extract_log_mels(
