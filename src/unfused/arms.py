@@ -11,7 +11,7 @@ class Arm(NamedTuple):
 
     Attributes:
         seed: Seed of pre-training, pseudo-labels and student.
-        fold: Which fold is held out; 0 where the data has one fixed split.
+        fold: Which fold is held out; 0 where the data has one fixed split, or folds from 0 on.
     """
 
     seed: int
@@ -46,12 +46,15 @@ def matching_fold(fold: int, available: Iterable[int]) -> int:
     """Return which of another data set's folds goes with ``fold``.
 
     Data sets of one study may have different numbers of folds, or one fixed split (fold 0). The
-    folds of the shorter one repeat; a fixed split goes with the first fold.
+    folds of the shorter one repeat, counted from its first (0 or 1); a fixed split goes with the
+    first fold.
 
     >>> matching_fold(4, [1, 2, 3]), matching_fold(5, [0]), matching_fold(0, [1, 2])
     (1, 0, 1)
+    >>> matching_fold(3, [0, 1, 2]), matching_fold(4, [0, 1, 2])
+    (0, 1)
     """
     order = sorted({int(item) for item in available})
     if fold in order:
         return fold
-    return order[(max(fold, 1) - 1) % len(order)]
+    return order[max(fold - order[0], 0) % len(order)]

@@ -73,6 +73,29 @@ def test_split_folders_are_splits(write: Write) -> None:
     assert set(manifest["label"]) == {"yes", "no"}
 
 
+def test_an_unlabelled_folder_may_stand_beside_the_split(write: Write) -> None:
+    for split in ("train", "test"):
+        for label in ("yes", "no"):
+            root = write(f"{split}/{label}/a.wav", seed=len(split + label)).parents[2]
+    write("Unlabelled/deeper/x.wav", seed=9)
+    manifest, _ = scan_audio(root, corpus="words")
+    assert set(manifest["label"].dropna()) == {"yes", "no"}
+    unlabelled = manifest[manifest["label"].isna()]
+    assert len(unlabelled) == 1
+    assert unlabelled["split"].isna().all()
+
+
+def test_split_folders_beside_classes_are_refused(write: Write) -> None:
+    write("train/yes/a.wav")
+    root = write("dog/b.wav", seed=1).parents[1]
+    manifest, _ = scan_audio(root, corpus="words")  # "train" is a class like any other
+    assert set(manifest["label"]) == {"train", "dog"}
+    write("test/yes/c.wav", seed=2)
+    with pytest.raises(ManifestError, match=r"'test', 'train'.*'dog'.*move these"):
+        scan_audio(root, corpus="words")
+    assert len(scan_audio(root, corpus="words", labels="none")[0]) == 3
+
+
 def test_one_class_is_an_error_one_clip_a_warning(
     write: Write, caplog: pytest.LogCaptureFixture
 ) -> None:

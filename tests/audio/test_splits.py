@@ -12,6 +12,7 @@ def manifest(labels: list[str | None], **columns: list) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "clip_id": [f"c{i}" for i in range(len(labels))],
+            "path": [f"/audio/{i}.wav" for i in range(len(labels))],
             "digest": [f"d{i}" for i in range(len(labels))],
             "label": pd.Series(labels, dtype=object),
             "split": None,
@@ -147,7 +148,7 @@ def test_fractions_are_checked() -> None:
 def test_clips_of_one_recording_are_a_group_where_there_is_no_other() -> None:
     table = manifest(list("ab") * 50, digest=[f"f{i // 10}" for i in range(100)])
     splits = assign_splits(table)
-    assert splits["made_by"].str.startswith("made grouped").all()
+    assert set(splits["made_by"]) == {"made grouped (copies kept together) (seed 0)"}
     joined = table.drop(columns="split").merge(splits, on="clip_id")
     assert (joined.groupby("digest")["split"].nunique() == 1).all()
 
@@ -161,3 +162,61 @@ def test_unlabelled_audio_of_a_held_out_group_is_excluded() -> None:
     expected = np.where(unlabelled["group"].isin(held_out), "excluded", "unlabelled")
     assert held_out
     assert unlabelled["split"].tolist() == expected.tolist()
+
+
+def test_audio_in_two_given_parts_stays_in_the_held_out_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    given = ["train"] * 20 + ["valid"] * 6 + ["test"] * 6
+    digests = [f"d{i}" for i in range(34)]
+    digests[0], digests[1], digests[20], digests[33] = "d26", "d21", "d27", "d28"
+    table = manifest([*"ab" * 16, None, None], split=[*given, None, None], digest=digests)
+    splits = assign_splits(table)
+    assert np.flatnonzero(splits["split"] == "excluded").tolist() == [0, 1, 20, 33]
+    assert splits["split"][:32].drop([0, 1, 20]).tolist() == given[2:20] + given[21:]
+    assert "left out 4 clips" in caplog.text
+    assert "both sides" not in caplog.text
+
+
+def test_a_copy_in_another_fold_or_group_is_left_out_of_training() -> None:
+    digests = [f"d{i}" for i in range(60)]
+    digests[40] = digests[0]
+    folds = assign_splits(
+        manifest(list("ab") * 30, fold=[i // 20 for i in range(60)], digest=digests)
+    )
+    excluded = folds[folds["split"] == "excluded"]
+    assert {("c40", 0), ("c0", 2)} <= set(zip(excluded["clip_id"], excluded["fold"], strict=True))
+    copies = [f"d{i % 30}" for i in range(60)]
+    table = manifest(list("ab") * 30, group=[f"g{i // 5}" for i in range(60)], digest=copies)
+    made = table.drop(columns="split").merge(assign_splits(table), on="clip_id")
+    used = made[made["split"].isin(["train", "valid", "test"])]
+    assert (used.groupby("digest")["split"].nunique() == 1).all()
+    assert {"train", "valid", "test"} == set(used["split"])
+
+
+def test_only_overlapping_parts_of_a_recording_are_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    given = ["train"] * 8 + ["valid"] * 2 + ["test"] * 2
+    digests = [f"d{i}" for i in range(10)] + ["d0", "d1"]
+    table = manifest(list("ab") * 6, split=given, digest=digests, frames=[100] * 12)
+    table["offset"] = [0] * 10 + [50, 100]
+    assert np.flatnonzero(assign_splits(table)["split"] == "excluded").tolist() == [0]
+    assert "1 recordings stand on both sides" in caplog.text
+    assert "e.g. /audio/1.wav" in caplog.text
+
+
+def test_training_copies_of_a_class_that_are_all_tested_are_an_error() -> None:
+    table = manifest(list("aab") + list("ab"), split=["train"] * 3 + ["test"] * 2)
+    table.loc[2, "digest"] = table.loc[4, "digest"]
+    with pytest.raises(ManifestError, match=r"1 class\(es\) in \d clips \(1 more"):
+        assign_splits(table)
+
+
+def test_folds_win_over_a_split_and_say_so(caplog: pytest.LogCaptureFixture) -> None:
+    given = ["train"] * 20 + ["test"] * 10
+    splits = assign_splits(
+        manifest(list("ab") * 15, split=given, fold=[i // 10 for i in range(30)])
+    )
+    assert set(splits["fold"]) == {0, 1, 2}
+    assert "the split is ignored" in caplog.text

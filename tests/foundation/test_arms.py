@@ -18,6 +18,9 @@ def test_arms_are_seeds_times_folds():
         (0, [0], 0),
         (4, [1, 2, 3], 1),
         (5, [1, 2], 1),
+        (0, [0, 1, 2], 0),
+        (3, [0, 1, 2], 0),
+        (5, [0, 1, 2], 2),
     ],
 )
 def test_matching_fold(fold, available, expected):

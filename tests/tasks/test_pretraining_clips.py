@@ -31,6 +31,16 @@ def test_every_fold_leaves_out_its_own_test_clips():
     assert by_fold == {1: {"a1", "a4", "b2", "b3"}, 2: {"a1", "a4", "b1", "b3"}}
 
 
+def test_folds_may_start_at_0():
+    zero_based = FOLDED.assign(fold=FOLDED["fold"] - 1)
+    of_folds = {0: {"b2", "b3"}, 1: {"b1", "b3"}}
+    alone = select_pretraining_clips({"b": zero_based})
+    assert alone.groupby("fold")["clip_id"].agg(set).to_dict() == of_folds
+    beside = select_pretraining_clips({"a": FIXED, "b": zero_based})
+    expected = {fold: clips | {"a1", "a4"} for fold, clips in of_folds.items()}
+    assert beside.groupby("fold")["clip_id"].agg(set).to_dict() == expected
+
+
 def test_a_copy_of_a_test_clip_in_another_corpus_is_left_out():
     pool = table([("p1", "A3", 0, "unlabelled"), ("p2", "P2", 0, "unlabelled")])
     chosen = select_pretraining_clips({"a": FIXED, "pool": pool})

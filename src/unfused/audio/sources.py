@@ -95,9 +95,13 @@ def _list_folder(folder: Path, labels: Labels) -> pd.DataFrame:
     names = _walk(folder)
     parts = [Path(name).parts[:-1] for name in names]
     tops = {part[0] for part in parts if part}
-    by_split = bool(tops) and labels != "none" and all(top.lower() in SPLIT_NAMES for top in tops)
-    splits = [part[0] if by_split and part else "" for part in parts]
-    classes = [text_label(part[by_split]) if len(part) > by_split else "" for part in parts]
+    by_split = labels != "none" and _are_splits(folder, tops)
+    below = [bool(by_split and part and part[0].lower() not in UNLABELLED) for part in parts]
+    splits = [part[0] if inner else "" for part, inner in zip(parts, below, strict=True)]
+    classes = [
+        text_label(part[inner]) if len(part) > inner else ""
+        for part, inner in zip(parts, below, strict=True)
+    ]
     unlabelled = [name.lower() in UNLABELLED for name in classes]
     found = {name for name, none in zip(classes, unlabelled, strict=True) if name and not none}
     labelled = labels == "folders" or (
@@ -110,6 +114,20 @@ def _list_folder(folder: Path, labels: Labels) -> pd.DataFrame:
     table["label"] = ["" if none else name for name, none in zip(classes, unlabelled, strict=True)]
     table["split"] = splits
     return table.assign(labelled=labelled)
+
+
+def _are_splits(folder: Path, tops: set[str]) -> bool:
+    """Return whether the top folders, ``unlabelled`` aside, are parts of a split and no classes."""
+    labelled = {top for top in tops if top.lower() not in UNLABELLED}
+    splits = {top for top in labelled if top.lower() in SPLIT_NAMES}
+    others = sorted(labelled - splits)
+    if others and len({SPLIT_NAMES[top.lower()] for top in splits}) >= 2:
+        raise ManifestError(
+            f"{folder} has the folders {sorted(splits)}, which are parts of a split, beside "
+            f"{others[:5]}, which are not: move these into a part or into {UNLABELLED[0]!r}, or "
+            f"list the clips in {FOLDER_TABLE}; labels='none' takes all of them without labels"
+        )
+    return bool(splits) and not others
 
 
 def _walk(folder: Path) -> list[str]:

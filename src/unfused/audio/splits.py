@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 
 from ..seeding import numpy_generator
+from .overlap import same_audio
 from .table import ManifestError
 
 log = logging.getLogger(__name__)
 _FEWEST_GROUPS = {"test": 3, "valid": 2}  # so that every part still to be filled gets one
+_LATER = {"test": ("valid", "train", "unlabelled"), "valid": ("train", "unlabelled")}
 
 
 def assign_splits(
@@ -23,11 +25,12 @@ def assign_splits(
 ) -> pd.DataFrame:
     """Say for every fold which clips train, validate and test.
 
-    A fold column is taken as cross-validation; else a given split is taken, and a missing
-    validation part is cut from its training part; else the split is made: by groups where there are
-    at least three, stratified by label otherwise. A group is never on two sides of a grouped cut.
-    Every class with a labelled clip outside the test part keeps one in training, so with very few
-    labels the validation part may be empty.
+    A fold column is taken as cross-validation, whatever the split column says; else a given split
+    is taken, and a missing validation part is cut from its training part; else the split is made:
+    by groups where there are at least three, stratified by label otherwise. A group is never on two
+    sides of a grouped cut. Every class with a labelled clip outside the test part keeps one in
+    training, so with very few labels the validation part may be empty. The same audio is never in
+    two parts: the test part keeps it first, then the validation part.
 
     Args:
         manifest: As :func:`unfused.audio.manifest.scan_audio` returns it.
@@ -37,10 +40,10 @@ def assign_splits(
 
     Returns:
         One row per clip and fold: clip_id, fold (0 for a single split), split (train, valid, test;
-        "unlabelled"; or "excluded" for an unlabelled clip that a given split or fold holds out) and
-        made_by (how the split came about). An unlabelled clip of a group that a
-        grouped cut holds out is excluded too; without a group column, clips of one recording (the
-        same file, or a copy) are a group.
+        "unlabelled"; or "excluded" for audio that another part holds and for an unlabelled clip
+        that a given split or fold holds out) and made_by (how the split came about). An unlabelled
+        clip of a group that a grouped cut holds out is excluded too; without a group column, clips
+        of one recording (the same file, or a copy) are a group.
 
     Raises:
         ManifestError: A fraction is not within (0, 1), a test part is empty, or a training part has
@@ -49,6 +52,9 @@ def assign_splits(
     for name, value in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
         if not 0 < value < 1:
             raise ManifestError(f"{name}={value} must lie between 0 and 1")
+    if manifest["fold"].notna().any() and manifest["split"].notna().any():
+        log.warning("both fold and split are given: the folds are taken, the split is ignored")
+    by_recording = manifest["group"].isna().all()
     manifest = manifest.assign(group=_groups(manifest))
     labelled = manifest["label"].notna()
     clips = manifest[labelled].reset_index(drop=True)
@@ -57,13 +63,23 @@ def assign_splits(
     blocks = []
     for fold in folds:
         split, made_by = _split_clips(clips, int(fold), seed, fractions)
-        _check_parts(clips, split, int(fold))
-        names = pd.Series("unlabelled", index=manifest.index, dtype=object)
+        names = np.full(len(manifest), "unlabelled", dtype=object)
         names[_held_out(manifest, int(fold)) & ~labelled] = "excluded"
         names[labelled] = split
         if "grouped" in made_by:
-            tested = set(manifest["group"][names.isin(["valid", "test"])].dropna())
+            tested = set(manifest["group"][np.isin(names, ["valid", "test"])].dropna())
             names[~labelled & manifest["group"].isin(tested)] = "excluded"
+        n_shared = int((split == "excluded").sum())
+        n_shared += sum(_exclude_shared(manifest, names, part) for part in _LATER)
+        if n_shared:
+            log.warning(
+                "fold %d: left out %d clips whose audio the test or validation part holds too",
+                fold,
+                n_shared,
+            )
+        _check_parts(clips, split, int(fold))
+        if by_recording:
+            made_by = made_by.replace("grouped", "grouped (copies kept together)")
         blocks.append(manifest[["clip_id"]].assign(fold=int(fold), split=names, made_by=made_by))
     return pd.concat(blocks, ignore_index=True)
 
@@ -91,11 +107,20 @@ def _split_clips(
         split = np.full(len(clips), "train", dtype=object)
         kind = _cut(clips, split, "test", fractions[1], (seed, "test", fold))
         source = f"made {kind} (seed {seed})"
+    _exclude_shared(clips, split, "test")
     _warn_shared_groups(clips, split, source)
-    if (split == "valid").any():
-        return split, source
-    kind = _cut(clips, split, "valid", fractions[0], (seed, "valid", fold))
-    return split, source if source.startswith("made") else f"{source}, inner {kind} (seed {seed})"
+    if not (split == "valid").any():
+        kind = _cut(clips, split, "valid", fractions[0], (seed, "valid", fold))
+        source += "" if source.startswith("made") else f", inner {kind} (seed {seed})"
+    _exclude_shared(clips, split, "valid")
+    return split, source
+
+
+def _exclude_shared(clips: pd.DataFrame, split: np.ndarray, part: str) -> int:
+    """Exclude from later parts, in place, what shares audio with ``part``; return how many."""
+    shared = np.isin(split, _LATER[part]) & same_audio(clips, clips[split == part])
+    split[shared] = "excluded"
+    return int(shared.sum())
 
 
 def _groups(manifest: pd.DataFrame) -> pd.Series:
@@ -192,10 +217,12 @@ def _group_numbers(groups: pd.Series) -> np.ndarray:
 
 def _check_parts(clips: pd.DataFrame, split: np.ndarray, fold: int) -> None:
     n_classes = clips["label"][split == "train"].nunique()
+    n_shared = int((split == "excluded").sum())
+    shared = f" ({n_shared} more are also in a held-out part)" if n_shared else ""
     if n_classes < 2:
         raise ManifestError(
             f"fold {fold}: the training part has {n_classes} class(es) in "
-            f"{int((split == 'train').sum())} clips; it needs at least 2: label more clips"
+            f"{int((split == 'train').sum())} clips{shared}; it needs at least 2: label more clips"
         )
     if not (split == "test").any():
         raise ManifestError(f"fold {fold}: the test part has no labelled clip: label more clips")
@@ -205,12 +232,18 @@ def _check_parts(clips: pd.DataFrame, split: np.ndarray, fold: int) -> None:
 
 
 def _warn_shared_groups(clips: pd.DataFrame, split: np.ndarray, source: str) -> None:
-    test = split == "test"
-    shared = set(clips["group"][test].dropna()) & set(clips["group"][~test].dropna())
-    if shared:
-        log.warning(
-            "%s: %d groups stand on both sides of the test part, e.g. %s; scores may flatter",
-            source,
-            len(shared),
-            min(shared),
-        )
+    test, rest = split == "test", np.isin(split, ["train", "valid"])
+    shared = set(clips["group"][test].dropna()) & set(clips["group"][rest].dropna())
+    if not shared:
+        return
+    what, example = "groups", min(shared)
+    if shared <= set(clips["digest"]):  # groups made here: say it in the user's words
+        what = "recordings"
+        example = clips["path"][clips["group"].isin(shared)].min()
+    log.warning(
+        "%s: %d %s stand on both sides of the test part, e.g. %s; scores may flatter",
+        source,
+        len(shared),
+        what,
+        example,
+    )

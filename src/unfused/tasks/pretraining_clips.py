@@ -58,8 +58,9 @@ def select_pretraining_clips(
 
 
 def _study_folds(splits: Iterable[pd.DataFrame]) -> list[int]:
-    folds = {int(fold) for table in splits for fold in table["fold"].unique()}
-    return sorted(folds - {0}) or [0]
+    """Return the folds of the tasks that have several; a fixed split or a pool adds none."""
+    of_tables = [{int(fold) for fold in table["fold"].unique()} for table in splits]
+    return sorted(set().union(*(folds for folds in of_tables if folds != {0}))) or [0]
 
 
 def _select_fold(splits: Mapping[str, pd.DataFrame], fold: int, transductive: bool) -> pd.DataFrame:
