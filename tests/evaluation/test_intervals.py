@@ -70,8 +70,22 @@ def test_bootstrap_equals_a_plain_loop(metric):
     assert (low, high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.012)
 
 
-def test_perfect_predictions_have_a_point_interval():
-    assert interval(table(np.ones(50, bool)), metric="macro_f1") == (1.0, 1.0)
+@pytest.mark.parametrize("metric", list(metrics.METRICS))
+@pytest.mark.parametrize("right", [True, False])
+def test_all_right_or_all_wrong_is_not_certain(metric, right):
+    speaker = np.repeat(np.arange(20), 5)
+    for groups, n in ((None, 100), (speaker, 20)):  # the units count, not the rows
+        exact = stats.binomtest(n if right else 0, n).proportion_ci(0.9, method="exact")
+        rows = table(np.full(100, right))
+        found = interval(rows, groups=groups, metric=metric, level=0.9)
+        assert found == pytest.approx((exact.low, exact.high))
+
+
+def test_runs_that_are_all_right_do_not_narrow_the_interval():
+    rows = table(np.ones(30, bool))
+    thrice = pd.concat([rows.assign(seed=s) for s in range(3)], ignore_index=True)
+    found = interval(thrice, groups=resampling_units(thrice), runs=run_names(thrice))
+    assert found == interval(rows)
 
 
 def test_groups_widen_the_interval():

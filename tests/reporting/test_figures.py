@@ -88,8 +88,8 @@ def test_pseudo_label_panels_share_points_and_colours():
     xy = np.random.default_rng(0).standard_normal((60, 2))
     label = np.array(["bass", "brass", "ačiū"])[np.arange(60) % 3]
     cluster = (np.arange(60) + 1) % 3  # the same partition under other names
-    figure = drawn(tsne_pseudo_labels(xy, cluster, label, task="families", n_clips=900))
-    assert "families: t-SNE of 60 of 900 clips, NMI 1.00" in texts(figure)
+    figure = drawn(tsne_pseudo_labels(xy, cluster, label, task="families", n_clips=900, nmi=0.987))
+    assert "families: t-SNE of 60 of 900 clips, NMI 0.99" in texts(figure)
     left, right = figure.axes[:2]
     assert first_points(left) == first_points(right)
 
@@ -108,9 +108,22 @@ def test_pseudo_label_map_takes_many_odd_and_missing_labels():
     assert "words: t-SNE of 500 clips" in texts(unlabelled)
 
 
+def test_pseudo_label_map_says_on_how_many_clips_nmi_was_measured():
+    xy, cluster = np.random.default_rng(0).standard_normal((40, 2)), np.arange(40) % 2
+    label = ["a", "b"] * 20
+    some, of_all, drawn_only = (
+        texts(tsne_pseudo_labels(xy, cluster, label, task="own", n_clips=900, **given))
+        for given in ({"nmi": 0.29, "n_labelled": 69}, {"nmi": 0.29, "n_labelled": 900}, {})
+    )
+    assert "own: t-SNE of 40 of 900 clips, NMI 0.29 on 69 labelled clips" in some
+    assert "own: t-SNE of 40 of 900 clips, NMI 0.29" in of_all
+    assert "own: t-SNE of 40 of 900 clips, NMI 1.00 on 40 labelled clips" in drawn_only
+
+
 def metrics(seeds=(0, 1), steps=30):
     return pd.DataFrame([
         {"stage": stage, "seed": seed, "step": step, "epoch": 0, "loss": 1 / (step + 1),
+         "clips_per_second": 99.0,
          "effective_rank": np.nan if stage == "supervised" else 9.0, "learning_rate": 0.1}
         for stage in ("teacher", "supervised") for seed in seeds for step in range(steps)
     ])  # fmt: skip

@@ -111,3 +111,9 @@ def test_a_task_that_an_encoder_lacks_is_an_empty_cell(summary):
 def test_unknown_metric_is_refused(summary):
     with pytest.raises(ValueError, match=r"metric='speed'.*accuracy"):
         lape_table(summary, metric="speed")
+
+
+def test_the_best_is_marked_where_its_mean_ends_in_half_a_thousandth(one_seed):
+    summary = summarise(*one_seed, n_draws=20)
+    for mean in (0.6125, 0.6375, 0.6625, 0.6875):
+        assert lape_table(summary.assign(mean=mean)).best.to_numpy().all()

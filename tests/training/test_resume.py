@@ -71,6 +71,15 @@ def test_a_signal_saves_the_step_it_comes_in(tmp_path, uninterrupted, name):
     assert without_speed(history).equals(without_speed(uninterrupted["adamw"][1]))
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_in_the_last_step_is_not_lost(tmp_path, uninterrupted, name):
+    with pytest.raises(KeyboardInterrupt if name == "SIGINT" else SystemExit):
+        train(tmp_path, Toy(TOTAL - 1, name), settings_for(checkpoint_seconds=1e6))
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == TOTAL
+    method, _ = train(tmp_path, Toy(stop_at=0))  # would stop if it made a step
+    assert_same_weights(method, uninterrupted["adamw"][0])
+
+
 @pytest.mark.parametrize("seconds", [0, 1e6])
 def test_killed(tmp_path, uninterrupted, seconds):
     """With seconds=1e6 there is no checkpoint yet, but rows of metrics that must go."""

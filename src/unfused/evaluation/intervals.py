@@ -6,7 +6,8 @@ in Hesterberg 2015 ("What teachers should know about the bootstrap", The America
 69(4), the "expanded percentile" interval); with many units this is the plain percentile interval.
 Resamples of a few groups never leave the range of those groups (2 speakers who happen to score the
 same would look certain), so below 10 units the interval is Student's t with the bootstrap's
-standard error.
+standard error. Where every prediction is right, or every one wrong, resamples are all the same; the
+interval there is that of Clopper and Pearson 1934 over the units.
 """
 
 from __future__ import annotations
@@ -93,6 +94,9 @@ def clip_bootstrap(
     if counts.n_units < 2:
         log.warning("one group among the test clips: no interval can be estimated")
         return Interval(np.nan, np.nan)
+    share_right = float(counts.observed(metric_named("accuracy"))[0])
+    if share_right in (0.0, 1.0):
+        return _unanimous(bool(share_right), counts.n_units, level)
     draws = counts.resampled(function, n, seed)[:, 0]
     low, high = _bounds(float(counts.observed(function)[0]), draws, counts.n_units, level)
     return Interval(max(low, 0.0), min(high, 1.0))
@@ -157,6 +161,16 @@ def run_names(predictions: pd.DataFrame) -> NDArray[np.object_]:
         if column in predictions:
             names = names + "/" + predictions[column].astype(str)
     return names.to_numpy(object)
+
+
+def _unanimous(right: bool, n_units: int, level: float) -> Interval:
+    """Return the exact binomial interval where all units are right, or all are wrong.
+
+    >>> [round(end, 3) for end in _unanimous(True, 50, 0.95)]
+    [0.929, 1.0]
+    """
+    least = ((1 - level) / 2) ** (1 / n_units)
+    return Interval(least, 1.0) if right else Interval(0.0, 1 - least)
 
 
 def _widening(n_units: int) -> float:

@@ -58,11 +58,20 @@ def example_views(
         "view A": view_a.log_mel,
         "view B": view_b.log_mel,
     }
-    names = [f"{index + 1}: {label or 'no label'}" for index, label in enumerate(chosen["label"])]
+    names = [f"{index + 1}: {_shown(label)}" for index, label in enumerate(chosen["label"])]
     return {
         name: {step: _image(values, index) for step, values in steps.items()}
         for index, name in enumerate(names)
     }
+
+
+def _shown(label: object) -> str:
+    """Return a label, also where there is none.
+
+    >>> _shown("bass"), _shown(float("nan")), _shown("")
+    ('bass', 'no label', 'no label')
+    """
+    return str(label) if pd.notna(label) and label != "" else "no label"
 
 
 def _makers(

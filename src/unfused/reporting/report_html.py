@@ -33,7 +33,6 @@ class ReportContent:
         data_card: One row per data set: clips per split, seconds, rejected files, licence ...
         rejected: Rejected files: ``corpus, path, stage, reason``.
         pseudo_labels: One row per clustering: seed, fold, source, clusters, NMI, AMI, sizes.
-        timings: Stage -> seconds.
         parameters: The resolved parameters.
         versions: Package -> version.
         facts: Anything else about the run, name -> value (seeds, device, commit, date).
@@ -47,7 +46,6 @@ class ReportContent:
     data_card: pd.DataFrame | None = None
     rejected: pd.DataFrame | None = None
     pseudo_labels: pd.DataFrame | None = None
-    timings: Mapping[str, float] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -131,11 +129,6 @@ def _run(content: ReportContent) -> str:
     if content.facts:
         facts = pd.DataFrame(content.facts.items(), columns=["Fact", "Value"])
         html += table_html(facts, header=False)
-    if content.timings:
-        rows = [(name, _duration(seconds)) for name, seconds in content.timings.items()]
-        rows.append(("Together", _duration(sum(content.timings.values()))))
-        timings = pd.DataFrame(rows, columns=["Stage", "Time"])
-        html += "<h3>Time</h3>" + table_html(timings, numbers=["Time"])
     if content.versions:
         versions = ", ".join(f"{name} {version}" for name, version in content.versions.items())
         html += f"<h3>Versions</h3><p>{escape(versions)}</p>"
@@ -143,20 +136,6 @@ def _run(content: ReportContent) -> str:
         text = json.dumps(content.parameters, indent=2, ensure_ascii=False, default=str)
         html += f"<details><summary>All parameters</summary><pre>{escape(text)}</pre></details>"
     return html
-
-
-def _duration(seconds: float) -> str:
-    """Return seconds for people.
-
-    >>> _duration(3.04), _duration(75), _duration(7260)
-    ('3.0 s', '1 min 15 s', '2 h 1 min')
-    """
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _data(content: ReportContent) -> str:
@@ -180,6 +159,8 @@ def _pseudo_labels(table: pd.DataFrame | None) -> str:
         "with the number of clusters, so trust AMI when they disagree."
     )
     numbers = list(table.select_dtypes("number").columns)
+    if "sizes" in table:
+        table = table.assign(sizes=[", ".join(map(str, sizes)) for sizes in table["sizes"]])
     return table_html(table, numbers=numbers) + f'<p class="notes">{note}</p>'
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import pandas as pd
 
 from ..encoders.origin import git_commit, versions
+from ..training.precision import pick_device, pick_precision
 from .figures import CAPTIONS
 from .html_parts import ReportFigure
 from .lape_table import lape_table
+from .next_commands import next_commands
 from .report_html import ReportContent
-from .table_formats import to_markdown
+from .table_formats import to_plain
 from .verdict import verdict
 
 TITLES = {
@@ -21,11 +23,6 @@ TITLES = {
     "confusion_matrix": "Confusions of the student",
     "learning_curves": "Learning curves",
     "augmentation_views": "Augmentation views",
-}
-NEXT_COMMANDS = {
-    "kedro run --pipeline=unfused --params data=<folder>": "the same on your own audio",
-    "kedro run --pipeline=unfused --env=full": "three seeds, controls, every encoder fine-tuned",
-    "make viz": "the pipeline, its data and its figures in the browser",
 }
 
 
@@ -52,8 +49,9 @@ def run_report(
         parameters: The resolved parameters.
         configurations_tried: How many settings were compared on validation data.
     """
+    plain = {name: _plain(value) for name, value in parameters.items()}
     return ReportContent(
-        title="UnFuSeD: " + ", ".join(dict.fromkeys(summary["task"])),
+        title="UnFuSeD: " + ", ".join(_title(task, plain) for task in summary["task"].unique()),
         verdict=verdict(summary, comparisons, configurations_tried=configurations_tried),
         tables=[lape_table(summary), lape_table(summary, metric="balanced_accuracy")],
         figures=[
@@ -62,14 +60,10 @@ def run_report(
         data_card=data_card,
         rejected=rejected,
         pseudo_labels=quality,
-        parameters={name: _plain(value) for name, value in parameters.items()},
+        parameters=plain,
         versions=versions(),
-        facts={
-            "seeds": _plain(parameters["run"])["seeds"],
-            "device": _plain(parameters["run"])["device"],
-            "code": git_commit() or "not a git checkout",
-        },
-        next_commands=NEXT_COMMANDS,
+        facts=_facts(plain),
+        next_commands=next_commands(plain),
     )
 
 
@@ -79,12 +73,33 @@ def closing_words(content: ReportContent) -> str:
     caveats = " ".join(content.verdict.caveats)
     return "\n\n".join(
         [
-            to_markdown(content.tables[0]).strip(),
+            to_plain(content.tables[0]).strip(),
             content.verdict.headline,
             caveats,
             f"Next: {command}   ({why})",
         ]
     )
+
+
+def _title(task: str, parameters: Mapping[str, Any]) -> str:
+    entry = (parameters.get("tasks") or {}).get(task) or {}
+    return entry.get("title") or task
+
+
+def _facts(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the parameters leave open or hide: the device and precision really used."""
+    run, tasks = parameters["run"], parameters.get("tasks") or {}
+    device = pick_device(run["device"])
+    teacher = (parameters.get("methods") or {}).get(parameters.get("teacher")) or {}
+    precision = (teacher.get("training") or {}).get("precision", "auto")
+    audio = (tasks.get("own_data") or {}).get("audio")
+    return {
+        **({"audio": ", ".join([audio] if isinstance(audio, str) else audio)} if audio else {}),
+        "seeds": ", ".join(map(str, run["seeds"])),
+        "device": str(device),
+        "precision": str(pick_precision(precision, device)).removeprefix("torch."),
+        "code": git_commit() or "not a git checkout",
+    }
 
 
 def _plain(value: Any) -> Any:

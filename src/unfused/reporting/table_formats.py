@@ -1,4 +1,4 @@
-"""A :class:`~unfused.reporting.lape_table.LapeTable` as CSV, Markdown and LaTeX text."""
+"""A :class:`~unfused.reporting.lape_table.LapeTable` as CSV, plain text, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -29,6 +29,33 @@ _LATEX = {
 def to_csv(table: LapeTable) -> str:
     """Return the measured scores as plain numbers in per cent, one row per encoder."""
     return table.numbers.to_csv(index=False, lineterminator="\n")
+
+
+def to_plain(table: LapeTable) -> str:
+    """Return the measured scores in aligned columns, for a terminal.
+
+    The columns are indented by four, so that Markdown too shows them as they are.
+    """
+    rows = [
+        [*fixed, *(("*" if leads else " ") + cell for cell, leads in zip(cells, best, strict=True))]
+        for fixed, cells, best in _lines(table)
+    ]
+    heading = [*table.columns[:5], *(" " + column for column in table.columns[5:])]
+    flat = [[cell.replace("\n", " ") for cell in row] for row in [heading, *rows]]
+    widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
+    lines = [f"{table.title}; * marks the highest mean within its protocol:", ""]
+    lines += ["    " + _aligned(row, widths) for row in flat]
+    notes = [f"- {note}" for note in table.notes if not note.startswith("Bold")]
+    return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Return one line; parameters and dimension are numbers and stand right."""
+    cells = [
+        cell.rjust(width) if place in (3, 4) else cell.ljust(width)
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()
 
 
 def to_markdown(table: LapeTable) -> str:

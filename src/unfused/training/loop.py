@@ -96,7 +96,7 @@ def fit(
                 epoch_end(epoch)
             if last or stop.requested or run.checkpoint_due():
                 run.save(loss)
-            if stop.requested and not last:
+            if stop.requested:
                 stop.end()
     return run.finish()
 

@@ -95,7 +95,8 @@ def draw_pseudo_labels(quality: pd.DataFrame, **points: pd.DataFrame) -> Any:
                 table["label"].to_numpy(),
                 task=task,
                 n_clips=int(table["n_clips"].iloc[0]),
-                nmi=float(of_teacher.loc[task, "nmi"]),
+                nmi=None if pd.isna(of_teacher.loc[task, "nmi"]) else of_teacher.loc[task, "nmi"],
+                n_labelled=int(of_teacher.loc[task, "n_labelled"]),
             )
             for task, table in points.items()
         ]
@@ -110,9 +111,14 @@ def draw_learning_curves(teacher: pd.DataFrame, **histories: pd.DataFrame) -> An
     for name, table in histories.items():
         task, kind = name.rsplit("_", 1)
         shown = table[table["source"].isin(["", "teacher"])]
-        stages.append(shown.assign(stage=f"{task}: " + shown.get("encoder", kind)))
+        what = shown["encoder"].map(_trained_on_labels) if "encoder" in shown else kind
+        stages.append(shown.assign(stage=f"{task}: " + what))
     curves = pd.concat(stages, ignore_index=True)
     return learning_curves(curves.drop(columns=["clips", "source", "encoder"], errors="ignore"))
+
+
+def _trained_on_labels(encoder: str) -> str:
+    return "supervised from scratch" if encoder == "supervised" else f"{encoder} fine-tuned"
 
 
 def draw_augmentation_views(

@@ -18,7 +18,7 @@ CAPTIONS: Mapping[str, str] = {
         "pseudo-label, in the colour of the class it shares most clips with. Right: its true "
         "label, which the clustering never saw. The more alike the panels, the more the "
         "pseudo-labels say about the classes. Distances between far islands and their sizes mean "
-        "nothing; NMI is measured on all clips, not on the picture."
+        "nothing; NMI is measured on all clips that have a label, not on the picture."
     ),
     "learning_curves": (
         "One line per seed and fold. Loss parts should fall and level off; the embedding's "

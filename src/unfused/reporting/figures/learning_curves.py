@@ -15,7 +15,7 @@ from .style import PALETTE, new_figure, styled
 _COLUMNS = 4
 _NOT_CURVES = {
     *("stage", "seed", "fold", "step", "epoch", "task", "encoder", "source", "run"),
-    *("clip_updates", "seconds", "time"),
+    *("clip_updates", "clips_per_second", "seconds", "time"),
 }
 _TITLES = {
     "std": "embedding std",
@@ -24,7 +24,6 @@ _TITLES = {
     "perplexity": "cluster perplexity",
     "learning_rate": "learning rate",
     "lr": "learning rate",
-    "clips_per_second": "clips per second",
     "gradient_norm": "gradient norm",
 }
 _STAGES = {
@@ -81,7 +80,7 @@ def _rank(name: str) -> int:
         return 0
     if "loss" in name:
         return 1
-    return 9 if name in ("learning_rate", "lr", "clips_per_second") else 5
+    return 9 if name in ("learning_rate", "lr") else 5
 
 
 def _draw_stage(

@@ -85,6 +85,7 @@ def tsne_pseudo_labels(
     task: str,
     n_clips: int | None = None,
     nmi: float | None = None,
+    n_labelled: int | None = None,
 ) -> Figure:
     """Draw the same points twice: coloured by pseudo-label and by true label.
 
@@ -98,12 +99,14 @@ def tsne_pseudo_labels(
         task: Name of the task.
         n_clips: How many clips there are altogether, if more than are drawn.
         nmi: Normalised mutual information over all labelled clips; None: over the points drawn.
+        n_labelled: On how many clips it was measured; said where that is not all of them.
     """
     cluster = pd.Series([str(value) for value in pseudo_labels], dtype=object)
     truth = pd.Series(list(labels), dtype=object)
     known = truth.notna()
     if nmi is None and known.any():
         nmi = normalized_mutual_info_score(truth[known].astype(str), cluster[known])
+        n_labelled = int(known.sum())
     class_styles = _numbered(truth[known].astype(str))
     cluster_styles = _matched(cluster, truth.where(known), class_styles)
     rows = [-(-min(len(styles), _SHOWN + 1) // columns)
@@ -114,6 +117,8 @@ def tsne_pseudo_labels(
     whole = f" of {n_clips:,}" if (n_clips or 0) > len(truth) else ""
     size = f"{len(truth):,}{whole} clips"
     agreement = "" if nmi is None else f", NMI {nmi:.2f}"
+    if nmi is not None and n_labelled not in (None, n_clips or len(truth)):
+        agreement += f" on {n_labelled:,} labelled clips"
     figure.suptitle(f"{short_label(task, 50)}: t-SNE of {size}{agreement}", x=0.01, ha="left")
     _panel(axes[:, 0], xy, cluster, cluster_styles, "Pseudo-labels (clusters)", columns=6)
     _panel(axes[:, 1], xy, truth.where(known), class_styles, "True labels", columns=3)
