@@ -5,11 +5,17 @@ import re
 import pandas as pd
 import pytest
 
+from unfused.workspace import KEPT
+
 
 def made(project):
-    """Return when each piece of work was finished, by the name of its folder."""
-    marks = project.data.rglob("fingerprint.json")
-    return {str(mark.parent.relative_to(project.data)): mark.stat().st_mtime_ns for mark in marks}
+    """Return when each piece of work in use was finished, by the name of its folder."""
+    marks = {mark.parent.relative_to(project.data): mark for mark in _marks(project)}
+    return {str(piece): mark.stat().st_mtime_ns for piece, mark in marks.items()}
+
+
+def _marks(project):
+    return [mark for mark in project.data.rglob("fingerprint.json") if KEPT not in mark.parts]
 
 
 def trains(output):
@@ -54,6 +60,13 @@ def test_distillation_does_not_touch_the_teacher(project):
         "07_model_output/own_data/linear_probe/unfused_full-teacher-seed0-fold0",
     } & set(before)
     assert "06_models/own_data/unfused/teacher-seed0-fold0" in changed
+
+
+def test_going_back_trains_nothing_again(project):
+    project.run(to=["students"], **{"unfused.distillation.alpha": 0.5})
+    output = project.run(to=["students"])
+    assert not trains(output)
+    assert "reused unfused/teacher-seed0-fold0, which had been set aside" in output
 
 
 def test_a_parameter_of_the_report_trains_nothing(project):
