@@ -63,8 +63,8 @@ def test_distillation_does_not_touch_the_teacher(project):
 
 
 def test_going_back_trains_nothing_again(project):
-    project.run(to=["students"], **{"unfused.distillation.alpha": 0.5})
-    output = project.run(to=["students"])
+    project.run(to=["own_data.students"], **{"unfused.distillation.alpha": 0.5})
+    output = project.run(to=["own_data.students"])
     assert not trains(output)
     assert "reused unfused/teacher-seed0-fold0, which had been set aside" in output
 
