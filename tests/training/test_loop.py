@@ -96,8 +96,10 @@ def test_bfloat16_and_clipping_run_on_the_cpu(tmp_path):
 
 
 def test_channels_last_does_not_change_the_result(tmp_path):
-    first, _ = train(tmp_path / "a", settings=settings_for(channels_last=True))
-    second, _ = train(tmp_path / "b", settings=settings_for(channels_last=False))
+    # sgd: adam divides by tiny gradients and so blows up the rounding of another order of sums
+    kept = {"optimiser": "sgd", "learning_rate": 1e-3, "precision": "fp32"}
+    first, _ = train(tmp_path / "a", settings=settings_for(channels_last=True, **kept))
+    second, _ = train(tmp_path / "b", settings=settings_for(channels_last=False, **kept))
     weight = first.encoder[0].weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(first.head.weight, second.head.weight, atol=1e-3, rtol=1e-3)
