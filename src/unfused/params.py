@@ -171,10 +171,19 @@ class Training(Model):
 
 
 class MethodParams(Model):
-    """A self-supervised method: its hyper-parameters, its views and its training."""
+    """A self-supervised method: its hyper-parameters, its views and its training.
+
+    Attributes:
+        name: The registered method.
+        settings: Its hyper-parameters.
+        encoder: Architecture that it trains; null: the run's.
+        views: Augmentations of the training crops.
+        training: Length, optimiser and precision.
+    """
 
     name: str
     settings: dict[str, Any] = {}
+    encoder: EncoderParams | None = None
     views: Views = Field(default_factory=Views)
     training: Training
 

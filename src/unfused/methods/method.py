@@ -26,7 +26,8 @@ class Method(nn.Module):
         runtime_arguments: Constructor arguments that the data provides; all other keyword-only
             ones are hyper-parameters.
         encoder: What is trained and kept.
-        n_views: How many augmented views of each crop :meth:`forward` takes.
+        n_views: How many augmented views of each clip :meth:`forward` takes.
+        n_crops: How many independent crops of each clip the views are made from, in turn.
         crop_frames: Length of a training crop in frames.
     """
 
@@ -34,6 +35,7 @@ class Method(nn.Module):
     runtime_arguments: ClassVar[frozenset[str]] = frozenset({"n_clips", "labels", "n_classes"})
     encoder: Encoder
     n_views: int = 1
+    n_crops: int = 1
     crop_frames: int = 96
 
     def forward(

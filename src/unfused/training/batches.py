@@ -47,6 +47,7 @@ class CropSource:
         seed: Seed of order and crops.
         device: Where batches go. On a GPU the clips are kept there in float16 if they fit.
         on_device: Force (True) or forbid (False) keeping the clips on the device.
+        n_crops: Independent crops of every clip in a batch (COLA takes two).
 
     Raises:
         ValueError: Fewer than two clips, or a batch or crop too small.
@@ -62,6 +63,7 @@ class CropSource:
         seed: int,
         device: torch.device | str = "cpu",
         on_device: bool | None = None,
+        n_crops: int = 1,
     ) -> None:
         self.rows = np.asarray(rows, dtype=np.int64)
         if len(self.rows) < 2:
@@ -69,12 +71,13 @@ class CropSource:
                 f"{len(self.rows)} training clips: training needs at least 2, because batch "
                 "normalisation does; add audio or check the split"
             )
-        if batch_size < 2 or crop_frames < 1:
+        if batch_size < 2 or crop_frames < 1 or n_crops < 1:
             raise ValueError(
-                f"batch_size={batch_size}, crop_frames={crop_frames}: a batch needs at least 2 "
-                "clips and a crop at least 1 frame"
+                f"batch_size={batch_size}, crop_frames={crop_frames}, n_crops={n_crops}: a batch "
+                "needs at least 2 clips, a clip 1 crop and a crop 1 frame"
             )
         self.crop_frames, self.batch_size, self.seed = crop_frames, batch_size, seed
+        self.n_crops = n_crops
         self.device = torch.device(device)
         self.lengths = np.asarray(store.n_frames)[self.rows]
         if on_device is None:
@@ -107,7 +110,8 @@ class CropSource:
             step: Number of the step, counted from the start of training.
 
         Returns:
-            Each crop's clip as an index into ``rows``, (B,) int64, and the crops in nats.
+            Each clip as an index into ``rows``, (B,) int64, and the crops in nats: the first crop
+            of every clip, then the second of every clip ..., (n_crops * B, 1, F, T).
         """
         expected, future = self._next or (-1, None)
         batch = future.result() if future and expected == step else self._gather(step)
@@ -155,11 +159,13 @@ class CropSource:
             self._order = (epoch, order)
         size = self.clips_per_step
         clips = order[index * size : (index + 1) * size]
-        return self._crops(clips, numpy_generator(self.seed, "crops", step).random(size))
+        uniform = numpy_generator(self.seed, "crops", step).random(size * self.n_crops)
+        return self._crops(clips, uniform)
 
     def _crops(self, clips: np.ndarray, uniform: np.ndarray) -> Batch:
-        starts = crop_starts(self.lengths[clips], self.crop_frames, uniform)
-        log_mel, spans = self._store.crops(self._store_rows[clips], starts, self.crop_frames)
+        visits = np.tile(clips, len(uniform) // len(clips))
+        starts = crop_starts(self.lengths[visits], self.crop_frames, uniform)
+        log_mel, spans = self._store.crops(self._store_rows[visits], starts, self.crop_frames)
         view = View(log_mel.transpose(1, 2).unsqueeze(1), spans)  # (B, 1, F, T)
         return self._to_device(torch.from_numpy(np.ascontiguousarray(clips))), View(
             *map(self._to_device, view)

@@ -50,15 +50,11 @@ def self_distil(
         n_classes=int(labels.max()) + 1,
         **recipe.method_settings,
     )
-    history = fit(
-        method,
-        crop_source(data, method.crop_frames, recipe.training, seed, device),
-        view_maker(data, recipe.views, method.crop_frames),
-        recipe.training,
-        folder=folder,
-        seed=seed,
-        device=device,
-    )
+    views = view_maker(data, recipe.views, method.crop_frames)
+    with crop_source(data, method, recipe.training, seed, device) as source:
+        history = fit(
+            method, source, views, recipe.training, folder=folder, seed=seed, device=device
+        )
     kept = {"student": method.student(cut=cut), "full": method.encoder}
     for name, module in kept.items():
         record = provenance(

@@ -183,7 +183,7 @@ class _Run:
         clip_ids, crops = self.source.batch(step)
         crops = on_device(crops, self.device)
         generator = torch_generator(self.seed, "views", step, device=self.device)
-        views = self.views(crops, self.method.n_views, generator)
+        views = self.views(crops, self.method.n_views, generator, self.method.n_crops)
         with autocast(self.device, self.dtype):
             loss, metrics = self.forward(views, clip_ids.to(self.device))
         self.optimiser.zero_grad(set_to_none=True)
@@ -275,10 +275,11 @@ class _Run:
 def _check_fit(method: Method, source: CropSource, settings: TrainingSettings) -> None:
     for name, mine, other in (
         ("crop_frames", source.crop_frames, method.crop_frames),
+        ("n_crops", source.n_crops, method.n_crops),
         ("batch_size", source.batch_size, settings.batch_size),
     ):
         if mine != other:
-            whose = "method" if name == "crop_frames" else "settings"
+            whose = "settings" if name == "batch_size" else "method"
             raise ValueError(
                 f"the source has {name}={mine} and the {whose} {name}={other}; build the source "
                 f"with {name}={other}"

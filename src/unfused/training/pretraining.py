@@ -16,6 +16,7 @@ from ..audio.store import LogMelStore
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..encoders.trained import TrainedEncoder, provenance, save_encoder
+from ..methods.method import Method
 from ..seeding import derive_seed
 from ..views.make_views import ViewMaker
 from .batches import CropSource
@@ -110,11 +111,11 @@ def pretrain(
     method = methods.create(
         recipe.method, encoder, n_clips=len(data.clips), **recipe.method_settings
     )
-    source = crop_source(data, method.crop_frames, recipe.training, seed, device)
-    history = fit(
-        method, source, view_maker(data, recipe.views, method.crop_frames), recipe.training,
-        folder=folder, seed=seed, device=device,
-    )  # fmt: skip
+    views = view_maker(data, recipe.views, method.crop_frames)
+    with crop_source(data, method, recipe.training, seed, device) as source:
+        history = fit(
+            method, source, views, recipe.training, folder=folder, seed=seed, device=device
+        )
     facts = provenance(method=recipe.method, seed=seed, fold=fold, parameters=_parameters(recipe))
     projector = getattr(method, "projector", None)
     trained = data.trained(method.encoder, recipe.encoder, facts, projector)
@@ -124,13 +125,14 @@ def pretrain(
 
 
 def crop_source(
-    data: TrainingSet, crop_frames: int, training: TrainingSettings, seed: int, device: str
+    data: TrainingSet, method: Method, training: TrainingSettings, seed: int, device: str
 ) -> CropSource:
-    """Return the batches of a training set."""
+    """Return the batches of a training set for a method."""
     return CropSource(
         data.store,
         data.rows,
-        crop_frames=crop_frames,
+        crop_frames=method.crop_frames,
+        n_crops=method.n_crops,
         batch_size=training.batch_size,
         seed=seed,
         device=pick_device(device),

@@ -61,24 +61,29 @@ class ViewMaker(nn.Module):
         return View(self.normalisation(batch.log_mel), batch.spans)
 
     @torch.no_grad()
-    def forward(self, batch: View, n_views: int, generator: torch.Generator) -> tuple[View, ...]:
-        """Return independently augmented views of each crop, and remember the crops.
+    def forward(
+        self, batch: View, n_views: int, generator: torch.Generator, n_crops: int = 1
+    ) -> tuple[View, ...]:
+        """Return independently augmented views of each clip, and remember the crops.
 
         Args:
-            batch: Log-mel crops in nats, (B, 1, F, T), with their spans.
+            batch: Log-mel crops in nats, (n_crops * B, 1, F, T), with their spans.
             n_views: How many views to make.
             generator: Source of randomness, on the batch's device.
+            n_crops: Crops of each clip; view v is made from crop v modulo ``n_crops``.
 
         Returns:
             ``n_views`` views, each (B, 1, F, T). A mixed view keeps the spans of its own crop.
         """
         plain = self.plain(batch)
+        size = len(plain.log_mel) // n_crops
+        crops = [View(*(part[i * size :][:size] for part in plain)) for i in range(n_crops)]
         views = []
-        for _ in range(n_views):
-            log_mel = plain.log_mel
+        for number in range(n_views):
+            log_mel, spans = crops[number % n_crops]
             if self.mixup is not None:
                 log_mel = self.mixup(log_mel, generator)
-            views.append(self.resize_crop(View(log_mel, plain.spans), generator))
+            views.append(self.resize_crop(View(log_mel, spans), generator))
         if self.mixup is not None:
             self.mixup.remember(plain.log_mel)
         return tuple(views)

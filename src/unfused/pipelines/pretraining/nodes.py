@@ -45,9 +45,10 @@ def method_recipe(method: MethodParams, encoder: EncoderParams) -> Any:
     from ...training.loop import TrainingSettings
     from ...training.pretraining import Recipe
 
+    architecture = method.encoder or encoder
     return Recipe(
-        encoder=encoder.name,
-        encoder_settings=encoder.settings,
+        encoder=architecture.name,
+        encoder_settings=architecture.settings,
         training=TrainingSettings(**method.training.model_dump()),
         method=method.name,
         method_settings=method.settings,

@@ -1,0 +1,56 @@
+"""The queue of past keys that serve as negatives (MoCo, arXiv 1911.05722)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..distributed import gather_rows
+
+
+class NegativesQueue(nn.Module):
+    """First-in-first-out queue of keys, in buffers.
+
+    It starts full of random directions, as MoCo's does. Reading and writing never make the host
+    wait. With several processes all of them hold the same queue.
+
+    Args:
+        size: Number of keys K.
+        dim: Dimension D of a key.
+
+    Raises:
+        ValueError: A number is below 1.
+    """
+
+    keys: Tensor
+    position: Tensor
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        if size < 1 or dim < 1:
+            raise ValueError(f"a queue of {size} keys of {dim} dimensions: both must be at least 1")
+        self.register_buffer("keys", F.normalize(torch.randn(size, dim), dim=1))
+        self.register_buffer("position", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def enqueue(self, keys: Tensor) -> None:
+        """Put keys, (B, D), in the place of the oldest ones.
+
+        Call it in :meth:`Method.after_step`, after every loss of the step is computed, so that no
+        sample is its own negative.
+        """
+        size = len(self.keys)
+        newest = gather_rows(keys.detach())[-size:]
+        slots = (self.position + torch.arange(len(newest), device=newest.device)) % size
+        self.keys.index_copy_(0, slots, newest.to(self.keys.dtype))
+        self.position.copy_((self.position + len(newest)) % size)
+
+    def similarity(self, keys: Tensor) -> Tensor:
+        """Return the mean cosine of keys, (B, D), with the queue's: near 1 after a collapse."""
+        mean = F.normalize(keys.detach().float(), dim=1).mean(dim=0)
+        return mean @ self.keys.float().mean(dim=0)
+
+    def extra_repr(self) -> str:
+        """Return the size for the log."""
+        return "{} keys of {} dimensions".format(*self.keys.shape)
