@@ -1,4 +1,4 @@
-"""Several processes, one batch: what losses need so that more processes change nothing but speed."""
+"""Several processes, one batch: what losses need so that more processes only save time."""
 
 from __future__ import annotations
 

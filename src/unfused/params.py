@@ -98,6 +98,17 @@ class Task(Audio):
     split_seed: int = 0
 
 
+class Pretraining(Model):
+    """What encoders are pre-trained on.
+
+    Attributes:
+        task_audio: Take the tasks' training audio too, fold by fold; false: the pools alone, as in
+            the LAPE benchmark, so that one encoder serves every task and fold.
+    """
+
+    task_audio: bool = True
+
+
 class Demo(Model):
     """The rendered demo corpus.
 

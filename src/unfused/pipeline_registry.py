@@ -10,12 +10,13 @@ from .params import Audio, MethodParams, Model, Task, Unfused, check_keys, unkno
 
 TOP_LEVEL = {
     *("run", "select", "teacher", "front_end", "extraction", "encoder", "demo", "tasks", "pools"),
-    *("methods", "unfused", "evaluation", "report"),
+    *("methods", "pretraining", "unfused", "evaluation", "report"),
     *("data", "unlabelled", "fresh", "device"),  # short for --params
 }
 RESERVED = {  # pipelines and their stages, and arguments of nodes that take tasks by name
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
     *("lape", "classify", "export", "quality", "teacher", "demo_corpus"),
+    *("workspace", "store", "manifest", "splits", "distillation", "encoder", "run", "students"),
 }
 
 ENTRIES: dict[str, type[Model]] = {"tasks": Task, "pools": Audio, "methods": MethodParams}
@@ -39,23 +40,28 @@ def register_pipelines() -> dict[str, Pipeline]:
         for name in namespaces(parameters, "methods")
     }
     modelling = data + methods[teacher]
+    lape, compared = modelling, chosen_methods(parameters)
+    for method in compared:
+        lape += methods[method]
     for task in tasks:
-        modelling += unfused.create_pipeline(task, teacher)
-        modelling += evaluation.create_pipeline(task, teacher)
-    whole = modelling + reporting.create_pipeline(tasks, pools, teacher)
+        students = unfused.create_pipeline(task, teacher)
+        modelling += students + evaluation.create_pipeline(task, [teacher])
+        lape += students + evaluation.create_pipeline(task, compared)
+    whole = modelling + reporting.create_pipeline(tasks, pools, teacher, [teacher])
     return {
         "data_engineering": data,
         **{name: data + pipeline for name, pipeline in methods.items()},
         "modelling": modelling,
         "reporting": whole,
         "unfused": whole,
+        "lape": lape + reporting.create_pipeline(tasks, pools, teacher, compared),
         "__default__": whole,
     }
 
 
 def check_names(parameters: dict[str, Any]) -> None:
     """Refuse parameters that nothing reads, and names that would stand for two things."""
-    known = {"": TOP_LEVEL, "select.": {"tasks"}}
+    known = {"": TOP_LEVEL, "select.": {"tasks", "methods"}}
     given = {"": parameters, "select.": parameters.get("select") or {}}
     for prefix, names in given.items():
         for name in sorted(set(names) - known[prefix]):
@@ -100,6 +106,16 @@ def chosen_teacher(parameters: dict[str, Any]) -> str:
     if teacher not in known:
         raise ValueError(f"teacher={teacher!r} is no configured method; choose from {known}")
     return teacher
+
+
+def chosen_methods(parameters: dict[str, Any]) -> list[str]:
+    """Return the methods that the benchmark compares: ``select.methods``, or all; the teacher."""
+    known, teacher = namespaces(parameters, "methods"), chosen_teacher(parameters)
+    names = (parameters.get("select") or {}).get("methods") or known
+    names = [names] if isinstance(names, str) else list(names)
+    if unknown := sorted(set(names) - set(known)):
+        raise ValueError(f"select.methods names {unknown}; the configuration has {known}")
+    return names if teacher in names else [teacher, *names]
 
 
 def namespaces(parameters: dict[str, Any], kind: str) -> list[str]:

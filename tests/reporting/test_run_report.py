@@ -84,11 +84,11 @@ def test_learning_curves_tell_fine_tuning_from_scratch():
     history = pd.DataFrame({"seed": 0, "step": [1, 2], "loss": [2.0, 1.0], "source": ""})
     supervised = pd.concat([history.assign(encoder=name) for name in ("supervised", "unfused")])
     figure = nodes.draw_learning_curves(
-        history, own_data_student=history, own_data_supervised=supervised
+        decar_pretraining=history, own_data_student=history, own_data_supervised=supervised
     )
     titles = [block.get_suptitle() for block in figure.subfigs]
     assert titles == [
-        "Pre-training (teacher)", "own_data: student", "own_data: supervised from scratch",
+        "DECAR-v2 pre-training", "own_data: student", "own_data: supervised from scratch",
         "own_data: unfused fine-tuned",
     ]  # fmt: skip
 

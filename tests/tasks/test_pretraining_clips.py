@@ -3,12 +3,12 @@
 import pandas as pd
 import pytest
 
-from unfused.tasks.pretraining_clips import select_pretraining_clips, training_clips
+from unfused.tasks.pretraining_clips import NO_TASK, select_pretraining_clips, training_clips
 
 
 def table(rows):
     clips = pd.DataFrame(rows, columns=["clip_id", "digest", "fold", "split"])
-    return clips.assign(offset=0, frames=100)
+    return clips.assign(offset=0, frames=100, made_by="given split")
 
 
 FIXED = table([("a1", "A1", 0, "train"), ("a2", "A2", 0, "valid"), ("a3", "A3", 0, "test"),
@@ -67,3 +67,21 @@ def test_transductive_takes_the_audio_of_held_out_clips():
 def test_a_fold_without_clips_is_an_error():
     with pytest.raises(ValueError, match=r"fold 0 leaves no clip.*unlabelled=<folder>"):
         select_pretraining_clips({"a": FIXED[FIXED["split"] == "test"]})
+
+
+POOL = table([("p1", "P1", 0, "unlabelled"), ("p2", "B1", 0, "unlabelled"),
+              ("p3", "A3", 0, "unlabelled")]).assign(made_by=NO_TASK)  # fmt: skip
+
+
+def test_pools_alone_are_one_fold_without_what_any_fold_of_any_task_holds_out():
+    chosen = select_pretraining_clips({"a": FIXED, "b": FOLDED, "pool": POOL}, task_audio=False)
+    assert chosen[["fold", "corpus", "clip_id"]].values.tolist() == [[0, "pool", "p1"]]
+    seen = select_pretraining_clips({"a": FIXED, "pool": POOL}, task_audio=False, transductive=True)
+    assert seen["clip_id"].tolist() == ["p1", "p2", "p3"]
+
+
+def test_pools_alone_need_a_pool():
+    with pytest.raises(ValueError, match=r"task_audio=false.*unlabelled"):
+        select_pretraining_clips({"a": FIXED}, task_audio=False)
+    with pytest.raises(ValueError, match="held out"):
+        select_pretraining_clips({"b": FOLDED, "pool": POOL.iloc[1:2]}, task_audio=False)

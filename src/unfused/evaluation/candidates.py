@@ -1,4 +1,4 @@
-"""Which encoders are compared: baselines, teacher, students and their controls, at which cuts."""
+"""Which encoders are compared: baselines, methods, students and their controls, at which cuts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..arms import Arm, arms
 from ..encoders.collection import EncoderCollection
+from ..encoders.registry import ENCODERS, settings_of
 from ..encoders.trained import TrainedEncoder
 from ..training.pretraining import untrained_like
 
@@ -20,8 +21,8 @@ class Candidate:
     """An encoder to be evaluated, loaded only when it is.
 
     Attributes:
-        label: What it is called in the results: ``random_init``, the teacher's method, ``unfused``
-            (the student), ``unfused_full`` or ``log_mel_statistics``.
+        label: What it is called in the results: ``random_init``, a method's name, ``unfused`` (the
+            student), ``unfused_full`` or ``log_mel_statistics``.
         source: Where its pseudo-labels came from; empty where that does not apply.
         cuts: Taps at which it is evaluated.
         digest: Identifies its weights.
@@ -43,8 +44,8 @@ class Candidate:
 
 
 def list_candidates(
-    teachers: EncoderCollection,
-    students: EncoderCollection,
+    methods: Mapping[str, EncoderCollection],
+    students: EncoderCollection | None,
     arm: Arm,
     *,
     encoder: str,
@@ -54,42 +55,94 @@ def list_candidates(
 ) -> list[Candidate]:
     """Return the candidates of one arm.
 
+    A method that brings its own architecture (a Conformer among AudioNTTs) also brings a random
+    encoder of it, ``random_init_<method>``.
+
     Args:
-        teachers: Pre-trained encoders.
-        students: Folders ``<source>-<arm>`` with ``student`` and ``full``.
+        methods: Method -> its pre-trained encoders; at least one.
+        students: Folders ``<source>-<arm>`` with ``student`` and ``full``; None: there are none.
         arm: Seed and fold of the task.
         encoder: Architecture of the random encoder.
         encoder_settings: Its constructor's arguments.
-        cuts: Taps at which whole encoders are evaluated.
+        cuts: Taps at which whole encoders are evaluated; an encoder that has none of them is
+            evaluated at its last.
         student_cut: The student's; whole encoders are evaluated there too, like for like.
     """
-    name = teachers.matching(*arm)
-    teacher = teachers.load(name)
     whole = tuple(dict.fromkeys([student_cut, *cuts]))
-
-    def random() -> TrainedEncoder:
-        return untrained_like(teacher, encoder, encoder_settings, arm.seed)
-
-    initial = f"random {encoder} {dict(encoder_settings)} {teacher.mean} {teacher.std}"
-    method = str(teacher.provenance["method"])
-    return [
+    pretrained = [_Pretrained(label, found, arm) for label, found in methods.items()]
+    usual = (encoder, dict(encoder_settings))
+    found = [
         Candidate("log_mel_statistics", "", ("",), "log_mel_statistics", lambda: None, _nothing),
-        Candidate("random_init", "", whole, initial, random, partial(teachers.trained_on, name)),
-        Candidate(
-            method,
-            "",
-            whole,
-            teachers.digest(name),
-            lambda: teacher,
-            partial(teachers.trained_on, name),
-        ),
-        *_students(students, arm, whole, student_cut),
+        pretrained[0].untrained("random_init", *usual, whole),
     ]
+    for item in pretrained:
+        trained = item.load()
+        own = (trained.name, dict(trained.encoder.settings))
+        if _architecture(*own) != _architecture(*usual):
+            found.append(item.untrained(f"random_init_{item.label}", *own, whole))
+        found.append(item.candidate(whole))
+    return found + (_students(students, arm, whole, student_cut) if students else [])
+
+
+@dataclass(frozen=True)
+class _Pretrained:
+    """The encoder of one method that belongs to an arm."""
+
+    label: str
+    encoders: EncoderCollection
+    arm: Arm
+
+    @property
+    def name(self) -> str:
+        return self.encoders.matching(*self.arm)
+
+    def load(self) -> TrainedEncoder:
+        return self.encoders.load(self.name)
+
+    def candidate(self, cuts: tuple[str, ...]) -> Candidate:
+        """Return the encoder itself as a candidate."""
+        return Candidate(
+            self.label,
+            "",
+            _cuts_of(self.load(), cuts),
+            self.encoders.digest(self.name),
+            self.load,
+            partial(self.encoders.trained_on, self.name),
+        )
+
+    def untrained(
+        self, label: str, encoder: str, settings: Mapping[str, Any], cuts: tuple[str, ...]
+    ) -> Candidate:
+        """Return a random encoder with this one's normalisation as a candidate."""
+        trained = self.load()
+
+        def random() -> TrainedEncoder:
+            return untrained_like(trained, encoder, settings, self.arm.seed)
+
+        return Candidate(
+            label,
+            "",
+            _cuts_of(random(), cuts),
+            f"random {encoder} {dict(settings)} {trained.mean} {trained.std}",
+            random,
+            partial(self.encoders.trained_on, self.name),
+        )
+
+
+def _cuts_of(trained: TrainedEncoder, cuts: tuple[str, ...]) -> tuple[str, ...]:
+    known = tuple(cut for cut in cuts if cut in trained.encoder.dims)
+    return known or (trained.encoder.cut,)
+
+
+def _architecture(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return an architecture with its defaults filled in, so that equal ones compare equal."""
+    defaults = {key: found.default for key, found in settings_of(ENCODERS.find(name)).items()}
+    return name, {**defaults, **settings}
 
 
 def candidates_by_arm(
-    teachers: EncoderCollection,
-    students: EncoderCollection,
+    methods: Mapping[str, EncoderCollection],
+    students: EncoderCollection | None,
     seeds: Sequence[int],
     folds: Sequence[int],
     encoder: Any,
@@ -99,7 +152,7 @@ def candidates_by_arm(
     """Yield every candidate of every arm; ``encoder`` has a ``name`` and ``settings``."""
     for arm in arms(seeds, folds):
         for candidate in list_candidates(
-            teachers,
+            methods,
             students,
             arm,
             encoder=encoder.name,

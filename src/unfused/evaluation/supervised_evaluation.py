@@ -55,8 +55,9 @@ def plans(
     found = []
     if candidate.label in encoders and candidate.source in _SOURCES:
         found.append(Plan(candidate.label, candidate.source, fine_tuning))
-    if candidate.label == "random_init":
-        found.append(Plan("supervised", "", from_scratch))
+    if candidate.label.startswith("random_init"):
+        label = candidate.label.replace("random_init", "supervised")
+        found.append(Plan(label, "", from_scratch))
     return found
 
 

@@ -26,13 +26,20 @@ _PREDICTION_COLUMNS = [*KEY, "seed", "fold", "clip_id", "label", "predicted"]
 
 
 def summarise(
-    results: pd.DataFrame, predictions: pd.DataFrame, *, n_draws: int = 2000, seed: int = 0
+    results: pd.DataFrame,
+    predictions: pd.DataFrame,
+    *,
+    teacher: str | None = None,
+    n_draws: int = 2000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Return one row per task, encoder, source, cut, protocol and metric.
 
     Args:
         results: Result rows, one per encoder, cut, protocol, seed, fold and metric.
         predictions: Prediction rows, one per test clip of each of those; may lack some encoders.
+        teacher: The method that made the student's pseudo-labels; None: see
+            :func:`~unfused.reporting.naming.teacher_of`.
         n_draws: Bootstrap resamples.
         seed: Seed of the bootstrap.
 
@@ -54,7 +61,7 @@ def summarise(
             rows += _measured(facts, scored[key], n_draws, seed)
             part = part[~part["metric"].isin(METRICS)]
         rows += _without_predictions(facts, part)
-    return _ordered(pd.DataFrame(rows))
+    return _ordered(pd.DataFrame(rows), teacher)
 
 
 def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -191,10 +198,10 @@ def _chance(predictions: pd.DataFrame) -> dict[str, float]:
     return {"accuracy": share, "balanced_accuracy": 1 / n_classes, "macro_f1": f1}
 
 
-def _ordered(summary: pd.DataFrame) -> pd.DataFrame:
+def _ordered(summary: pd.DataFrame, teacher: str | None) -> pd.DataFrame:
     if summary.empty:
         return summary
-    teacher = teacher_of(summary["encoder"])
+    teacher = teacher or teacher_of(summary["encoder"])
     pairs = list(zip(summary["encoder"], summary["source"], strict=True))
     summary.insert(5, "name", [encoder_name(*pair, teacher=teacher) for pair in pairs])
     order = pd.DataFrame({

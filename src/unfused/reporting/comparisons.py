@@ -98,6 +98,7 @@ def student_comparisons(
     results: pd.DataFrame,
     predictions: pd.DataFrame,
     *,
+    teacher: str | None = None,
     metric: str = "accuracy",
     n_draws: int = 2000,
     seed: int = 0,
@@ -107,6 +108,8 @@ def student_comparisons(
     Args:
         results: Result rows (for sizes).
         predictions: Prediction rows.
+        teacher: The method that made its pseudo-labels; None: see
+            :func:`~unfused.reporting.naming.teacher_of`.
         metric: What to compare.
         n_draws: Bootstrap resamples.
         seed: Seed of the bootstrap.
@@ -129,7 +132,7 @@ def student_comparisons(
     )
     sizes = sizes.drop_duplicates(KEY).set_index(KEY)["parameters"].to_dict()
     parts = dict(list(predictions.groupby(KEY, sort=False)))
-    teacher = teacher_of(predictions["encoder"])
+    teacher = teacher or teacher_of(predictions["encoder"])
     rows = []
     for question, key_a, key_b in _pairs(list(parts), sizes, teacher):
         try:

@@ -121,7 +121,7 @@ def _whole(value: object) -> str:
 
 def _cell(row: pd.Series | None) -> str:
     if row is None:
-        return ""
+        return "not run"
     bounds = f" [{percent(row['low'])}, {percent(row['high'])}]" if np.isfinite(row["low"]) else ""
     return f"{percent(row['mean'])}{bounds} n={row['n_seeds']}"
 

@@ -44,8 +44,8 @@ def teacher_of(encoders: Iterable[str]) -> str | None:
     >>> teacher_of(["random_init", "byol_a", "unfused"])
     'byol_a'
     """
-    known = {*BASELINES, STUDENT, STUDENT_FULL}
-    pretrained = sorted({str(encoder) for encoder in encoders} - known)
+    names = {str(encoder) for encoder in encoders if not _baseline(str(encoder))}
+    pretrained = sorted(names - {STUDENT, STUDENT_FULL})
     if len(pretrained) == 1:
         return pretrained[0]
     return "decar" if "decar" in pretrained else None
@@ -65,14 +65,22 @@ def encoder_name(encoder: str, source: str = "", *, teacher: str | None = "decar
     if encoder in (STUDENT, STUDENT_FULL) and source not in TEACHER_SOURCES:
         whole = ", full" if encoder == STUDENT_FULL else ""
         return f"Self-distilled on {CONTROLS.get(source, f'pseudo-labels of {source}')}{whole}"
+    if (baseline := _baseline(encoder)) and baseline != encoder:  # of a method's own architecture
+        method = encoder.removeprefix(f"{baseline}_")
+        return f"{_ENCODERS[baseline]} ({_ENCODERS.get(method, method)})"
     name = _ENCODERS.get(encoder, encoder)
     return f"{name} teacher" if encoder == teacher else name
 
 
+def _baseline(encoder: str) -> str | None:
+    """Return which baseline an encoder is, also of another architecture."""
+    return next((name for name in BASELINES if encoder.startswith(name)), None)
+
+
 def encoder_rank(encoder: str, source: str = "") -> int:
     """Return where a table puts an encoder: baselines, pre-trained, controls, student, full."""
-    if encoder in BASELINES:
-        return BASELINES.index(encoder)
+    if baseline := _baseline(encoder):
+        return BASELINES.index(baseline)
     if encoder not in (STUDENT, STUDENT_FULL):
         return 10
     if source not in TEACHER_SOURCES:

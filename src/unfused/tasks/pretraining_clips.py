@@ -10,6 +10,8 @@ from ..arms import matching_fold
 from ..audio.overlap import same_audio
 
 TRAINABLE = ("train", "unlabelled")
+NO_TASK = "no task"
+"""``made_by`` of the splits of a corpus that is there for pre-training only."""
 COLUMNS = ["fold", "corpus", "clip_id", "digest", "offset", "frames"]
 
 
@@ -29,7 +31,7 @@ def training_clips(splits: pd.DataFrame, fold: int, *, transductive: bool = Fals
 
 
 def select_pretraining_clips(
-    splits: Mapping[str, pd.DataFrame], *, transductive: bool = False
+    splits: Mapping[str, pd.DataFrame], *, transductive: bool = False, task_audio: bool = True
 ) -> pd.DataFrame:
     """Return the pre-training clips of every fold, over all corpora of the study.
 
@@ -37,15 +39,19 @@ def select_pretraining_clips(
     whatever corpus) is left out of that fold; the same clip in two corpora is taken once.
 
     Args:
-        splits: Corpus -> its splits, columns clip_id, digest, offset, frames, fold, split.
+        splits: Corpus -> its splits, columns clip_id, digest, offset, frames, fold, split, made_by.
         transductive: Keep held-out audio; encoders made this way are marked.
+        task_audio: Take the tasks' training audio too. Without it there is one fold, 0, and what
+            any task holds out in any of its folds is left out of it.
 
     Returns:
         Columns fold, corpus, clip_id, digest, offset and frames.
 
     Raises:
-        ValueError: A fold has no clip left.
+        ValueError: A fold has no clip left, or there is no pool to take the place of task audio.
     """
+    if not task_audio:
+        return _pools_only(splits, transductive)
     folds = _study_folds(splits.values())
     chosen = [_select_fold(splits, fold, transductive) for fold in folds]
     for fold, clips in zip(folds, chosen, strict=True):
@@ -55,6 +61,23 @@ def select_pretraining_clips(
                 "Add unlabelled audio (parameter unlabelled=<folder>) or training clips."
             )
     return pd.concat(chosen, ignore_index=True)[COLUMNS]
+
+
+def _pools_only(splits: Mapping[str, pd.DataFrame], transductive: bool) -> pd.DataFrame:
+    pools = {name: table for name, table in splits.items() if (table["made_by"] == NO_TASK).all()}
+    if not pools:
+        raise ValueError(
+            "pretraining.task_audio=false leaves nothing to pre-train on: name unlabelled audio "
+            "(parameter unlabelled=<folder>, or an entry under pools)"
+        )
+    tasks = [table for name, table in splits.items() if name not in pools]
+    held_out = [table[~table["split"].isin(TRAINABLE)] for table in tasks]
+    pool = pd.concat([table.assign(corpus=name) for name, table in pools.items()])
+    if held_out and not transductive:
+        pool = pool[~same_audio(pool, pd.concat(held_out))]
+    if pool.empty:
+        raise ValueError("every clip of the pools is held out by some task; add unlabelled audio")
+    return pool.drop_duplicates("clip_id").assign(fold=0).reset_index(drop=True)[COLUMNS]
 
 
 def _study_folds(splits: Iterable[pd.DataFrame]) -> list[int]:

@@ -7,7 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from ...params import Audio, Demo, Evaluation, Extraction, FrontEndParams, PseudoLabels, Run, Task
+from ...params import (
+    Audio,
+    Demo,
+    Evaluation,
+    Extraction,
+    FrontEndParams,
+    Pretraining,
+    PseudoLabels,
+    Run,
+    Task,
+)
 from ...workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -131,14 +141,18 @@ def check_n_clusters(splits: pd.DataFrame, n_clusters: int | None) -> None:
 
 def assign_pool_splits(manifest: pd.DataFrame) -> pd.DataFrame:
     """Declare every clip of an unlabelled corpus trainable."""
-    return manifest[AUDIO_KEY].assign(fold=0, split="unlabelled", made_by="no task")
+    from ...tasks.pretraining_clips import NO_TASK
+
+    return manifest[AUDIO_KEY].assign(fold=0, split="unlabelled", made_by=NO_TASK)
 
 
-def select_pretraining_clips(evaluation: Evaluation, **splits: pd.DataFrame) -> pd.DataFrame:
+def select_pretraining_clips(
+    evaluation: Evaluation, pretraining: Pretraining, **splits: pd.DataFrame
+) -> pd.DataFrame:
     """List, for every fold, the clips that no task holds out."""
     from ...tasks.pretraining_clips import select_pretraining_clips as select
 
-    return select(splits, transductive=evaluation.transductive)
+    return select(splits, transductive=evaluation.transductive, task_audio=pretraining.task_audio)
 
 
 def measure_statistics(clips: pd.DataFrame, *stores: Any) -> dict[str, dict[str, float]]:

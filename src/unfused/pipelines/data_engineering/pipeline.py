@@ -92,7 +92,11 @@ def _study(corpora: Sequence[str]) -> Pipeline:
         [
             Node(
                 nodes.select_pretraining_clips,
-                {"evaluation": "params:evaluation", **{name: f"{name}.splits" for name in corpora}},
+                {
+                    "evaluation": "params:evaluation",
+                    "pretraining": "params:pretraining",
+                    **{name: f"{name}.splits" for name in corpora},
+                },
                 "pretraining_clips",
                 name="select_pretraining_clips",
             ),

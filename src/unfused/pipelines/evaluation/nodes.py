@@ -12,8 +12,6 @@ TRUTH = ["clip_id", "label", "group"]  # of a manifest: files may move without c
 
 def evaluate_linear_probes(
     workspace: Workspace,
-    teachers: Any,
-    students: Any,
     store: Any,
     manifest: pd.DataFrame,
     splits: pd.DataFrame,
@@ -21,16 +19,17 @@ def evaluate_linear_probes(
     distillation: Distillation,
     encoder: EncoderParams,
     run: Run,
+    students: Any = None,
+    **methods: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Probe every encoder of every arm; teacher and random encoder at the student's cut too."""
-    from ...evaluation.candidates import candidates_by_arm
+    """Probe every encoder of every arm; whole encoders at the student's cut too."""
     from ...evaluation.linear_evaluation import ProbeSettings, evaluate_candidate
     from ...evaluation.task_data import TaskData
 
     task, found = TaskData(store, manifest, splits), []
     settings = ProbeSettings(evaluation.embedding, evaluation.transductive, run.device)
-    for arm, candidate in candidates_by_arm(
-        teachers, students, run.seeds, task.folds, encoder, evaluation.cuts, distillation.cut
+    for arm, candidate in _candidates(
+        methods, students, task, evaluation, distillation, encoder, run
     ):
         known = candidate.digest, candidate.cuts, store.front_end
         mark = fingerprint("probe", *known, settings, arm, splits, manifest[TRUTH])
@@ -45,8 +44,6 @@ def evaluate_linear_probes(
 
 def train_supervised(
     workspace: Workspace,
-    teachers: Any,
-    students: Any,
     store: Any,
     manifest: pd.DataFrame,
     splits: pd.DataFrame,
@@ -54,9 +51,10 @@ def train_supervised(
     distillation: Distillation,
     encoder: EncoderParams,
     run: Run,
+    students: Any = None,
+    **methods: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Train end to end on the true labels: chosen encoders, and a random one from scratch."""
-    from ...evaluation.candidates import candidates_by_arm
+    """Train end to end on the true labels: chosen encoders, and random ones from scratch."""
     from ...evaluation.linear_evaluation import ProbeSettings
     from ...evaluation.supervised_evaluation import evaluate_supervised, plans
     from ...evaluation.task_data import TaskData
@@ -64,8 +62,8 @@ def train_supervised(
     task, found = TaskData(store, manifest, splits), []
     settings = ProbeSettings(transductive=evaluation.transductive, device=run.device)
     wanted = supervised_settings(evaluation.supervised)
-    for arm, candidate in candidates_by_arm(
-        teachers, students, run.seeds, task.folds, encoder, evaluation.cuts, distillation.cut
+    for arm, candidate in _candidates(
+        methods, students, task, evaluation, distillation, encoder, run
     ):
         for plan in plans(candidate, evaluation.supervised.encoders, *wanted):
             known = candidate.digest, plan, store.front_end
@@ -79,6 +77,21 @@ def train_supervised(
             name = f"{plan.label}-{arm.name}"
             found.append(workspace.tables(name, mark, build, fresh=run.fresh))
     return tuple(_joined(found, key) for key in ("results", "predictions", "history"))
+
+
+def _candidates(
+    methods: dict[str, Any],
+    students: Any,
+    task: Any,
+    evaluation: Evaluation,
+    distillation: Distillation,
+    encoder: EncoderParams,
+    run: Run,
+) -> Any:
+    from ...evaluation.candidates import candidates_by_arm
+
+    cuts, cut = evaluation.cuts, distillation.cut
+    return candidates_by_arm(methods, students, run.seeds, task.folds, encoder, cuts, cut)
 
 
 def supervised_settings(supervised: FineTuning) -> tuple[Any, Any]:

@@ -1,36 +1,42 @@
 """Wiring of evaluation on one task; the task is the namespace."""
 
+from collections.abc import Sequence
+
 from kedro.pipeline import Node, Pipeline
 
 from . import nodes
 
+DATA = {"store": "log_mels", "manifest": "manifest", "splits": "splits"}
+SETTINGS = ("evaluation", "distillation", "encoder", "run")
 
-def create_pipeline(task: str, teacher: str) -> Pipeline:
+
+def create_pipeline(task: str, methods: Sequence[str], *, students: bool = True) -> Pipeline:
     """Return the pipeline from encoders to result rows.
 
     Args:
         task: Name of the task.
-        teacher: Name of the method that made the pseudo-labels.
+        methods: Names of the methods whose encoders are evaluated.
+        students: Whether the task's UnFuSeD students are evaluated too.
     """
-    encoders = ["teachers", "students", "log_mels", "manifest", "splits"]
-    settings = ["params:evaluation", "params:distillation", "params:encoder", "params:run"]
-    linear, supervised = (
-        ["linear_results", "linear_predictions"],
-        [
-            "supervised_results",
-            "supervised_predictions",
-        ],
-    )
+    encoders = {method: f"{method}.encoders" for method in methods}
+    given = {
+        **DATA,
+        **{name: f"params:{name}" for name in SETTINGS},
+        **({"students": "students"} if students else {}),
+        **encoders,
+    }
+    linear = ["linear_results", "linear_predictions"]
+    supervised = ["supervised_results", "supervised_predictions"]
     template = [
         Node(
             nodes.evaluate_linear_probes,
-            ["probing_workspace", *encoders, *settings],
+            {"workspace": "probing_workspace", **given},
             linear,
             name="evaluate_linear_probes",
         ),
         Node(
             nodes.train_supervised,
-            ["supervised_workspace", *encoders, *settings],
+            {"workspace": "supervised_workspace", **given},
             [*supervised, "supervised_history"],
             name="train_supervised",
         ),
@@ -44,9 +50,9 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
     of_task = Pipeline(
         template,
         namespace=task,
-        inputs={"teachers": f"{teacher}.encoders"},
+        inputs=set(encoders.values()),
         parameters={
-            **{name: name for name in settings},
+            **{f"params:{name}": f"params:{name}" for name in SETTINGS},
             "params:distillation": "params:unfused.distillation",
         },
         tags=["modelling", "evaluation"],

@@ -33,14 +33,15 @@ def join_tasks(**tables: Any) -> pd.DataFrame:
 
 
 def summarise_results(
-    results: pd.DataFrame, predictions: pd.DataFrame, evaluation: Evaluation
+    results: pd.DataFrame, predictions: pd.DataFrame, evaluation: Evaluation, teacher: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Average over seeds and folds, with intervals, and compare the student with its rivals."""
     from ...reporting.aggregate import summarise
     from ...reporting.comparisons import student_comparisons
 
-    summary = summarise(results, predictions, n_draws=evaluation.bootstrap)
-    comparisons = student_comparisons(results, predictions, n_draws=evaluation.bootstrap)
+    known: dict[str, Any] = {"n_draws": evaluation.bootstrap, "teacher": teacher}
+    summary = summarise(results, predictions, **known)
+    comparisons = student_comparisons(results, predictions, **known)
     return summary, comparisons
 
 
@@ -103,13 +104,17 @@ def draw_pseudo_labels(quality: pd.DataFrame, **points: pd.DataFrame) -> Any:
     )
 
 
-def draw_learning_curves(teacher: pd.DataFrame, **histories: pd.DataFrame) -> Any:
+def draw_learning_curves(**histories: pd.DataFrame) -> Any:
     """Draw loss, collapse measures and learning rate of every training of the run."""
     from ...reporting.figures import learning_curves
+    from ...reporting.naming import encoder_name
 
-    stages = [teacher.assign(stage="teacher")]
+    stages = []
     for name, table in histories.items():
         task, kind = name.rsplit("_", 1)
+        if kind == "pretraining":
+            stages.append(table.assign(stage=f"{encoder_name(task, teacher=None)} pre-training"))
+            continue
         shown = table[table["source"].isin(["", "teacher"])]
         what = shown["encoder"].map(_trained_on_labels) if "encoder" in shown else kind
         stages.append(shown.assign(stage=f"{task}: " + what))
@@ -118,7 +123,8 @@ def draw_learning_curves(teacher: pd.DataFrame, **histories: pd.DataFrame) -> An
 
 
 def _trained_on_labels(encoder: str) -> str:
-    return "supervised from scratch" if encoder == "supervised" else f"{encoder} fine-tuned"
+    scratch = encoder.startswith("supervised")
+    return "supervised from scratch" if scratch else f"{encoder} fine-tuned"
 
 
 def draw_augmentation_views(

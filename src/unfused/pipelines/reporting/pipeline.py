@@ -15,17 +15,22 @@ FIGURES = [
 ]
 
 
-def create_pipeline(tasks: Sequence[str], pools: Sequence[str], teacher: str) -> Pipeline:
+def create_pipeline(
+    tasks: Sequence[str], pools: Sequence[str], teacher: str, methods: Sequence[str]
+) -> Pipeline:
     """Return the pipeline from result rows to the report.
 
     Args:
         tasks: Names of the tasks.
         pools: Names of the unlabelled corpora.
         teacher: Name of the method that made the pseudo-labels.
+        methods: Names of the methods whose encoders were evaluated.
     """
     corpora = [*tasks, *pools]
     parts = [_describe(name) for name in corpora] + [_place(task) for task in tasks]
-    shared = Pipeline([*_joins(tasks, corpora), *_tables(), *_figures(tasks, teacher), _report()])
+    shared = Pipeline(
+        [*_joins(tasks, corpora), *_tables(), *_figures(tasks, teacher, methods), _report()]
+    )
     return Pipeline(
         sum(parts, shared),
         tags=["reporting"],
@@ -88,7 +93,7 @@ def _tables() -> list[Node]:
     return [
         Node(
             nodes.summarise_results,
-            ["results", "predictions", "params:evaluation"],
+            ["results", "predictions", "params:evaluation", "params:teacher"],
             ["summary", "comparisons"],
             name="summarise_results",
         ),
@@ -101,11 +106,14 @@ def _tables() -> list[Node]:
     ]
 
 
-def _figures(tasks: Sequence[str], teacher: str) -> list[Node]:
+def _figures(tasks: Sequence[str], teacher: str, methods: Sequence[str]) -> list[Node]:
     histories = {
-        f"{task}_{stage}": f"{task}.{stage}_history"
-        for task in tasks
-        for stage in ("student", "supervised")
+        **{f"{method}_pretraining": f"{method}.history" for method in methods},
+        **{
+            f"{task}_{stage}": f"{task}.{stage}_history"
+            for task in tasks
+            for stage in ("student", "supervised")
+        },
     }
     first = tasks[0]
     return [
@@ -118,7 +126,7 @@ def _figures(tasks: Sequence[str], teacher: str) -> list[Node]:
         ),
         Node(
             nodes.draw_learning_curves,
-            {"teacher": f"{teacher}.history", **histories},
+            histories,
             "learning_curves",
             name="draw_learning_curves",
         ),
