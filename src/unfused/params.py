@@ -90,9 +90,19 @@ class Audio(Model):
 
 
 class Task(Audio):
-    """A labelled data set on which encoders are compared."""
+    """A labelled data set on which encoders are compared.
+
+    Attributes:
+        title: What reports call it.
+        label_separator: What stands between several labels of one clip (multi-label); null: a
+            label is one class.
+        valid_fraction: Validation share, where the data does not say.
+        test_fraction: Test share, where the data does not say.
+        split_seed: Seed of the parts that are cut here.
+    """
 
     title: str | None = None
+    label_separator: str | None = Field(None, min_length=1)
     valid_fraction: float = Field(0.15, gt=0, lt=1)
     test_fraction: float = Field(0.2, gt=0, lt=1)
     split_seed: int = 0

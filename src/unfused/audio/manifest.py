@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from .label_sets import label_counts, label_set
 from .reading import AudioInfo, UnreadableAudio, probe
 from .sources import Labels, list_audio
 from .table import SPLIT_NAMES, ManifestError
@@ -29,6 +30,7 @@ MANIFEST_TYPES = {
     "channels": "int64",
     "duration": "float64",
     "label": "object",
+    "multi_label": "bool",
     "split": "object",
     "fold": "Int64",
     "group": "object",
@@ -52,6 +54,7 @@ def scan_audio(
     corpus: str,
     labels: Labels = "auto",
     columns: Mapping[str, str] | None = None,
+    label_separator: str | None = None,
     min_seconds: float = 0.01,
     max_seconds: float = 3600.0,
     n_jobs: int = -1,
@@ -67,15 +70,18 @@ def scan_audio(
             "table": the table, or the folder's ``labels.csv``; "none": there are none; "auto": the
             table where there is one, else the sub-folders if they look like classes, else none.
         columns: Our name -> the table's column, where they differ.
+        label_separator: What stands between several labels of one clip (multi-label); None: a
+            label is one class, whatever it contains.
         min_seconds: Shorter clips are rejected.
         max_seconds: Longer clips are rejected.
         n_jobs: Threads that read files; -1 takes one per core.
 
     Returns:
         The manifest with columns clip_id, corpus, path (absolute), offset, frames, sample_rate,
-        channels, duration (s), label, split (train, valid, test), fold, group (None where unknown)
-        and digest (BLAKE2b-128 of the file), and the rejected clips with columns corpus, path,
-        offset, frames, stage ("scan") and reason. Both in the order of the table or of the paths.
+        channels, duration (s), label (several with bars between), multi_label, split (train, valid,
+        test), fold, group (None where unknown) and digest (BLAKE2b-128 of the file); and the
+        rejected clips with columns corpus, path, offset, frames, stage ("scan") and reason. Both in
+        the order of the table or of the paths.
 
     Raises:
         ManifestError: Nothing usable was found, the table is malformed, a split has an unknown
@@ -92,13 +98,16 @@ def scan_audio(
             "files in it or below it, or a table whose column path lists them"
         )
     _check_splits(listed["split"])
+    if label_separator is not None:
+        listed["label"] = [label_set(text, label_separator) for text in listed["label"]]
     probed = _probe_all(listed["path"], n_jobs)
     accepted, rejected = _judge(listed, probed, corpus, (min_seconds, max_seconds))
     _warn_rejected(corpus, len(listed), rejected)
     if not accepted:
         reasons = "; ".join(f"{row['path']}: {row['reason']}" for row in rejected[:3])
         raise ManifestError(f"all {len(rejected)} clips of {corpus} were rejected: {reasons}")
-    manifest = pd.DataFrame(accepted, columns=list(MANIFEST_TYPES)).astype(MANIFEST_TYPES)
+    manifest = pd.DataFrame(accepted, columns=list(MANIFEST_TYPES))
+    manifest = manifest.assign(multi_label=label_separator is not None).astype(MANIFEST_TYPES)
     _check_classes(manifest, corpus, listed["labelled"].any())
     return manifest, rejected_table(rejected)
 
@@ -231,7 +240,8 @@ def _check_splits(splits: pd.Series) -> None:
 
 
 def _check_classes(manifest: pd.DataFrame, corpus: str, labelled: bool) -> None:
-    counts = Counter(manifest["label"].dropna())
+    known = manifest["label"].dropna()
+    counts = label_counts(known) if manifest["multi_label"].any() else Counter(known)
     if labelled and len(counts) < 2:
         raise ManifestError(
             f"the usable clips of {corpus} have {len(counts)} class(es) {sorted(counts)}; labels "
@@ -241,7 +251,7 @@ def _check_classes(manifest: pd.DataFrame, corpus: str, labelled: bool) -> None:
     if single:
         log.warning("%s: only one clip has the label %s", corpus, ", ".join(single[:10]))
     if counts:
-        log.info("%s: %d clips, %d labelled", corpus, len(manifest), counts.total())
+        log.info("%s: %d clips, %d labelled", corpus, len(manifest), len(known))
 
 
 def _warn_rejected(corpus: str, n_listed: int, rejected: Sequence[Mapping[str, Any]]) -> None:

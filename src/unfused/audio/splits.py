@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..seeding import numpy_generator
+from .label_sets import rarest_labels
 from .overlap import same_audio
 from .table import ManifestError
 
@@ -30,7 +31,8 @@ def assign_splits(
     by groups where there are at least three, stratified by label otherwise. A group is never on two
     sides of a grouped cut. Every class with a labelled clip outside the test part keeps one in
     training, so with very few labels the validation part may be empty. The same audio is never in
-    two parts: the test part keeps it first, then the validation part.
+    two parts: the test part keeps it first, then the validation part. A clip with several labels
+    counts as one of its rarest.
 
     Args:
         manifest: As :func:`unfused.audio.manifest.scan_audio` returns it.
@@ -54,6 +56,8 @@ def assign_splits(
             raise ManifestError(f"{name}={value} must lie between 0 and 1")
     if manifest["fold"].notna().any() and manifest["split"].notna().any():
         log.warning("both fold and split are given: the folds are taken, the split is ignored")
+    if "multi_label" in manifest and manifest["multi_label"].any():
+        manifest = manifest.assign(label=rarest_labels(manifest["label"]))
     by_recording = manifest["group"].isna().all()
     manifest = manifest.assign(group=_groups(manifest))
     labelled = manifest["label"].notna()

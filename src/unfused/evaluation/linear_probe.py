@@ -1,4 +1,4 @@
-"""Linear probe: multinomial logistic regression on standardised features, penalty by validation.
+"""Linear probe: logistic regression on standardised features, its penalty chosen on validation.
 
 The problem is convex, so there is one optimum: no learning rate, no early stopping, no noise from
 a seed. (EVAR and LAPE train the same layer with Adam; LAPE reports the best test epoch.)
@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .inner_folds import inner_folds
+from .label_kinds import SINGLE_LABEL, LabelKind
 from .logistic_path import Classifier, Solver, Standardised, logistic_path
-from .metrics import balanced_accuracy
 
 log = logging.getLogger(__name__)
 STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -35,12 +35,14 @@ class LinearProbe:
         max_iterations: Iterations of L-BFGS for each strength.
         seed: Seed of the inner folds; nothing else is random.
         device: Where to compute.
+        kind: Whether a label is one class or a set of classes.
 
     Attributes:
         classes_: Sorted class names, (C,).
         classifier_: Weights, biases and scaler.
-        strength_: The penalty chosen: best balanced accuracy, the stronger penalty on a tie.
-        scores_: Strength -> balanced accuracy on validation; empty where nothing could be chosen.
+        strength_: The penalty chosen: best balanced accuracy (several labels: best mAP) on
+            validation, the stronger penalty on a tie.
+        scores_: Strength -> that score; empty where nothing could be chosen.
 
     >>> x, y = np.array([[0.0], [1.0], [4.0], [5.0]]), ["low", "low", "high", "high"]
     >>> LinearProbe().fit(x, y, x, y)
@@ -61,6 +63,7 @@ class LinearProbe:
         max_iterations: int = 500,
         seed: int = 0,
         device: str | torch.device = "cpu",
+        kind: LabelKind = SINGLE_LABEL,
     ) -> None:
         if not strengths or min(strengths) <= 0:
             raise ValueError(f"strengths={list(strengths)} must be positive numbers, one or more")
@@ -70,6 +73,7 @@ class LinearProbe:
         self.n_folds = n_folds
         self.solver = Solver(tolerance, max_iterations, device)
         self.seed = seed
+        self.kind = kind
 
     def fit(
         self,
@@ -94,7 +98,7 @@ class LinearProbe:
             ValueError: Fewer than 2 classes, features that are not finite, or shapes that differ.
         """
         x, y = _labelled(x_train, y_train, "training")
-        self.classes_ = np.unique(y)
+        self.classes_ = self.kind.classes(y)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"the training clips are all of class {self.classes_.tolist()}; a probe needs at "
@@ -118,12 +122,13 @@ class LinearProbe:
         return self.classifier_.logits(rows)
 
     def predict(self, x: ArrayLike) -> NDArray[np.str_]:
-        """Return the class of each row, (N,)."""
-        return self.classes_[self.decision_function(x).argmax(1)]
+        """Return the class of each row, or its set of classes, (N,)."""
+        return self.kind.predicted(self.decision_function(x), self.classes_)
 
     def score(self, x: ArrayLike, y: ArrayLike) -> float:
-        """Return the balanced accuracy."""
-        return balanced_accuracy(y, self.predict(x))
+        """Return the balanced accuracy, or the mAP of a multi-label probe."""
+        decided = self.kind.decide(self.decision_function(x), self.classes_, self.classes_)
+        return self.kind.score(y, decided, self.classes_)
 
     def head(self) -> tuple[Tensor, Tensor]:
         """Return weight (C, D) and bias (C,) of this classifier on features as they come."""
@@ -146,10 +151,10 @@ class LinearProbe:
                 f"{x.shape[1]}; embed both at the same cut"
             )
         self.scores_ = {}
-        for classifier in logistic_path(Standardised.of(x, y), self.strengths, self.solver):
-            guess = self.classes_[classifier.logits(x_valid).argmax(1)]
-            score = balanced_accuracy(y_valid, guess)
-            if score > max(self.scores_.values(), default=-1.0):
+        for classifier in logistic_path(self._data(x, y), self.strengths, self.solver):
+            decided = self.kind.decide(classifier.logits(x_valid), self.classes_, self.classes_)
+            score = self.kind.score(y_valid, decided, self.classes_)
+            if score > max(self.scores_.values(), default=-2.0):
                 self.classifier_ = classifier
             self.scores_[classifier.strength] = score
 
@@ -165,27 +170,37 @@ class LinearProbe:
             )
             log.warning("too few clips to choose a penalty: strength %g is used", chosen)
         path = [strength for strength in self.strengths if strength >= chosen]
-        *_, self.classifier_ = logistic_path(Standardised.of(x, y), path, self.solver)
+        *_, self.classifier_ = logistic_path(self._data(x, y), path, self.solver)
+
+    def _data(self, x: NDArray[np.float32], y: NDArray) -> Standardised:
+        return Standardised.of(x, self.kind.targets(y, self.kind.classes(y)))
 
     def _fold_scores(
         self, x: NDArray[np.float32], y: NDArray, groups: ArrayLike | None
     ) -> dict[float, float]:
-        """Return the balanced accuracy of each strength over all held-out folds together."""
-        fold = inner_folds(y, groups, n_folds=self.n_folds, seed=self.seed)
-        guesses = {strength: np.full(len(y), "", dtype=object) for strength in self.strengths}
-        scored = np.zeros(len(y), bool)
+        """Return the score of each strength over all held-out folds together."""
+        kind, known = self.kind, self.classes_
+        fold = inner_folds(kind.strata(y), groups, n_folds=self.n_folds, seed=self.seed)
+        decided: dict[float, list[NDArray]] = {strength: [] for strength in self.strengths}
+        scored: list[NDArray[np.int64]] = []
         for held_out in (fold == k for k in range(fold.max() + 1)):
-            classes = np.unique(y[~held_out])
+            classes = kind.classes(y[~held_out])
             if len(classes) < 2:
                 continue
-            data = Standardised.of(x[~held_out], y[~held_out])
-            for classifier in logistic_path(data, self.strengths, self.solver):
-                guess = classes[classifier.logits(x[held_out]).argmax(1)]
-                guesses[classifier.strength][held_out] = guess
-            scored |= held_out
-        if not any((guess == y).any() for guess in guesses.values()):
-            return {}  # each class has one clip or group: held out, it cannot be learnt
-        return {s: balanced_accuracy(y[scored], g[scored]) for s, g in guesses.items()}
+            scored.append(np.flatnonzero(held_out))
+            for classifier in logistic_path(
+                self._data(x[~held_out], y[~held_out]), self.strengths, self.solver
+            ):
+                found = kind.decide(classifier.logits(x[held_out]), classes, known)
+                decided[classifier.strength].append(found)
+        if not scored:
+            return {}
+        truth = y[np.concatenate(scored)]
+        scores = {
+            s: kind.score(truth, np.concatenate(found), known) for s, found in decided.items()
+        }
+        # each class has one clip or group: held out, it cannot be learnt
+        return scores if max(scores.values()) > 0 else {}
 
 
 def _labelled(x: ArrayLike, y: ArrayLike, part: str) -> tuple[NDArray[np.float32], NDArray]:

@@ -1,4 +1,7 @@
-"""Multinomial logistic regression over a path of penalties, each started from the one before."""
+"""Logistic regression over a path of penalties, each started from the one before.
+
+Multinomial where a clip has one class; one binary regression per class where it has several.
+"""
 
 from __future__ import annotations
 
@@ -29,22 +32,24 @@ class Solver:
 
 
 class Standardised(NamedTuple):
-    """Training features (N, D) on their own scale, class numbers (N,) and the scaler (D,)."""
+    """Training features (N, D) on their own scale, targets and the scaler (D,).
+
+    Targets ``y`` are class numbers, (N,) int64, or multi-hot, (N, C) float32.
+    """
 
     x: NDArray[np.float32]
-    y: NDArray[np.int64]
+    y: NDArray
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]
 
     @classmethod
     def of(cls, x: NDArray[np.float32], y: NDArray) -> Standardised:
-        """Fit the scaler to ``x``; a constant feature is only centred."""
+        """Fit the scaler to ``x``; a constant feature is only centred. Targets stay as they are."""
         mean, scale = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
         scale[scale <= 1e-6 * np.abs(mean)] = 1.0  # constant but for rounding
         mean, scale = mean.astype(np.float32), scale.astype(np.float32)
         scale[scale == 0] = 1.0
-        codes = np.unique(y, return_inverse=True)[1].astype(np.int64)
-        return cls((x - mean) / scale, codes, mean, scale)
+        return cls((x - mean) / scale, y, mean, scale)
 
 
 class Classifier(NamedTuple):
@@ -66,6 +71,9 @@ def logistic_path(
 ) -> Iterator[Classifier]:
     """Minimise mean cross-entropy + strength / 2 * ||W||^2 for one strength after the other.
 
+    With multi-hot targets the cross-entropies of the classes are summed, so that each class has the
+    optimum of its own binary regression.
+
     Args:
         data: Training set.
         strengths: Penalties, best given from strong to weak.
@@ -76,7 +84,7 @@ def logistic_path(
     """
     x = torch.from_numpy(data.x).to(solver.device)
     y = torch.from_numpy(data.y).to(solver.device)
-    n_classes = int(data.y.max()) + 1
+    n_classes = data.y.shape[1] if data.y.ndim == 2 else int(data.y.max()) + 1
     weight = x.new_zeros(n_classes, x.shape[1], requires_grad=True)
     bias = x.new_zeros(n_classes, requires_grad=True)
     for strength in strengths:
@@ -98,7 +106,11 @@ def _minimise(
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        loss = F.cross_entropy(F.linear(x, weight, bias), y)
+        logits = F.linear(x, weight, bias)
+        if y.ndim == 1:
+            loss = F.cross_entropy(logits, y)
+        else:
+            loss = F.binary_cross_entropy_with_logits(logits, y, reduction="sum") / len(x)
         loss = loss + strength / 2 * weight.square().sum()
         loss.backward()
         return loss

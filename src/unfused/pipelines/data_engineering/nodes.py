@@ -77,6 +77,7 @@ def scan_pool_audio(source: Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
         corpus=paths[0].parent.name if paths[0].is_file() else paths[0].name,
         labels=source.labels,
         columns=source.columns,
+        label_separator=getattr(source, "label_separator", None),
         min_seconds=source.min_seconds,
         max_seconds=source.max_seconds,
     )

@@ -1,0 +1,76 @@
+"""Clips with several labels: how a set of labels is written down, counted and stratified by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from .table import ManifestError
+
+BAR = "|"
+"""Between the labels of one clip in our tables, whatever the source has."""
+
+
+def label_set(text: str, separator: str) -> str:
+    """Return a cell with several labels as we write it: each once, sorted, with bars between.
+
+    Args:
+        text: The cell, "" for no label.
+        separator: What stands between labels in the source.
+
+    Raises:
+        ManifestError: A label itself contains a bar.
+
+    >>> label_set("speech, music,speech", ",")
+    'music|speech'
+    """
+    labels = {part.strip() for part in text.split(separator)} - {""}
+    if separator != BAR and any(BAR in label for label in labels):
+        raise ManifestError(f"label {text!r} contains {BAR!r}, which stands between labels here")
+    return BAR.join(sorted(labels))
+
+
+def split_labels(text: str) -> list[str]:
+    """Return the labels of a set.
+
+    >>> split_labels("music|speech"), split_labels("")
+    (['music', 'speech'], [])
+    """
+    return text.split(BAR) if text else []
+
+
+def label_counts(sets: Iterable[str]) -> Counter[str]:
+    """Return how many clips have each label."""
+    return Counter(label for text in sets for label in split_labels(text))
+
+
+def multi_hot(sets: Iterable[str], classes: Iterable[str]) -> np.ndarray:
+    """Return which of ``classes`` each clip has, (N, C) bool; other labels are left out.
+
+    >>> multi_hot(["a|c", "b"], ["a", "b"]).astype(int).tolist()
+    [[1, 0], [0, 1]]
+    """
+    place = {name: number for number, name in enumerate(classes)}
+    rows = [[place[label] for label in split_labels(text) if label in place] for text in sets]
+    matrix = np.zeros((len(rows), len(place)), bool)
+    for row, columns in enumerate(rows):
+        matrix[row, columns] = True
+    return matrix
+
+
+def rarest_labels(sets: pd.Series) -> pd.Series:
+    """Return the rarest label of each clip (the first by name of equally rare ones), None kept.
+
+    Cutting a corpus stratified by it spreads rare labels evenly, which matters most: a frequent
+    one is spread by chance.
+    """
+    counts = label_counts(sets.dropna())
+
+    def rarest(text: object) -> str | None:
+        labels = split_labels(str(text)) if isinstance(text, str) else []
+        return min(labels, key=lambda label: (counts[label], label)) if labels else None
+
+    return pd.Series([rarest(text) for text in sets], index=sets.index, dtype=object)
