@@ -263,13 +263,56 @@ class FineTuning(Model):
         return self
 
 
+class LabelEfficiency(Model):
+    """How encoders do with few labels.
+
+    Attributes:
+        budgets: Labels per class (5) or shares of all labels ("10%"); none: nothing is measured.
+        draws: How many choices of labelled clips for each budget.
+        protocols: Probes of frozen encoders.
+        encoders: Which encoders are probed; null: all, controls aside.
+        fine_tuning: Which encoders are trained end to end too; with any, scratch is as well.
+    """
+
+    budgets: list[int | str] = []
+    draws: int = Field(default=3, ge=1)
+    protocols: list[Literal["linear_probe", "knn"]] = ["linear_probe"]
+    encoders: list[str] | None = None
+    fine_tuning: list[str] = []
+
+    @model_validator(mode="after")
+    def _known(self) -> LabelEfficiency:
+        from .evaluation.label_budgets import LabelBudget
+
+        for budget in self.budgets:
+            LabelBudget.parse(budget)
+        return self
+
+    def takes(self, encoder: str, source: str) -> bool:
+        """Return whether an encoder, and what its pseudo-labels came from, is probed."""
+        asked = self.encoders is None or encoder in self.encoders
+        return asked and source in ("", "teacher")
+
+
 class Evaluation(Model):
-    """How encoders are compared."""
+    """How encoders are compared.
+
+    Attributes:
+        cuts: Taps at which whole encoders are probed, beside the student's.
+        embedding: What of a clip is embedded.
+        protocols: Probes of frozen encoders.
+        transductive: Train without labels on held-out audio too; marks the rows.
+        bootstrap: Resamples of an interval.
+        label_efficiency: How encoders do with few labels.
+        supervised: Training end to end.
+    """
 
     cuts: list[str] = ["block3", "fc2"]
     embedding: Literal["whole_clip", "window_mean", "random_crop"] = "whole_clip"
+    protocols: list[Literal["linear_probe", "knn"]] = Field(["linear_probe"], min_length=1)
     transductive: bool = False
     bootstrap: int = Field(2000, ge=100)
+    label_efficiency: LabelEfficiency = LabelEfficiency()
     supervised: FineTuning
 
 

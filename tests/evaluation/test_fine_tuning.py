@@ -47,7 +47,7 @@ def test_twenty_labelled_clips_are_enough_to_learn_tones(tune, tones):
     result = tune(scratch)
     test = np.arange(30, 60)
     assert (result.predict(store, test) == labels[test]).mean() >= 0.9
-    assert result.score == result.validation["balanced_accuracy"].max()
+    assert result.score == result.validation["score"].max()
     assert list(result.classes) == ["band0", "band1", "band2"]
 
 
@@ -79,7 +79,7 @@ def test_an_untrained_encoder_starts_with_a_random_head(tones, make_trained, tmp
 
 def test_the_epoch_is_the_first_best_on_validation(tune):
     result = tune()
-    scores = result.validation.set_index("epoch")["balanced_accuracy"]
+    scores = result.validation.set_index("epoch")["score"]
     assert list(scores.index) == list(range(6))
     assert result.epoch == scores.idxmax()
     assert result.score == scores.max()
@@ -187,5 +187,5 @@ def test_best_epoch_keeps_the_earlier_of_two_equals(tmp_path):
     assert (best.epoch, best.score, layer.weight.item()) == (1, 0.7, 1.0)
     again = BestEpoch(layer, lambda: 0.7, folder=tmp_path, mark="m", every=1, n_epochs=4)
     again(1)  # told an epoch twice after a crash
-    assert again.table()["balanced_accuracy"].tolist() == [0.5, 0.7, 0.7, 0.6]
+    assert again.table()["score"].tolist() == [0.5, 0.7, 0.7, 0.6]
     assert again.epoch == 1

@@ -1,70 +1,111 @@
+from typing import ClassVar
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from unfused.arms import Arm
+from unfused.evaluation.candidates import Candidate
+from unfused.evaluation.frozen_evaluation import evaluate_frozen, fit_probe
 from unfused.evaluation.leakage import LeakError, check_no_leak
 from unfused.evaluation.linear_probe import LinearProbe
-from unfused.evaluation.probing import evaluate_linear
+from unfused.evaluation.task_data import TaskData
 
 
-def make_parts(seed: int = 0) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    rng = np.random.default_rng(seed)
-    labels = {part: rng.integers(3, size=60).astype(str) for part in ("train", "valid", "test")}
-    centres = np.random.default_rng(9).normal(size=(3, 8))
-    features = {
-        part: centres[y.astype(int)] + rng.normal(size=(60, 8)) for part, y in labels.items()
-    }
-    return features, labels
+class Rows:
+    """A store that only knows where clips are."""
+
+    def rows(self, clip_ids):
+        return np.array([int(name) for name in clip_ids], dtype=np.int64)
 
 
-def same_fit(first: LinearProbe, second: LinearProbe) -> bool:
-    pairs = zip(first.classifier_, second.classifier_, strict=True)
-    return all(np.array_equal(a, b) for a, b in pairs)
+class Embedded:
+    """Embeddings in memory."""
+
+    sizes: ClassVar = {"fc2": {"dimension": 8, "parameters": 10}}
+
+    def __init__(self, matrix):
+        self.all = matrix
+
+    def matrix(self, cut, rows):
+        return self.all[rows].astype(np.float32)
 
 
-def test_nothing_is_fitted_on_test_features_or_labels():
-    features, labels = make_parts()
-    honest = evaluate_linear(features, labels)
-    poisoned = evaluate_linear(
-        features | {"test": np.full((60, 8), 1e30)}, labels | {"test": ["0"] * 60}
-    )
-    assert same_fit(honest.probe, poisoned.probe)
-    assert honest.probe.scores_ == poisoned.probe.scores_
+@pytest.fixture
+def made():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(3, size=180)
+    features = np.random.default_rng(9).normal(size=(3, 8))[codes] + rng.normal(size=(180, 8))
+    return features, codes.astype(str).astype(object)
 
 
-def test_nan_in_test_features_is_met_only_after_fitting():
-    features, labels = make_parts()
-    probe = LinearProbe()
-    with pytest.raises(ValueError, match="evaluated feature rows are not finite"):
-        evaluate_linear(features | {"test": np.full((60, 8), np.nan)}, labels, probe=probe)
-    assert same_fit(probe, evaluate_linear(features, labels).probe)
+def predictions(features, labels, seen=(), transductive=False, protocols=("linear_probe", "knn")):
+    """Return the predictions for the test clips, which are the last 60 of 180."""
+    names = [str(i) for i in range(180)]
+    manifest = pd.DataFrame({"clip_id": names, "digest": names, "offset": 0, "frames": 9,
+                             "label": labels, "group": None})  # fmt: skip
+    parts = np.repeat(["train", "valid", "test"], 60)
+    splits = pd.DataFrame({"clip_id": names, "digest": names, "fold": 0, "split": parts})
+    trained_on = pd.DataFrame({"clip_id": seen, "digest": seen, "corpus": "pool"})
+    candidate = Candidate("decar", "", ("fc2",), "d", lambda: None, lambda: trained_on)
+    found = evaluate_frozen(
+        candidate, Embedded(features), TaskData(Rows(), manifest, splits), Arm(0, 0),
+        protocols=protocols, transductive=transductive, facts={},
+    )  # fmt: skip
+    return found["predictions"]["predicted"].to_numpy()
 
 
-def test_validation_features_choose_the_penalty_and_nothing_else():
-    features, labels = make_parts()
-    probe = LinearProbe(strengths=[1e-2])
-    poisoned = evaluate_linear(
-        features | {"valid": np.full((60, 8), 1e20)}, labels, probe=LinearProbe(strengths=[1e-2])
-    )
-    assert same_fit(evaluate_linear(features, labels, probe=probe).probe, poisoned.probe)
+def test_nothing_is_fitted_on_test_features_or_labels(made):
+    features, labels = made
+    honest = predictions(features, labels)
+    poisoned, strange = features.copy(), labels.copy()
+    poisoned[150:], strange[120:] = 1e30, "0"
+    found = predictions(poisoned, strange)
+    untouched = np.tile(np.arange(60) < 30, 2)
+    assert (found[untouched] == honest[untouched]).all()
+    assert len(honest) == 120
 
 
-def test_every_test_row_is_predicted_on_its_own():
-    features, labels = make_parts()
-    whole = evaluate_linear(features, labels).predicted
-    some = {"test": features["test"][:7]}, {"test": labels["test"][:7]}
-    assert (evaluate_linear(features | some[0], labels | some[1]).predicted == whole[:7]).all()
+def test_the_training_part_is_what_is_fitted(made):
+    features, labels = made
+    shuffled = labels.copy()
+    shuffled[:60] = np.random.default_rng(1).permutation(labels[:60])
+    assert (predictions(features, shuffled) != predictions(features, labels)).any()
 
 
-def test_unseen_test_labels_are_named_and_count_as_errors(caplog):
-    features, labels = make_parts()
-    strange = labels["test"].copy()
-    strange[:4] = "theremin"
-    result = evaluate_linear(features, labels | {"test": strange})
+def test_validation_chooses_and_is_not_fitted_on():
+    features, labels = {"train": [[0.0], [1.0]] * 9}, {"train": ["a", "b"] * 9}
+    free = fit_probe("linear_probe", features, labels)
+    for poison in (1e20, -5.0):
+        chosen = fit_probe(
+            "linear_probe", features | {"valid": [[poison]] * 2}, labels | {"valid": ["a", "b"]}
+        )
+        same_strength = LinearProbe(strengths=[chosen.strength_]).fit(
+            features["train"], labels["train"], features["train"], labels["train"]
+        )
+        assert np.array_equal(chosen.classifier_.mean, free.classifier_.mean)
+        np.testing.assert_allclose(
+            chosen.classifier_.weight, same_strength.classifier_.weight, atol=1e-3
+        )
+
+
+def test_an_encoder_that_has_seen_a_held_out_clip_is_refused(made):
+    for clip in ("60", "179"):
+        with pytest.raises(LeakError, match=f"such as {clip}"):
+            predictions(*made, seen=[clip])
+    predictions(*made, seen=["59"])
+    predictions(*made, seen=["179"], transductive=True)
+
+
+def test_unseen_test_labels_are_named_and_count_as_errors(made, caplog):
+    features, labels = made
+    strange = labels.copy()
+    strange[120:124] = "theremin"
+    guesses = predictions(features, strange, protocols=("linear_probe",))
     assert "['theremin']" in caplog.text
     assert "4 test clips count as errors" in caplog.text
-    assert len(result.predicted) == 60
-    assert not (result.predicted[:4] == "theremin").any()
+    assert len(guesses) == 60
+    assert not (guesses == "theremin").any()
 
 
 def clips(*rows: tuple[str, str], **columns: list) -> pd.DataFrame:

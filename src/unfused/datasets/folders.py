@@ -99,9 +99,7 @@ class EncodersDataset(_FolderDataset[Any]):
         """Return the collection."""
         from ..encoders.collection import EncoderCollection
 
-        listed = self._filepath / "collection.json"
-        folders = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else None
-        return EncoderCollection(self._filepath, None if folders is None else tuple(folders))
+        return EncoderCollection(self._filepath, _listed(self._filepath))
 
     def save(self, data: Any) -> None:
         """Check that the collection stands in this dataset's folder and is not empty."""
@@ -119,6 +117,21 @@ class EncodersDataset(_FolderDataset[Any]):
 
     def _exists(self) -> bool:
         return any(self._filepath.rglob("encoder.json"))
+
+
+class EmbeddingsDataset(_FolderDataset[Any]):
+    """Embeddings of a task's clips by every encoder that is compared on it."""
+
+    def load(self) -> Any:
+        """Return the collection."""
+        from ..evaluation.embedding_cache import EmbeddingCollection
+
+        return EmbeddingCollection(self._filepath, _listed(self._filepath))
+
+    def save(self, data: Any) -> None:
+        """Check that the collection stands in this dataset's folder; note what belongs to it."""
+        self._check_place(data.path)
+        write_json(self._filepath / "collection.json", data.folders)
 
 
 class AudioFolderDataset(_FolderDataset[Path]):
@@ -140,6 +153,14 @@ class AudioFolderDataset(_FolderDataset[Path]):
         files = sorted(self._filepath.rglob("*.flac"))
         chosen = files[:: max(1, len(files) // n_clips)][:n_clips]
         return HTMLPreview("".join(_player(file) for file in chosen))
+
+
+def _listed(folder: Path) -> tuple[str, ...] | None:
+    """Return which sub-folders belong to the study, None where the folder does not say."""
+    listed = folder / "collection.json"
+    if not listed.is_file():
+        return None
+    return tuple(json.loads(listed.read_text(encoding="utf-8")) or ()) or None
 
 
 def _encoder_row(name: str, trained: Any) -> dict[str, Any]:

@@ -79,9 +79,9 @@ class BestEpoch:
             log.info("epoch %d is the best: %.3f on validation", kept["epoch"], kept["score"])
 
     def table(self) -> pd.DataFrame:
-        """Return the scores by epoch, columns epoch and balanced_accuracy."""
+        """Return the scores by epoch, columns epoch and score."""
         pairs = sorted(self.scores.items())
-        return pd.DataFrame(pairs, columns=["epoch", "balanced_accuracy"])
+        return pd.DataFrame(pairs, columns=["epoch", "score"])
 
     def _claim(self, folder: Path) -> dict[int, float]:
         if self._scores.exists():

@@ -123,7 +123,7 @@ class _Pretrained:
             label,
             "",
             _cuts_of(random(), cuts),
-            f"random {encoder} {dict(settings)} {trained.mean} {trained.std}",
+            f"random {encoder} {dict(settings)} {trained.mean} {trained.std} {self.arm.seed}",
             random,
             partial(self.encoders.trained_on, self.name),
         )

@@ -58,7 +58,7 @@ def cluster_task(
         source) and ``features`` (the teacher's, one row per clip).
     """
     data = task.unsupervised(arm.fold, transductive=transductive)
-    n_clusters = n_clusters or len(set(task.part(arm.fold, "train").labels))
+    n_clusters = n_clusters or len(task.kind.classes(task.part(arm.fold, "train").labels))
     found: dict[str, PseudoLabels] = {}
     teacher_features = np.empty((0, 0))
     for source in ["teacher", *(name for name in controls if name != "shuffled")]:

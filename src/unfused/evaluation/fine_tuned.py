@@ -14,6 +14,7 @@ from torch import nn
 from ..audio.store import LogMelStore
 from ..encoders.trained import TrainedEncoder
 from .embedding import embed_clips
+from .label_kinds import LabelKind
 
 
 @dataclass
@@ -24,15 +25,17 @@ class FineTuned:
         trained: The encoder, on the CPU.
         classifier: Linear layer on its embedding.
         classes: Class names in the order of the logits, (C,).
+        kind: Whether a label is one class or a set of classes.
         epoch: The epoch chosen on validation; None: the last, because there were no such clips.
-        score: Its balanced accuracy on validation.
+        score: Its balanced accuracy (several labels: mAP) on validation.
         history: The training's metrics.
-        validation: Balanced accuracy after each validated epoch.
+        validation: The same score after each validated epoch, columns epoch and score.
     """
 
     trained: TrainedEncoder
     classifier: nn.Linear
     classes: NDArray[np.str_]
+    kind: LabelKind
     epoch: int | None
     score: float | None
     history: pd.DataFrame
@@ -59,8 +62,8 @@ class FineTuned:
     def predict(
         self, store: LogMelStore, rows: NDArray[np.int64], **options: Any
     ) -> NDArray[np.str_]:
-        """Return the class of each clip, (N,); options as for :meth:`logits`."""
-        return self.classes[self.logits(store, rows, **options).argmax(1)]
+        """Return each clip's class, or set of classes, (N,); options as for :meth:`logits`."""
+        return self.kind.predicted(self.logits(store, rows, **options), self.classes)
 
 
 def clip_logits(

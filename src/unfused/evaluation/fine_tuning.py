@@ -1,7 +1,8 @@
 """Training on true labels: end-to-end fine-tuning of an encoder, or supervised from scratch.
 
 The LAPE code reports the best test epoch and has no validation part; here the epoch is chosen by
-balanced accuracy on whole validation clips, and test clips are met only by ``predict``.
+balanced accuracy (several labels: mAP) on whole validation clips, and test clips are met only by
+``predict``.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from ..workspace import fingerprint
 from .best_epoch import BestEpoch
 from .embedding import embed_clips
 from .fine_tuned import FineTuned, clip_logits
+from .label_kinds import SINGLE_LABEL, LabelKind
 from .linear_probe import LinearProbe
-from .metrics import balanced_accuracy
 
 LIGHT_VIEWS: Mapping[str, Any] = {
     "mixup_ratio": 0.0,
@@ -88,6 +89,7 @@ def fine_tune(
     folder: str | Path,
     seed: int,
     device: torch.device | str = "auto",
+    kind: LabelKind = SINGLE_LABEL,
 ) -> FineTuned:
     """Train a copy of an encoder and a linear classifier on labelled clips.
 
@@ -105,13 +107,15 @@ def fine_tune(
         folder: Receives checkpoint, metrics, ``validation.json`` and ``best.pt``.
         seed: Seed of everything random.
         device: Where to train.
+        kind: Whether a label is one class (cross-entropy) or a set of classes (binary
+            cross-entropy of each).
 
     Raises:
         ValueError: Fewer than 2 classes or clips to train on, or lengths that differ.
         CheckpointError: ``folder`` holds another training.
     """
     train, valid = _Clips.of(train_rows, train_labels), _Clips.of(valid_rows, valid_labels)
-    run = _Run(trained, store, train, valid, settings, seed, pick_device(device))
+    run = _Run(trained, store, train, valid, settings, seed, pick_device(device), kind)
     method = run.method()
     history, best = run.train(method, Path(folder))
     best.restore()
@@ -121,6 +125,7 @@ def fine_tune(
         trained=run.with_encoder(method, facts),
         classifier=method.classifier,
         classes=run.classes,
+        kind=kind,
         epoch=best.epoch,
         score=best.score,
         history=history,
@@ -152,10 +157,11 @@ class _Run:
     settings: FineTuningSettings
     seed: int
     device: torch.device
+    kind: LabelKind
 
     @property
     def classes(self) -> NDArray[np.str_]:
-        return np.unique(self.train_clips.labels)
+        return self.kind.classes(self.train_clips.labels)
 
     def with_encoder(self, method: Supervised, provenance: dict[str, Any]) -> TrainedEncoder:
         old = self.trained
@@ -165,12 +171,12 @@ class _Run:
 
     def method(self) -> Supervised:
         """Return a copy of the encoder with the classifier that training starts from."""
-        codes = np.searchsorted(self.classes, self.train_clips.labels)
+        targets = self.kind.targets(self.train_clips.labels, self.classes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, "classifier"))
             return Supervised(
                 deepcopy(self.trained.encoder).requires_grad_(True),
-                labels=torch.from_numpy(codes),
+                labels=torch.from_numpy(targets),
                 n_classes=len(self.classes),
                 dropout=self.settings.dropout,
                 label_smoothing=self.settings.label_smoothing,
@@ -186,7 +192,7 @@ class _Run:
         cut = self.trained.encoder.cut
         features = embed_clips(self.trained, self.store, rows, device=self.device)[cut]
         x_train, x_valid = np.split(features, [len(train.rows)])
-        probe = LinearProbe(device=self.device)
+        probe = LinearProbe(device=self.device, kind=self.kind)
         return probe.fit(x_train, train.labels, x_valid, valid.labels).head()
 
     def train(self, method: Supervised, folder: Path) -> tuple[pd.DataFrame, BestEpoch]:
@@ -224,10 +230,11 @@ class _Run:
         )
 
     def _score(self, method: Supervised) -> float:
-        """Return the balanced accuracy on whole validation clips."""
+        """Return the balanced accuracy, or the mAP, on whole validation clips."""
         working, clips = self.with_encoder(method, {}), self.valid_clips
         logits = clip_logits(working, method.classifier, self.store, clips.rows, self.device)
-        return balanced_accuracy(clips.labels, self.classes[logits.argmax(1)])
+        decided = self.kind.decide(logits, self.classes, self.classes)
+        return self.kind.score(clips.labels, decided, self.classes)
 
     def _mark(self) -> str:
         encoder = self.trained.encoder.state_dict()

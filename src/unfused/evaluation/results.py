@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from ..audio.label_sets import BAR, multi_hot
+from .label_kinds import SINGLE_LABEL, LabelKind
 from .metrics import METRICS, count
+from .ranking import RANKING_METRICS
 
 KEY_COLUMNS = ("encoder", "source", "cut", "protocol", "seed", "fold")
 FACT_COLUMNS = (
@@ -21,7 +25,13 @@ FACT_COLUMNS = (
     "transductive",
 )
 RESULT_COLUMNS = ("task", *KEY_COLUMNS, "metric", "value", *FACT_COLUMNS)
-PREDICTION_COLUMNS = ("task", *KEY_COLUMNS, "clip_id", "group", "label", "predicted")
+PREDICTION_COLUMNS = (
+    "task",
+    *KEY_COLUMNS,
+    *("clip_id", "group", "label", "predicted"),
+    *("classes", "scores"),
+)
+"""``classes`` (names with bars between) and ``scores`` (C,) are those of multi-label tasks."""
 
 
 class RowKeys(NamedTuple):
@@ -32,7 +42,7 @@ class RowKeys(NamedTuple):
             ``log_mel_statistics``.
         source: Where its pseudo-labels came from; empty where there are none.
         cut: Tap of the embedding; empty where there is none.
-        protocol: ``linear_probe`` or ``fine_tuning``.
+        protocol: ``linear_probe``, ``knn`` or ``fine_tuning``.
         seed: Seed of the whole study.
         fold: Held-out fold; 0 for a fixed split.
     """
@@ -43,6 +53,36 @@ class RowKeys(NamedTuple):
     protocol: str
     seed: int
     fold: int
+
+
+def scored_rows(
+    keys: RowKeys,
+    clips: pd.DataFrame,
+    scores: NDArray[Any],
+    classes: NDArray[np.str_],
+    kind: LabelKind,
+    **facts: object,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return result and prediction rows of a classifier's scores.
+
+    Args:
+        keys: What was evaluated.
+        clips: ``clip_id``, ``label`` and, where known, ``group`` of each test clip.
+        scores: Logits or votes of each clip, (N, C).
+        classes: Class names, (C,).
+        kind: Whether a label is one class or a set of classes.
+        **facts: Values of some of ``FACT_COLUMNS``, and ``task`` where it is known here.
+    """
+    predicted = kind.predicted(scores, classes)
+    guesses = prediction_rows(keys, clips, predicted)
+    if kind is SINGLE_LABEL:
+        return result_rows(keys, clips["label"], predicted, **facts), guesses
+    hits, weights = multi_hot(clips["label"].astype(str), classes), np.ones((1, len(clips)))
+    values = {name: metric(scores, hits, weights)[0] for name, metric in RANKING_METRICS.items()}
+    rows = pd.DataFrame({"metric": list(values), "value": list(values.values())})
+    known = rows.assign(**keys._asdict(), **facts)
+    guesses = guesses.assign(classes=BAR.join(classes), scores=list(scores.astype(np.float32)))
+    return _in_order(known, RESULT_COLUMNS), _in_order(guesses, PREDICTION_COLUMNS)
 
 
 def score(labels: ArrayLike, predicted: ArrayLike) -> dict[str, float]:

@@ -14,11 +14,9 @@ from ..training.checkpoint import drop_checkpoint
 from ..training.precision import pick_device
 from .candidates import Candidate
 from .fine_tuning import FineTuningSettings, fine_tune
-from .leakage import check_no_leak
-from .linear_evaluation import ProbeSettings
-from .probing import warn_of_unseen
-from .results import RowKeys, prediction_rows, result_rows
-from .task_data import PARTS, TaskData
+from .frozen_evaluation import checked_parts, warn_of_unseen
+from .results import RowKeys, scored_rows
+from .task_data import TaskData
 
 _SOURCES = ("", "teacher")  # controls are probed, not fine-tuned
 
@@ -67,7 +65,9 @@ def evaluate_supervised(
     plan: Plan,
     task: TaskData,
     arm: Arm,
-    settings: ProbeSettings,
+    *,
+    transductive: bool,
+    device: str,
 ) -> dict[str, pd.DataFrame]:
     """Train on the training part, choose the epoch on validation, score once on the test part.
 
@@ -77,7 +77,8 @@ def evaluate_supervised(
         plan: How to train.
         task: The task.
         arm: Seed of everything random, fold of the task.
-        settings: Embedding protocol, device, and whether held-out audio was seen.
+        transductive: Whether the encoder may have seen held-out audio, without labels.
+        device: Where to train.
 
     Returns:
         ``results``, ``predictions`` and ``history``, without the column ``task``.
@@ -85,10 +86,8 @@ def evaluate_supervised(
     Raises:
         LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
     """
-    parts = {name: task.part(arm.fold, name) for name in PARTS}
+    parts = checked_parts(candidate, task, arm.fold, transductive=transductive)
     train, valid, test = parts.values()
-    if not settings.transductive:
-        check_no_leak(candidate.trained_on(), pd.concat([valid.table, test.table]))
     trained = candidate.load()
     if trained is None:
         raise ValueError(f"{candidate.label!r} has no encoder that could be fine-tuned")
@@ -102,22 +101,24 @@ def evaluate_supervised(
         plan.settings,
         folder=folder / "training",
         seed=arm.seed,
-        device=settings.device,
+        device=device,
+        kind=task.kind,
     )
     drop_checkpoint(folder / "training")
-    warn_of_unseen(test.labels, tuned.classes)
-    predicted = tuned.predict(task.store, test.rows, device=pick_device(settings.device))
+    warn_of_unseen(test.labels, tuned.classes, task.kind)
+    logits = tuned.logits(task.store, test.rows, device=pick_device(device))
     keys = RowKeys(plan.label, plan.source, trained.encoder.cut, "fine_tuning", *arm)
     facts: dict[str, Any] = {
         **{f"n_{name}": len(part.rows) for name, part in parts.items()},
         "parameters": trained.encoder.n_parameters,
         "dimension": trained.encoder.dim,
         "embedding": "whole_clip",
-        "transductive": settings.transductive,
+        "transductive": transductive,
     }
     labels = {"encoder": plan.label, "source": plan.source, **arm._asdict()}
+    results, predictions = scored_rows(keys, test.table, logits, tuned.classes, task.kind, **facts)
     return {
-        "results": result_rows(keys, test.labels, predicted, **facts),
-        "predictions": prediction_rows(keys, test.table, predicted),
+        "results": results,
+        "predictions": predictions,
         "history": tuned.history.assign(**labels),
     }

@@ -11,6 +11,7 @@ import pandas as pd
 from ..audio.store import LogMelStore
 from ..tasks.pretraining_clips import training_clips
 from ..training.pretraining import TrainingSet
+from .label_kinds import MULTI_LABEL, SINGLE_LABEL, LabelKind
 
 PARTS = ("train", "valid", "test")
 AUDIO_KEY = ["clip_id", "digest", "offset", "frames"]
@@ -30,7 +31,7 @@ class LabelledClips:
 
     @property
     def labels(self) -> np.ndarray:
-        """True labels, (N,) str."""
+        """True labels, (N,) str; several have bars between."""
         return self.table["label"].to_numpy().astype(str)
 
     @property
@@ -53,6 +54,18 @@ class TaskData:
     store: LogMelStore
     manifest: pd.DataFrame
     splits: pd.DataFrame
+
+    @property
+    def kind(self) -> LabelKind:
+        """Whether a label is one class or a set of classes."""
+        several = "multi_label" in self.manifest and bool(self.manifest["multi_label"].any())
+        return MULTI_LABEL if several else SINGLE_LABEL
+
+    @property
+    def labelled_rows(self) -> np.ndarray:
+        """Rows of all labelled clips in the store, sorted, (N,) int64."""
+        labelled = self.manifest[self.manifest["label"].notna()]
+        return np.sort(self.store.rows(labelled["clip_id"].to_numpy()))
 
     @cached_property
     def folds(self) -> list[int]:

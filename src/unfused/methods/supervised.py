@@ -11,15 +11,18 @@ from torch.nn import functional as F
 from ..encoders.encoder import Encoder
 from ..views.view import View
 from .method import Method
-from .targets import class_labels
+from .targets import label_targets
 
 
 class Supervised(Method):
     """A linear classifier on the encoder's embedding; both are trained.
 
+    Label smoothing of several labels draws each towards one half.
+
     Args:
         encoder: Randomly initialised (from scratch) or trained (fine-tuning).
-        labels: Class of each training clip, (n_clips,) int64.
+        labels: Class of each training clip, (n_clips,) int64 (cross-entropy), or which classes it
+            has, (n_clips, K) of 0 and 1 (binary cross-entropy of each class).
         n_classes: Number of classes K.
         dropout: Dropout on the embedding.
         label_smoothing: Share of the target spread evenly over all classes.
@@ -55,7 +58,7 @@ class Supervised(Method):
         self.classifier = nn.Linear(encoder.dim, n_classes)
         if head is not None:
             _set(self.classifier, *head)
-        self.register_buffer("labels", class_labels(labels, n_classes))
+        self.register_buffer("labels", label_targets(labels, n_classes))
 
     def logits(self, view: View) -> Tensor:
         """Return the class logits of a batch, (B, K)."""
@@ -69,10 +72,15 @@ class Supervised(Method):
         """See :meth:`Method.forward`."""
         (view,) = views
         labels = self.labels[clip_ids]
-        logits = self.logits(view)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
-        return loss, {"loss": loss.detach(), "accuracy": accuracy}
+        logits = self.logits(view).float()
+        if labels.dim() == 1:
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+            right = logits.detach().argmax(dim=1) == labels
+        else:
+            smooth = self.label_smoothing
+            loss = F.binary_cross_entropy_with_logits(logits, labels * (1 - smooth) + smooth / 2)
+            right = (logits.detach() > 0) == (labels > 0)
+        return loss, {"loss": loss.detach(), "accuracy": right.float().mean()}
 
 
 def _set(classifier: nn.Linear, weight: Tensor, bias: Tensor) -> None:

@@ -8,6 +8,32 @@ import torch
 from torch import Tensor
 
 
+def label_targets(labels: Any, n_classes: int) -> Tensor:
+    """Return what a classifier is trained on, checked: one class of each clip, or several.
+
+    Args:
+        labels: (n_clips,) integers, or (n_clips, n_classes) floats that are 0 or 1.
+        n_classes: Number of classes.
+
+    Returns:
+        (n_clips,) int64, or (n_clips, n_classes) float32.
+
+    Raises:
+        ValueError: See :func:`class_labels`; or a multi-hot row is not of 0 and 1.
+    """
+    tensor = torch.as_tensor(labels)
+    if tensor.dim() != 2:
+        return class_labels(tensor, n_classes)
+    if tensor.shape[1] != n_classes or n_classes < 2 or not len(tensor):
+        raise ValueError(
+            f"labels of shape {tuple(tensor.shape)} for n_classes={n_classes}: expected one column "
+            "for each of at least 2 classes"
+        )
+    if not ((tensor == 0) | (tensor == 1)).all():
+        raise ValueError("multi-hot labels must be 0 or 1; give 1 where a clip has the class")
+    return tensor.float().clone()
+
+
 def class_labels(labels: Any, n_classes: int) -> Tensor:
     """Return the class of each training clip as a checked tensor.
 

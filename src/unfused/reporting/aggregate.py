@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..evaluation.intervals import clip_bootstrap, resampling_units, seed_interval
 from ..evaluation.metrics import METRICS, count
-from .naming import encoder_name, encoder_rank, teacher_of
+from .naming import encoder_name, encoder_rank, protocol_rank, teacher_of
 
 log = logging.getLogger(__name__)
 KEY = ["task", "encoder", "source", "cut", "protocol"]
@@ -206,7 +206,7 @@ def _ordered(summary: pd.DataFrame, teacher: str | None) -> pd.DataFrame:
     summary.insert(5, "name", [encoder_name(*pair, teacher=teacher) for pair in pairs])
     order = pd.DataFrame({
         "task": summary["task"],
-        "protocol": summary["protocol"] != "linear_probe",
+        "protocol": summary["protocol"].map(protocol_rank),
         "rank": [encoder_rank(*pair) for pair in pairs],
         "encoder": summary["encoder"],
         "source": summary["source"],

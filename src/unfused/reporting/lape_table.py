@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .naming import cut_name, metric_name, percent, protocol_name
+from .naming import cut_name, metric_name, percent, protocol_name, protocol_rank
 from .published import published_scores
 
 PUBLISHED_NOTE = (
@@ -75,7 +75,7 @@ def lape_table(summary: pd.DataFrame, *, metric: str = "accuracy") -> LapeTable:
         raise ValueError(f"no summary row has metric={metric!r}; there are {known}")
     tasks = list(dict.fromkeys(chosen["task"]))
     order = chosen.drop_duplicates(_ROW)
-    order = order.iloc[np.argsort(order["protocol"] != "linear_probe", kind="stable")]
+    order = order.iloc[np.argsort(order["protocol"].map(protocol_rank), kind="stable")]
     records, best, numbers = [], [], []
     leaders = chosen[~_flag(chosen)].groupby(["protocol", "task"])["mean"].max()
     for _, first in order.iterrows():

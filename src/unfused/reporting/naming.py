@@ -28,7 +28,11 @@ _ENCODERS = {
     "unfused": "UnFuSeD student",
     "unfused_full": "UnFuSeD full",
 }
-_PROTOCOLS = {"linear_probe": "Linear probe", "fine_tuning": "Fine-tuning"}
+_PROTOCOLS = {
+    "linear_probe": "Linear probe",
+    "knn": "Nearest neighbours",
+    "fine_tuning": "Fine-tuning",
+}
 _METRICS = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -87,6 +91,11 @@ def encoder_rank(encoder: str, source: str = "") -> int:
         order = list(CONTROLS).index(source) if source in CONTROLS else len(CONTROLS)
         return 20 + 2 * order + (encoder == STUDENT_FULL)
     return 30 + (encoder == STUDENT_FULL)
+
+
+def protocol_rank(protocol: str) -> int:
+    """Return where a table puts a protocol: probes first, end-to-end training last."""
+    return list(_PROTOCOLS).index(protocol) if protocol in _PROTOCOLS else len(_PROTOCOLS)
 
 
 def protocol_name(protocol: str) -> str:

@@ -1,5 +1,8 @@
 """Evaluation on the true labels: linear probes, fine-tuning, training from scratch."""
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,7 +13,7 @@ from ...workspace import Workspace, fingerprint
 TRUTH = ["clip_id", "label", "group"]  # of a manifest: files may move without changing a score
 
 
-def evaluate_linear_probes(
+def embed_task(
     workspace: Workspace,
     store: Any,
     manifest: pd.DataFrame,
@@ -21,24 +24,62 @@ def evaluate_linear_probes(
     run: Run,
     students: Any = None,
     **methods: Any,
+) -> Any:
+    """Embed the labelled clips with every encoder, once; whole ones at the student's cut too."""
+    from ...evaluation.embedding_cache import EmbeddingCollection, embed_candidate, folder_name
+    from ...evaluation.task_data import TaskData
+
+    task, protocol = TaskData(store, manifest, splits), evaluation.embedding
+    rows, folders = task.labelled_rows, []
+    study = methods, students, task, evaluation, distillation, encoder, run
+    for arm, candidate in _candidates(*study):
+        name = folder_name(candidate, arm, protocol)
+        if name not in folders:
+            folders.append(name)
+            mark = fingerprint("embed", name, store.clip_ids[rows], store.front_end)
+            piece = workspace.piece(name, mark, fresh=run.fresh)
+            if not piece.finished:
+                embed_candidate(
+                    piece.path, candidate, store, rows,
+                    protocol=protocol, seed=arm.seed, device=run.device,
+                )  # fmt: skip
+                piece.finish()
+    return EmbeddingCollection(workspace.path, tuple(folders))
+
+
+def evaluate_frozen_encoders(
+    workspace: Workspace,
+    embeddings: Any,
+    store: Any,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    evaluation: Evaluation,
+    distillation: Distillation,
+    encoder: EncoderParams,
+    run: Run,
+    students: Any = None,
+    **methods: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Probe every encoder of every arm; whole encoders at the student's cut too."""
-    from ...evaluation.linear_evaluation import ProbeSettings, evaluate_candidate
+    """Probe every frozen encoder of every arm."""
+    from ...evaluation.frozen_evaluation import evaluate_frozen
     from ...evaluation.task_data import TaskData
 
     task, found = TaskData(store, manifest, splits), []
-    settings = ProbeSettings(evaluation.embedding, evaluation.transductive, run.device)
-    for arm, candidate in _candidates(
-        methods, students, task, evaluation, distillation, encoder, run
-    ):
-        known = candidate.digest, candidate.cuts, store.front_end
-        mark = fingerprint("probe", *known, settings, arm, splits, manifest[TRUTH])
+    study = methods, students, task, evaluation, distillation, encoder, run
+    for arm, candidate in _candidates(*study):
+        given = embeddings.of(candidate, arm, evaluation.embedding)
+        known = given.path.name, evaluation.protocols, evaluation.transductive
+        mark = fingerprint("probe", *known, arm, splits, manifest[TRUTH], store.front_end)
 
-        def build(_: Any, candidate: Any = candidate, arm: Any = arm) -> dict[str, pd.DataFrame]:
-            return evaluate_candidate(candidate, task, arm, settings)
+        def build(_: Any, of: Any = (candidate, given, task, arm)) -> dict[str, pd.DataFrame]:
+            return evaluate_frozen(
+                *of,
+                protocols=evaluation.protocols,
+                transductive=evaluation.transductive,
+                facts={"embedding": evaluation.embedding},
+            )
 
-        name = f"{candidate.name}-{arm.name}"
-        found.append(workspace.tables(name, mark, build, fresh=run.fresh))
+        found.append(workspace.tables(f"{candidate.name}-{arm.name}", mark, build, fresh=run.fresh))
     return _joined(found, "results"), _joined(found, "predictions")
 
 
@@ -55,28 +96,82 @@ def train_supervised(
     **methods: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train end to end on the true labels: chosen encoders, and random ones from scratch."""
-    from ...evaluation.linear_evaluation import ProbeSettings
     from ...evaluation.supervised_evaluation import evaluate_supervised, plans
     from ...evaluation.task_data import TaskData
 
     task, found = TaskData(store, manifest, splits), []
-    settings = ProbeSettings(transductive=evaluation.transductive, device=run.device)
     wanted = supervised_settings(evaluation.supervised)
-    for arm, candidate in _candidates(
-        methods, students, task, evaluation, distillation, encoder, run
-    ):
+    how: dict[str, Any] = {"transductive": evaluation.transductive, "device": run.device}
+    study = methods, students, task, evaluation, distillation, encoder, run
+    for arm, candidate in _candidates(*study):
         for plan in plans(candidate, evaluation.supervised.encoders, *wanted):
-            known = candidate.digest, plan, store.front_end
-            mark = fingerprint("supervised", *known, settings, arm, splits, manifest[TRUTH])
+            known = candidate.digest, plan, store.front_end, evaluation.transductive
+            mark = fingerprint("supervised", *known, arm, splits, manifest[TRUTH])
 
             def build(
-                folder: Any, candidate: Any = candidate, arm: Any = arm, plan: Any = plan
+                folder: Any, of: Any = (candidate, plan, task, arm)
             ) -> dict[str, pd.DataFrame]:
-                return evaluate_supervised(folder, candidate, plan, task, arm, settings)
+                return evaluate_supervised(folder, *of, **how)
 
             name = f"{plan.label}-{arm.name}"
             found.append(workspace.tables(name, mark, build, fresh=run.fresh))
-    return tuple(_joined(found, key) for key in ("results", "predictions", "history"))
+    results, predictions, history = (
+        _joined(found, key) for key in ("results", "predictions", "history")
+    )
+    return results, predictions, history
+
+
+def measure_label_efficiency(
+    workspace: Workspace,
+    embeddings: Any,
+    store: Any,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    evaluation: Evaluation,
+    distillation: Distillation,
+    encoder: EncoderParams,
+    run: Run,
+    students: Any = None,
+    **methods: Any,
+) -> pd.DataFrame:
+    """Score chosen encoders after learning from few labels, for every budget and draw."""
+    from ...evaluation import label_efficiency as few
+    from ...evaluation.label_budgets import LabelBudget
+    from ...evaluation.supervised_evaluation import plans
+    from ...evaluation.task_data import TaskData
+
+    asked, task, found = evaluation.label_efficiency, TaskData(store, manifest, splits), []
+    budgets = tuple(LabelBudget.parse(budget) for budget in asked.budgets)
+    settings = few.EfficiencySettings(budgets, asked.draws, evaluation.transductive, run.device)
+    wanted = supervised_settings(evaluation.supervised)
+    study = methods, students, task, evaluation, distillation, encoder, run
+    for arm, candidate in _candidates(*study) if budgets else ():
+        given = embeddings.of(candidate, arm, evaluation.embedding)
+        known = candidate.digest, budgets, asked.draws, store.front_end, evaluation.transductive
+        truth = arm, splits, manifest[TRUTH]
+        for protocol in asked.protocols if asked.takes(candidate.label, candidate.source) else ():
+            probe = partial(
+                few.probe_with_few_labels, candidate, given, task, arm, protocol, settings
+            )
+            mark = fingerprint("few labels", protocol, given.path.name, *known, *truth)
+            name = f"{candidate.name}-{protocol}-{arm.name}"
+            found.append(workspace.tables(name, mark, _rows_of(probe), fresh=run.fresh))
+        for plan in plans(candidate, asked.fine_tuning, *wanted) if asked.fine_tuning else ():
+            tune = partial(
+                few.train_with_few_labels,
+                candidate=candidate, plan=plan, task=task, arm=arm, settings=settings,
+            )  # fmt: skip
+            mark = fingerprint("few labels", plan, *known, *truth)
+            name = f"{plan.label}-fine_tuning-{arm.name}"
+            found.append(workspace.tables(name, mark, _rows_of(tune, True), fresh=run.fresh))
+    return _joined(found, "rows") if found else pd.DataFrame(columns=list(few.COLUMNS))
+
+
+def _rows_of(
+    measure: Callable[..., pd.DataFrame], in_folder: bool = False
+) -> Callable[[Path], dict[str, pd.DataFrame]]:
+    """Return what a workspace calls to build one table of rows."""
+    return lambda folder: {"rows": measure(folder) if in_folder else measure()}
 
 
 def _candidates(
@@ -111,14 +206,14 @@ def supervised_settings(supervised: FineTuning) -> tuple[Any, Any]:
 
 
 def collect_task_results(
-    linear: pd.DataFrame,
-    linear_predictions: pd.DataFrame,
+    frozen: pd.DataFrame,
+    frozen_predictions: pd.DataFrame,
     supervised: pd.DataFrame,
     supervised_predictions: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Put all rows of one task together."""
-    results = pd.concat([linear, supervised], ignore_index=True)
-    predictions = pd.concat([linear_predictions, supervised_predictions], ignore_index=True)
+    results = pd.concat([frozen, supervised], ignore_index=True)
+    predictions = pd.concat([frozen_predictions, supervised_predictions], ignore_index=True)
     return results, predictions
 
 

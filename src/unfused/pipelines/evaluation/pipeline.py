@@ -25,30 +25,8 @@ def create_pipeline(task: str, methods: Sequence[str], *, students: bool = True)
         **({"students": "students"} if students else {}),
         **encoders,
     }
-    linear = ["linear_results", "linear_predictions"]
-    supervised = ["supervised_results", "supervised_predictions"]
-    template = [
-        Node(
-            nodes.evaluate_linear_probes,
-            {"workspace": "probing_workspace", **given},
-            linear,
-            name="evaluate_linear_probes",
-        ),
-        Node(
-            nodes.train_supervised,
-            {"workspace": "supervised_workspace", **given},
-            [*supervised, "supervised_history"],
-            name="train_supervised",
-        ),
-        Node(
-            nodes.collect_task_results,
-            [*linear, *supervised],
-            ["results", "predictions"],
-            name="collect_task_results",
-        ),
-    ]
     of_task = Pipeline(
-        template,
+        _nodes(given),
         namespace=task,
         inputs=set(encoders.values()),
         parameters={
@@ -58,3 +36,41 @@ def create_pipeline(task: str, methods: Sequence[str], *, students: bool = True)
         tags=["modelling", "evaluation"],
     )
     return Pipeline(of_task, namespace="evaluation", prefix_datasets_with_namespace=False)
+
+
+def _nodes(given: dict[str, str]) -> list[Node]:
+    frozen = ["frozen_results", "frozen_predictions"]
+    supervised = ["supervised_results", "supervised_predictions"]
+    embedded = {"embeddings": "embeddings", **given}
+    return [
+        Node(
+            nodes.embed_task,
+            {"workspace": "embedding_workspace", **given},
+            "embeddings",
+            name="embed_task",
+        ),
+        Node(
+            nodes.evaluate_frozen_encoders,
+            {"workspace": "probing_workspace", **embedded},
+            frozen,
+            name="evaluate_frozen_encoders",
+        ),
+        Node(
+            nodes.measure_label_efficiency,
+            {"workspace": "label_efficiency_workspace", **embedded},
+            "label_efficiency",
+            name="measure_label_efficiency",
+        ),
+        Node(
+            nodes.train_supervised,
+            {"workspace": "supervised_workspace", **given},
+            [*supervised, "supervised_history"],
+            name="train_supervised",
+        ),
+        Node(
+            nodes.collect_task_results,
+            [*frozen, *supervised],
+            ["results", "predictions"],
+            name="collect_task_results",
+        ),
+    ]

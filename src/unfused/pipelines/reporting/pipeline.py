@@ -75,7 +75,7 @@ def _joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
                 name,
                 name=f"join_{name}",
             )
-            for name in ("results", "predictions", "pseudo_label_quality")
+            for name in ("results", "predictions", "label_efficiency", "pseudo_label_quality")
         ),
         *(
             Node(
