@@ -24,6 +24,7 @@ def momentum_copy(online: M) -> M:
         online: The network to copy.
     """
     copy = deepcopy(online).requires_grad_(False)
+    copy.zero_grad(set_to_none=True)
     for module in copy.modules():
         if isinstance(module, _BatchNorm):
             module.momentum = 0.0
@@ -43,18 +44,28 @@ def follow(teacher: nn.Module, online: nn.Module, momentum: float) -> None:
         momentum: Share m that the teacher keeps, in [0, 1].
 
     Raises:
-        ValueError: ``momentum`` is outside [0, 1].
+        ValueError: ``momentum`` is outside [0, 1], or the weights are kept in half precision.
     """
     if not 0.0 <= momentum <= 1.0:
         raise ValueError(f"momentum={momentum} must be in [0, 1]")
     averaged: tuple[list[Tensor], list[Tensor]] = ([], [])
     for mine, other in zip(_state(teacher), _state(online), strict=True):
         if mine.is_floating_point():
+            _check_precision(mine)
             averaged[0].append(mine)
             averaged[1].append(other)
         else:
             mine.copy_(other)
     torch._foreach_lerp_(*averaged, weight=1.0 - momentum)
+
+
+def _check_precision(mine: Tensor) -> None:
+    if mine.element_size() < 4:
+        raise ValueError(
+            f"a momentum copy in {str(mine.dtype).removeprefix('torch.')} stands still, because a "
+            "small step of its average is less than half a unit in the last place; keep the "
+            "weights in float32 and compute under autocast"
+        )
 
 
 def _state(module: nn.Module) -> list[Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Projector(nn.Sequential):
-    """Linear layers with batch norm and ReLU between them.
+    """Linear layers with batch norm, if wanted, and ReLU between them.
 
     The defaults are DECAR-v2's (official code): Linear D -> 2048, batch norm, ReLU, Linear -> 512.
 
@@ -19,6 +19,7 @@ class Projector(nn.Sequential):
         outputs: Dimension of the projection.
         hidden_layers: Number of hidden layers.
         bias: Whether the linear layers have a bias.
+        batch_norm: Whether batch norm stands before each ReLU.
 
     Raises:
         ValueError: A dimension is smaller than 1.
@@ -35,6 +36,7 @@ class Projector(nn.Sequential):
         outputs: int = 512,
         hidden_layers: int = 1,
         bias: bool = True,
+        batch_norm: bool = True,
     ) -> None:
         widths = [inputs, *[hidden] * hidden_layers, outputs]
         if min(widths) < 1:
@@ -43,7 +45,8 @@ class Projector(nn.Sequential):
         for i, (width, next_width) in enumerate(pairwise(widths)):
             layers.append(nn.Linear(width, next_width, bias=bias))
             if i < hidden_layers:
-                layers += [nn.BatchNorm1d(next_width), nn.ReLU()]
+                layers += [nn.BatchNorm1d(next_width)] if batch_norm else []
+                layers.append(nn.ReLU())
         super().__init__(*layers)
         self.widths = widths
         self.settings: dict[str, Any] = {
@@ -52,6 +55,7 @@ class Projector(nn.Sequential):
             "outputs": outputs,
             "hidden_layers": hidden_layers,
             "bias": bias,
+            "batch_norm": batch_norm,
         }
 
     def forward(self, embedding: Tensor) -> Tensor:

@@ -1,12 +1,30 @@
 """Losses as pure tensor functions."""
 
+from .bilinear_contrast import bilinear_contrast, bilinear_similarity
+from .byol import byol_loss
+from .cluster_contrast import cluster_contrast
 from .collapse import effective_rank, embedding_health, perplexity
 from .decar import prototype_cross_entropy, prototype_logits
+from .decorrelation import Decorrelation, decorrelation
+from .diversity import Diversity, diversity
+from .info_nce import contrast, info_nce, info_nce_logits, instance_accuracy
 from .self_distillation import self_distillation_loss
 
 __all__ = [
+    "Decorrelation",
+    "Diversity",
+    "bilinear_contrast",
+    "bilinear_similarity",
+    "byol_loss",
+    "cluster_contrast",
+    "contrast",
+    "decorrelation",
+    "diversity",
     "effective_rank",
     "embedding_health",
+    "info_nce",
+    "info_nce_logits",
+    "instance_accuracy",
     "perplexity",
     "prototype_cross_entropy",
     "prototype_logits",

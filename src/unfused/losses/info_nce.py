@@ -28,13 +28,43 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
     >>> info_nce(torch.eye(2), torch.eye(2), torch.eye(2)[:1] * 0, 1.0)
     tensor(0.3133)
     """
+    return contrast(*info_nce_logits(queries, keys, negatives, temperature))
+
+
+def info_nce_logits(
+    queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Return the cosines over the temperature that :func:`info_nce` contrasts.
+
+    For a method that wants to look at them too (:func:`instance_accuracy`) without a second matrix
+    product. Arguments and errors are those of :func:`info_nce`.
+
+    Returns:
+        The positives' logits, (B,), and the negatives', (B, K).
+    """
     if not temperature > 0.0:
         raise ValueError(f"temperature={temperature} must be positive")
     dtype = torch.promote_types(queries.dtype, torch.float32)
     with torch.autocast(queries.device.type, enabled=False):
-        queries = F.normalize(queries.to(dtype), dim=1)
+        queries = F.normalize(queries.to(dtype), dim=1) / temperature
         keys = F.normalize(keys.to(dtype), dim=1)
-        positive = (queries * keys).sum(dim=1, keepdim=True)  # (B, 1)
-        negative = queries @ negatives.to(dtype).T  # (B, K)
-        logits = torch.cat([positive, negative], dim=1) / temperature
-    return (logits.logsumexp(dim=1) - logits[:, 0]).mean()
+        return (queries * keys).sum(dim=1), queries @ negatives.to(dtype).T
+
+
+def contrast(positive: Tensor, negative: Tensor) -> Tensor:
+    """Return the mean cross entropy of the positives' logits, (B,), among all, (B, 1 + K).
+
+    Positives and negatives stay apart: joining them would copy the large matrix.
+    """
+    return (torch.logaddexp(positive, negative.logsumexp(dim=1)) - positive).mean()
+
+
+@torch.no_grad()
+def instance_accuracy(positive: Tensor, negative: Tensor) -> Tensor:
+    """Return the share of queries whose positive has the largest logit.
+
+    Args:
+        positive: (B,), of :func:`info_nce_logits`.
+        negative: (B, K).
+    """
+    return (positive > negative.amax(dim=1)).float().mean()

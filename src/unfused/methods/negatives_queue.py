@@ -10,7 +10,7 @@ from ..distributed import gather_rows
 
 
 class NegativesQueue(nn.Module):
-    """First-in-first-out queue of keys, in buffers.
+    """First-in-first-out queue of L2-normalised keys, in buffers.
 
     It starts full of random directions, as MoCo's does. Reading and writing never make the host
     wait. With several processes all of them hold the same queue.
@@ -35,15 +35,18 @@ class NegativesQueue(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor) -> None:
-        """Put keys, (B, D), in the place of the oldest ones.
+        """Put keys, (B, D), normalised here, in the place of the oldest ones.
+
+        The keys of process 0 come first, then those of process 1 ...; of more keys than the queue
+        holds, the last stay.
 
         Call it in :meth:`Method.after_step`, after every loss of the step is computed, so that no
         sample is its own negative.
         """
         size = len(self.keys)
-        newest = gather_rows(keys.detach())[-size:]
+        newest = F.normalize(gather_rows(keys.detach())[-size:].to(self.keys.dtype), dim=1)
         slots = (self.position + torch.arange(len(newest), device=newest.device)) % size
-        self.keys.index_copy_(0, slots, newest.to(self.keys.dtype))
+        self.keys.index_copy_(0, slots, newest)
         self.position.copy_((self.position + len(newest)) % size)
 
     def similarity(self, keys: Tensor) -> Tensor:

@@ -1,0 +1,211 @@
+"""SLICER: a student and its momentum teacher contrast instances, the student alone clusters.
+
+(Seth, Ghosh, Umesh, Manocha: SLICER, arXiv 2211.01519.) The official code makes two passes a step
+and enqueues after the first, so that in the second every clip is among its own negatives, and moves
+the teacher twice; here both directions see the queue as it was, and the teacher moves once.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ..distributed import gather_rows
+from ..encoders.encoder import Encoder
+from ..encoders.momentum import follow, momentum_copy
+from ..encoders.projector import Projector
+from ..losses.cluster_contrast import cluster_contrast
+from ..losses.collapse import embedding_health, perplexity
+from ..losses.info_nce import contrast, info_nce_logits, instance_accuracy
+from ..views.view import View
+from .method import Method
+from .negatives_queue import NegativesQueue
+
+log = logging.getLogger(__name__)
+
+LossMix = Literal["sum", "mean"]
+Enqueue = Literal["both", "one"]
+MAX_QUEUE = 65536
+
+
+class SLICER(Method):
+    """Symmetric instance contrast against a queue, plus cluster contrast of the student's views.
+
+    ``L = L_i(student(a), teacher(b)) + L_i(student(b), teacher(a)) + L_c(student(a), student(b))``
+    with :func:`~unfused.losses.info_nce.info_nce` for L_i and
+    :func:`~unfused.losses.cluster_contrast.cluster_contrast` for L_c.
+
+    Args:
+        encoder: The student's encoder, which is kept.
+        n_clips: Number of training clips N.
+        queue_size: Keys in the queue K (official code: 65536). None: 65536, or N if that is fewer
+            (our choice): half a pass over the clips when both views are enqueued. In a longer queue
+            more clips find their own old keys among their negatives; beyond a whole pass it is
+            still built as asked, with a warning.
+        momentum: Share of itself that the teacher keeps at each step (official code: 0.999).
+        temperature: Of the instance contrast (official code: 0.07).
+        cluster_temperature: Of the cluster contrast (official code: 1).
+        n_clusters: Number of clusters C (official code: 128).
+        cluster_weight: Weight of the cluster contrast (paper: 1).
+        entropy_weight: Weight of the term for evenly used clusters (paper and code: 0).
+        cluster_hidden: Hidden width of the cluster head (official code: 2048).
+        projector_hidden: Hidden width of the instance head (our choice; unknown).
+        projector_layers: Hidden layers of the instance head, ReLU without batch norm (the paper's
+            figure: 1; official code: 0, a single linear layer).
+        projector_dim: Dimension of the keys (official code: 128).
+        loss_mix: "sum" of the two directions (paper, LAPE code) or their "mean" (older code).
+        enqueue: Teacher keys of "both" views (official code) or of "one": then the queue reaches
+            back through twice as many clips.
+        crop_frames: Length of a crop (official code: 0.95 s).
+
+    Raises:
+        ValueError: A number is out of range, or a word unknown.
+    """
+
+    name: ClassVar[str] = "slicer"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        n_clips: int,
+        queue_size: int | None = None,
+        momentum: float = 0.999,
+        temperature: float = 0.07,
+        cluster_temperature: float = 1.0,
+        n_clusters: int = 128,
+        cluster_weight: float = 1.0,
+        entropy_weight: float = 0.0,
+        cluster_hidden: int = 2048,
+        projector_hidden: int = 2048,
+        projector_layers: int = 1,
+        projector_dim: int = 128,
+        loss_mix: LossMix = "sum",
+        enqueue: Enqueue = "both",
+        crop_frames: int = 96,
+    ) -> None:
+        super().__init__()
+        _check_positive(temperature=temperature, cluster_temperature=cluster_temperature)
+        _check_weights(cluster_weight=cluster_weight, entropy_weight=entropy_weight)
+        _check_word("loss_mix", loss_mix, get_args(LossMix))
+        _check_word("enqueue", enqueue, get_args(Enqueue))
+        if not 0.0 <= momentum <= 1.0:
+            raise ValueError(f"momentum={momentum} must be in [0, 1]")
+        if n_clusters < 2:
+            raise ValueError(f"n_clusters={n_clusters} must be at least 2: one has no negative")
+        self.n_views, self.crop_frames = 2, crop_frames
+        self.momentum, self.temperature = momentum, temperature
+        self.cluster_temperature = cluster_temperature
+        self.cluster_weight, self.entropy_weight = cluster_weight, entropy_weight
+        self.loss_mix, self.enqueue = loss_mix, enqueue
+        self.encoder = encoder
+        self.projector = Projector(
+            inputs=encoder.dim,
+            hidden=projector_hidden,
+            outputs=projector_dim,
+            hidden_layers=projector_layers,
+            batch_norm=False,
+        )
+        self.cluster_head = Projector(
+            inputs=encoder.dim, hidden=cluster_hidden, outputs=n_clusters, batch_norm=False
+        )
+        self.teacher_encoder = momentum_copy(encoder)
+        self.teacher_projector = momentum_copy(self.projector)
+        self.queue = NegativesQueue(_queue_size(queue_size, n_clips, enqueue), projector_dim)
+        self._new_keys: tuple[Tensor, ...] = ()  # between forward and after_step only
+
+    def forward(
+        self, views: tuple[View, ...], clip_ids: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`Method.forward`."""
+        view_a, view_b = views
+        keys_a, keys_b = self.teacher_keys(view_a), self.teacher_keys(view_b)
+        self._new_keys = (keys_a, keys_b) if self.enqueue == "both" else (keys_b,)
+        embedding_a = self.encoder(view_a.log_mel, view_a.spans)  # (B, d)
+        embedding_b = self.encoder(view_b.log_mel, view_b.spans)
+        instance, metrics = self._instance_loss(embedding_a, embedding_b, keys_a, keys_b)
+        cluster, usage = self._cluster_loss(embedding_a, embedding_b)
+        loss = instance + self.cluster_weight * cluster
+        metrics |= {
+            "loss": loss.detach(),
+            "instance_loss": instance.detach(),
+            "cluster_loss": cluster.detach(),
+            "cluster_perplexity": usage,
+            "queue_similarity": self.queue.similarity(keys_b),
+            **embedding_health(embedding_a),
+        }
+        return loss, metrics
+
+    def after_step(self, step: int) -> None:
+        """Enqueue the step's keys, oldest view first, and move the teacher after the student."""
+        for keys in self._new_keys:
+            self.queue.enqueue(keys)
+        self._new_keys = ()
+        follow(self.teacher_encoder, self.encoder, self.momentum)
+        follow(self.teacher_projector, self.projector, self.momentum)
+
+    @torch.no_grad()
+    def teacher_keys(self, view: View) -> Tensor:
+        """Return the teacher's projection of a view, (B, projector_dim), without gradient."""
+        keys: Tensor = self.teacher_projector(self.teacher_encoder(view.log_mel, view.spans))
+        return keys
+
+    def _instance_loss(
+        self, embedding_a: Tensor, embedding_b: Tensor, keys_a: Tensor, keys_b: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Contrast each view of the student with the other view of the teacher."""
+        losses, accuracies = [], []
+        for embedding, keys in ((embedding_a, keys_b), (embedding_b, keys_a)):
+            logits = info_nce_logits(
+                self.projector(embedding), keys, self.queue.keys, self.temperature
+            )
+            losses.append(contrast(*logits))
+            accuracies.append(instance_accuracy(*logits))
+        both = torch.stack(losses)
+        loss = both.sum() if self.loss_mix == "sum" else both.mean()
+        return loss, {"instance_accuracy": torch.stack(accuracies).mean()}
+
+    def _cluster_loss(self, embedding_a: Tensor, embedding_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the contrast of the batch's clusters, and how many clusters the batch uses."""
+        p_a, p_b = (
+            gather_rows(self.cluster_head(embedding).float().softmax(dim=1))  # (B, C)
+            for embedding in (embedding_a, embedding_b)
+        )
+        loss = cluster_contrast(p_a, p_b, self.cluster_temperature, self.entropy_weight)
+        return loss, perplexity((p_a.detach() + p_b.detach()).mean(dim=0))
+
+
+def _queue_size(asked: int | None, n_clips: int, enqueue: Enqueue) -> int:
+    if asked is None:
+        return min(MAX_QUEUE, n_clips)
+    keys_a_pass = n_clips * (2 if enqueue == "both" else 1)
+    if asked > keys_a_pass:
+        log.warning(
+            "queue_size=%d is %.1f passes over the %d training clips: clips find their own old "
+            "keys among their negatives; set queue_size to %d or less, or leave it out",
+            asked,
+            asked / keys_a_pass,
+            n_clips,
+            keys_a_pass // 2,
+        )
+    return asked
+
+
+def _check_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0.0:
+            raise ValueError(f"{name}={value} must be positive")
+
+
+def _check_weights(**values: float) -> None:
+    for name, value in values.items():
+        if not value >= 0.0:
+            raise ValueError(f"{name}={value} must be 0 or positive")
+
+
+def _check_word(name: str, word: str, choices: tuple[str, ...]) -> None:
+    if word not in choices:
+        raise ValueError(f"{name}={word!r} is unknown; choose from {list(choices)}")
