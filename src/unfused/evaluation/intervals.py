@@ -23,6 +23,8 @@ from scipy import stats
 
 from .bootstrap import UnitCounts
 from .metrics import metric_named
+from .ranking import RANKING_METRICS
+from .ranking_bootstrap import RankedRuns, is_ranked, ranked_runs
 
 log = logging.getLogger(__name__)
 _FEW = 10  # units; simulated coverage of percentiles is 0.77 at 3 and 0.93 at 8, of t 0.95 and 0.94
@@ -102,6 +104,44 @@ def clip_bootstrap(
     return Interval(max(low, 0.0), min(high, 1.0))
 
 
+def ranking_interval(
+    runs: RankedRuns, metric: str, *, n: int = 2000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Return the bootstrap interval of one model's multi-label metric over test clips.
+
+    Args:
+        runs: Scores of one model.
+        metric: A name in ``RANKING_METRICS``.
+        n: Number of resamples.
+        level: Coverage aimed at.
+        seed: Seed of the resampling.
+    """
+    function = RANKING_METRICS[metric]
+    if runs.n_units < 2:
+        log.warning("one group among the test clips: no interval can be estimated")
+        return Interval(np.nan, np.nan)
+    draws = runs.resampled(function, n, seed)[:, 0]
+    observed = float(runs.observed(function)[0])
+    return Interval(*_bounds(observed, draws[~np.isnan(draws)], runs.n_units, level))
+
+
+def _ranking_difference(
+    runs: RankedRuns, metric: str, n: int, level: float, seed: int
+) -> Difference:
+    """Return how much better the first model of ``runs`` is than the second."""
+    function = RANKING_METRICS[metric]
+    first, second = runs.observed(function)
+    observed = float(first - second)
+    if runs.n_units < 2:
+        log.warning("one group among the test clips: no interval can be estimated")
+        return Difference(observed, np.nan, np.nan, np.nan)
+    values = runs.resampled(function, n, seed)
+    draws = values[:, 0] - values[:, 1]
+    draws = draws[~np.isnan(draws)]
+    low, high = _bounds(observed, draws, runs.n_units, level)
+    return Difference(observed, low, high, _p_value(observed, draws, runs.n_units))
+
+
 def paired_bootstrap(
     first: pd.DataFrame,
     second: pd.DataFrame,
@@ -117,7 +157,7 @@ def paired_bootstrap(
         first: Prediction rows with ``clip_id``, ``label``, ``predicted`` and, where there are any,
             ``group``, ``seed`` and ``fold``.
         second: The other prediction rows, for the same clips, seeds and folds.
-        metric: A name in ``METRICS``.
+        metric: A name in ``METRICS``; for multi-label predictions one in ``RANKING_METRICS``.
         n: Number of resamples.
         level: Coverage of the interval.
         seed: Seed of the resampling.
@@ -128,8 +168,13 @@ def paired_bootstrap(
     Raises:
         ValueError: The tables are not about the same clips and runs, or disagree on labels.
     """
-    function = metric_named(metric)
     pairs = _matched(first, second)
+    if is_ranked(first):
+        other = pairs.assign(scores=pairs["scores_second"], classes=pairs["classes_second"])
+        return _ranking_difference(
+            ranked_runs(resampling_units(pairs), pairs, other), metric, n, level, seed
+        )
+    function = metric_named(metric)
     predicted = [pairs["predicted"], pairs["predicted_second"]]
     counts = UnitCounts.of(pairs["label"], predicted, resampling_units(pairs), run_names(pairs))
     value, other = counts.observed(function)
@@ -205,7 +250,8 @@ def _p_value(observed: float, draws: NDArray[np.float64], n_units: int) -> float
 
 def _matched(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     keys = [name for name in ("seed", "fold", "clip_id") if name in first and name in second]
-    other = second[[*keys, "label", "predicted"]]
+    scores = [name for name in ("classes", "scores") if name in second]
+    other = second[[*keys, "label", "predicted", *scores]]
     pairs = first.merge(
         other, on=keys, how="outer", suffixes=("", "_second"), validate="1:1", indicator=True
     )

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ..audio.label_sets import multi_hot, split_labels
 from ..seeding import numpy_generator
 from .ranking import RankingMetric
 
@@ -89,3 +91,38 @@ class RankedRuns:
                 by_run.append(metric(scores[rows], self.hits[rows], of_rows))
             by_model.append(np.stack(by_run, axis=1))
         return np.stack(by_model, axis=1)
+
+
+def is_ranked(predictions: pd.DataFrame) -> bool:
+    """Return whether prediction rows are those of a multi-label task."""
+    return "scores" in predictions and bool(predictions["scores"].notna().all())
+
+
+def ranked_runs(units: ArrayLike, *predictions: pd.DataFrame) -> RankedRuns:
+    """Return the scores in prediction rows of one or more models on the same clips.
+
+    A run is one seed and fold. Classes that one fold's classifier does not know score lowest there.
+
+    Args:
+        units: What is resampled as a whole, (N,), in the order of the rows.
+        *predictions: ``label, classes, scores`` and, where there are any, ``seed`` and ``fold``, in
+            the same order of clips.
+    """
+    first = predictions[0]
+    names = sorted(
+        {name for text in pd.concat(predictions)["classes"] for name in split_labels(text)}
+    )
+    runs = first["seed"].astype(str) if "seed" in first else pd.Series("", index=first.index)
+    if "fold" in first:
+        runs = runs + "/" + first["fold"].astype(str)
+    scores = [_aligned(table, names) for table in predictions]
+    return RankedRuns.of(scores, multi_hot(first["label"], names), units, runs)
+
+
+def _aligned(predictions: pd.DataFrame, names: list[str]) -> NDArray[np.float64]:
+    """Return the scores of the named classes, (N, C)."""
+    found = np.full((len(predictions), len(names)), np.finfo(np.float32).min, float)
+    for text, rows in predictions.reset_index(drop=True).groupby("classes"):
+        places = np.searchsorted(names, split_labels(str(text)))
+        found[np.ix_(rows.index, places)] = np.stack(rows["scores"].to_numpy())
+    return found

@@ -14,9 +14,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..evaluation.intervals import clip_bootstrap, resampling_units, seed_interval
+from ..audio.label_sets import label_counts
+from ..evaluation.intervals import (
+    clip_bootstrap,
+    ranking_interval,
+    resampling_units,
+    seed_interval,
+)
 from ..evaluation.metrics import METRICS, count
-from .naming import encoder_name, encoder_rank, protocol_rank, teacher_of
+from ..evaluation.ranking import RANKING_METRICS
+from ..evaluation.ranking_bootstrap import is_ranked, ranked_runs
+from .naming import (
+    MULTI_LABEL_METRICS,
+    encoder_name,
+    encoder_rank,
+    protocol_rank,
+    teacher_of,
+)
 
 log = logging.getLogger(__name__)
 KEY = ["task", "encoder", "source", "cut", "protocol"]
@@ -59,9 +73,27 @@ def summarise(
         facts = {**dict(zip(KEY, key, strict=True)), **_facts(part)}
         if key in scored:
             rows += _measured(facts, scored[key], n_draws, seed)
-            part = part[~part["metric"].isin(METRICS)]
+            part = part[~part["metric"].isin([*METRICS, *RANKING_METRICS])]
         rows += _without_predictions(facts, part)
     return _ordered(pd.DataFrame(rows), teacher)
+
+
+def scored_by(summary: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the summary's rows of one metric, for multi-label tasks of what takes its place.
+
+    Args:
+        summary: Rows of :func:`summarise`.
+        metric: A metric of single-label tasks.
+
+    Raises:
+        ValueError: There is no such row.
+    """
+    known = {metric, MULTI_LABEL_METRICS.get(metric, metric)}
+    chosen = summary[summary["metric"].isin(known)] if len(summary) else summary
+    if chosen.empty:
+        names = sorted(summary["metric"].unique()) if len(summary) else []
+        raise ValueError(f"no summary row has metric={metric!r}; there are {names}")
+    return chosen
 
 
 def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -87,12 +119,17 @@ def scores_by_seed(predictions: pd.DataFrame, metric: str) -> pd.Series:
 
     Args:
         predictions: ``seed, label, predicted`` of one encoder and protocol on one task.
-        metric: A name in :data:`~unfused.evaluation.metrics.METRICS`.
+        metric: A name in :data:`~unfused.evaluation.metrics.METRICS`; for multi-label predictions
+            one in :data:`~unfused.evaluation.ranking.RANKING_METRICS`, averaged over the folds,
+            because scores of different classifiers cannot be ranked together.
     """
-    scores = {
-        seed: float(METRICS[metric](count(part["label"], part["predicted"])))
-        for seed, part in predictions.groupby("seed", sort=True)
-    }
+    ranked, scores = is_ranked(predictions), {}
+    for seed, part in predictions.groupby("seed", sort=True):
+        if ranked:
+            observed = ranked_runs(part["clip_id"], part).observed(RANKING_METRICS[metric])
+            scores[seed] = float(observed[0])
+        else:
+            scores[seed] = float(METRICS[metric](count(part["label"], part["predicted"])))
     return pd.Series(scores, dtype=float)
 
 
@@ -130,26 +167,37 @@ def _facts(part: pd.DataFrame) -> dict[str, Any]:
 def _measured(
     facts: dict[str, Any], predictions: pd.DataFrame, n_draws: int, seed: int
 ) -> list[dict[str, Any]]:
-    units, chance = resampling_units(predictions), _chance(predictions)
+    ranked, chance = is_ranked(predictions), _chance(predictions)
     counts = {
         **facts,
         "n_test": predictions["clip_id"].nunique(),
         "n_groups": predictions["group"].nunique() if "group" in predictions else 0,
     }
     rows = []
-    for metric in METRICS:
+    for metric in RANKING_METRICS if ranked else METRICS:
         values = scores_by_seed(predictions, metric).to_numpy()
         low, high = over_seeds(values)
-        by_seed = (max(low, 0.0), min(high, 1.0)) if np.isfinite(low) else NO_INTERVAL
-        by_clip = clip_bootstrap(
-            predictions["label"], predictions["predicted"], units,
-            runs=predictions["seed"], metric=metric, n=n_draws, seed=seed,
-        )  # fmt: skip
+        if metric != "d_prime":
+            low, high = max(low, 0.0), min(high, 1.0)
+        by_seed = (low, high) if np.isfinite(low) else NO_INTERVAL
+        by_clip = _over_clips(predictions, metric, n_draws, seed)
         shown = _shown(by_seed, by_clip, len(values), counts["n_groups"])
         rows.append(
             {**counts, "metric": metric, "mean": values.mean(), **shown, "chance": chance[metric]}
         )
     return rows
+
+
+def _over_clips(
+    predictions: pd.DataFrame, metric: str, n_draws: int, seed: int
+) -> tuple[float, float]:
+    units = resampling_units(predictions)
+    if metric in RANKING_METRICS:
+        return ranking_interval(ranked_runs(units, predictions), metric, n=n_draws, seed=seed)
+    return clip_bootstrap(
+        predictions["label"], predictions["predicted"], units,
+        runs=predictions["seed"], metric=metric, n=n_draws, seed=seed,
+    )  # fmt: skip
 
 
 def _shown(
@@ -191,8 +239,12 @@ def _without_predictions(facts: dict[str, Any], part: pd.DataFrame) -> list[dict
 
 
 def _chance(predictions: pd.DataFrame) -> dict[str, float]:
-    """Return what always answering the most frequent test class scores."""
-    clips = predictions.drop_duplicates("clip_id")["label"].value_counts(normalize=True)
+    """Return what always answering the most frequent class, or the same scores, is worth."""
+    labels = predictions.drop_duplicates("clip_id")["label"]
+    if is_ranked(predictions):
+        shares = np.array(list(label_counts(labels).values())) / len(labels)
+        return {"mAP": float(shares.mean()), "auc": 0.5, "d_prime": 0.0}
+    clips = labels.value_counts(normalize=True)
     share, n_classes = float(clips.iloc[0]), len(clips)
     f1 = 2 * share / (1 + share) / n_classes
     return {"accuracy": share, "balanced_accuracy": 1 / n_classes, "macro_f1": f1}

@@ -15,8 +15,16 @@ import pandas as pd
 
 from ..evaluation.intervals import paired_bootstrap
 from ..evaluation.metrics import metric_named
+from ..evaluation.ranking_bootstrap import is_ranked
 from .aggregate import KEY, checked_predictions, over_seeds, scores_by_seed
-from .naming import CONTROLS, STUDENT, STUDENT_FULL, TEACHER_SOURCES, teacher_of
+from .naming import (
+    CONTROLS,
+    MULTI_LABEL_METRICS,
+    STUDENT,
+    STUDENT_FULL,
+    TEACHER_SOURCES,
+    teacher_of,
+)
 
 log = logging.getLogger(__name__)
 BETTER, SAME, WORSE = "better", "not distinguishable", "worse"
@@ -35,13 +43,15 @@ def compare(
     Args:
         predictions_a: ``seed, clip_id, label, predicted[, group]`` of encoder a.
         predictions_b: The same of encoder b.
-        metric: A name in :data:`~unfused.evaluation.metrics.METRICS`.
+        metric: A name in :data:`~unfused.evaluation.metrics.METRICS`; multi-label predictions are
+            compared by what takes its place.
         n_draws: Bootstrap resamples.
         seed: Seed of the bootstrap.
 
     Returns:
-        ``mean_a, mean_b, difference`` (fractions, on what they share), ``clip_low, clip_high,
-        p_value`` (bootstrap), ``seed_low, seed_high`` (from three shared seeds on; else NaN),
+        ``metric, mean_a, mean_b, difference`` (fractions, on what they share), ``clip_low``,
+        ``clip_high, p_value`` (bootstrap), ``seed_low, seed_high`` (from three shared seeds on;
+        else NaN),
         ``low, high`` (the seeds' interval if there is one), ``interval``, ``n_seeds, n_clips,
         n_groups`` and ``outcome``: "better", "not distinguishable" or "worse".
 
@@ -49,6 +59,7 @@ def compare(
         ValueError: ``metric`` is unknown, or the two share no clip of the same seed.
     """
     a, b = _shared(predictions_a, predictions_b)
+    metric = MULTI_LABEL_METRICS.get(metric, metric) if is_ranked(a) else metric
     by_clip = paired_bootstrap(a, b, metric=metric, n=n_draws, seed=seed)
     scores_a, scores_b = scores_by_seed(a, metric), scores_by_seed(b, metric)
     by_seed = over_seeds((scores_a - scores_b).to_numpy())
@@ -60,6 +71,7 @@ def compare(
     return {
         **{"mean_a": scores_a.mean(), "mean_b": scores_b.mean()},
         **{"difference": scores_a.mean() - scores_b.mean(), "low": low, "high": high},
+        "metric": metric,
         "interval": f"t over {len(scores_a)} seeds" if seeds_count else words,
         **{"clip_low": by_clip.low, "clip_high": by_clip.high, "p_value": by_clip.p_value},
         **{"seed_low": by_seed[0], "seed_high": by_seed[1]},
@@ -143,7 +155,7 @@ def student_comparisons(
             log.warning("%s is not compared with %s: %s", key_a, key_b, error)
             continue
         named = {**_side("a", key_a, sizes), **_side("b", key_b, sizes)}
-        rows.append({"task": key_a[0], "metric": metric, "question": question, **named, **compared})
+        rows.append({"task": key_a[0], "question": question, **named, **compared})
     return pd.DataFrame(rows)
 
 

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .naming import cut_name, metric_name, percent, protocol_name, protocol_rank
+from .aggregate import scored_by
+from .naming import (
+    MULTI_LABEL_METRICS,
+    cut_name,
+    metric_name,
+    percent,
+    protocol_name,
+    protocol_rank,
+)
 from .published import published_scores
 
 PUBLISHED_NOTE = (
@@ -25,6 +33,7 @@ class LapeTable:
 
     Attributes:
         metric: Which metric.
+        task_metrics: Task -> the metric its cells hold.
         tasks: Task names, left to right.
         rows: ``name, cut, protocol, parameters, dimension`` and one text cell for each task.
         best: The same shape as the task columns: whether a cell is the best of its protocol.
@@ -35,6 +44,7 @@ class LapeTable:
     """
 
     metric: str
+    task_metrics: dict[str, str]
     tasks: Sequence[str]
     rows: pd.DataFrame
     best: pd.DataFrame
@@ -52,7 +62,10 @@ class LapeTable:
     @property
     def title(self) -> str:
         """What the cells hold."""
-        return f"{metric_name(self.metric)} in %, with 95 % intervals"
+        several = MULTI_LABEL_METRICS.get(self.metric)
+        ranked = {several} & set(self.task_metrics.values()) - {self.metric}
+        also = f" (multi-label tasks: {metric_name(str(several))})" if ranked else ""
+        return f"{metric_name(self.metric)}{also} in %, with 95 % intervals"
 
 
 def lape_table(summary: pd.DataFrame, *, metric: str = "accuracy") -> LapeTable:
@@ -60,7 +73,7 @@ def lape_table(summary: pd.DataFrame, *, metric: str = "accuracy") -> LapeTable:
 
     Args:
         summary: Rows of :func:`~unfused.reporting.aggregate.summarise`.
-        metric: Which metric to show.
+        metric: Which metric to show; of multi-label tasks, what takes its place.
 
     Returns:
         The table. The best mean of each task within a protocol is marked, ties all; rows that saw
@@ -69,10 +82,7 @@ def lape_table(summary: pd.DataFrame, *, metric: str = "accuracy") -> LapeTable:
     Raises:
         ValueError: The summary has no row of this metric.
     """
-    chosen = summary[summary["metric"] == metric] if len(summary) else summary
-    if chosen.empty:
-        known = sorted(summary["metric"].unique()) if len(summary) else []
-        raise ValueError(f"no summary row has metric={metric!r}; there are {known}")
+    chosen = scored_by(summary, metric)
     tasks = list(dict.fromkeys(chosen["task"]))
     order = chosen.drop_duplicates(_ROW)
     order = order.iloc[np.argsort(order["protocol"].map(protocol_rank), kind="stable")]
@@ -88,6 +98,7 @@ def lape_table(summary: pd.DataFrame, *, metric: str = "accuracy") -> LapeTable:
     published = published_scores(tasks if metric == "accuracy" else [])
     return LapeTable(
         metric=metric,
+        task_metrics=chosen.drop_duplicates("task").set_index("task")["metric"].to_dict(),
         tasks=tasks,
         rows=pd.DataFrame(records),
         best=pd.DataFrame(best),
@@ -167,8 +178,10 @@ def _notes(chosen: pd.DataFrame) -> list[str]:
             f"test clips{words}: they do not cover another training run."
         )
     for task, rows in chosen.dropna(subset=["chance"]).groupby("task"):
-        notes.append(f"Always answering the most frequent class of {task}: "
-                     f"{percent(rows['chance'].iloc[0])} %.")  # fmt: skip
+        what = "Always answering the most frequent class of"
+        if rows["metric"].iloc[0] in MULTI_LABEL_METRICS.values():
+            what = "Giving all clips the same scores on"
+        notes.append(f"{what} {task}: {percent(rows['chance'].iloc[0])} %.")
     notes.append("Bold: highest mean within its protocol, whether or not the intervals overlap.")
     if _flag(chosen).any():
         notes.append("Transductive rows saw test clips (not labels) in training; never bold.")

@@ -37,7 +37,12 @@ _METRICS = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "macro_f1": "Macro F1",
+    "mAP": "mAP",
+    "auc": "AUC",
+    "d_prime": "d-prime",
 }
+MULTI_LABEL_METRICS = {"accuracy": "mAP", "balanced_accuracy": "auc", "macro_f1": "d_prime"}
+"""What takes a metric's place where a clip has several labels."""
 
 
 def teacher_of(encoders: Iterable[str]) -> str | None:

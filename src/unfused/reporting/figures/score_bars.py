@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..aggregate import scored_by
 from ..naming import BASELINES, STUDENT, STUDENT_FULL, TEACHER_SOURCES, metric_name, protocol_name
 from .style import GREY, INK, LIGHT, PALETTE, new_figure, styled
 
@@ -27,7 +28,8 @@ def score_bars(
     Raises:
         ValueError: The summary has no such rows.
     """
-    chosen = summary[(summary["metric"] == metric) & (summary["protocol"] == protocol)]
+    chosen = summary[summary["protocol"] == protocol]
+    chosen = scored_by(chosen, metric) if len(chosen) else chosen
     if chosen.empty:
         raise ValueError(f"no summary row has metric={metric!r} and protocol={protocol!r}")
     tasks = list(dict.fromkeys(chosen["task"]))
@@ -37,15 +39,24 @@ def score_bars(
     figure = new_figure(4.6 + 3.4 * columns, rows * (_BAR * len(names) + 0.9) + 0.5)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for panel, task in zip(axes.ravel(), tasks, strict=False):
-        _draw_task(panel, chosen[chosen["task"] == task], names)
-        panel.set_title(f"{task} ({int(chosen[chosen['task'] == task]['n_test'].max()):,} clips)")
+        of_task = chosen[chosen["task"] == task]
+        _draw_task(panel, of_task, names)
+        panel.set_title(f"{task} ({int(of_task['n_test'].max()):,} clips)")
+        panel.set_xlabel(f"{_inside(metric_name(of_task['metric'].iloc[0]))}, %")
     for panel in axes.ravel()[len(tasks) :]:
         panel.axis("off")
-    for panel in axes.ravel()[max(0, len(tasks) - columns) : len(tasks)]:
-        panel.set_xlabel(f"{metric_name(metric).lower()}, %")
     heading = f"{metric_name(metric)}, {protocol_name(protocol).lower()}, 95 % intervals"
     figure.suptitle(heading, x=0.01, ha="left")
     return figure
+
+
+def _inside(name: str) -> str:
+    """Return a metric's name inside a sentence: abbreviations stay as they are.
+
+    >>> _inside("Balanced accuracy"), _inside("mAP")
+    ('balanced accuracy', 'mAP')
+    """
+    return name if any(letter.isupper() for letter in name[1:]) else name.lower()
 
 
 def _names(chosen: pd.DataFrame) -> list[str]:
