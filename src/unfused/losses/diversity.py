@@ -1,0 +1,85 @@
+"""Diversity: different samples get different embeddings.
+
+SELFIE (arXiv 2303.03717) has such a loss between the online predictions of a batch. Its formula is
+not public to us: the candidates here are a RECONSTRUCTION from the paper's overview figure.
+"""
+
+from __future__ import annotations
+
+from math import log
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Diversity = Literal["uniformity", "squared_cosine", "hinge"]
+
+
+def diversity(
+    z: Tensor, kind: Diversity = "uniformity", *, sharpness: float = 2.0, margin: float = 0.0
+) -> Tensor:
+    """How alike the embeddings of different samples are: lower is more diverse.
+
+    With unit vectors u and pairs i != j:
+
+    - ``uniformity``: ``log mean exp(-sharpness |u_i - u_j|^2)`` (Wang and Isola, arXiv 2005.10242,
+      section 4.1). 0 after a collapse; least where points spread evenly over the sphere.
+    - ``squared_cosine``: ``mean (u_i . u_j)^2``. 1 after a collapse; 0 where all are orthogonal.
+    - ``hinge``: ``mean max(0, u_i . u_j - margin)``. 1 - margin after a collapse; pairs that are
+      less alike than the margin are left alone.
+
+    Computed in at least float32; the squared cosine from the smaller of the two Gram matrices.
+
+    Args:
+        z: Embeddings, (B, D); normalised here.
+        kind: Which of the three.
+        sharpness: t of ``uniformity``, positive.
+        margin: Cosine below which ``hinge`` is content, in [-1, 1).
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: There is only one sample, ``kind`` is unknown or a number out of range.
+
+    >>> diversity(torch.eye(3), "squared_cosine")
+    tensor(0.)
+    >>> diversity(torch.ones(3, 2), "hinge", margin=0.5)
+    tensor(0.5000)
+    """
+    check_diversity(kind, sharpness, margin)
+    if len(z) < 2:
+        raise ValueError(f"{len(z)} embedding(s): diversity compares samples, so give at least 2")
+    with torch.autocast(z.device.type, enabled=False):
+        unit = F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=1)
+        if kind == "squared_cosine":
+            return _mean_squared_cosine(unit)
+        cosine = unit @ unit.T  # (B, B)
+        same = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+        pairs = len(unit) * (len(unit) - 1)
+        if kind == "hinge":
+            return F.relu(cosine - margin).masked_fill(same, 0.0).sum() / pairs
+        exponent = (2.0 * sharpness * (cosine - 1.0)).masked_fill(same, -torch.inf)
+        return exponent.flatten().logsumexp(dim=0) - log(pairs)
+
+
+def check_diversity(kind: str, sharpness: float, margin: float) -> None:
+    """Refuse what :func:`diversity` does not know.
+
+    Raises:
+        ValueError: ``kind`` is unknown or a number out of range.
+    """
+    if kind not in get_args(Diversity):
+        raise ValueError(f"diversity={kind!r} is unknown; choose from {list(get_args(Diversity))}")
+    if not sharpness > 0.0:
+        raise ValueError(f"sharpness={sharpness} must be positive")
+    if not -1.0 <= margin < 1.0:
+        raise ValueError(f"margin={margin} must be a cosine, in [-1, 1)")
+
+
+def _mean_squared_cosine(unit: Tensor) -> Tensor:
+    n, dim = unit.shape
+    gram = unit @ unit.T if n < dim else unit.T @ unit  # the same sum of squares
+    own = unit.square().sum(dim=1).square().sum()
+    return (gram.square().sum() - own) / (n * (n - 1))
