@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 
 def unknown_name(shown: str, name: str, choices: Iterable[str], where: str = "") -> str:
@@ -148,7 +155,17 @@ class EncoderParams(Model):
 
 
 class Views(Model):
-    """Augmentations of the training crops (papers.md constants: BYOL-A's)."""
+    """Augmentations of the training crops; BYOL-A's values (arXiv 2103.06695).
+
+    The defaults are those of :class:`unfused.views.ViewMaker`; a test holds them together.
+
+    Attributes:
+        mixup_ratio: Largest share of a past crop mixed in; 0: none.
+        mixup_bank: Past crops kept.
+        freq_scale: Height of the resized crop, relative to the input's.
+        time_scale: Its width.
+        virtual_crop: Canvas of the resized crop, height and width.
+    """
 
     mixup_ratio: float = Field(default=0.4, ge=0, le=1)
     mixup_bank: int = Field(default=2048, ge=1)
@@ -163,6 +180,61 @@ class Views(Model):
             if not 0 < low <= high:
                 raise ValueError(f"{name}=({low}, {high}) must be 0 < low <= high")
         return self
+
+
+class MethodViews(Views):
+    """Augmentations of a self-supervised method; k-mix has centroids of the pre-training clips.
+
+    Attributes:
+        mixing: ``mixup`` with any past crop, ``k_mix`` (SLICER) with one far away, ``none``.
+        k_mix_furthest: How many of the furthest past crops k-mix draws from.
+    """
+
+    mixing: Literal["mixup", "k_mix", "none"] = "mixup"
+    k_mix_furthest: int = Field(default=128, ge=1)
+
+    @model_validator(mode="after")
+    def _below_the_bank(self) -> MethodViews:
+        if self.mixing == "k_mix" and self.k_mix_furthest >= self.mixup_bank:
+            raise ValueError(
+                f"k_mix_furthest={self.k_mix_furthest} must be less than mixup_bank="
+                f"{self.mixup_bank}: with the whole bank to draw from k-mix is plain mixup"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _what_counts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what k-mix alone reads: no change of it trains another method anew."""
+        given: dict[str, Any] = dump(self)
+        if self.mixing != "k_mix":
+            del given["k_mix_furthest"]
+        if self.mixing == "mixup":
+            del given["mixing"]
+        return given
+
+
+class KMixViews(MethodViews):
+    """Views with k-mix."""
+
+    mixing: Literal["k_mix"] = "k_mix"
+
+
+class KMixParams(Model):
+    """Centroids for the methods with ``views.mixing: k_mix``, and examples of what it does.
+
+    Attributes:
+        n_centroids: Clusters of the pre-training clips; at most a tenth of the clips are taken.
+        max_clips: Of more clips a random sample of this size is clustered.
+        seed: Seed of sample, k-means and examples.
+        views: Augmentations of the examples; training has those of its method.
+        n_examples: Clips shown.
+    """
+
+    n_centroids: int = Field(128, ge=1)
+    max_clips: int = Field(20000, ge=1)
+    seed: int = 0
+    views: KMixViews = Field(default_factory=KMixViews)
+    n_examples: int = Field(4, ge=1)
 
 
 class Training(Model):
@@ -205,7 +277,7 @@ class MethodParams(Model):
     name: str
     settings: dict[str, Any] = {}
     encoder: EncoderParams | None = None
-    views: Views = Field(default_factory=Views)
+    views: MethodViews = Field(default_factory=MethodViews)
     training: Training
 
     @model_validator(mode="after")

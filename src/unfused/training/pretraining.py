@@ -35,12 +35,15 @@ class TrainingSet:
         clips: Which clips, columns corpus, clip_id and digest.
         mean: Mean of their log-mel values.
         std: Standard deviation of their log-mel values.
+        k_mix_centroids: Centroids of their time-means, (K, F) float32; None where no method mixes
+            by them.
     """
 
     store: LogMelStore
     clips: pd.DataFrame
     mean: float
     std: float
+    k_mix_centroids: np.ndarray | None = None
 
     @property
     def rows(self) -> np.ndarray:
@@ -141,11 +144,13 @@ def crop_source(
 
 def view_maker(data: TrainingSet, views: Mapping[str, Any], crop_frames: int) -> ViewMaker:
     """Return the augmentations of a training set."""
+    centroids = data.k_mix_centroids
     return ViewMaker(
         mean=data.mean,
         std=data.std,
         n_mels=data.store.front_end.n_mels,
         crop_frames=crop_frames,
+        k_mix_centroids=None if centroids is None else torch.from_numpy(centroids),
         **views,
     )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from .crop_bank import CropBank
 
 
 class Mixing(NamedTuple):
@@ -37,7 +39,7 @@ def log_mixup_exp(log_mel: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
     return torch.logaddexp(log_mel + torch.log1p(-weight), partner + torch.log(weight))
 
 
-class LogMixupExp(nn.Module):
+class LogMixupExp(CropBank):
     """Background sounds from past crops: BYOL-A's log-mixup-exp (arXiv 2103.06695, section III-B).
 
     While the bank is empty crops are returned unmixed. BYOL-A adds every view's input to its bank;
@@ -52,25 +54,6 @@ class LogMixupExp(nn.Module):
     Raises:
         ValueError: ``ratio`` is outside [0, 1] or ``bank_size`` below 1.
     """
-
-    bank: Tensor
-    filled: Tensor
-    position: Tensor
-
-    def __init__(self, *, ratio: float, bank_size: int, n_mels: int, crop_frames: int) -> None:
-        super().__init__()
-        if not 0 <= ratio <= 1:
-            raise ValueError(f"mixup_ratio={ratio!r} must lie in [0, 1]; 0 switches mixup off")
-        if bank_size < 1:
-            raise ValueError(
-                f"mixup_bank={bank_size!r} must be at least 1; to switch mixup off set "
-                "mixup_ratio to 0"
-            )
-        self.ratio = ratio
-        self.register_buffer("bank", torch.zeros(bank_size, n_mels, crop_frames))
-        # Counters on the device: reading them never makes the host wait.
-        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("position", torch.zeros((), dtype=torch.int64))
 
     def draw(self, n: int, generator: torch.Generator) -> Mixing:
         """Draw the parameters of ``n`` mixups."""
@@ -88,16 +71,6 @@ class LogMixupExp(nn.Module):
         """Draw and mix; ``log_mel`` and result are normalised log-mels, (B, 1, F, T)."""
         return self.mix(log_mel, self.draw(len(log_mel), generator))
 
-    @torch.no_grad()
     def remember(self, log_mel: Tensor) -> None:
         """Put a batch of unmixed crops, (B, 1, F, T), into the bank in place of the oldest."""
-        size = len(self.bank)
-        newest = log_mel.squeeze(1)[-size:]
-        slots = (self.position + torch.arange(len(newest), device=self.bank.device)) % size
-        self.bank.index_copy_(0, slots, newest.to(self.bank.dtype))
-        self.position.copy_((self.position + len(newest)) % size)
-        self.filled.copy_((self.filled + len(newest)).clamp(max=size))
-
-    def extra_repr(self) -> str:
-        """Return the parameters for the log."""
-        return f"ratio={self.ratio}, bank_size={len(self.bank)}"
+        self.enqueue(log_mel)
