@@ -127,6 +127,15 @@ def test_accuracy_counts_the_queries_whose_own_key_is_nearest() -> None:
     assert not accuracy.requires_grad
 
 
+def test_after_a_collapse_the_accuracy_is_nothing() -> None:
+    torch.manual_seed(0)
+    same = torch.randn(1, 128).expand(16, 128)
+    negatives = F.normalize(same, dim=1)
+    for scale in (0.3, 1.0, 7.0):
+        logits = info_nce_logits(scale * same, same, negatives, 0.07)
+        assert instance_accuracy(*logits).item() == 0.0
+
+
 def test_logits_are_the_cosines_over_the_temperature() -> None:
     queries, keys, negatives = random_case()
     positive, negative = info_nce_logits(queries, keys, negatives, 0.25)

@@ -63,8 +63,10 @@ def contrast(positive: Tensor, negative: Tensor) -> Tensor:
 def instance_accuracy(positive: Tensor, negative: Tensor) -> Tensor:
     """Return the share of queries whose positive has the largest logit.
 
+    A tie up to rounding, as after a collapse, is no hit.
+
     Args:
         positive: (B,), of :func:`info_nce_logits`.
         negative: (B, K).
     """
-    return (positive > negative.amax(dim=1)).float().mean()
+    return (positive > negative.amax(dim=1) + 1e-4).float().mean()
