@@ -1,0 +1,34 @@
+"""BYOL-A: predict a slowly moving copy of oneself from another augmentation of the same crop."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..losses.byol import byol_loss
+from ..views.view import View
+from .online_target import OnlineTarget
+
+
+class BYOLA(OnlineTarget):
+    """BYOL for Audio (Niizumi et al., arXiv 2103.06695; version 2: arXiv 2204.07402).
+
+    From view a the online network predicts the target network's projection of view b, and the other
+    way round; both losses are added. No negatives: what keeps the embedding from collapsing is that
+    the target lags behind and has no predictor. Arguments: see :class:`OnlineTarget`; views: mixup
+    and random resize crop, of version 2 also a random linear fader (``linear_gain`` of the views).
+
+    Version 1 here: its encoder is our ``audio_ntt`` (version 2 changes it).
+    """
+
+    name: ClassVar[str] = "byol_a"
+
+    def forward(
+        self, views: tuple[View, ...], clip_ids: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`Method.forward`; ``target_cosine`` is between predictions and targets."""
+        branches, health = self.branches(views)
+        loss = byol_loss(*branches)
+        value = loss.detach()
+        return loss, {"loss": value, "target_cosine": 1.0 - value / 4.0, **health}

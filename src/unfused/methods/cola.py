@@ -1,0 +1,61 @@
+"""COLA: two crops of a clip belong together, crops of different clips do not."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..distributed import gather_rows
+from ..encoders.encoder import Encoder
+from ..encoders.projector import Projector
+from ..losses.bilinear_contrast import bilinear_contrast
+from ..losses.collapse import embedding_health
+from ..views.view import View
+from .method import Method
+
+_BILINEAR_STD = 0.05  # official code: Keras' "random_normal"
+
+
+class COLA(Method):
+    """Contrastive learning of audio (Saeed, Grangier, Zeghidour: COLA, arXiv 2010.10915).
+
+    The views are two independent crops of each clip, not augmented further. Their similarity is
+    bilinear, ``x^T W y`` with a learned W; for every clip the second crops of all other clips of
+    the batch, on all processes, are the negatives. Both crops pass through the network together, as
+    in the official code, so batch norm sees them as one batch.
+
+    Two things of the official code have no counterpart here: its encoder is an EfficientNet-B0, and
+    it adds faint noise (0.001 of the clip's norm) to the second crop's waveform.
+
+    Args:
+        encoder: What is trained.
+        projector_dim: Dimension of the projections (paper: 512).
+        crop_frames: Length of a crop (paper: 960 ms; official code: 1 s).
+    """
+
+    name: ClassVar[str] = "cola"
+
+    def __init__(
+        self, encoder: Encoder, *, projector_dim: int = 512, crop_frames: int = 96
+    ) -> None:
+        super().__init__()
+        self.n_views, self.n_crops, self.crop_frames = 2, 2, crop_frames
+        self.encoder = encoder
+        self.projector = Projector(inputs=encoder.dim, outputs=projector_dim, hidden_layers=0)
+        self.norm = nn.LayerNorm(projector_dim)
+        self.bilinear = nn.Parameter(torch.randn(projector_dim, projector_dim) * _BILINEAR_STD)
+
+    def project(self, view: View) -> Tensor:
+        """Return the projections of a batch, (B, projector_dim), in (-1, 1)."""
+        return self.norm(self.projector(self.encoder(*view)).float()).tanh()
+
+    def forward(
+        self, views: tuple[View, ...], clip_ids: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`Method.forward`; ``found`` is how often a crop finds its clip's other one."""
+        both = View(*(torch.cat(parts) for parts in zip(*views, strict=True)))
+        anchors, positives = self.project(both).chunk(2)
+        loss, found = bilinear_contrast(gather_rows(anchors), gather_rows(positives), self.bilinear)
+        return loss, {"loss": loss.detach(), "found": found, **embedding_health(anchors)}

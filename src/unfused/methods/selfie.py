@@ -1,0 +1,109 @@
+"""SELFIE: BYOL-A's asymmetric pair with two losses against collapse on the predictions.
+
+(Nguyen, Uhlich, Cardinaux: SELFIE, arXiv 2303.03717.) RECONSTRUCTION: the paper's formulas and
+weights are not public to us. Its abstract and overview figure say which networks there are, what
+each loss compares and where gradient flows; the formulas and weights below are our reading.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..encoders.encoder import Encoder
+from ..losses.byol import byol_loss
+from ..losses.decorrelation import Decorrelation, check_decorrelation, decorrelation
+from ..losses.diversity import Diversity, check_diversity, diversity
+from ..views.view import View
+from .online_target import OnlineTarget
+
+
+class SELFIE(OnlineTarget):
+    """Alignment as in BYOL-A, diversity between samples, decorrelation between dimensions.
+
+    ``L = L_align + diversity_weight * L_diversity + decorrelation_weight * L_decorrelation``, each
+    for both views, added up; the last two on the L2-normalised online predictions alone, so that
+    gradient flows into the online network only. With both weights 0 this is BYOL-A.
+
+    Unit vectors have a variance of at most 1 / D in each dimension. For the decorrelation they are
+    therefore scaled by sqrt(D), which brings covariances to the order of 1 in every D.
+
+    Args:
+        encoder: What is trained.
+        diversity: Which candidate; see :func:`unfused.losses.diversity.diversity`.
+        diversity_weight: Its weight (our choice: 1, as alignment and uniformity in arXiv
+            2005.10242).
+        sharpness: Of ``uniformity`` (2 there).
+        margin: Of ``hinge``.
+        decorrelation: Which candidate; see :func:`unfused.losses.decorrelation.decorrelation`.
+        decorrelation_weight: Its weight (our choice: 0.04, VICReg's 1 to 25 of covariance and
+            invariance, arXiv 2105.04906).
+        projector_hidden: See :class:`OnlineTarget`; BYOL-A's, as the following.
+        projector_dim: See :class:`OnlineTarget`.
+        momentum: See :class:`OnlineTarget`.
+        post_normalisation: See :class:`OnlineTarget`.
+        crop_frames: See :class:`OnlineTarget`.
+
+    Raises:
+        ValueError: A candidate is unknown, or a number out of range.
+    """
+
+    name: ClassVar[str] = "selfie"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        diversity: Diversity = "uniformity",
+        diversity_weight: float = 1.0,
+        sharpness: float = 2.0,
+        margin: float = 0.0,
+        decorrelation: Decorrelation = "covariance",
+        decorrelation_weight: float = 0.04,
+        projector_hidden: int = 4096,
+        projector_dim: int = 256,
+        momentum: float = 0.99,
+        post_normalisation: bool = True,
+        crop_frames: int = 96,
+    ) -> None:
+        super().__init__(
+            encoder,
+            projector_hidden=projector_hidden,
+            projector_dim=projector_dim,
+            momentum=momentum,
+            post_normalisation=post_normalisation,
+            crop_frames=crop_frames,
+        )
+        check_diversity(diversity, sharpness, margin)
+        check_decorrelation(decorrelation)
+        if min(diversity_weight, decorrelation_weight) < 0.0:
+            raise ValueError(
+                f"diversity_weight={diversity_weight}, decorrelation_weight={decorrelation_weight}:"
+                " a negative weight would make embeddings alike; 0 switches a loss off"
+            )
+        self.diversity: Diversity = diversity
+        self.decorrelation: Decorrelation = decorrelation
+        self.diversity_weight, self.decorrelation_weight = diversity_weight, decorrelation_weight
+        self.sharpness, self.margin = sharpness, margin
+
+    def forward(
+        self, views: tuple[View, ...], clip_ids: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`Method.forward`; the unweighted parts are metrics too."""
+        branches, health = self.branches(views)
+        align = byol_loss(*branches)
+        alike, repeated = self._alike(branches.prediction_a), self._repeated(branches.prediction_a)
+        alike = alike + self._alike(branches.prediction_b)
+        repeated = repeated + self._repeated(branches.prediction_b)
+        loss = align + self.diversity_weight * alike + self.decorrelation_weight * repeated
+        parts = {"loss": loss, "align": align, "diversity": alike, "decorrelation": repeated}
+        return loss, {name: part.detach() for name, part in parts.items()} | health
+
+    def _alike(self, predictions: Tensor) -> Tensor:
+        return diversity(predictions, self.diversity, sharpness=self.sharpness, margin=self.margin)
+
+    def _repeated(self, predictions: Tensor) -> Tensor:
+        scaled = F.normalize(predictions, dim=1) * predictions.shape[1] ** 0.5
+        return decorrelation(scaled, self.decorrelation)
