@@ -4,16 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from unfused import encoders
+from unfused import encoders, methods
 from unfused.audio.log_mel import FrontEnd
 from unfused.audio.store import LogMelStore
-from unfused.methods.decar import DECAR
 from unfused.methods.self_distillation import SelfDistillation
 from unfused.methods.supervised import Supervised
 from unfused.training import CropSource, TrainingSettings, fit
 from unfused.views import ViewMaker
 
 N_CLIPS = 24
+SMALL = {
+    "decar": {"projector_hidden": 16, "projector_dim": 8},
+    "byol_a": {"projector_hidden": 16, "projector_dim": 8},
+    "selfie": {"projector_hidden": 16, "projector_dim": 8},
+    "cola": {"projector_dim": 8},
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +34,8 @@ def method_of(name):
     torch.manual_seed(0)
     encoder = encoders.create("audio_ntt", d=16, n_mels=16, channels=8)
     labels = {"labels": np.arange(N_CLIPS) % 3, "n_classes": 3}
-    if name == "decar":
-        return DECAR(encoder, n_clips=N_CLIPS, projector_hidden=16, projector_dim=8)
+    if name in SMALL:
+        return methods.create(name, encoder, n_clips=N_CLIPS, **SMALL[name])
     return (
         SelfDistillation(encoder, **labels)
         if name == "distillation"
@@ -45,7 +50,12 @@ def train(method, store, folder, precision):
     mean, std = store.statistics(np.arange(N_CLIPS))
     views = ViewMaker(mean=mean, std=std, n_mels=16, crop_frames=method.crop_frames)
     with CropSource(
-        store, np.arange(N_CLIPS), crop_frames=method.crop_frames, batch_size=8, seed=0
+        store,
+        np.arange(N_CLIPS),
+        crop_frames=method.crop_frames,
+        n_crops=method.n_crops,
+        batch_size=8,
+        seed=0,
     ) as source:
         return fit(method, source, views, settings, folder=folder, seed=0, device="cpu")
 
@@ -64,7 +74,7 @@ def stopping(method, stop_at):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", ["decar", "distillation", "supervised"])
+@pytest.mark.parametrize("name", [*SMALL, "distillation", "supervised"])
 def test_resume_is_exact(tmp_path, store, name, precision):
     whole = method_of(name)
     history = train(whole, store, tmp_path / "whole", precision)
