@@ -1,6 +1,7 @@
 """Encoders by name, and saving and loading what was trained."""
 
 from .audio_ntt import AudioNTT
+from .conformer import Conformer
 from .encoder import Encoder, span_mask
 from .origin import provenance
 from .projector import Projector
@@ -9,6 +10,7 @@ from .trained import TrainedEncoder, load_encoder, read_trained_on, save_encoder
 
 __all__ = [
     "AudioNTT",
+    "Conformer",
     "Encoder",
     "Projector",
     "TrainedEncoder",

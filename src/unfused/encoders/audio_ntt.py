@@ -44,7 +44,7 @@ class AudioNTT(Encoder):
     """
 
     name: ClassVar[str] = "audio_ntt"
-    taps: ClassVar[tuple[str, ...]] = ("block1", "block2", "block3", "fc1", "fc2")
+    taps: tuple[str, ...] = ("block1", "block2", "block3", "fc1", "fc2")
     margin: ClassVar[int] = 7
     """Input frames beyond a pooled frame's own 8 that it depends on, on either side: 1 + 2 + 4."""
 

@@ -22,7 +22,7 @@ class Encoder(nn.Module):
     """
 
     name: ClassVar[str]
-    taps: ClassVar[tuple[str, ...]]
+    taps: tuple[str, ...]
     dims: Mapping[str, int]
     strides: Mapping[str, int]
     cut: str

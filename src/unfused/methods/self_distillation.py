@@ -105,9 +105,7 @@ class SelfDistillation(Method):
         return loss, {"loss": loss.detach(), **parts, **accuracies}
 
     def _pooled(self, view: View) -> Mapping[str, Tensor]:
-        features = self.encoder.frame_features(view.log_mel)
-        taps = (*self.blocks, self.encoder.cut)
-        return {tap: self.encoder.pool(features[tap], view.spans, tap) for tap in taps}
+        return self.encoder.pooled(view.log_mel, view.spans)
 
     def _accuracies(
         self, teacher: Tensor, students: Sequence[Tensor], labels: Tensor

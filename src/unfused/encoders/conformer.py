@@ -1,0 +1,219 @@
+"""Conformer: the encoder of wav2vec-2.0-style pre-training on log-mels (arXiv 2110.07313)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from .conformer_block import ConformerBlock
+from .encoder import Encoder
+from .pooling import Pooling, pool_frames
+
+
+class Conformer(Encoder):
+    """Stacked log-mel frames, a linear layer with layer norm, then Conformer blocks.
+
+    After Srivastava et al., "Conformer-Based Self-Supervised Learning for Non-Speech Audio Tasks"
+    (arXiv 2110.07313), with the sizes of Meta's port of it to torchaudio: four frames become one
+    latent of 256 dimensions (tap ``features``), these are projected to the width of the blocks,
+    and every block is a tap (``layer1`` ...). There is no positional encoding; the convolutions
+    tell the order. The defaults are the small model, 18.4 million parameters; the large one,
+    87.9 million, has ``embed_dim=768, n_heads=12``.
+
+    A clip's real frames are moved to the beginning and only whole stacks of them become latents (a
+    remainder of up to ``stride - 1`` frames is dropped, as in the port), so neither the amount of
+    padding nor where it lies changes anything.
+
+    Args:
+        n_mels: Mel bands of the input F.
+        stride: Frames that are stacked to one latent.
+        latent_dim: Dimension of the latents.
+        embed_dim: Width D of the blocks.
+        n_layers: Number of blocks.
+        n_heads: Attention heads of each block; they divide ``embed_dim``.
+        ffn_dim: Hidden width of the feed-forward steps.
+        first_kernel: Latents that the first block's convolution sees, odd.
+        kernel: Latents that the other blocks' convolutions see, odd.
+        dropout: Dropout in the blocks.
+        pooling: How latents become one vector (our choice; the paper's is not known).
+        cut: Tap that is the embedding; what comes after it is not built. None: the last block.
+
+    Raises:
+        ValueError: An argument has no meaning; the message says which and why.
+
+    >>> Conformer().n_parameters
+    18362368
+    """
+
+    name: ClassVar[str] = "conformer"
+
+    def __init__(
+        self,
+        *,
+        n_mels: int = 64,
+        stride: int = 4,
+        latent_dim: int = 256,
+        embed_dim: int = 256,
+        n_layers: int = 12,
+        n_heads: int = 8,
+        ffn_dim: int = 1024,
+        first_kernel: int = 31,
+        kernel: int = 15,
+        dropout: float = 0.1,
+        pooling: Pooling = "mean",
+        cut: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings: dict[str, Any] = {
+            "n_mels": n_mels,
+            "stride": stride,
+            "latent_dim": latent_dim,
+            "embed_dim": embed_dim,
+            "n_layers": n_layers,
+            "n_heads": n_heads,
+            "ffn_dim": ffn_dim,
+            "first_kernel": first_kernel,
+            "kernel": kernel,
+            "dropout": dropout,
+            "pooling": pooling,
+            "cut": cut,
+        }
+        _check(self.settings)
+        self.taps = ("features", *(f"layer{i + 1}" for i in range(n_layers)))
+        self.cut = self.taps[-1] if cut is None else cut
+        _check_cut(self.cut, self.taps)
+        self.stride, self.pooling = stride, pooling
+        n_built = self.taps.index(self.cut)
+        kept = self.taps[: n_built + 1]
+        self.dims = dict(zip(kept, [latent_dim, *[embed_dim] * n_layers], strict=False))
+        self.strides = dict.fromkeys(kept, stride)
+        self.stack = nn.Linear(stride * n_mels, latent_dim)
+        self.layer_norm = nn.LayerNorm(latent_dim)
+        self.projection = nn.Linear(latent_dim, embed_dim) if n_built else None
+        kernels = [first_kernel, *[kernel] * (n_layers - 1)][:n_built]
+        sizes: dict[str, Any] = {"dim": embed_dim, "ffn_dim": ffn_dim, "n_heads": n_heads}
+        self.layers = nn.ModuleList(
+            [ConformerBlock(kernel=size, dropout=dropout, **sizes) for size in kernels]
+        )
+
+    def latents(self, log_mel: Tensor, spans: Tensor | None = None) -> Tensor:
+        """Return the layer-normed latents, what pre-training masks, (B, T // stride, latent_dim).
+
+        Args:
+            log_mel: Normalised log-mel spectrograms, (B, 1, F, T).
+            spans: Real part of each clip in input frames, (B, 2); None: all of it.
+        """
+        self._check_input(log_mel)
+        frames = log_mel.squeeze(1).transpose(1, 2)  # (B, T, F)
+        if spans is not None:
+            frames = _moved_to_the_beginning(frames, spans)
+        n_latents = frames.shape[1] // self.stride
+        stacked = frames[:, : n_latents * self.stride].reshape(len(frames), n_latents, -1)
+        normed: Tensor = self.layer_norm(self.stack(stacked))
+        return normed
+
+    def n_real(self, spans: Tensor, n_latents: int) -> Tensor:
+        """Return how many latents of each clip are real, at least one, (B,) int64.
+
+        Args:
+            spans: Real part of each clip in input frames, (B, 2).
+            n_latents: Latents of a padded clip.
+        """
+        first, end = spans.round().long().unbind(1)
+        return ((end - first) // self.stride).clamp(1, n_latents)
+
+    def contextualised(self, latents: Tensor, n_real: Tensor | None) -> dict[str, Tensor]:
+        """Send latents, masked ones maybe, through the blocks.
+
+        Args:
+            latents: (B, T', latent_dim).
+            n_real: How many of each clip's latents are real, the first ones, (B,); None: all.
+
+        Returns:
+            Tap name -> (B, T', D_tap), ``features`` being the latents as given.
+        """
+        features = {"features": latents}
+        if self.projection is None:
+            return features
+        padding = None if n_real is None else ~_first(n_real, latents.shape[1])
+        x = self.projection(latents).transpose(0, 1)  # (T', B, D)
+        for i, layer in enumerate(self.layers):
+            x = layer(x, padding)
+            features[f"layer{i + 1}"] = x.transpose(0, 1)
+        return features
+
+    def frame_features(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:
+        """See :meth:`Encoder.frame_features`.
+
+        Args:
+            log_mel: Normalised log-mel spectrograms, (B, 1, F, T).
+            spans: Real part of each clip, (B, 2), whose features then come first; None: all of it.
+        """
+        latents = self.latents(log_mel, spans)
+        n_real = None if spans is None else self.n_real(spans, latents.shape[1])
+        return self.contextualised(latents, n_real)
+
+    def pool(self, frames: Tensor, spans: Tensor | None, tap: str) -> Tensor:
+        """See :meth:`Encoder.pool`; ``frames`` were made with the same ``spans``."""
+        n_latents = frames.shape[1]
+        mask = None if spans is None else _first(self.n_real(spans, n_latents), n_latents)
+        return pool_frames(frames, mask, self.pooling)
+
+    def pooled(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the pooled features of every tap in one pass, tap -> (B, D_tap)."""
+        features = self.frame_features(log_mel, spans)
+        return {tap: self.pool(frames, spans, tap) for tap, frames in features.items()}
+
+    def forward(self, log_mel: Tensor, spans: Tensor | None = None) -> Tensor:
+        """Return the clip embedding at :attr:`cut`, (B, D)."""
+        return self.pool(self.frame_features(log_mel, spans)[self.cut], spans, self.cut)
+
+    def _check_input(self, log_mel: Tensor) -> None:
+        n_mels = self.settings["n_mels"]
+        if (
+            log_mel.dim() != 4
+            or log_mel.shape[1:3] != (1, n_mels)
+            or log_mel.shape[3] < self.stride
+        ):
+            raise ValueError(
+                f"log_mel has shape {tuple(log_mel.shape)}, expected (B, 1, {n_mels}, T) with "
+                f"T >= {self.stride}; pad short clips and set n_mels to the front-end's"
+            )
+
+
+def _moved_to_the_beginning(frames: Tensor, spans: Tensor) -> Tensor:
+    """Return each clip's real frames first and zeros, the mean of normalised log-mels, behind."""
+    first, end = spans.round().long().split(1, dim=1)  # (B, 1) each
+    position = torch.arange(frames.shape[1], device=frames.device)
+    source = (first + position).clamp(max=frames.shape[1] - 1)  # (B, T)
+    moved = frames.gather(1, source.unsqueeze(2).expand_as(frames))
+    return moved.masked_fill((position >= end - first).unsqueeze(2), 0.0)
+
+
+def _first(counts: Tensor, n: int) -> Tensor:
+    """Return a mask of the first ``counts[b]`` of ``n`` positions, (B, n)."""
+    return torch.arange(n, device=counts.device) < counts.unsqueeze(1)
+
+
+def _check(settings: dict[str, Any]) -> None:
+    whole = ("n_mels", "stride", "latent_dim", "embed_dim", "n_layers", "n_heads", "ffn_dim")
+    for name in (*whole, "first_kernel", "kernel"):
+        if settings[name] < 1:
+            raise ValueError(f"{name}={settings[name]} must be at least 1")
+    for name in ("first_kernel", "kernel"):
+        if settings[name] % 2 == 0:
+            raise ValueError(
+                f"{name}={settings[name]} must be odd, so that a convolution keeps the length"
+            )
+    width, n_heads = settings["embed_dim"], settings["n_heads"]
+    if width % n_heads:
+        raise ValueError(f"n_heads={n_heads} does not divide embed_dim={width}; choose a divisor")
+    if not 0.0 <= settings["dropout"] < 1.0:
+        raise ValueError(f"dropout={settings['dropout']} must be in [0, 1)")
+
+
+def _check_cut(cut: str, taps: tuple[str, ...]) -> None:
+    if cut not in taps:
+        raise ValueError(f"cut={cut!r} is no tap of this Conformer; choose from {list(taps)}")
