@@ -1,6 +1,7 @@
 """The project's pipelines. Which tasks and methods they have is configuration."""
 
 import re
+from functools import partial
 from typing import Any
 
 from kedro.pipeline import Pipeline
@@ -39,22 +40,26 @@ def register_pipelines() -> dict[str, Pipeline]:
         name: pretraining.create_pipeline(name, [*tasks, *pools])
         for name in namespaces(parameters, "methods")
     }
+    few_labels = bool(
+        ((parameters.get("evaluation") or {}).get("label_efficiency") or {}).get("budgets")
+    )
     modelling = data + methods[teacher]
     lape, compared = modelling, chosen_methods(parameters)
     for method in compared:
         lape += methods[method]
     for task in tasks:
         students = unfused.create_pipeline(task, teacher)
-        modelling += students + evaluation.create_pipeline(task, [teacher])
-        lape += students + evaluation.create_pipeline(task, compared)
-    whole = modelling + reporting.create_pipeline(tasks, pools, teacher, [teacher])
+        modelling += students + evaluation.create_pipeline(task, [teacher], few_labels=few_labels)
+        lape += students + evaluation.create_pipeline(task, compared, few_labels=few_labels)
+    report = partial(reporting.create_pipeline, tasks, pools, teacher, few_labels=few_labels)
+    whole = modelling + report([teacher])
     return {
         "data_engineering": data,
         **{name: data + pipeline for name, pipeline in methods.items()},
         "modelling": modelling,
         "reporting": whole,
         "unfused": whole,
-        "lape": lape + reporting.create_pipeline(tasks, pools, teacher, compared),
+        "lape": lape + report(compared),
         "__default__": whole,
     }
 

@@ -19,6 +19,7 @@ from .verdict import verdict
 
 TITLES = {
     "lape_scores": "Scores with intervals",
+    "label_efficiency_curves": "Label efficiency",
     "tsne_pseudo_labels": "Pseudo-label clusters",
     "confusion_matrix": "Confusions of the student",
     "learning_curves": "Learning curves",

@@ -10,13 +10,16 @@ DATA = {"store": "log_mels", "manifest": "manifest", "splits": "splits"}
 SETTINGS = ("evaluation", "distillation", "encoder", "run")
 
 
-def create_pipeline(task: str, methods: Sequence[str], *, students: bool = True) -> Pipeline:
+def create_pipeline(
+    task: str, methods: Sequence[str], *, students: bool = True, few_labels: bool = False
+) -> Pipeline:
     """Return the pipeline from encoders to result rows.
 
     Args:
         task: Name of the task.
         methods: Names of the methods whose encoders are evaluated.
         students: Whether the task's UnFuSeD students are evaluated too.
+        few_labels: Whether label efficiency is measured.
     """
     encoders = {method: f"{method}.encoders" for method in methods}
     given = {
@@ -26,7 +29,7 @@ def create_pipeline(task: str, methods: Sequence[str], *, students: bool = True)
         **encoders,
     }
     of_task = Pipeline(
-        _nodes(given),
+        [*_nodes(given), *([_few_labels(given)] if few_labels else [])],
         namespace=task,
         inputs=set(encoders.values()),
         parameters={
@@ -56,12 +59,6 @@ def _nodes(given: dict[str, str]) -> list[Node]:
             name="evaluate_frozen_encoders",
         ),
         Node(
-            nodes.measure_label_efficiency,
-            {"workspace": "label_efficiency_workspace", **embedded},
-            "label_efficiency",
-            name="measure_label_efficiency",
-        ),
-        Node(
             nodes.train_supervised,
             {"workspace": "supervised_workspace", **given},
             [*supervised, "supervised_history"],
@@ -74,3 +71,12 @@ def _nodes(given: dict[str, str]) -> list[Node]:
             name="collect_task_results",
         ),
     ]
+
+
+def _few_labels(given: dict[str, str]) -> Node:
+    return Node(
+        nodes.measure_label_efficiency,
+        {"workspace": "label_efficiency_workspace", "embeddings": "embeddings", **given},
+        "label_efficiency",
+        name="measure_label_efficiency",
+    )

@@ -167,6 +167,23 @@ def draw_confusion(predictions: pd.DataFrame) -> Any:
     )
 
 
+def summarise_label_efficiency(
+    scores: pd.DataFrame, teacher: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Average scores over draws, folds and seeds, and count the labels that methods save."""
+    from ...reporting.label_curves import label_curves, labels_saved
+
+    curves = label_curves(scores, teacher=teacher)
+    return curves, labels_saved(curves)
+
+
+def draw_label_efficiency(curves: pd.DataFrame) -> Any:
+    """Draw every encoder's score against the number of labels."""
+    from ...reporting.figures import label_efficiency
+
+    return label_efficiency(curves)
+
+
 def draw_scores(summary: pd.DataFrame) -> Any:
     """Draw every encoder's accuracy with its interval."""
     from ...reporting.figures import score_bars

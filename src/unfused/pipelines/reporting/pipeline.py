@@ -16,7 +16,12 @@ FIGURES = [
 
 
 def create_pipeline(
-    tasks: Sequence[str], pools: Sequence[str], teacher: str, methods: Sequence[str]
+    tasks: Sequence[str],
+    pools: Sequence[str],
+    teacher: str,
+    methods: Sequence[str],
+    *,
+    few_labels: bool = False,
 ) -> Pipeline:
     """Return the pipeline from result rows to the report.
 
@@ -25,12 +30,14 @@ def create_pipeline(
         pools: Names of the unlabelled corpora.
         teacher: Name of the method that made the pseudo-labels.
         methods: Names of the methods whose encoders were evaluated.
+        few_labels: Whether label efficiency was measured.
     """
     corpora = [*tasks, *pools]
     parts = [_describe(name) for name in corpora] + [_place(task) for task in tasks]
-    shared = Pipeline(
-        [*_joins(tasks, corpora), *_tables(), *_figures(tasks, teacher, methods), _report()]
-    )
+    joins = _joins(tasks, corpora) + (_few_labels(tasks) if few_labels else [])
+    shown = [*FIGURES, *(["label_efficiency_curves"] if few_labels else [])]
+    figures = _figures(tasks, teacher, methods)
+    shared = Pipeline([*joins, *_tables(), *figures, _report(shown)])
     return Pipeline(
         sum(parts, shared),
         tags=["reporting"],
@@ -75,7 +82,7 @@ def _joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
                 name,
                 name=f"join_{name}",
             )
-            for name in ("results", "predictions", "label_efficiency", "pseudo_label_quality")
+            for name in ("results", "predictions", "pseudo_label_quality")
         ),
         *(
             Node(
@@ -146,7 +153,30 @@ def _figures(tasks: Sequence[str], teacher: str, methods: Sequence[str]) -> list
     ]
 
 
-def _report() -> Node:
+def _few_labels(tasks: Sequence[str]) -> list[Node]:
+    return [
+        Node(
+            nodes.join_tasks,
+            {task: f"{task}.label_efficiency" for task in tasks},
+            "label_efficiency",
+            name="join_label_efficiency",
+        ),
+        Node(
+            nodes.summarise_label_efficiency,
+            ["label_efficiency", "params:teacher"],
+            ["label_curves", "labels_saved"],
+            name="summarise_label_efficiency",
+        ),
+        Node(
+            nodes.draw_label_efficiency,
+            "label_curves",
+            "label_efficiency_curves",
+            name="draw_label_efficiency",
+        ),
+    ]
+
+
+def _report(figures: Sequence[str]) -> Node:
     return Node(
         nodes.write_report,
         {
@@ -157,7 +187,7 @@ def _report() -> Node:
             "rejected": "rejected_audio",
             "parameters": "parameters",
             "report": "params:report",
-            **{name: name for name in FIGURES},
+            **{name: name for name in figures},
         },
         ["report", "closing_words"],
         name="write_report",

@@ -3,6 +3,7 @@
 from .augmentation_views import augmentation_views
 from .captions import CAPTIONS
 from .confusion_matrix import confusion_matrix
+from .label_efficiency import label_efficiency
 from .learning_curves import learning_curves
 from .log_mels import log_mels
 from .pseudo_label_map import TsnePoints, tsne_points, tsne_pseudo_labels
@@ -13,6 +14,7 @@ __all__ = [
     "TsnePoints",
     "augmentation_views",
     "confusion_matrix",
+    "label_efficiency",
     "learning_curves",
     "log_mels",
     "score_bars",

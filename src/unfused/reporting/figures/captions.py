@@ -31,6 +31,12 @@ CAPTIONS: Mapping[str, str] = {
         "the encoder learns to ignore: if that is what tells your classes apart (pitch, say), "
         "narrow the ranges of the random resize crop."
     ),
+    "label_efficiency_curves": (
+        "Mean score on the same test clips against the number of labels learnt from (all classes "
+        "and folds together); no validation label is used. Bands: Student's t over seeds from "
+        "three seeds on, else the lowest and highest choice of labelled clips. Dashed: trained "
+        "end to end; grey: baselines."
+    ),
     "confusion_matrix": (
         "Rows are true classes, columns predictions on test clips; colour is the share of the "
         "true class, numbers are clips (summed over seeds). A perfect one fills the diagonal."

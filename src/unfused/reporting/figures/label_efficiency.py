@@ -1,0 +1,84 @@
+"""Score against the number of labels, one panel per task."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from ..naming import metric_name, protocol_name
+from .style import GREY, MARKERS, PALETTE, new_figure, styled
+
+_LINE = ["encoder", "source", "cut", "protocol"]
+
+
+@styled
+def label_efficiency(curves: pd.DataFrame) -> Figure:
+    """Draw one line per encoder and protocol, with its band, over the number of labels.
+
+    An encoder probed at several cuts is drawn at the one that is best with most labels. Dashed:
+    trained end to end.
+
+    Args:
+        curves: Rows of :func:`~unfused.reporting.label_curves.label_curves`.
+
+    Raises:
+        ValueError: There is no row.
+    """
+    if curves.empty:
+        raise ValueError("no label budget was measured: set evaluation.label_efficiency.budgets")
+    curves = curves[_best_cuts(curves)]
+    tasks = list(dict.fromkeys(curves["task"]))
+    lines = list(dict.fromkeys(curves[["name", "protocol"]].itertuples(index=False, name=None)))
+    columns = min(3, len(tasks))
+    rows = -(-len(tasks) // columns)
+    figure = new_figure(4.2 * columns + 2.6, 3.4 * rows + 0.4)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for panel, task in zip(axes.ravel(), tasks, strict=False):
+        _draw_task(panel, curves[curves["task"] == task], lines)
+        panel.set_title(task)
+    for panel in axes.ravel()[len(tasks) :]:
+        panel.axis("off")
+    handles, labels = axes.ravel()[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    return figure
+
+
+def _best_cuts(curves: pd.DataFrame) -> pd.Series:
+    last = curves.loc[curves.groupby(["task", *_LINE])["n_labels"].idxmax()]
+    best = last.loc[last.groupby(["task", "encoder", "source", "protocol"])["mean"].idxmax()]
+    keys = pd.MultiIndex.from_frame(best[["task", *_LINE]])
+    chosen = pd.MultiIndex.from_frame(curves[["task", *_LINE]]).isin(keys)
+    return pd.Series(chosen, index=curves.index)
+
+
+def _draw_task(panel: Axes, curves: pd.DataFrame, lines: list[tuple[str, str]]) -> None:
+    for number, (name, protocol) in enumerate(lines):
+        line = curves[(curves["name"] == name) & (curves["protocol"] == protocol)]
+        if line.empty:
+            continue
+        baseline = line["encoder"].iloc[0].startswith(("random_init", "log_mel", "supervised"))
+        colour = GREY if baseline else PALETTE[number % len(PALETTE)]
+        x, mean = line["n_labels"], 100 * line["mean"]
+        panel.fill_between(x, 100 * line["low"], 100 * line["high"], color=colour, alpha=0.15, lw=0)
+        panel.plot(
+            x, mean, color=colour, marker=MARKERS[number % len(MARKERS)], markersize=4,
+            linestyle="--" if protocol == "fine_tuning" else "-",
+            label=f"{name}, {protocol_name(protocol).lower()}",
+        )  # fmt: skip
+    panel.set_xscale("log")
+    panel.set_xticks(_ticks(curves["n_labels"]))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    panel.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    panel.set_xlabel("labels to learn from")
+    panel.set_ylabel(f"{metric_name(curves['metric'].iloc[0])}, %")
+
+
+def _ticks(n_labels: pd.Series) -> list[float]:
+    """Return the numbers of labels, those left out that lie too near the one before."""
+    ticks: list[float] = []
+    for number in sorted(n_labels.unique()):
+        if not ticks or number > 1.3 * ticks[-1]:
+            ticks.append(float(number))
+    return ticks
