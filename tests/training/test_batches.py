@@ -144,8 +144,60 @@ def test_a_closed_source_can_be_used_again():
     source.close()
 
 
+def test_several_crops_of_a_clip_lie_crop_after_crop():
+    """The first crop of every clip, then the second of every clip ..., each from its own clip."""
+    store = MemoryStore([40 + 7 * i for i in range(10)])
+    with source_of(store, n_crops=3) as source:
+        clips, view = source.batch(2)
+    assert view.log_mel.shape == (12, 1, N_MELS, FRAMES)
+    assert view.spans.shape == (12, 2)
+    for row, log_mel in enumerate(view.log_mel):
+        clip = store.clips[clips[row % 4]]
+        windows = np.lib.stride_tricks.sliding_window_view(clip, FRAMES, axis=0)
+        assert sum(np.array_equal(log_mel[0].numpy(), window) for window in windows) == 1
+    assert len(np.unique(view.log_mel.flatten(1).numpy(), axis=0)) == 12  # all crops differ
+
+
+def test_crops_of_a_clip_are_independent():
+    """Starts of the two crops of one clip, over many steps: uniform pairs, not shifted copies."""
+    store = MemoryStore([FRAMES + 3, FRAMES + 3])
+    pairs = np.zeros((4, 4), dtype=int)
+    with source_of(store, rows=np.arange(2), n_crops=2) as source:
+        for step in range(400):
+            clips, view = source.batch(step)
+            for i, clip in enumerate(clips.tolist()):
+                windows = np.lib.stride_tricks.sliding_window_view(store.clips[clip], FRAMES, 0)
+                crops = (view.log_mel[i, 0].numpy(), view.log_mel[2 + i, 0].numpy())
+                first, second = ((windows == crop).all(axis=(1, 2)).argmax() for crop in crops)
+                pairs[first, second] += 1
+    assert pairs.sum() == 800
+    chi_square = ((pairs - 50) ** 2 / 50).sum()
+    assert chi_square < 37.7  # 15 degrees of freedom: one in a thousand lies above
+
+
+def test_several_crops_are_a_function_of_seed_and_step_and_where_frames_lie_does_not_matter():
+    with source_of(n_crops=2) as source, source_of(n_crops=2, on_device=True) as resident:
+        batches = [source.batch(step) for step in range(5)]
+        assert all(same(resident.batch(step), batches[step]) for step in reversed(range(5)))
+
+
+def test_one_crop_is_the_default_and_the_order_of_clips_is_that_of_one_crop():
+    with source_of() as source, source_of(n_crops=1) as one, source_of(n_crops=2) as two:
+        for step in range(5):
+            assert same(source.batch(step), one.batch(step))
+            assert torch.equal(source.batch(step)[0], two.batch(step)[0])
+
+
+def test_a_sweep_shows_one_crop_of_a_clip_whatever_training_takes():
+    with source_of() as one, source_of(n_crops=3) as three:
+        pairs = zip(one.sweep("embed", 0), three.sweep("embed", 0), strict=True)
+        assert all(same(*pair) for pair in pairs)
+
+
 def test_a_source_needs_two_clips():
     with pytest.raises(ValueError, match="1 training clips: training needs at least 2"):
         source_of(rows=np.array([3]))
     with pytest.raises(ValueError, match="batch_size=1"):
         source_of(batch_size=1)
+    with pytest.raises(ValueError, match=r"n_crops=0.*a clip 1 crop"):
+        source_of(n_crops=0)

@@ -81,3 +81,32 @@ def test_the_log_shows_the_parameters():
     assert "freq_scale=(0.6, 1.5)" in text
     assert "ratio=0.4" in text
     assert "mean=-5" in text
+
+
+def test_views_are_made_from_the_crops_in_turn():
+    """Three crops of two clips, crop after crop; of five views the first is of the first crop."""
+    batch = batch_of(6)
+    spans = torch.stack([torch.arange(6.0), torch.full((6,), 24.0)], dim=1)
+    batch = View(batch.log_mel, spans)
+    views = maker(**PLAIN)(batch, 5, torch_generator(0, "x"), n_crops=3)
+    assert len(views) == 5
+    for number, view in enumerate(views):
+        crop = slice(2 * (number % 3), 2 * (number % 3) + 2)
+        torch.testing.assert_close(view.log_mel, (batch.log_mel[crop] + 5) / 2)
+        assert torch.equal(view.spans, spans[crop])
+
+
+def test_views_of_one_crop_are_augmented_independently():
+    batch = batch_of(4)
+    views = maker(mixup_ratio=0)(batch, 4, torch_generator(0, "x"), n_crops=2)
+    assert not torch.allclose(views[0].log_mel, views[2].log_mel)  # both of the first crop
+    alone = maker(mixup_ratio=0)(View(*(part[:2] for part in batch)), 1, torch_generator(0, "x"))
+    assert torch.equal(alone[0].log_mel, views[0].log_mel)
+
+
+def test_the_bank_gets_every_crop_once_in_order():
+    views, batch = maker(mixup_bank=32), batch_of()
+    for calls in (1, 2):
+        views(batch, 4, torch_generator(calls, "x"), n_crops=3)
+        assert views.mixup.filled.item() == 6 * calls
+    torch.testing.assert_close(views.mixup.bank[6:12], views.plain(batch).log_mel.squeeze(1))
