@@ -12,6 +12,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
 
 from .config import ProjectConfigLoader
+from .mistakes import explanation
 from .params import Distillation, EncoderParams, Evaluation, FrontEndParams, check_together
 
 log = logging.getLogger("unfused")
@@ -78,6 +79,12 @@ class RunHooks:
     def after_node_run(self, node: Node) -> None:
         """Keep how long the node took."""
         self._seconds[node.name] = time.monotonic() - self._node_began[node.name]
+
+    @hook_impl
+    def on_node_error(self, error: Exception, node: Node) -> None:
+        """Name the node in which a bug showed; a mistake needs no more than its words."""
+        if explanation(error) is None:
+            log.error("node %s failed", node.name)
 
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
