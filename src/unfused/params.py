@@ -95,6 +95,13 @@ class Audio(Model):
     min_seconds: float = Field(0.01, gt=0)
     max_seconds: float = Field(3600.0, gt=0)
 
+    @field_validator("audio", mode="before")
+    @classmethod
+    def _no_number(cls, given: Any) -> Any:
+        if isinstance(given, int | float):
+            raise ValueError(f"audio={given} is a number to YAML; write ./{given}")
+        return given
+
 
 class Task(Audio):
     """A labelled data set on which encoders are compared.
