@@ -3,9 +3,13 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python -m kedro
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ENV ?=
-comma := ,
-PARAMS := $(if $(DATA),data=$(DATA))$(if $(and $(DATA),$(UNLABELLED)),$(comma))$(if $(UNLABELLED),unlabelled=$(UNLABELLED))
 export DO_NOT_TRACK := 1
+ifdef DATA  # not --params, which a comma in the path would break
+export UNFUSED_AUDIO := $(DATA)
+endif
+ifdef UNLABELLED
+export UNFUSED_UNLABELLED := $(UNLABELLED)
+endif
 
 .PHONY: unfused test results lint format viz viz-build docs bench clean help
 
@@ -16,7 +20,7 @@ unfused: $(VENV)/demo  ## set-up, demo corpus, UnFuSeD, report
 ##   DATA=<folder or CSV>   your audio instead: class folders, or a table with columns path,label
 ##   UNLABELLED=<folder>    more audio for pre-training
 ##   ENV=<name>             a configuration under conf/: full, paper, gpu, test
-	@$(RUN) run --pipeline=unfused $(if $(ENV),--env=$(ENV)) $(if $(PARAMS),--params "$(PARAMS)")
+	@$(RUN) run --pipeline=unfused $(if $(ENV),--env=$(ENV))
 
 test: $(VENV)/dev  ## the test suite
 	@$(VENV)/bin/python -m pytest
@@ -32,7 +36,7 @@ format: $(VENV)/dev  ## repair what ruff can
 	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
 
 viz: $(VENV)/demo  ## pipeline, data and figures in the browser
-	@PYTHONWARNINGS=ignore $(RUN) viz run $(if $(ENV),--env=$(ENV)) $(if $(PARAMS),--params "$(PARAMS)")
+	@PYTHONWARNINGS=ignore $(RUN) viz run $(if $(ENV),--env=$(ENV))
 
 viz-build: $(VENV)/demo  ## the same as a static site in build/
 	@$(if $(ENV),KEDRO_ENV=$(ENV)) PYTHONWARNINGS=ignore $(RUN) viz build --include-previews

@@ -18,7 +18,10 @@ FLOORS = [
     {"training"},
     {"evaluation", "inference", "reporting"},
     {"datasets"},
-    {"pipelines", "params", "config", "hooks", "settings", "pipeline_registry", "__main__"},
+    {
+        *("pipelines", "params", "config", "hooks", "settings", "pipeline_registry"),
+        *("cli", "mistakes", "__main__"),
+    },
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, start=1) for room in rooms}
 FILES = [file for file in sorted(PACKAGE.rglob("*.py")) if file != PACKAGE / "__init__.py"]
