@@ -18,6 +18,7 @@ SMALL = {
     "byol_a": {"projector_hidden": 16, "projector_dim": 8},
     "selfie": {"projector_hidden": 16, "projector_dim": 8},
     "cola": {"projector_dim": 8},
+    "slicer": {"projector_hidden": 16, "projector_dim": 8, "cluster_hidden": 16, "n_clusters": 6},
 }
 
 
