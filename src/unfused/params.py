@@ -84,8 +84,8 @@ class Audio(Model):
     """Where audio is and how its labels are laid out.
 
     Attributes:
-        audio: A folder, several folders, or a CSV or Parquet table; the word ``demo`` is the
-            rendered corpus; null means that there is none.
+        audio: A folder, several folders, or a CSV or Parquet table; the words ``demo`` and
+            ``demo_mixtures`` are rendered corpora; null means that there is none.
         labels: ``folders`` (one folder per class), ``table``, ``none``, or ``auto``.
         columns: Our column name -> the table's: label, split, fold, group, path, offset, frames.
     """
@@ -140,11 +140,13 @@ class Demo(Model):
     Attributes:
         n_notes: Number of clips.
         seconds: Length of each.
+        n_mixtures: Number of clips of the multi-label demo.
         expected: How long a run on the demo takes, in words; printed before it is rendered.
     """
 
     n_notes: int = Field(2000, ge=258, le=4214)
     seconds: float = Field(1.5, gt=0.1)
+    n_mixtures: int = Field(2000, ge=30)
     expected: str | None = None
 
 
@@ -196,10 +198,12 @@ class MethodViews(Views):
     Attributes:
         mixing: ``mixup`` with any past crop, ``k_mix`` (SLICER) with one far away, ``none``.
         k_mix_furthest: How many of the furthest past crops k-mix draws from.
+        linear_gain: Largest gain of the linear fade of BYOL-A's version 2, where it is 1; 0: none.
     """
 
     mixing: Literal["mixup", "k_mix", "none"] = "mixup"
     k_mix_furthest: int = Field(default=128, ge=1)
+    linear_gain: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
     def _below_the_bank(self) -> MethodViews:
@@ -212,12 +216,14 @@ class MethodViews(Views):
 
     @model_serializer(mode="wrap")
     def _what_counts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what k-mix alone reads: no change of it trains another method anew."""
+        """Leave out what is not in use: an option of one method trains no other anew."""
         given: dict[str, Any] = dump(self)
         if self.mixing != "k_mix":
             del given["k_mix_furthest"]
         if self.mixing == "mixup":
             del given["mixing"]
+        if self.linear_gain == 0.0:
+            del given["linear_gain"]
         return given
 
 

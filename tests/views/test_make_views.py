@@ -110,3 +110,17 @@ def test_the_bank_gets_every_crop_once_in_order():
         views(batch, 4, torch_generator(calls, "x"), n_crops=3)
         assert views.mixup.filled.item() == 6 * calls
     torch.testing.assert_close(views.mixup.bank[6:12], views.plain(batch).log_mel.squeeze(1))
+
+
+def test_the_linear_fade_comes_last_and_is_off_by_default():
+    batch = batch_of()
+    plain, faded = maker(**PLAIN), maker(**PLAIN, linear_gain=1.0)
+    (view,) = plain(batch, 1, torch_generator(0, "x"))
+    (other,) = faded(batch, 1, torch_generator(0, "x"))
+    slope = (other.log_mel - view.log_mel)[:, 0, 0]
+    torch.testing.assert_close(slope.diff(n=2), torch.zeros(6, 22), atol=1e-5, rtol=0)
+    assert slope.abs().amax() > 0.5
+    assert "RandomLinearFader(gain=1.0)" in repr(faded)
+    assert "Fader" not in repr(plain)
+    with pytest.raises(ValueError, match=r"linear_gain=-1.0 must be at least 0"):
+        maker(linear_gain=-1.0)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .k_mix import KMix
 from .log_mixup_exp import LogMixupExp
 from .normalisation import Normalisation
+from .random_linear_fader import RandomLinearFader
 from .random_resize_crop import RandomResizeCrop, Range
 from .view import View
 
@@ -38,6 +39,7 @@ class ViewMaker(nn.Module):
         freq_scale: Range of the box height of the random resize crop.
         time_scale: Range of its width.
         virtual_crop: Canvas of the random resize crop, relative height and width.
+        linear_gain: Largest gain of a linear fade after it (BYOL-A version 2: 1); 0: no fade.
 
     Raises:
         ValueError: A value is out of its range.
@@ -58,6 +60,7 @@ class ViewMaker(nn.Module):
         freq_scale: Range = (0.6, 1.5),
         time_scale: Range = (0.6, 1.5),
         virtual_crop: Range = (1.0, 1.5),
+        linear_gain: float = 0.0,
     ) -> None:
         super().__init__()
         self.normalisation = Normalisation(mean=mean, std=std)
@@ -74,6 +77,7 @@ class ViewMaker(nn.Module):
         self.resize_crop = RandomResizeCrop(
             freq_scale=freq_scale, time_scale=time_scale, virtual_crop=virtual_crop
         )
+        self.fader = RandomLinearFader(linear_gain)
 
     def plain(self, batch: View) -> View:
         """Return the crops normalised and not augmented."""
@@ -102,7 +106,8 @@ class ViewMaker(nn.Module):
             first = number % n_crops * size
             crop = slice(first, first + size)
             log_mel = self._mixed(plain.log_mel[crop], clusters[crop], generator)
-            views.append(self.resize_crop(View(log_mel, plain.spans[crop]), generator))
+            view = self.resize_crop(View(log_mel, plain.spans[crop]), generator)
+            views.append(self.fader(view, generator))
         self._remember(plain.log_mel, clusters)
         return tuple(views)
 
@@ -128,7 +133,8 @@ class ViewMaker(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the parameters for the log."""
-        return repr(self.resize_crop)
+        fader = f", {self.fader!r}" if self.fader.gain else ""  # of old runs: no new training
+        return f"{self.resize_crop!r}{fader}"
 
 
 def _checked(centroids: Tensor | None, n_mels: int) -> Tensor:
