@@ -11,12 +11,12 @@ from .params import Audio, MethodParams, Model, Task, Unfused, check_keys, unkno
 
 TOP_LEVEL = {
     *("run", "select", "teacher", "front_end", "extraction", "encoder", "demo", "tasks", "pools"),
-    *("methods", "pretraining", "unfused", "evaluation", "report"),
+    *("methods", "pretraining", "k_mix", "unfused", "evaluation", "report"),
     *("data", "unlabelled", "fresh", "device"),  # short for --params
 }
 RESERVED = {  # pipelines and their stages, and arguments of nodes that take tasks by name
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
-    *("lape", "classify", "export", "quality", "teacher", "demo_corpus"),
+    *("lape", "classify", "export", "quality", "teacher", "demo_corpus", "demo_mixtures"),
     *("workspace", "store", "manifest", "splits", "distillation", "encoder", "run", "students"),
 }
 
@@ -34,8 +34,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         chosen_pools(parameters),
         chosen_teacher(parameters),
     )
-    demo = [task for task in tasks if parameters["tasks"][task].get("audio") == "demo"]
-    data = data_engineering.create_pipeline(tasks, pools, demo)
+    data = data_engineering.create_pipeline(tasks, pools, rendered(parameters, tasks))
     methods = {
         name: pretraining.create_pipeline(name, [*tasks, *pools])
         for name in namespaces(parameters, "methods")
@@ -97,6 +96,14 @@ def chosen_tasks(parameters: dict[str, Any]) -> list[str]:
     if silent := [name for name in names if not parameters["tasks"][name].get("audio")]:
         raise ValueError(f"tasks {silent} name no audio; set tasks.{silent[0]}.audio")
     return list(names)
+
+
+def rendered(parameters: dict[str, Any], tasks: list[str]) -> dict[str, str]:
+    """Return the tasks whose audio is rendered -> the dataset with it."""
+    from .pipelines.data_engineering.pipeline import RENDERED
+
+    audio = {task: parameters["tasks"][task].get("audio") for task in tasks}
+    return {task: RENDERED[name] for task, name in audio.items() if str(name) in RENDERED}
 
 
 def chosen_pools(parameters: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from ...params import (
     Evaluation,
     Extraction,
     FrontEndParams,
+    KMixParams,
     Pretraining,
     PseudoLabels,
     Run,
     Task,
 )
-from ...workspace import Workspace
+from ...workspace import Workspace, fingerprint
 
 log = logging.getLogger(__name__)
 AUDIO_KEY = ["clip_id", "digest", "offset", "frames"]
@@ -34,9 +36,16 @@ def render_demo_corpus(workspace: Workspace, demo: Demo) -> Path:
     return workspace.path
 
 
-def scan_demo_audio(source: Task, demo_corpus: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the headers of the demo corpus."""
-    return scan_task_audio(source.model_copy(update={"audio": str(demo_corpus)}))
+def render_demo_mixtures(workspace: Workspace, demo_corpus: Path, demo: Demo) -> Path:
+    """Mix the demo's notes into clips of one to three instruments."""
+    from ...tasks.demo_mixtures import render_mixtures
+
+    return render_mixtures(workspace.path, demo_corpus, n=demo.n_mixtures)
+
+
+def scan_demo_audio(source: Task, rendered: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read the headers of a rendered corpus."""
+    return scan_task_audio(source.model_copy(update={"audio": str(rendered)}))
 
 
 def scan_task_audio(source: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -174,3 +183,72 @@ def measure_statistics(clips: pd.DataFrame, *stores: Any) -> dict[str, dict[str,
             "hours": round(hours, 4),
         }
     return statistics
+
+
+def fit_kmix_centroids(
+    workspace: Workspace, clips: pd.DataFrame, k_mix: KMixParams, run: Run, *stores: Any
+) -> pd.DataFrame:
+    """Cluster the pre-training clips of every fold by their time-means, for k-mix."""
+    from ...audio.store import LogMelStore
+    from ...views.k_mix_centroids import centroid_table, fit_centroids
+
+    store, found = LogMelStore.union(stores), []
+    settings = k_mix.model_dump(include={"n_centroids", "max_clips", "seed"})
+    for fold, of_fold in clips.groupby("fold"):
+        ids = of_fold["clip_id"]
+
+        def build(_: Path, ids: pd.Series = ids) -> dict[str, pd.DataFrame]:
+            fitted = fit_centroids(store, store.rows(ids.to_numpy()), **settings)
+            return {"centroids": centroid_table(*fitted)}
+
+        mark = fingerprint("k-mix centroids", settings, ids, store.front_end)
+        tables = workspace.tables(f"fold{fold}", mark, build, fresh=run.fresh)
+        found.append(tables["centroids"].assign(fold=fold))
+    return pd.concat(found, ignore_index=True)
+
+
+def fill_kmix_bank(
+    clips: pd.DataFrame, statistics: dict, centroids: pd.DataFrame, k_mix: KMixParams, *stores: Any
+) -> Any:
+    """Draw a full bank of k-mix, as training on the first fold comes to have it."""
+    from ...training.k_mix_bank import draw_bank
+
+    data = _first_fold(clips, statistics, centroids, stores)
+    return draw_bank(data, size=k_mix.views.mixup_bank, seed=k_mix.seed)
+
+
+def draw_example_views(
+    clips: pd.DataFrame,
+    statistics: dict,
+    centroids: pd.DataFrame,
+    bank: Any,
+    k_mix: KMixParams,
+    *stores_and_manifests: Any,
+) -> Any:
+    """Mix a few training crops by k-mix, to be seen and heard; all stores, then all manifests."""
+    from ...reporting.k_mix_examples import k_mix_examples
+
+    half = len(stores_and_manifests) // 2
+    data = _first_fold(clips, statistics, centroids, stores_and_manifests[:half])
+    manifest = pd.concat(stores_and_manifests[half:], ignore_index=True)
+    views = k_mix.views.model_dump()
+    return k_mix_examples(data, manifest, bank, views, n_examples=k_mix.n_examples, seed=k_mix.seed)
+
+
+def _first_fold(
+    clips: pd.DataFrame, statistics: dict, centroids: pd.DataFrame, stores: Sequence[Any]
+) -> Any:
+    """Return the pre-training clips of the first fold."""
+    from ...audio.store import LogMelStore
+    from ...training.pretraining import TrainingSet
+    from ...views.k_mix_centroids import centroids_of
+
+    fold = clips["fold"].min()
+    level = statistics[str(fold)]
+    return TrainingSet(
+        LogMelStore.union(stores),
+        clips[clips["fold"] == fold].reset_index(drop=True),
+        level["mean"],
+        level["std"],
+        centroids_of(centroids, fold),
+    )

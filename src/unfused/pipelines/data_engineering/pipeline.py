@@ -1,26 +1,30 @@
 """Wiring of the data-engineering pipeline: a stage with one namespace per corpus."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kedro.pipeline import Node, Pipeline
 
 from . import nodes
 
+RENDERED = {"demo": "demo_corpus", "demo_mixtures": "demo_mixtures"}
+"""What a task's ``audio`` may say instead of a place -> the dataset that is rendered for it."""
 SHARED = {"params:front_end", "params:extraction", "params:run"}
 
 
-def create_pipeline(tasks: Sequence[str], pools: Sequence[str], demo: Sequence[str]) -> Pipeline:
+def create_pipeline(
+    tasks: Sequence[str], pools: Sequence[str], rendered: Mapping[str, str]
+) -> Pipeline:
     """Return the pipeline from audio to log-mel stores.
 
     Args:
         tasks: Names of the tasks.
         pools: Names of the unlabelled corpora.
-        demo: Those of the tasks that use the rendered demo corpus.
+        rendered: Those of the tasks that are rendered -> the rendered dataset.
     """
     corpora = [*tasks, *pools]
-    parts = [_corpus(name, labelled=name in tasks, rendered=name in demo) for name in corpora]
-    if demo:
-        parts.append(_demo())
+    parts = [_corpus(name, labelled=name in tasks, rendered=rendered.get(name)) for name in corpora]
+    if rendered:
+        parts.append(_demo(mixtures="demo_mixtures" in rendered.values()))
     return Pipeline(
         sum(parts, _study(corpora)),
         namespace="data_engineering",
@@ -28,24 +32,26 @@ def create_pipeline(tasks: Sequence[str], pools: Sequence[str], demo: Sequence[s
     )
 
 
-def _demo() -> Pipeline:
-    return Pipeline(
-        [
-            Node(
-                nodes.render_demo_corpus,
-                ["demo_corpus_workspace", "params:demo"],
-                "demo_corpus",
-                name="render_demo_corpus",
-            )
-        ],
-        tags=["data_engineering"],
+def _demo(*, mixtures: bool) -> Pipeline:
+    notes = Node(
+        nodes.render_demo_corpus,
+        ["demo_corpus_workspace", "params:demo"],
+        "demo_corpus",
+        name="render_demo_corpus",
     )
+    mixed = Node(
+        nodes.render_demo_mixtures,
+        ["demo_mixtures_workspace", "demo_corpus", "params:demo"],
+        "demo_mixtures",
+        name="render_demo_mixtures",
+    )
+    return Pipeline([notes, *([mixed] if mixtures else [])], tags=["data_engineering"])
 
 
-def _corpus(name: str, *, labelled: bool, rendered: bool) -> Pipeline:
+def _corpus(name: str, *, labelled: bool, rendered: str | None) -> Pipeline:
     scan_labelled = nodes.scan_demo_audio if rendered else nodes.scan_task_audio
     scan = scan_labelled if labelled else nodes.scan_pool_audio
-    source = ["params:source", "demo_corpus"] if rendered else ["params:source"]
+    source = ["params:source", *([rendered] if rendered else [])]
     split = (
         Node(
             nodes.assign_task_splits,
@@ -77,7 +83,7 @@ def _corpus(name: str, *, labelled: bool, rendered: bool) -> Pipeline:
     return Pipeline(
         template,
         namespace=name,
-        inputs={"demo_corpus"} if rendered else None,
+        inputs={rendered} if rendered else None,
         parameters={
             "params:source": f"params:{where}",
             **({"params:pseudo_labels": "params:unfused.pseudo_labels"} if labelled else {}),
@@ -88,6 +94,7 @@ def _corpus(name: str, *, labelled: bool, rendered: bool) -> Pipeline:
 
 
 def _study(corpora: Sequence[str]) -> Pipeline:
+    stores = [f"{name}.log_mels" for name in corpora]
     return Pipeline(
         [
             Node(
@@ -102,10 +109,36 @@ def _study(corpora: Sequence[str]) -> Pipeline:
             ),
             Node(
                 nodes.measure_statistics,
-                ["pretraining_clips", *(f"{name}.log_mels" for name in corpora)],
+                ["pretraining_clips", *stores],
                 "normalisation_statistics",
                 name="measure_statistics",
             ),
+            *_k_mix(stores, [f"{name}.manifest" for name in corpora]),
         ],
         tags=["data_engineering"],
     )
+
+
+def _k_mix(stores: Sequence[str], manifests: Sequence[str]) -> list[Node]:
+    """Return the nodes of k-mix; they run whether or not a method uses it, for they are cheap."""
+    clips = ["pretraining_clips", "normalisation_statistics", "kmix_centroids"]
+    return [
+        Node(
+            nodes.fit_kmix_centroids,
+            ["kmix_workspace", "pretraining_clips", "params:k_mix", "params:run", *stores],
+            "kmix_centroids",
+            name="fit_kmix_centroids",
+        ),
+        Node(
+            nodes.fill_kmix_bank,
+            [*clips, "params:k_mix", *stores],
+            "kmix_bank",
+            name="fill_kmix_bank",
+        ),
+        Node(
+            nodes.draw_example_views,
+            [*clips, "kmix_bank", "params:k_mix", *stores, *manifests],
+            "example_views",
+            name="draw_example_views",
+        ),
+    ]
