@@ -1,0 +1,77 @@
+"""Spans of frames to be masked, drawn for a whole batch at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def draw_masked_spans(
+    n_real: Tensor,
+    n_frames: int,
+    *,
+    mask_prob: float,
+    mask_length: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw the frames that masked prediction hides, as wav2vec 2.0 does (arXiv 2006.11477).
+
+    In a clip of T frames ``floor(mask_prob * T / mask_length + u)`` spans begin, u uniform in
+    [0, 1), at different frames; spans may overlap, so that somewhat less than the share
+    ``mask_prob`` is masked. That is the "static" mask of fairseq and torchaudio, except that
+    a span may also end with the clip's last frame (theirs leaves that frame out), that clips need
+    not have the same number of masked frames, and that every clip has at least one span. In a clip
+    shorter than two spans a span covers no more than half of it, so that something is left to
+    predict it from.
+
+    Args:
+        n_real: Real frames of each clip, the first ones, (B,) int64.
+        n_frames: Frames of the padded clips.
+        mask_prob: Share of frames to mask, before overlaps.
+        mask_length: Frames of a span.
+        generator: Source of randomness on the clips' device; None: torch's global one.
+
+    Returns:
+        True where a frame is masked, (B, n_frames).
+
+    >>> draw_masked_spans(torch.tensor([5]), 7, mask_prob=1.0, mask_length=1).int()
+    tensor([[1, 1, 1, 1, 1, 0, 0]], dtype=torch.int32)
+    """
+    uniform = torch.rand(
+        len(n_real), n_frames + 1, generator=generator, device=n_real.device
+    )  # one more for the number of spans
+    length = (n_real // 2).clamp(1, mask_length)
+    starts = n_real - length + 1  # possible ones, the first frames
+    n_spans = (mask_prob * n_real / mask_length + uniform[:, -1]).long()
+    n_spans = n_spans.clamp(1, most_spans(n_frames, mask_prob, mask_length)).minimum(starts)
+    frame = torch.arange(n_frames, device=n_real.device)
+    score = uniform[:, :-1].masked_fill(frame >= starts[:, None], 2.0)
+    rank = score.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
+    begins = rank < n_spans[:, None]
+    latest = torch.where(begins, frame, -n_frames).cummax(dim=1).values  # start before a frame
+    return frame - latest < length[:, None]
+
+
+def most_spans(n_frames: int, mask_prob: float, mask_length: int) -> int:
+    """Return the largest number of spans that a clip of ``n_frames`` frames can have."""
+    return int(mask_prob * n_frames / mask_length) + 1
+
+
+def most_masked(n_frames: int, mask_prob: float, mask_length: int) -> int:
+    """Return the largest number of frames that can be masked in a clip of ``n_frames`` frames."""
+    return min(n_frames, most_spans(n_frames, mask_prob, mask_length) * mask_length)
+
+
+def check_spans(mask_prob: float, mask_length: int) -> None:
+    """Refuse a share or a length that means nothing.
+
+    Raises:
+        ValueError: ``mask_prob`` is outside (0, 1] or ``mask_length`` below 1.
+    """
+    if not 0.0 < mask_prob <= 1.0:
+        raise ValueError(
+            f"mask_prob={mask_prob} must be in (0, 1]; wav2vec-style training hides "
+            "frames and predicts them, so some have to be masked"
+        )
+    if mask_length < 1:
+        raise ValueError(f"mask_length={mask_length} must be at least 1 frame")
