@@ -58,7 +58,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "modelling": modelling,
         "reporting": whole,
         "unfused": whole,
-        "lape": lape + report(compared),
+        "lape": lape + report(compared, benchmark=True),
         "__default__": whole,
     }
 

@@ -24,6 +24,7 @@ def example_views(
     *,
     mean: float,
     std: float,
+    centroids: np.ndarray,
     views: Mapping[str, Any],
     n_examples: int = 4,
     seed: int = 0,
@@ -35,26 +36,27 @@ def example_views(
         clips: Training clips, columns clip_id and label.
         mean: Mean of the training log-mels.
         std: Their standard deviation.
+        centroids: Centroids of k-mix, (K, F), for views that use it.
         views: Arguments of :class:`~unfused.views.make_views.ViewMaker`.
         n_examples: How many clips.
         seed: Which clips, crops and views.
 
     Returns:
-        Name of the example -> step ("log-mel crop", "mixup", "view A", "view B") -> normalised
-        log-mel, (F, T).
+        Name of the example -> step ("log-mel crop", "mixup" or "k-mix", "view A", "view B") ->
+        normalised log-mel, (F, T).
     """
     shuffled = clips.sample(frac=1, random_state=seed)
     chosen = shuffled.drop_duplicates("label").head(n_examples)
-    makers = _makers(store, mean, std, views)
+    makers = _makers(store, mean, std, {**views, "k_mix_centroids": torch.from_numpy(centroids)})
     batch = _crops(store, chosen["clip_id"].to_numpy())
-    background = _crops(store, shuffled["clip_id"].tail(64).to_numpy())
+    background = _crops(store, shuffled["clip_id"].tail(views.get("mixup_bank", 64)).to_numpy())
     for maker in makers:
-        maker(background, 1, torch_generator(seed, "bank"))  # fills the mixup bank
+        maker(background, 0, torch_generator(seed, "bank"))  # no view: it only fills the bank
     mixed = makers[0](batch, 1, torch_generator(seed, "views"))[0]
     view_a, view_b = makers[1](batch, 2, torch_generator(seed, "views"))
     steps = {
         "log-mel crop": makers[0].plain(batch).log_mel,
-        "mixup": mixed.log_mel,
+        "k-mix" if views.get("mixing") == "k_mix" else "mixup": mixed.log_mel,
         "view A": view_a.log_mel,
         "view B": view_b.log_mel,
     }

@@ -19,11 +19,13 @@ from .verdict import verdict
 
 TITLES = {
     "lape_scores": "Scores with intervals",
+    "average_ranks": "Average ranks",
     "label_efficiency_curves": "Label efficiency",
     "tsne_pseudo_labels": "Pseudo-label clusters",
     "confusion_matrix": "Confusions of the student",
     "learning_curves": "Learning curves",
     "augmentation_views": "Augmentation views",
+    "kmix_pairs": "k-mix pairs",
 }
 
 

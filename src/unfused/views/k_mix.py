@@ -21,6 +21,24 @@ def time_means(batch: View) -> Tensor:
     return torch.bmm(log_mel.squeeze(1).float(), weight.unsqueeze(2)).squeeze(2)
 
 
+def nearest_centroids(batch: View, centroids: Tensor) -> Tensor:
+    """Return the cluster of each crop, (B,) int64; the lower number where two are as near.
+
+    Args:
+        batch: Un-normalised crops in nats, (B, 1, F, T), with their spans.
+        centroids: Centroids of un-normalised time-mean log-mels, (K, F).
+    """
+    origin = centroids.mean(0)  # far from zero, differences of squares lose their digits
+    means, centred = time_means(batch) - origin, centroids - origin
+    return torch.addmm(centred.square().sum(1), means, centred.T, alpha=-2.0).argmin(1)
+
+
+def centroid_distances(centroids: Tensor) -> Tensor:
+    """Return the Euclidean distance of each two centroids, (K, K) float64, exactly symmetric."""
+    wide = centroids.double()
+    return torch.cdist(wide, wide, compute_mode="donot_use_mm_for_euclid_dist")
+
+
 def furthest_first(centroids: Tensor) -> Tensor:
     """Return for each cluster all clusters by falling distance of the centroids, (K, K) int64.
 
@@ -30,9 +48,7 @@ def furthest_first(centroids: Tensor) -> Tensor:
     >>> furthest_first(torch.tensor([[0.0], [1.0], [5.0]])).tolist()
     [[2, 1, 0], [2, 0, 1], [0, 1, 2]]
     """
-    distances = torch.cdist(
-        centroids.double(), centroids.double(), compute_mode="donot_use_mm_for_euclid_dist"
-    )
+    distances = centroid_distances(centroids)
     return distances.argsort(dim=1, descending=True, stable=True)
 
 
@@ -93,15 +109,8 @@ class KMix(CropBank):
         self.register_buffer("clusters", torch.full((bank_size,), len(centroids)))
 
     def nearest(self, batch: View) -> Tensor:
-        """Return the cluster of each crop, (B,) int64; the lower number where two are as near.
-
-        Args:
-            batch: Un-normalised crops in nats, (B, 1, F, T), with their spans.
-        """
-        origin = self.centroids.mean(0)  # far from zero, differences of squares lose their digits
-        means, centroids = time_means(batch) - origin, self.centroids - origin
-        offsets = centroids.square().sum(1)
-        return torch.addmm(offsets, means, centroids.T, alpha=-2.0).argmin(1)
+        """Return the cluster of each un-normalised crop in nats, (B,) int64."""
+        return nearest_centroids(batch, self.centroids)
 
     def draw(self, clusters: Tensor, generator: torch.Generator) -> Mixing:
         """Draw shares and partners.

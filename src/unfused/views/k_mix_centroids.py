@@ -6,6 +6,7 @@ import os
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -71,3 +72,26 @@ def _time_means(store: TimeMeans, rows: np.ndarray) -> Tensor:
     disable = True if os.environ.get("TQDM_DISABLE") else None  # None: only on a terminal
     bar = tqdm(chunks, desc="time means", unit="chunk", delay=3, disable=disable)
     return torch.from_numpy(np.concatenate([store.time_means(chunk) for chunk in bar]))
+
+
+def centroid_table(centroids: Tensor, counts: Tensor) -> pd.DataFrame:
+    """Return centroids as a table, columns cluster, n_clips and ``band_0`` to ``band_<F - 1>``."""
+    bands = pd.DataFrame(centroids.numpy(), columns=_bands(centroids.shape[1]))
+    head = pd.DataFrame({"cluster": np.arange(len(counts)), "n_clips": counts.numpy()})
+    return pd.concat([head, bands], axis=1)
+
+
+def centroids_of(table: pd.DataFrame, fold: int) -> np.ndarray:
+    """Return the centroids of one fold, (K, F) float32, in the order of their numbers.
+
+    Args:
+        table: Tables of :func:`centroid_table` with a column fold.
+        fold: Which fold.
+    """
+    of_fold = table[table["fold"] == fold].sort_values("cluster")
+    n_mels = sum(str(name).startswith("band_") for name in table)
+    return of_fold[_bands(n_mels)].to_numpy(dtype=np.float32)
+
+
+def _bands(n_mels: int) -> list[str]:
+    return [f"band_{band}" for band in range(n_mels)]

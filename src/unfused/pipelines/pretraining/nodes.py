@@ -12,6 +12,7 @@ def pretrain_encoders(
     workspace: Workspace,
     clips: pd.DataFrame,
     statistics: dict,
+    centroids: pd.DataFrame,
     method: MethodParams,
     encoder: EncoderParams,
     run: Run,
@@ -29,8 +30,9 @@ def pretrain_encoders(
     for arm in study:
         of_fold = clips[clips["fold"] == arm.fold].drop(columns="fold").reset_index(drop=True)
         level = statistics[str(arm.fold)]
-        data = TrainingSet(store, of_fold, level["mean"], level["std"])
-        mark = fingerprint("pretrain", recipe, arm, of_fold["clip_id"], store.front_end)
+        mixed = k_mix_centroids(method, centroids, arm.fold)
+        data = TrainingSet(store, of_fold, level["mean"], level["std"], *mixed)
+        mark = fingerprint("pretrain", recipe, arm, of_fold["clip_id"], store.front_end, *mixed)
         piece = workspace.piece(arm.name, mark, fresh=run.fresh)
         if not piece.finished:
             pretrain(piece.path, data, recipe, seed=arm.seed, fold=arm.fold, device=run.device)
@@ -38,6 +40,13 @@ def pretrain_encoders(
         histories.append(load_history(piece.path, seed=arm.seed, fold=arm.fold))
     encoders = EncoderCollection(workspace.path, tuple(arm.name for arm in study))
     return encoders, pd.concat(histories, ignore_index=True)
+
+
+def k_mix_centroids(method: MethodParams, centroids: pd.DataFrame, fold: int) -> list[Any]:
+    """Return the centroids of a fold if the method mixes by them: nothing else depends on them."""
+    from ...views.k_mix_centroids import centroids_of
+
+    return [centroids_of(centroids, fold)] if method.views.mixing == "k_mix" else []
 
 
 def method_recipe(method: MethodParams, encoder: EncoderParams) -> Any:

@@ -128,21 +128,39 @@ def _trained_on_labels(encoder: str) -> str:
 
 
 def draw_augmentation_views(
-    statistics: dict, splits: pd.DataFrame, manifest: pd.DataFrame, method: MethodParams, store: Any
+    statistics: dict,
+    centroids: pd.DataFrame,
+    splits: pd.DataFrame,
+    manifest: pd.DataFrame,
+    method: MethodParams,
+    store: Any,
 ) -> Any:
     """Draw what the teacher's views make of a few training clips."""
     from ...reporting.example_views import example_views
     from ...reporting.figures import augmentation_views
+    from ...views.k_mix_centroids import centroids_of
 
     fold = next(iter(statistics))
     chosen = splits[splits["split"].isin(["train", "unlabelled"])]["clip_id"]
     clips = manifest[manifest["clip_id"].isin(chosen)]
     level = statistics[fold]
     examples = example_views(
-        store, clips, mean=level["mean"], std=level["std"], views=method.views.model_dump()
+        store,
+        clips,
+        mean=level["mean"],
+        std=level["std"],
+        centroids=centroids_of(centroids, int(fold)),
+        views=method.views.model_dump(),
     )
     seconds = store.front_end.hop / store.front_end.sample_rate
     return augmentation_views(examples, hop_seconds=seconds)
+
+
+def draw_kmix_pairs(examples: Any) -> Any:
+    """Draw which crops k-mix puts together."""
+    from ...reporting.figures import kmix_pairs
+
+    return kmix_pairs(examples)
 
 
 def draw_confusion(predictions: pd.DataFrame) -> Any:
@@ -165,6 +183,26 @@ def draw_confusion(predictions: pd.DataFrame) -> Any:
             for task, of_task in student.groupby("task", sort=False)
         ]
     )
+
+
+def rank_methods(
+    summary: pd.DataFrame, predictions: pd.DataFrame, evaluation: Evaluation, teacher: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rank encoders over tasks, and compare every pair of them on every task."""
+    from ...reporting.method_ranking import compare_methods, rank_encoders
+
+    ranking = rank_encoders(summary)
+    comparisons = compare_methods(
+        summary, predictions, teacher=teacher, n_draws=evaluation.bootstrap
+    )
+    return ranking, comparisons
+
+
+def draw_ranks(ranking: pd.DataFrame) -> Any:
+    """Draw the average rank of every encoder, and which the tasks cannot tell apart."""
+    from ...reporting.figures import average_ranks
+
+    return average_ranks(ranking)
 
 
 def summarise_label_efficiency(

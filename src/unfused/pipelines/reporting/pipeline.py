@@ -12,6 +12,7 @@ FIGURES = [
     "confusion_matrix",
     "learning_curves",
     "augmentation_views",
+    "kmix_pairs",
 ]
 
 
@@ -22,6 +23,7 @@ def create_pipeline(
     methods: Sequence[str],
     *,
     few_labels: bool = False,
+    benchmark: bool = False,
 ) -> Pipeline:
     """Return the pipeline from result rows to the report.
 
@@ -31,11 +33,17 @@ def create_pipeline(
         teacher: Name of the method that made the pseudo-labels.
         methods: Names of the methods whose encoders were evaluated.
         few_labels: Whether label efficiency was measured.
+        benchmark: Whether methods are compared with each other, over all tasks.
     """
     corpora = [*tasks, *pools]
     parts = [_describe(name) for name in corpora] + [_place(task) for task in tasks]
     joins = _joins(tasks, corpora) + (_few_labels(tasks) if few_labels else [])
-    shown = [*FIGURES, *(["label_efficiency_curves"] if few_labels else [])]
+    joins += _benchmark() if benchmark else []
+    shown = [
+        *FIGURES,
+        *(["label_efficiency_curves"] if few_labels else []),
+        *(["average_ranks"] if benchmark else []),
+    ]
     figures = _figures(tasks, teacher, methods)
     shared = Pipeline([*joins, *_tables(), *figures, _report(shown)])
     return Pipeline(
@@ -141,6 +149,7 @@ def _figures(tasks: Sequence[str], teacher: str, methods: Sequence[str]) -> list
             nodes.draw_augmentation_views,
             [
                 "normalisation_statistics",
+                "kmix_centroids",
                 f"{first}.splits",
                 f"{first}.manifest",
                 f"params:methods.{teacher}",
@@ -149,7 +158,20 @@ def _figures(tasks: Sequence[str], teacher: str, methods: Sequence[str]) -> list
             "augmentation_views",
             name="draw_augmentation_views",
         ),
+        Node(nodes.draw_kmix_pairs, "example_views", "kmix_pairs", name="draw_kmix_pairs"),
         Node(nodes.draw_confusion, "predictions", "confusion_matrix", name="draw_confusion"),
+    ]
+
+
+def _benchmark() -> list[Node]:
+    return [
+        Node(
+            nodes.rank_methods,
+            ["summary", "predictions", "params:evaluation", "params:teacher"],
+            ["encoder_ranking", "method_comparisons"],
+            name="rank_methods",
+        ),
+        Node(nodes.draw_ranks, "encoder_ranking", "average_ranks", name="draw_ranks"),
     ]
 
 

@@ -31,11 +31,23 @@ CAPTIONS: Mapping[str, str] = {
         "the encoder learns to ignore: if that is what tells your classes apart (pitch, say), "
         "narrow the ranges of the random resize crop."
     ),
+    "average_ranks": (
+        "Every encoder at its own cut, ranked by its score on each task; the mean of the ranks, 1 "
+        "being best, with the mean score in brackets. Encoders inside the shaded range cannot be "
+        "told from the best by ranks (Nemenyi's test at 5 %); few tasks make it wide."
+    ),
     "label_efficiency_curves": (
         "Mean score on the same test clips against the number of labels learnt from (all classes "
         "and folds together); no validation label is used. Bands: Student's t over seeds from "
         "three seeds on, else the lowest and highest choice of labelled clips. Dashed: trained "
         "end to end; grey: baselines."
+    ),
+    "kmix_pairs": (
+        "How k-mix, the mixing of SLICER's views, chooses partners: a crop, a partner drawn from "
+        "the past crops whose clusters lie furthest from the crop's, the two mixed in the share "
+        "above, and the view that a method would get. Distances are between centroids, in nats; "
+        "plain mixup would draw partners at the bank's median on average. The methods of this run "
+        "may mix in another way; the parameter views.mixing of a method says which."
     ),
     "confusion_matrix": (
         "Rows are true classes, columns predictions on test clips; colour is the share of the "
