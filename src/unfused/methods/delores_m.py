@@ -1,0 +1,208 @@
+"""DeLoRes-M: contrast clips with a momentum teacher, and decorrelate the layers in between.
+
+(Ghosh, Seth, Umesh: Decorrelating Feature Spaces for Learning General-Purpose Audio
+Representations, IEEE JSTSP 2022.) We have seen the paper's abstract, not its formulas: what follows
+is the official code.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..distributed import gather_rows
+from ..encoders.encoder import Encoder
+from ..encoders.momentum import follow, momentum_copy
+from ..encoders.projector import Projector
+from ..losses.barlow_twins import correlation_health, cross_correlation, redundancy_reduction
+from ..losses.collapse import embedding_health
+from ..losses.info_nce import contrast, info_nce_logits, instance_accuracy
+from ..views.view import View
+from .method import Method
+from .negatives_queue import NegativesQueue
+
+log = logging.getLogger(__name__)
+
+MAX_QUEUE = 65536
+BLOCKS = ("block1", "block2", "block3")
+
+
+class DeLoResM(Method):
+    """MoCo-v2's contrast of the embedding plus Barlow Twins on inner layers, one direction.
+
+    ``L = InfoNCE(student(a), teacher(b)) + barlow_weight * sum_taps BT(student_tap(a),
+    teacher_tap(b))`` with :func:`~unfused.losses.info_nce.info_nce` and
+    :func:`~unfused.losses.barlow_twins.barlow_twins`. Each tap has one projector, which projects
+    the student's features and the teacher's and is trained by both; only the encoder and the
+    instance head have a momentum copy.
+
+    Args:
+        encoder: The student's encoder, which is kept.
+        n_clips: Number of training clips N.
+        queue_size: Keys in the queue K (official code: 65536). None: 65536, or N if that is fewer
+            (our choice): in a queue longer than a pass, clips meet their own old keys.
+        momentum: Share of itself that the teacher keeps at each step (official code: 0.999).
+        temperature: Of the contrast (official code: 0.07).
+        projector_hidden: Hidden width of the instance head, where it has a hidden layer.
+        projector_layers: Its hidden layers, ReLU without batch norm (official code: 0, a single
+            linear layer; MoCo-v2: 1).
+        projector_dim: Dimension of the keys (official code: 128).
+        taps: Layers of the encoder that are decorrelated (official code: the three blocks).
+        barlow_hidden: Width of the two hidden layers of a tap's projector (official code: 2048).
+        barlow_dim: Its output dimension (official code: 2048).
+        barlow_weight: Weight of a tap's loss (official code: 5e-5 / 32).
+        redundancy_weight: Weight of the entries off the diagonal beside the diagonal's (official
+            code: 1, as its lambda multiplies both; Barlow Twins and DeLoRes-S: 0.0051).
+        crop_frames: Length of a crop (official code: 0.95 s).
+
+    Raises:
+        ValueError: A number is out of range, or the encoder has no such tap.
+    """
+
+    name: ClassVar[str] = "delores_m"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        n_clips: int,
+        queue_size: int | None = None,
+        momentum: float = 0.999,
+        temperature: float = 0.07,
+        projector_hidden: int = 2048,
+        projector_layers: int = 0,
+        projector_dim: int = 128,
+        taps: Sequence[str] = BLOCKS,
+        barlow_hidden: int = 2048,
+        barlow_dim: int = 2048,
+        barlow_weight: float = 5e-5 / 32,
+        redundancy_weight: float = 1.0,
+        crop_frames: int = 96,
+    ) -> None:
+        super().__init__()
+        _check(momentum, temperature, barlow_weight, redundancy_weight)
+        self.n_views, self.crop_frames = 2, crop_frames
+        self.momentum, self.temperature = momentum, temperature
+        self.barlow_weight, self.redundancy_weight = barlow_weight, redundancy_weight
+        self.taps = _checked_taps(taps, encoder)
+        self.encoder = encoder
+        self.projector = Projector(
+            inputs=encoder.dim,
+            hidden=projector_hidden,
+            outputs=projector_dim,
+            hidden_layers=projector_layers,
+            batch_norm=False,
+        )
+        self.barlow_projectors = nn.ModuleDict(
+            {
+                tap: _barlow_projector(encoder.dims[tap], barlow_hidden, barlow_dim)
+                for tap in self.taps
+            }
+        )
+        self.teacher_encoder = momentum_copy(encoder)
+        self.teacher_projector = momentum_copy(self.projector)
+        self.queue = NegativesQueue(_queue_size(queue_size, n_clips), projector_dim)
+        self._new_keys: Tensor | None = None  # between forward and after_step only
+
+    def forward(
+        self, views: tuple[View, ...], clip_ids: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`Method.forward`; the health is that of the student's embedding."""
+        view_a, view_b = views
+        teacher, keys = self.teacher_features(view_b)
+        student = self.encoder.pooled(view_a.log_mel, view_a.spans)
+        embedding = student[self.encoder.cut]  # (B, d)
+        logits = info_nce_logits(self.projector(embedding), keys, self.queue.keys, self.temperature)
+        instance = contrast(*logits)
+        barlow, agreement = self._barlow_loss(student, teacher)
+        loss = instance + self.barlow_weight * barlow
+        self._new_keys = keys
+        metrics = {
+            "loss": loss.detach(),
+            "instance_loss": instance.detach(),
+            "instance_accuracy": instance_accuracy(*logits),
+            "barlow_loss": barlow.detach(),
+            "queue_similarity": self.queue.similarity(keys),
+        }
+        return loss, metrics | agreement | embedding_health(embedding)
+
+    def after_step(self, step: int) -> None:
+        """Enqueue the step's keys and move the teacher after the student."""
+        if self._new_keys is not None:
+            self.queue.enqueue(self._new_keys)
+        self._new_keys = None
+        follow(self.teacher_encoder, self.encoder, self.momentum)
+        follow(self.teacher_projector, self.projector, self.momentum)
+
+    @torch.no_grad()
+    def teacher_features(self, view: View) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the teacher's pooled taps, and its keys, (B, projector_dim), without gradient."""
+        pooled = self.teacher_encoder.pooled(view.log_mel, view.spans)
+        return pooled, self.teacher_projector(pooled[self.encoder.cut])
+
+    def _barlow_loss(
+        self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the unweighted losses of all taps, added up, and their mean agreement."""
+        losses, agreements = [], []
+        for tap in self.taps:
+            project = self.barlow_projectors[tap]
+            z_a, z_b = (gather_rows(project(x[tap]).float()) for x in (student, teacher))
+            correlation = cross_correlation(z_a, z_b)
+            losses.append(redundancy_reduction(correlation, self.redundancy_weight))
+            agreements.append(correlation_health(correlation))
+        means = {
+            name: torch.stack([agreement[name] for agreement in agreements]).mean()
+            for name in agreements[0]
+        }
+        return torch.stack(losses).sum(), means
+
+
+def _barlow_projector(inputs: int, hidden: int, outputs: int) -> Projector:
+    return Projector(inputs=inputs, hidden=hidden, outputs=outputs, hidden_layers=2, bias=False)
+
+
+def _checked_taps(taps: Sequence[str], encoder: Encoder) -> tuple[str, ...]:
+    """Return the taps if the encoder has each of them, up to its cut."""
+    asked = (taps,) if isinstance(taps, str) else tuple(taps)
+    known = list(encoder.dims)
+    missing = [tap for tap in asked if tap not in known]
+    if missing or not asked or len(set(asked)) < len(asked):
+        raise ValueError(
+            f"taps={list(asked)} of encoder {type(encoder).__name__}: delores_m decorrelates at "
+            f"least one of its layers, each named once; set taps to some of {known}"
+        )
+    return asked
+
+
+def _queue_size(asked: int | None, n_clips: int) -> int:
+    if asked is None:
+        return min(MAX_QUEUE, n_clips)
+    if asked > n_clips:
+        log.warning(
+            "queue_size=%d is %.1f passes over the %d training clips: clips find their own old "
+            "keys among their negatives; set queue_size to %d or less, or leave it out",
+            asked,
+            asked / n_clips,
+            n_clips,
+            n_clips,
+        )
+    return asked
+
+
+def _check(
+    momentum: float, temperature: float, barlow_weight: float, redundancy_weight: float
+) -> None:
+    if not 0.0 <= momentum <= 1.0:
+        raise ValueError(f"momentum={momentum} must be in [0, 1]; the official code's is 0.999")
+    if not temperature > 0.0:
+        raise ValueError(f"temperature={temperature} must be positive")
+    if not (barlow_weight >= 0.0 and redundancy_weight >= 0.0):
+        raise ValueError(
+            f"barlow_weight={barlow_weight} and redundancy_weight={redundancy_weight} must be 0 or "
+            "positive; a negative weight would make dimensions alike"
+        )

@@ -1,0 +1,91 @@
+"""DeLoRes-S: two views of a clip agree in every dimension, and no dimension repeats another.
+
+(Ghosh, Seth, Katta, Umesh: DeLoRes, arXiv 2203.13628.) The loss is Barlow Twins'. In the official
+code the learning rate's step starts anew in every epoch, so that its warm-up never ends; ours is
+the paper's schedule.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from ..distributed import gather_rows
+from ..encoders.encoder import Encoder
+from ..encoders.projector import Projector
+from ..losses.barlow_twins import correlation_health, cross_correlation, redundancy_reduction
+from ..losses.collapse import embedding_health
+from ..views.view import View
+from .method import Method
+
+
+class DeLoResS(Method):
+    """Barlow Twins on the projections of two views; no negatives, no teacher.
+
+    The head is dropout, Linear, batch norm, ReLU, Linear; the batch norm without weights at its end
+    is the first step of :func:`~unfused.losses.barlow_twins.barlow_twins`. Each view passes alone,
+    so batch norm sees its statistics alone.
+
+    Args:
+        encoder: What is trained.
+        dropout: Between encoder and projector (official code: 0.5; the paper gives no number).
+        projector_hidden: Width of the projector's hidden layers (paper: 8192; LAPE code: 2048).
+        projector_layers: Number of hidden layers (paper: 1; LAPE code: 2).
+        projector_dim: Dimension D of the projections (paper: 8192; LAPE code: 2048).
+        redundancy_weight: Weight lambda of the entries off the diagonal (paper: 0.0051; LAPE code:
+            1, as it multiplies both terms by 5e-5).
+        loss_scale: Factor of the whole loss (paper: 1; LAPE code: 5e-5 / 32).
+        crop_frames: Length of a crop (paper: 96 frames of 10 ms).
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+
+    name: ClassVar[str] = "delores_s"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        dropout: float = 0.5,
+        projector_hidden: int = 8192,
+        projector_layers: int = 1,
+        projector_dim: int = 8192,
+        redundancy_weight: float = 0.0051,
+        loss_scale: float = 1.0,
+        crop_frames: int = 96,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout={dropout} must be in [0, 1); the official code's is 0.5")
+        if not redundancy_weight >= 0.0 or not loss_scale > 0.0:
+            raise ValueError(
+                f"redundancy_weight={redundancy_weight} must be 0 or positive and "
+                f"loss_scale={loss_scale} positive; the paper's are 0.0051 and 1"
+            )
+        self.n_views, self.crop_frames = 2, crop_frames
+        self.redundancy_weight, self.loss_scale = redundancy_weight, loss_scale
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.projector = Projector(
+            inputs=encoder.dim,
+            hidden=projector_hidden,
+            outputs=projector_dim,
+            hidden_layers=projector_layers,
+            bias=False,
+        )
+
+    def forward(
+        self, views: tuple[View, ...], clip_ids: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`Method.forward`; the health is that of view a's embedding."""
+        embedding_a, embedding_b = (self.encoder(view.log_mel, view.spans) for view in views)
+        z_a, z_b = (
+            gather_rows(self.projector(self.dropout(embedding)).float())  # (B, D)
+            for embedding in (embedding_a, embedding_b)
+        )
+        correlation = cross_correlation(z_a, z_b)
+        loss = redundancy_reduction(correlation, self.redundancy_weight, self.loss_scale)
+        health = correlation_health(correlation) | embedding_health(embedding_a)
+        return loss, {"loss": loss.detach(), **health}
