@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -71,6 +72,9 @@ def _sigterm_as_exit() -> Iterator[None]:
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(SIGTERM_STATUS)
 
+    if threading.current_thread() is not threading.main_thread():  # signals never come here
+        yield
+        return
     before = signal.signal(signal.SIGTERM, leave)
     try:
         yield

@@ -34,7 +34,8 @@ def explanation(error: BaseException) -> str | None:
     """
     if isinstance(error, DatasetError) and error.__cause__ is not None:
         inner = explanation(error.__cause__)
-        return inner and f"{str(error).splitlines()[0].rstrip('.')}: {inner}"
+        named = isinstance(error.__cause__, DatasetError)  # the outer one adds the dataset's name
+        return inner and (f"{str(error).partition(': ')[0]}: {inner}" if named else inner)
     if isinstance(error, OSError) and error.errno in MACHINE and not _raised_on_purpose(error):
         return f"{error}: {MACHINE[error.errno]}, then run the same command again"
     if type(error).__name__ == "OutOfMemoryError":  # torch's; naming the class would import torch

@@ -1,6 +1,18 @@
 """Mistakes are refused before any work, in words that name the value, the rule and the remedy."""
 
+import errno
+import os
+import signal
+import subprocess
+import time
+
 import pytest
+from click.testing import CliRunner
+from kedro.io import DatasetError
+
+from unfused.arms import arm_of
+from unfused.cli import STOPPED, run
+from unfused.mistakes import explanation
 
 
 def expensive(project):
@@ -109,4 +121,101 @@ def test_the_command_ends_with_the_message(project):
     process = project.start("--pipeline=unfused", "--params", "teacher=decarr")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "teacher='decarr' is no configured method" in output.splitlines()[-1]
+    lines = output.splitlines()
+    assert lines[-1].startswith("Error: teacher='decarr' is no configured method")
+    assert len(lines) <= 3, output
+
+
+@pytest.fixture
+def command(project, monkeypatch):
+    """``kedro run --env=test`` in this process."""
+    monkeypatch.chdir(project.root)
+    monkeypatch.setenv("UNFUSED_TEST_DATA_ROOT", str(project.data))
+    monkeypatch.delenv("UNFUSED_TRACEBACK", raising=False)
+    return lambda *arguments: CliRunner().invoke(run, ["--env=test", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--params=data=missing/folder"], 1, "missing/folder does not exist"),
+        (["--params=unfused.pseudo_labels.n_cluster=4"], 1, "did you mean 'n_clusters'?"),
+        (["--params=run.device=gpu"], 1, "run.device='gpu': Input should be 'auto', 'cuda'"),
+        (["--params=run.sedes=1"], 1, "run: 'sedes' is no parameter"),
+        (["--params=data=2024"], 1, "audio=2024 is a number to YAML; write ./2024"),
+        (["--pipeline=unfussed"], 1, "'unfussed' is no pipeline: choose from ['__default__', "),
+        (["--env=tst"], 1, "no such folder; choose from ['base', "),
+        (["--nodes=nothing"], 1, "nodes named ['nothing']"),
+        (["--params=data=my sounds, old"], 2, "a path with a comma goes into"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_mistake_ends_in_one_line(command, arguments, code, words):
+    result = command(*arguments)
+    assert result.exit_code == code
+    last = result.output.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert words in last
+    assert "Traceback" not in result.output
+    assert "--from-nodes" not in result.output
+
+
+def test_a_mistake_keeps_its_traceback_on_demand(command, monkeypatch):
+    monkeypatch.setenv("UNFUSED_TRACEBACK", "1")
+    result = command("--params=teacher=decarr")
+    assert type(result.exception) is ValueError
+    assert "Error: " not in result.output
+
+
+def test_a_bug_keeps_its_traceback(command, monkeypatch):
+    monkeypatch.setattr("unfused.audio.manifest.scan_audio", lambda *_, **__: 1 / 0)
+    result = command("--params=data=somewhere")
+    assert type(result.exception) is ZeroDivisionError
+    with pytest.raises(ValueError, match="invalid literal") as caught:
+        arm_of("seedX-fold0")  # Python raises it, not our code
+    assert explanation(caught.value) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_how_to_go_on(command, monkeypatch, number):
+    def stopped(*_, **__):
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+
+    monkeypatch.setattr("unfused.audio.manifest.scan_audio", stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    result = command("--params=data=somewhere")
+    assert result.exit_code == 128 + number
+    assert result.output.splitlines()[-1] == STOPPED
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_full_disk_names_the_dataset():
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    try:
+        try:
+            raise DatasetError("Failed while saving data to dataset T(filepath=f)") from full
+        except DatasetError as inner:
+            raise DatasetError(f"birds.splits: {inner}") from inner
+    except DatasetError as error:
+        words = explanation(error)
+    assert words is not None
+    assert words.startswith("birds.splits: [Errno 28]")
+    assert "free some space, then run the same command again" in words
+
+
+def test_a_path_with_a_comma(command, monkeypatch, tmp_path):
+    monkeypatch.setenv("UNFUSED_AUDIO", str(tmp_path / "rain, wind"))
+    assert "rain, wind does not exist" in command().output
+
+
+def test_make_hands_a_path_over_whole(project_root):
+    command = ["make", "--assume-old=.venv/demo", "RUN=printenv UNFUSED_AUDIO;:", "unfused"]
+    done = subprocess.run(
+        [*command, "DATA=rain, 'wind'"],
+        cwd=project_root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "rain, 'wind'\n", done.stderr

@@ -31,6 +31,9 @@ def kill(project, params, number, when):
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode not in (0, 1), output
+    assert output.endswith("stopped; run the same command again to go on\n") == (
+        number != signal.SIGKILL
+    )
     return process.returncode
 
 
