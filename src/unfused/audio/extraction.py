@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ..workspace import fingerprint, write_json
 from .log_mel import FrontEnd
 from .manifest import rejected_table
+from .overlap import AUDIO_KEY
 from .reading import UnreadableAudio, read_mono_blocks
 from .shards import (
     FORMAT_VERSION,
@@ -104,7 +105,7 @@ def _plan(manifest: pd.DataFrame, front_end: FrontEnd, clips_per_shard: int) -> 
 
 def _mark(clips: Sequence[Mapping[str, Any]], front_end: FrontEnd) -> str:
     """Fingerprint of what a shard is made from; files may move, their content may not change."""
-    content = [[clip[key] for key in ("clip_id", "digest", "offset", "frames")] for clip in clips]
+    content = [[clip[key] for key in AUDIO_KEY] for clip in clips]
     return fingerprint(FORMAT_VERSION, content, front_end)
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 
 POSITION = ["offset", "frames"]
+AUDIO_KEY = ["clip_id", "digest", *POSITION]
+"""Which audio a clip is, whatever its file is called."""
 
 
 def same_audio(clips: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:

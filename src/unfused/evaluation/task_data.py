@@ -8,13 +8,13 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from ..audio.overlap import AUDIO_KEY
 from ..audio.store import LogMelStore
 from ..tasks.pretraining_clips import training_clips
 from ..training.pretraining import TrainingSet
 from .label_kinds import MULTI_LABEL, SINGLE_LABEL, LabelKind
 
 PARTS = ("train", "valid", "test")
-AUDIO_KEY = ["clip_id", "digest", "offset", "frames"]
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from ..arms import matching_fold
-from ..audio.overlap import same_audio
+from ..audio.overlap import AUDIO_KEY, same_audio
 
 TRAINABLE = ("train", "unlabelled")
 NO_TASK = "no task"
 """``made_by`` of the splits of a corpus that is there for pre-training only."""
-COLUMNS = ["fold", "corpus", "clip_id", "digest", "offset", "frames"]
+COLUMNS = ["fold", "corpus", *AUDIO_KEY]
 
 
 def training_clips(splits: pd.DataFrame, fold: int, *, transductive: bool = False) -> pd.DataFrame:

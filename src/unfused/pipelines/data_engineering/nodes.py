@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ...audio.overlap import AUDIO_KEY
 from ...params import (
     Audio,
     Demo,
@@ -23,7 +24,6 @@ from ...params import (
 from ...workspace import Workspace, fingerprint
 
 log = logging.getLogger(__name__)
-AUDIO_KEY = ["clip_id", "digest", "offset", "frames"]
 
 
 def render_demo_corpus(workspace: Workspace, demo: Demo) -> Path:
