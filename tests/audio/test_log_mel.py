@@ -5,7 +5,6 @@ from collections.abc import Callable
 import librosa
 import numpy as np
 import pytest
-import torch
 
 from unfused.audio.log_mel import FrontEnd, mel_filters
 
@@ -66,13 +65,6 @@ def test_blocks_equal_the_whole(cuts: list[int], tone: Tone) -> None:
     np.testing.assert_allclose(
         np.concatenate(list(blocks)), FrontEnd().log_mel(waveform), atol=1e-6
     )
-
-
-def test_batch_equals_each(tone: Tone) -> None:
-    waveforms = np.stack([tone(0.7, seed=seed) for seed in range(3)])
-    batch = FrontEnd().log_mel_batch(torch.from_numpy(waveforms))
-    expected = np.stack([FrontEnd().log_mel(waveform) for waveform in waveforms])
-    np.testing.assert_allclose(batch.numpy(), expected, atol=1e-4)
 
 
 def test_silence_is_the_pad_value() -> None:

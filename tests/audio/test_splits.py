@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unfused.audio.splits import assign_splits, split_rows
+from unfused.audio.splits import assign_splits
 from unfused.audio.table import ManifestError
 
 
@@ -23,6 +23,11 @@ def manifest(labels: list[str | None], **columns: list) -> pd.DataFrame:
     for name, values in columns.items():
         table[name] = pd.array(values, dtype="Int64") if name == "fold" else values
     return table
+
+
+def split_rows(splits: pd.DataFrame, fold: int, split: str) -> np.ndarray:
+    part = splits[(splits["fold"] == fold) & (splits["split"] == split)]
+    return part["clip_id"].to_numpy(dtype=str)
 
 
 def labels_of(table: pd.DataFrame, splits: pd.DataFrame, part: str, fold: int = 0) -> pd.Series:

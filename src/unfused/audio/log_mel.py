@@ -121,24 +121,6 @@ class FrontEnd:
                 yield self._transform(held, n_frames)
                 held = held[n_frames * self.hop :]  # at least n_fft - hop > half samples stay
 
-    def log_mel_batch(self, waveforms: Tensor) -> Tensor:
-        """Return the log-mels of equally long clips on their device.
-
-        Args:
-            waveforms: Mono samples, (B, N) with N > n_fft // 2.
-
-        Returns:
-            (B, 1 + N // hop, F) float32.
-        """
-        half = self.n_fft // 2
-        if waveforms.ndim != 2 or waveforms.shape[1] <= half:
-            raise ValueError(f"waveforms {tuple(waveforms.shape)} must be (B, N) with N > {half}")
-        window, filters = (tensor.to(waveforms.device) for tensor in self._kernels)
-        padded = torch.nn.functional.pad(waveforms.double()[:, None], (half, half), mode="reflect")
-        spectrum = torch.fft.rfft(padded[:, 0].unfold(1, self.n_fft, self.hop) * window)
-        power = (spectrum.real**2 + spectrum.imag**2).float()
-        return torch.log(power @ filters + self.eps)
-
     def _transform(self, samples: np.ndarray, n_frames: int) -> np.ndarray:
         """Log-mel of every ``hop``-th window of ``samples``, (n_frames, F)."""
         window, filters = self._kernels

@@ -88,12 +88,6 @@ def assign_splits(
     return pd.concat(blocks, ignore_index=True)
 
 
-def split_rows(splits: pd.DataFrame, fold: int, split: str) -> np.ndarray:
-    """Return the clip ids of one part of one fold, (N,) str."""
-    part = splits[(splits["fold"] == fold) & (splits["split"] == split)]
-    return part["clip_id"].to_numpy(dtype=str)
-
-
 def _split_clips(
     clips: pd.DataFrame, fold: int, seed: int, fractions: tuple[float, float]
 ) -> tuple[np.ndarray, str]:
