@@ -124,20 +124,21 @@ class SLICER(Method):
         view_a, view_b = views
         keys_a, keys_b = self.teacher_keys(view_a), self.teacher_keys(view_b)
         self._new_keys = (keys_a, keys_b) if self.enqueue == "both" else (keys_b,)
-        embedding_a = self.encoder(view_a.log_mel, view_a.spans)  # (B, d)
-        embedding_b = self.encoder(view_b.log_mel, view_b.spans)
-        instance, metrics = self._instance_loss(embedding_a, embedding_b, keys_a, keys_b)
-        cluster, usage = self._cluster_loss(embedding_a, embedding_b)
+        z_a, p_a = self.student(view_a)
+        z_b, p_b = self.student(view_b)
+        instance, accuracy = self._instance_loss((z_a, keys_b), (z_b, keys_a))
+        p_a, p_b = gather_rows(p_a), gather_rows(p_b)
+        cluster = cluster_contrast(p_a, p_b, self.cluster_temperature, self.entropy_weight)
         loss = instance + self.cluster_weight * cluster
-        metrics |= {
+        return loss, {
             "loss": loss.detach(),
             "instance_loss": instance.detach(),
+            "instance_accuracy": accuracy,
             "cluster_loss": cluster.detach(),
-            "cluster_perplexity": usage,
+            "cluster_perplexity": perplexity((p_a + p_b).detach().mean(dim=0)),
             "queue_similarity": self.queue.similarity(keys_b),
-            **embedding_health(embedding_a),
+            **embedding_health(z_a),
         }
-        return loss, metrics
 
     def after_step(self, step: int) -> None:
         """Enqueue the step's keys, oldest view first, and move the teacher after the student."""
@@ -147,35 +148,28 @@ class SLICER(Method):
         follow(self.teacher_encoder, self.encoder, self.momentum)
         follow(self.teacher_projector, self.projector, self.momentum)
 
+    def student(self, view: View) -> tuple[Tensor, Tensor]:
+        """Return the projection, (B, projector_dim), and the cluster probabilities, (B, C)."""
+        embedding = self.encoder(view.log_mel, view.spans)
+        probabilities = self.cluster_head(embedding).float().softmax(dim=1)
+        return self.projector(embedding), probabilities
+
     @torch.no_grad()
     def teacher_keys(self, view: View) -> Tensor:
         """Return the teacher's projection of a view, (B, projector_dim), without gradient."""
         keys: Tensor = self.teacher_projector(self.teacher_encoder(view.log_mel, view.spans))
         return keys
 
-    def _instance_loss(
-        self, embedding_a: Tensor, embedding_b: Tensor, keys_a: Tensor, keys_b: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Contrast each view of the student with the other view of the teacher."""
+    def _instance_loss(self, *directions: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the contrast of (queries, keys) in both directions, and its mean accuracy."""
         losses, accuracies = [], []
-        for embedding, keys in ((embedding_a, keys_b), (embedding_b, keys_a)):
-            logits = info_nce_logits(
-                self.projector(embedding), keys, self.queue.keys, self.temperature
-            )
+        for queries, keys in directions:
+            logits = info_nce_logits(queries, keys, self.queue.keys, self.temperature)
             losses.append(contrast(*logits))
             accuracies.append(instance_accuracy(*logits))
         both = torch.stack(losses)
         loss = both.sum() if self.loss_mix == "sum" else both.mean()
-        return loss, {"instance_accuracy": torch.stack(accuracies).mean()}
-
-    def _cluster_loss(self, embedding_a: Tensor, embedding_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the contrast of the batch's clusters, and how many clusters the batch uses."""
-        p_a, p_b = (
-            gather_rows(self.cluster_head(embedding).float().softmax(dim=1))  # (B, C)
-            for embedding in (embedding_a, embedding_b)
-        )
-        loss = cluster_contrast(p_a, p_b, self.cluster_temperature, self.entropy_weight)
-        return loss, perplexity((p_a.detach() + p_b.detach()).mean(dim=0))
+        return loss, torch.stack(accuracies).mean()
 
 
 def _queue_size(asked: int | None, n_clips: int, enqueue: Enqueue) -> int:
