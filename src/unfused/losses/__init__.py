@@ -11,7 +11,7 @@ from .bilinear_contrast import bilinear_contrast, bilinear_similarity
 from .byol import byol_loss
 from .cluster_contrast import cluster_contrast
 from .collapse import effective_rank, embedding_health, perplexity
-from .decar import prototype_cross_entropy, prototype_logits
+from .decar import prototype_cross_entropy
 from .decorrelation import Decorrelation, decorrelation
 from .diversity import Diversity, diversity
 from .info_nce import contrast, info_nce, info_nce_logits, instance_accuracy
@@ -40,7 +40,6 @@ __all__ = [
     "masked_contrast",
     "perplexity",
     "prototype_cross_entropy",
-    "prototype_logits",
     "redundancy_reduction",
     "self_distillation_loss",
 ]
