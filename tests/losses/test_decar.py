@@ -18,7 +18,8 @@ def reference(z: np.ndarray, prototypes: np.ndarray, targets: np.ndarray, tau: f
 
 def test_by_hand() -> None:
     z = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
-    loss = prototype_cross_entropy(z, torch.eye(2), torch.tensor([0, 0]), temperature=0.5)
+    loss, logits = prototype_cross_entropy(z, torch.eye(2), torch.tensor([0, 0]), temperature=0.5)
+    assert logits.tolist() == [[2.0, 0.0], [0.0, 4.0]]
     # scores (2, 0) and (0, 4), both of class 0: log(1 + e^-2) and log(1 + e^4)
     assert loss.item() == pytest.approx((np.log1p(np.exp(-2)) + np.log1p(np.exp(4))) / 2)
 
@@ -30,18 +31,18 @@ def test_equals_a_loop_in_float64(temperature: float) -> None:
     prototypes = torch.randn(4, 5, generator=generator)
     targets = torch.randint(4, (9,), generator=generator)
     expected = reference(z.numpy(), prototypes.numpy(), targets.numpy(), temperature)
-    loss = prototype_cross_entropy(z, prototypes, targets, temperature)
+    loss, _ = prototype_cross_entropy(z, prototypes, targets, temperature)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_renaming_clusters_and_rotating_space_change_nothing() -> None:
     torch.manual_seed(0)
     z, prototypes, targets = torch.randn(6, 4), torch.randn(5, 4), torch.randint(5, (6,))
-    expected = prototype_cross_entropy(z, prototypes, targets, 0.3)
+    expected, _ = prototype_cross_entropy(z, prototypes, targets, 0.3)
     order = torch.randperm(5)
-    renamed = prototype_cross_entropy(z, prototypes[order], order.argsort()[targets], 0.3)
+    renamed, _ = prototype_cross_entropy(z, prototypes[order], order.argsort()[targets], 0.3)
     rotation = torch.linalg.qr(torch.randn(4, 4)).Q
-    rotated = prototype_cross_entropy(z @ rotation, prototypes @ rotation, targets, 0.3)
+    rotated, _ = prototype_cross_entropy(z @ rotation, prototypes @ rotation, targets, 0.3)
     torch.testing.assert_close(renamed, expected)
     torch.testing.assert_close(rotated, expected, rtol=1e-4, atol=1e-5)
 
@@ -52,13 +53,13 @@ def test_gradient() -> None:
     prototypes = torch.randn(5, 4, dtype=torch.float64)
     targets = torch.tensor([0, 4, 2])
     assert torch.autograd.gradcheck(
-        lambda x: prototype_cross_entropy(x, prototypes, targets, 0.7), (z,)
+        lambda x: prototype_cross_entropy(x, prototypes, targets, 0.7)[0], (z,)
     )
 
 
 def test_prototypes_get_no_gradient() -> None:
     z, prototypes = torch.randn(2, 3, requires_grad=True), torch.randn(4, 3, requires_grad=True)
-    prototype_cross_entropy(z, prototypes, torch.tensor([1, 2])).backward()
+    prototype_cross_entropy(z, prototypes, torch.tensor([1, 2]))[0].backward()
     assert prototypes.grad is None
     assert z.grad is not None
 
@@ -68,9 +69,10 @@ def test_bfloat16_input_under_autocast_is_computed_in_float32() -> None:
     z, prototypes = torch.randn(8, 16).bfloat16(), torch.randn(4, 16)
     targets = torch.randint(4, (8,))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = prototype_cross_entropy(z, prototypes, targets, 0.1)
-    assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, prototype_cross_entropy(z.float(), prototypes, targets, 0.1))
+        loss, logits = prototype_cross_entropy(z, prototypes, targets, 0.1)
+    assert loss.dtype == logits.dtype == torch.float32
+    expected = prototype_cross_entropy(z.float(), prototypes, targets, 0.1)
+    torch.testing.assert_close((loss, logits), expected)
 
 
 def test_temperature_must_be_positive() -> None:

@@ -7,26 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def prototype_logits(z: Tensor, prototypes: Tensor, temperature: float = 1.0) -> Tensor:
-    """Return the similarity of every embedding to every prototype, in at least float32.
-
-    Args:
-        z: Embeddings, (B, D).
-        prototypes: Cluster centroids, (K, D).
-        temperature: Divides the dot products.
-
-    Returns:
-        (B, K).
-    """
-    dtype = torch.promote_types(z.dtype, torch.float32)
-    with torch.autocast(z.device.type, enabled=False):
-        return z.to(dtype) @ prototypes.to(dtype).T / temperature
-
-
 def prototype_cross_entropy(
     z: Tensor, prototypes: Tensor, assignments: Tensor, temperature: float = 1.0
-) -> Tensor:
-    """Cross entropy between prototype logits and cluster assignments.
+) -> tuple[Tensor, Tensor]:
+    """Cross entropy between prototype logits and cluster assignments, and these logits.
 
     The training loss of DECAR-v2 (UnFuSeD, arXiv 2303.05668, the upstream's L_ce), a relative of
     DeepCluster-v2: ``-mean_b log softmax(z_b . C / temperature)[assignment_b]``.
@@ -38,14 +22,17 @@ def prototype_cross_entropy(
         temperature: Divides the dot products (1 in the official code, 0.1 in DeepCluster-v2).
 
     Returns:
-        Scalar.
+        The loss, a scalar, and the logits without gradient, (B, K), both in at least float32.
 
     Raises:
         ValueError: ``temperature`` is not positive.
 
     >>> prototype_cross_entropy(torch.zeros(1, 2), torch.eye(2), torch.tensor([0]))
-    tensor(0.6931)
+    (tensor(0.6931), tensor([[0., 0.]]))
     """
     if not temperature > 0.0:
         raise ValueError(f"temperature={temperature} must be positive")
-    return F.cross_entropy(prototype_logits(z, prototypes.detach(), temperature), assignments)
+    dtype = torch.promote_types(z.dtype, torch.float32)
+    with torch.autocast(z.device.type, enabled=False):
+        logits = z.to(dtype) @ prototypes.detach().to(dtype).T / temperature
+        return F.cross_entropy(logits, assignments), logits.detach()

@@ -17,7 +17,7 @@ from ..clustering.kmeans import Initialisation, KMeans
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.collapse import embedding_health, perplexity
-from ..losses.decar import prototype_logits
+from ..losses.decar import prototype_cross_entropy
 from ..seeding import derive_seed
 from ..views.view import View
 from .method import Embed, Method
@@ -122,9 +122,8 @@ class DECAR(Method):
             self.bank[clip_ids] = self._z(view_a).to(self.bank)
         z_b = self._z(view_b)
         targets = self.assignments[clip_ids]
-        logits = prototype_logits(z_b, self.prototypes, self.temperature)  # (B, K)
-        loss = F.cross_entropy(logits, targets)
-        return loss, {"loss": loss.detach(), **_metrics(logits.detach(), targets, z_b)}
+        loss, logits = prototype_cross_entropy(z_b, self.prototypes, targets, self.temperature)
+        return loss, {"loss": loss.detach(), **_metrics(logits, targets, z_b)}
 
     def _first_z(self, views: tuple[View, ...]) -> Tensor:
         """Return view A's z as training will see it, in training mode.
