@@ -73,6 +73,11 @@ def _words(error: BaseException) -> str:
     if text.startswith("Given configuration path"):
         folder = Path(text.rsplit(": ", 1)[-1])
         known = sorted(path.name for path in folder.parent.glob("*/"))
+        if not known:
+            return (
+                f"{folder.parent} has no configuration: run in the project's folder, or name "
+                "the folder with --conf-source"
+            )
         return f"--env={folder.name}: {folder.parent} has no such folder; choose from {known}"
     return text.strip()
 
