@@ -104,11 +104,37 @@ class Audio(Model):
         return given
 
 
+class TaskCard(Model):
+    """What is known of a public data set before it is read.
+
+    Attributes:
+        clips: Number of clips that its layout lists.
+        classes: Number of classes.
+        seconds: Typical length of a clip.
+        licence: Under which terms it may be used.
+        get: Where to get it.
+        source: The paper or page that says so.
+        verified: Whether names, columns and counts were checked there.
+    """
+
+    clips: int | None = None
+    classes: int | None = None
+    seconds: float | None = None
+    licence: str
+    get: str
+    source: str
+    verified: bool = False
+
+
 class Task(Audio):
     """A labelled data set on which encoders are compared.
 
     Attributes:
         title: What reports call it.
+        layout: How a public data set lies on disk (see :mod:`unfused.tasks.layouts`); null: one of
+            the ways of ``labels``.
+        layout_options: Options of the layout.
+        card: What is known of a public data set before it is read.
         label_separator: What stands between several labels of one clip (multi-label); null: a
             label is one class.
         valid_fraction: Validation share, where the data does not say.
@@ -117,6 +143,9 @@ class Task(Audio):
     """
 
     title: str | None = None
+    layout: str | None = None
+    layout_options: dict[str, Any] = {}
+    card: TaskCard | None = None
     label_separator: str | None = Field(None, min_length=1)
     valid_fraction: float = Field(0.15, gt=0, lt=1)
     test_fraction: float = Field(0.2, gt=0, lt=1)

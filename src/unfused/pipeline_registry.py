@@ -1,7 +1,7 @@
 """The project's pipelines. Which tasks and methods they have is configuration."""
 
 import re
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from kedro.pipeline import Pipeline
@@ -34,32 +34,36 @@ def register_pipelines() -> dict[str, Pipeline]:
         chosen_pools(parameters),
         chosen_teacher(parameters),
     )
-    data = data_engineering.create_pipeline(tasks, pools, rendered(parameters, tasks))
-    methods = {
-        name: pretraining.create_pipeline(name, [*tasks, *pools])
-        for name in namespaces(parameters, "methods")
-    }
     few_labels = bool(
         ((parameters.get("evaluation") or {}).get("label_efficiency") or {}).get("budgets")
     )
-    modelling = data + methods[teacher]
-    lape, compared = modelling, chosen_methods(parameters)
-    for method in compared:
-        lape += methods[method]
-    for task in tasks:
-        students = unfused.create_pipeline(task, teacher)
-        modelling += students + evaluation.create_pipeline(task, [teacher], few_labels=few_labels)
-        lape += students + evaluation.create_pipeline(task, compared, few_labels=few_labels)
-    report = partial(reporting.create_pipeline, tasks, pools, teacher, few_labels=few_labels)
-    whole = modelling + report([teacher])
+
+    def study(tasks: list[str], compared: list[str], **options: bool) -> dict[str, Pipeline]:
+        """Return what a study of some tasks and methods is made of."""
+        data = data_engineering.create_pipeline(tasks, pools, rendered(parameters, tasks))
+        methods = {
+            name: data + pretraining.create_pipeline(name, [*tasks, *pools])
+            for name in namespaces(parameters, "methods")
+        }
+        modelling = sum((methods[name] for name in compared), methods[teacher])
+        for task in tasks:
+            modelling += unfused.create_pipeline(task, teacher)
+            modelling += evaluation.create_pipeline(task, compared, few_labels=few_labels)
+        report = reporting.create_pipeline(
+            tasks, pools, teacher, compared, few_labels=few_labels, **options
+        )
+        return {"data": data, **methods, "modelling": modelling, "whole": modelling + report}
+
+    one = study(tasks, [teacher])
+    many = study(benchmark_tasks(parameters, tasks), chosen_methods(parameters), benchmark=True)
     return {
-        "data_engineering": data,
-        **{name: data + pipeline for name, pipeline in methods.items()},
-        "modelling": modelling,
-        "reporting": whole,
-        "unfused": whole,
-        "lape": lape + report(compared, benchmark=True),
-        "__default__": whole,
+        "data_engineering": one["data"],
+        **{name: one[name] for name in namespaces(parameters, "methods")},
+        "modelling": one["modelling"],
+        "reporting": one["whole"],
+        "unfused": one["whole"],
+        "lape": many["whole"],
+        "__default__": one["whole"],
     }
 
 
@@ -90,12 +94,30 @@ def chosen_tasks(parameters: dict[str, Any]) -> list[str]:
     names = (parameters.get("select") or {}).get("tasks")
     if isinstance(names, str):  # all that --params can say
         names = [names]
-    names = names or [name for name in entries if parameters["tasks"][name].get("audio")]
+    names = names or [name for name in entries if _is_there(parameters["tasks"][name])]
     if unknown := sorted(set(names) - set(entries)):
         raise ValueError(f"select.tasks names {unknown}; the configuration has {entries}")
     if silent := [name for name in names if not parameters["tasks"][name].get("audio")]:
         raise ValueError(f"tasks {silent} name no audio; set tasks.{silent[0]}.audio")
     return list(names)
+
+
+def benchmark_tasks(parameters: dict[str, Any], tasks: list[str]) -> list[str]:
+    """Return the run's tasks and every public one whose data is there (not beside own data)."""
+    if tasks == ["own_data"]:
+        return tasks
+    there = [
+        name
+        for name in namespaces(parameters, "tasks")
+        if parameters["tasks"][name].get("card") and _is_there(parameters["tasks"][name])
+    ]
+    return [*tasks, *(name for name in there if name not in tasks)]
+
+
+def _is_there(entry: dict[str, Any]) -> bool:
+    """Return whether a task has audio; that of a public data set may not be there."""
+    audio = entry.get("audio")
+    return bool(audio) and (not entry.get("card") or Path(str(audio)).expanduser().is_dir())
 
 
 def rendered(parameters: dict[str, Any], tasks: list[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from .label_sets import label_counts, label_set
 from .reading import AudioInfo, UnreadableAudio, probe
-from .sources import Labels, list_audio
+from .sources import Labels, list_audio, list_rows
 from .table import SPLIT_NAMES, ManifestError
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ def scan_audio(
     corpus: str,
     labels: Labels = "auto",
     columns: Mapping[str, str] | None = None,
+    listing: pd.DataFrame | None = None,
     label_separator: str | None = None,
     min_seconds: float = 0.01,
     max_seconds: float = 3600.0,
@@ -70,6 +71,8 @@ def scan_audio(
             "table": the table, or the folder's ``labels.csv``; "none": there are none; "auto": the
             table where there is one, else the sub-folders if they look like classes, else none.
         columns: Our name -> the table's column, where they differ.
+        listing: The clips of the only folder in ``audio``, as a table in memory (a data set's own
+            layout); ``labels`` and ``columns`` are not looked at then.
         label_separator: What stands between several labels of one clip (multi-label); None: a
             label is one class, whatever it contains.
         min_seconds: Shorter clips are rejected.
@@ -88,7 +91,10 @@ def scan_audio(
             name, or there are labels but fewer than two classes.
     """
     sources = [audio] if isinstance(audio, str | Path) else list(audio)
-    tables = [list_audio(Path(source), labels, columns) for source in sources]
+    if listing is not None:
+        tables = [list_rows(listing, Path(sources[0]), labelled=True)]
+    else:
+        tables = [list_audio(Path(source), labels, columns) for source in sources]
     if len(tables) > 1:  # the same name in two folders is two clips
         tables = [table.assign(name=f"{i}/" + table["name"]) for i, table in enumerate(tables)]
     listed = pd.concat(tables or [pd.DataFrame()], ignore_index=True)

@@ -67,12 +67,26 @@ def _list_table(path: Path, labels: Labels, columns: Mapping[str, str] | None) -
             f"{path} has no column 'label'; it has {list(table.columns)}: name the column with "
             "columns={'label': ...}, or scan with labels='none'"
         )
-    table = table.reindex(columns=list(COLUMNS), fill_value="")
     if labels == "none":
-        table["label"] = ""
-    table["path"] = [_resolve(text, path.parent) for text in table["path"]]
-    table["name"] = [_name(text, path.parent) for text in table["path"]]
-    return table.assign(labelled=labels == "table" or bool((table["label"] != "").any()))
+        table = table.assign(label="")
+    return list_rows(table, path.parent, labelled=labels == "table")
+
+
+def list_rows(table: pd.DataFrame, folder: Path, *, labelled: bool = False) -> pd.DataFrame:
+    """List the clips of a table that is in memory.
+
+    Args:
+        table: Some of :data:`~unfused.audio.table.COLUMNS`, as text; ``path`` at least.
+        folder: What its paths are relative to.
+        labelled: Whether labels are due even if it has none.
+
+    Returns:
+        As :func:`list_audio`.
+    """
+    table = table.reindex(columns=list(COLUMNS), fill_value="")
+    table["path"] = [_resolve(text, folder) for text in table["path"]]
+    table["name"] = [_name(text, folder) for text in table["path"]]
+    return table.assign(labelled=labelled or bool((table["label"] != "").any()))
 
 
 def _resolve(text: str, folder: Path) -> str:

@@ -51,6 +51,10 @@ def scan_demo_audio(source: Task, rendered: Path) -> tuple[pd.DataFrame, pd.Data
 def scan_task_audio(source: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the headers of a task's files, and see that there are labels."""
     usable, unusable = scan_pool_audio(source)
+    if source.card is not None:
+        from ...tasks.expected import warn_of_counts
+
+        warn_of_counts(usable, unusable, clips=source.card.clips, classes=source.card.classes)
     if usable["label"].isna().all():
         raise ValueError(
             f"{source.audio} has no labels, and a task needs at least 2 classes: make one folder "
@@ -86,10 +90,20 @@ def scan_pool_audio(source: Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
         corpus=paths[0].parent.name if paths[0].is_file() else paths[0].name,
         labels=source.labels,
         columns=source.columns,
+        listing=_listing(source, paths[0]),
         label_separator=getattr(source, "label_separator", None),
         min_seconds=source.min_seconds,
         max_seconds=source.max_seconds,
     )
+
+
+def _listing(source: Audio, folder: Path) -> pd.DataFrame | None:
+    """List a public data set by its own layout; None where the task names none."""
+    if not isinstance(source, Task) or source.layout is None:
+        return None
+    from ...tasks.layouts import read_layout
+
+    return read_layout(source.layout, folder, **source.layout_options)
 
 
 def _paths(source: Audio) -> list[Path]:

@@ -1,11 +1,14 @@
 """The report: tables, figures, and one page that shows them."""
 
+import logging
 from typing import Any
 
 import pandas as pd
 
 from ...params import Evaluation, MethodParams, Report, Run
 from ...workspace import Workspace, fingerprint
+
+log = logging.getLogger(__name__)
 
 
 def describe_corpus(
@@ -196,6 +199,17 @@ def rank_methods(
         summary, predictions, teacher=teacher, n_draws=evaluation.bootstrap
     )
     return ranking, comparisons
+
+
+def list_missing_tasks(tasks: dict) -> pd.DataFrame:
+    """List the public data sets that are not there: what to get, and where to put it."""
+    from ...tasks.expected import missing_tasks
+
+    missing = missing_tasks(tasks)
+    if len(missing):
+        names = ", ".join(missing["task"])
+        log.info("not there, so not run (missing_tasks.csv says where to get them): %s", names)
+    return missing
 
 
 def draw_ranks(ranking: pd.DataFrame) -> Any:

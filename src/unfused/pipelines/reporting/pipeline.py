@@ -172,6 +172,7 @@ def _benchmark() -> list[Node]:
             name="rank_methods",
         ),
         Node(nodes.draw_ranks, "encoder_ranking", "average_ranks", name="draw_ranks"),
+        Node(nodes.list_missing_tasks, "params:tasks", "missing_tasks", name="list_missing_tasks"),
     ]
 
 

@@ -1,0 +1,105 @@
+"""Several labels a clip: AudioSet, FSD50K, FSDKaggle2019, MagnaTagATune. Commas stand between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from .layout import LayoutError, files_below, layout, needed, read_csv
+
+_AUDIOSET = {
+    "balanced": {"balanced_train_segments.csv": "train", "eval_segments.csv": "test"},
+    "unbalanced": {"unbalanced_train_segments.csv": "train", "eval_segments.csv": "test"},
+}
+
+
+@layout
+def audioset(folder: Path, *, training: str = "balanced") -> pd.DataFrame:
+    """List AudioSet's segments (Gemmeke et al. 2017); labels are its machine ids.
+
+    The CSVs have three lines of comment, then ``YTID, start_seconds, end_seconds,
+    positive_labels``. The audio is not distributed: every clip that was fetched is found by its
+    YouTube id, ``[Y]<id>[_<start>].<suffix>``, anywhere below the folder; the others are listed
+    too, and end among the rejected files.
+
+    Args:
+        folder: With the CSVs and the audio.
+        training: ``balanced`` or ``unbalanced``.
+    """
+    if training not in _AUDIOSET:
+        raise LayoutError(f"training={training!r} must be one of {sorted(_AUDIOSET)}")
+    audio = {file.stem: file.as_posix() for file in files_below(folder, ".wav", ".flac", ".opus")}
+    rows = []
+    for name, split in _AUDIOSET[training].items():
+        columns = ["ytid", "start", "end", "labels"]
+        table = read_csv(
+            needed(folder, name), columns, names=columns, header=None, skiprows=3,
+            skipinitialspace=True, quotechar='"',
+        )  # fmt: skip
+        for video, start, labels in zip(
+            table["ytid"], table["start"], table["labels"], strict=True
+        ):
+            stems = [video, f"Y{video}", f"{video}_{float(start):g}", f"Y{video}_{float(start):g}",
+                     f"{video}_{int(1000 * float(start))}"]  # fmt: skip
+            path = next((audio[stem] for stem in stems if stem in audio), f"{video}.wav")
+            rows.append({"path": path, "label": labels, "split": split})
+    return pd.DataFrame(rows)
+
+
+@layout
+def fsd50k(folder: Path) -> pd.DataFrame:
+    """List FSD50K (Fonseca et al. 2020, arXiv 2010.00475) with its train, val and eval parts."""
+    truth = needed(folder, "FSD50K.ground_truth")
+    dev = read_csv(needed(truth, "dev.csv"), ["fname", "labels", "split"])
+    test = read_csv(needed(truth, "eval.csv"), ["fname", "labels"])
+    parts = [
+        dev.assign(path="FSD50K.dev_audio/" + dev["fname"] + ".wav"),
+        test.assign(path="FSD50K.eval_audio/" + test["fname"] + ".wav", split="test"),
+    ]
+    table = pd.concat(parts)
+    return table.rename(columns={"labels": "label"})[["path", "label", "split"]]
+
+
+@layout
+def fsdkaggle2019(folder: Path) -> pd.DataFrame:
+    """List FSDKaggle2019 (Fonseca et al. 2019, arXiv 1906.02975): curated training and test."""
+    meta = needed(folder, "FSDKaggle2019.meta")
+    parts = {"train_curated": "train", "test": "test"}
+    tables = []
+    for part, split in parts.items():
+        table = read_csv(needed(meta, f"{part}_post_competition.csv"), ["fname", "labels"])
+        path = f"FSDKaggle2019.audio_{part}/" + table["fname"]
+        tables.append(pd.DataFrame({"path": path, "label": table["labels"], "split": split}))
+    return pd.concat(tables)
+
+
+@layout
+def magnatagatune(folder: Path, *, tags: int = 50) -> pd.DataFrame:
+    """List MagnaTagATune (Law et al. 2009) with the usual split by folder and most frequent tags.
+
+    ``annotations_final.csv`` has ``clip_id``, one column of 0 and 1 per tag and ``mp3_path``. The
+    parts are those of the literature: folders 0 to b train, c validate, d to f test. Clips without
+    any of the chosen tags are left out.
+
+    Args:
+        folder: With the CSV and the folders ``0`` to ``f``.
+        tags: How many tags.
+    """
+    table = read_csv(needed(folder, "annotations_final.csv"), ["clip_id", "mp3_path"], sep="\t")
+    columns = [name for name in table if name not in ("clip_id", "mp3_path")]
+    hits = table[columns] == "1"
+    chosen = hits.sum().sort_values(ascending=False, kind="stable").index[:tags]
+    labels = [
+        ",".join(tag for tag, hit in zip(chosen, row, strict=True) if hit)
+        for row in hits[chosen].to_numpy()
+    ]
+    split = (
+        table["mp3_path"]
+        .str[0]
+        .map(
+            {**dict.fromkeys("0123456789ab", "train"), "c": "valid", **dict.fromkeys("def", "test")}
+        )
+    )
+    found = pd.DataFrame({"path": table["mp3_path"], "label": labels, "split": split})
+    return found[found["label"] != ""]
