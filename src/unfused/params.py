@@ -342,12 +342,28 @@ class PseudoLabels(Model):
 
 
 class Distillation(Model):
-    """Self-distillation of a randomly initialised encoder on pseudo-labels."""
+    """Self-distillation of a randomly initialised encoder on pseudo-labels.
+
+    Attributes:
+        alpha: Weight of the blocks' cross entropies against their divergences.
+        beta: Weight of the hints.
+        mse_on: What the hints compare.
+        detach_teacher: Keep the students' losses from moving the teacher.
+        hidden: Hidden width of the blocks' heads; null: the number of pseudo-classes.
+        blocks: Taps that get a head.
+        crop_frames: Length of a training crop.
+        cut: Where the student ends.
+        views: Augmentations of the training crops.
+        training: Length, optimiser and precision.
+    """
 
     alpha: float = Field(0.7, ge=0, le=1)
     beta: float = Field(0.003, ge=0)
     mse_on: Literal["logits", "features"] = "logits"
     detach_teacher: bool = True
+    hidden: int | None = Field(None, ge=1)
+    blocks: list[str] = Field(["block1", "block2", "block3"], min_length=1)
+    crop_frames: int = Field(96, ge=16)
     cut: str = "block3"
     views: Views = Field(default_factory=Views)
     training: Training
@@ -361,10 +377,25 @@ class Unfused(Model):
 
 
 class FineTuning(Model):
-    """End-to-end training on the true labels, from an encoder or from scratch."""
+    """End-to-end training on the true labels, from an encoder or from scratch.
+
+    Attributes:
+        encoders: Which encoders are fine-tuned.
+        views: Augmentations of the training crops.
+        crop_frames: Length of a training crop.
+        dropout: Dropout on the embedding.
+        label_smoothing: Share of the target spread over all classes.
+        validate_every: Epochs from one validation to the next.
+        fine_tuning: Length, optimiser and precision from a trained encoder.
+        from_scratch: The same from a random one.
+    """
 
     encoders: list[str]
     views: Views
+    crop_frames: int = Field(96, ge=16)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    validate_every: int = Field(1, ge=1)
     fine_tuning: Training
     from_scratch: Training
 
@@ -478,12 +509,16 @@ def check_together(
     from .encoders import create
 
     module = create(encoder.name, **encoder.settings)
-    cuts = {"unfused.distillation.cut": [distillation.cut], "evaluation.cuts": evaluation.cuts}
-    for name, given in cuts.items():
-        if unknown := [cut for cut in given if cut not in module.dims]:
+    taps = list(module.dims)
+    for name, given, choices in (
+        ("unfused.distillation.cut", [distillation.cut], taps),
+        ("unfused.distillation.blocks", distillation.blocks, taps[:-1]),  # the last one teaches
+        ("evaluation.cuts", evaluation.cuts, taps),
+    ):
+        if unknown := [cut for cut in given if cut not in choices]:
             raise ValueError(
                 f"{name}={unknown[0]!r} is no tap of encoder {encoder.name!r}: choose from "
-                f"{list(module.dims)}"
+                f"{choices}"
             )
     n_mels = getattr(module, "settings", {}).get("n_mels", front_end.n_mels)
     if n_mels != front_end.n_mels:

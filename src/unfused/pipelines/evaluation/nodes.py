@@ -194,14 +194,16 @@ def supervised_settings(supervised: FineTuning) -> tuple[Any, Any]:
     from ...evaluation.fine_tuning import FineTuningSettings
     from ...training.settings import TrainingSettings
 
-    views = supervised.views.model_dump()
+    shared: dict[str, Any] = supervised.model_dump(
+        include={"views", "crop_frames", "dropout", "label_smoothing", "validate_every"}
+    )
     fine_tuning, from_scratch = (
         TrainingSettings(**training.model_dump())
         for training in (supervised.fine_tuning, supervised.from_scratch)
     )
     return (
-        FineTuningSettings(training=fine_tuning, views=views),
-        FineTuningSettings(training=from_scratch, views=views, head="random"),
+        FineTuningSettings(training=fine_tuning, **shared),
+        FineTuningSettings(training=from_scratch, head="random", **shared),
     )
 
 
