@@ -5,7 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from unfused.distributed import gather_rows
 from unfused.losses import cluster_contrast
+
+from .two_processes import assert_equals_one_process
 
 
 def reference(p_a: Tensor, p_b: Tensor, temperature: float) -> float:
@@ -114,6 +117,17 @@ def test_bfloat16_under_autocast_is_computed_in_float32() -> None:
     same = cluster_contrast(p_a.bfloat16().float(), p_b.bfloat16().float(), 0.5, 1.0)
     torch.testing.assert_close(loss.detach(), same)
     torch.testing.assert_close(same, cluster_contrast(p_a, p_b, 0.5, 1.0), rtol=0.01, atol=0.0)
+
+
+def of_all_rows(p_a: Tensor, p_b: Tensor, entropy_weight: float) -> Tensor:
+    return cluster_contrast(gather_rows(p_a), gather_rows(p_b), 0.5, entropy_weight)
+
+
+@pytest.mark.parametrize("entropy_weight", [0.0, 1.0])
+def test_two_processes_equal_one(entropy_weight: float) -> None:
+    torch.manual_seed(0)
+    views = (probabilities(8).requires_grad_() for _ in range(2))
+    assert_equals_one_process(of_all_rows, *views, settings=(entropy_weight,))
 
 
 @pytest.mark.parametrize(

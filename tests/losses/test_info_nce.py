@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from unfused.losses import contrast, info_nce, info_nce_logits, instance_accuracy
 
+from .two_processes import assert_equals_one_process
+
 
 def reference(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> float:
     """The formula, in float64 and in a loop."""
@@ -145,6 +147,11 @@ def test_logits_are_the_cosines_over_the_temperature() -> None:
     torch.testing.assert_close(
         contrast(positive, negative), info_nce(queries, keys, negatives, 0.25)
     )
+
+
+def test_two_processes_equal_one() -> None:
+    queries, keys, negatives = random_case(8)
+    assert_equals_one_process(info_nce, queries.requires_grad_(), keys, settings=(negatives, 0.07))
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])

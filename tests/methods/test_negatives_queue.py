@@ -5,7 +5,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unfused.distributed import rank
 from unfused.methods.negatives_queue import NegativesQueue
+
+from ..losses.two_processes import in_two_processes
 
 
 def axis(*numbers: int, dim: int = 12) -> Tensor:
@@ -121,6 +124,26 @@ def test_similarity_after_a_collapse() -> None:
     queue.enqueue(axis(*[3] * 8))
     assert queue.similarity(2.0 * axis(3, 3)).item() == pytest.approx(1.0)
     assert queue.similarity(axis(4)).item() == pytest.approx(0.0)
+
+
+def enqueue_half(batches: Tensor, size: int) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    queue = NegativesQueue(size, batches.shape[2])
+    for keys in batches:
+        queue.enqueue(keys.chunk(2)[rank()])
+    return queue.state_dict()
+
+
+@pytest.mark.parametrize("size", [5, 8, 30])
+def test_two_processes_hold_the_queue_of_one(size: int) -> None:
+    batches = torch.randn(3, 8, 4)
+    results = in_two_processes(enqueue_half, batches, size)
+    torch.manual_seed(0)
+    queue = NegativesQueue(size, 4)
+    for keys in batches:
+        queue.enqueue(keys)
+    for state in results:
+        assert all(torch.equal(value, queue.state_dict()[name]) for name, value in state.items())
 
 
 @pytest.mark.parametrize(("size", "dim"), [(0, 4), (4, 0), (-1, 4)])

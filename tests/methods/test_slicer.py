@@ -8,11 +8,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unfused import methods
+from unfused.distributed import rank, world_size
 from unfused.encoders import AudioNTT
 from unfused.losses import cluster_contrast, info_nce
 from unfused.methods.slicer import SLICER
 from unfused.views.view import View
 
+from ..losses.two_processes import in_two_processes
 from .conftest import Toy
 
 SMALL = {
@@ -295,3 +297,33 @@ def test_made_by_name(encoder: AudioNTT) -> None:
     assert isinstance(method, SLICER)
     assert (method.n_views, method.n_crops, method.crop_frames) == (2, 1, 96)
     assert method.cluster_head.widths[-1] == 7
+
+
+def one_step(views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    """Return loss, gradients and state after a step on this process's share of the clips."""
+    method = small(n_clips=16, queue_size=20, entropy_weight=0.5)
+    method.eval()  # batch norm's statistics are each process's own
+    mine = [view.chunk(world_size())[rank()] for view in views]
+    spans = torch.tensor([[0.0, 24.0]]).expand(len(mine[0]), 2)
+    loss, _ = method(tuple(View(view, spans) for view in mine), torch.arange(len(mine[0])))
+    loss.backward()
+    method.after_step(0)
+    gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
+    return loss.detach(), gradients, method.state_dict()
+
+
+def test_two_processes_equal_one() -> None:
+    views = list(torch.randn(2, 16, 1, 16, 24))
+    loss, gradients, state = one_step(views)
+    (loss_0, gradients_0, state_0), (loss_1, gradients_1, state_1) = in_two_processes(
+        one_step, views
+    )
+    torch.testing.assert_close((loss_0 + loss_1) / 2, loss)
+    assert gradients
+    for name, whole in gradients.items():
+        torch.testing.assert_close(
+            (gradients_0[name] + gradients_1[name]) / 2, whole, rtol=1e-4, atol=1e-6
+        )
+    for name in ("queue.keys", "queue.position"):
+        assert torch.equal(state_0[name], state_1[name])
+        torch.testing.assert_close(state_0[name], state[name])
