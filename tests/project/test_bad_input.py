@@ -29,6 +29,7 @@ def expensive(project):
         ({"unfused.distillation.alfa": 0.5}, ["unfused.distillation.alfa", "'alpha'"]),
         ({"unfused.distillation.alpha": 1.5}, ["alpha", "1.5", "less than or equal to 1"]),
         ({"unfused.distillation.cut": "block9"}, ["distillation.cut='block9'", "'block3'"]),
+        ({"unfused.distillation.blocks": ["fc2"]}, ["distillation.blocks='fc2'", "'block3'"]),
         ({"evaluation.cuts": ["fc3"]}, ["evaluation.cuts='fc3'", "'fc2'"]),
         ({"front_end.n_mels": 80}, ["n_mels=80", "encoder.settings.n_mels=80"]),
         ({"evaluation.supervised.encoders": ["unfuse"]}, ["'unfuse'", "choose from", "'unfused'"]),
