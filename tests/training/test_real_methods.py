@@ -19,6 +19,8 @@ SMALL = {
     "selfie": {"projector_hidden": 16, "projector_dim": 8},
     "cola": {"projector_dim": 8},
     "slicer": {"projector_hidden": 16, "projector_dim": 8, "cluster_hidden": 16, "n_clusters": 6},
+    "delores_s": {"projector_hidden": 16, "projector_dim": 24},
+    "delores_m": {"projector_dim": 8, "barlow_hidden": 16, "barlow_dim": 24},
 }
 
 

@@ -43,8 +43,10 @@ class DeLoResM(Method):
     Args:
         encoder: The student's encoder, which is kept.
         n_clips: Number of training clips N.
-        queue_size: Keys in the queue K (official code: 65536). None: 65536, or N if that is fewer
-            (our choice): in a queue longer than a pass, clips meet their own old keys.
+        queue_size: Keys in the queue K (official code: 65536). None: 65536, or N / 2 if that is
+            fewer (our choice): half a pass over the clips. In a longer queue more clips find their
+            own old keys among their negatives; beyond a pass it is still built as asked, with a
+            warning.
         momentum: Share of itself that the teacher keeps at each step (official code: 0.999).
         temperature: Of the contrast (official code: 0.07).
         projector_hidden: Hidden width of the instance head, where it has a hidden layer.
@@ -181,7 +183,7 @@ def _checked_taps(taps: Sequence[str], encoder: Encoder) -> tuple[str, ...]:
 
 def _queue_size(asked: int | None, n_clips: int) -> int:
     if asked is None:
-        return min(MAX_QUEUE, n_clips)
+        return min(MAX_QUEUE, max(1, n_clips // 2))
     if asked > n_clips:
         log.warning(
             "queue_size=%d is %.1f passes over the %d training clips: clips find their own old "
@@ -189,7 +191,7 @@ def _queue_size(asked: int | None, n_clips: int) -> int:
             asked,
             asked / n_clips,
             n_clips,
-            n_clips,
+            max(1, n_clips // 2),
         )
     return asked
 
