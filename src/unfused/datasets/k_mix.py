@@ -63,9 +63,9 @@ class KMixBankDataset(_FilesDataset):
 
         crops = np.load(self._filepath / "crops.npy").astype(np.float32)
         table = pd.read_parquet(self._filepath / "entries.parquet")
-        spans = table[["span_start", "span_end"]].to_numpy(dtype=np.float32)
+        spans = table[["span_start", "span_end"]].to_numpy(dtype=np.float32, copy=True)
         view = View(torch.from_numpy(crops), torch.from_numpy(spans))
-        facts = [table[name].to_numpy() for name in ("clip_id", "start", "cluster")]
+        facts = [table[name].to_numpy(copy=True) for name in ("clip_id", "start", "cluster")]
         return KMixBank(view, *facts)
 
     def save(self, data: Any) -> None:
@@ -145,7 +145,7 @@ class KMixExamplesDataset(_FilesDataset):
             "<p>Sounds marked ≈ are made from the log-mel by Griffin-Lim: an approximation, since "
             "a log-mel has no phase.</p>"
         )
-        return HTMLPreview(f"{image}{note}<table>{''.join(rows)}</table>")
+        return HTMLPreview(f"<div>{image}{note}<table>{''.join(rows)}</table></div>")
 
     def _players(self, number: int, kept: dict[str, Any]) -> str:
         cells = [f"<td>row {number + 1}</td>"]

@@ -135,7 +135,7 @@ def _mixed(
         "crop": plain.log_mel,
         "partner": k_mix.bank[mixing.partner].unsqueeze(1),
         "k-mix": mixed.log_mel,
-        "view": maker.resize_crop(mixed, generator).log_mel,
+        "view": maker.fader(maker.resize_crop(mixed, generator), generator).log_mel,
     }
     return log_mels, mixing.weight.numpy(), mixing.partner.numpy()
 

@@ -90,7 +90,7 @@ def centroids_of(table: pd.DataFrame, fold: int) -> np.ndarray:
     """
     of_fold = table[table["fold"] == fold].sort_values("cluster")
     n_mels = sum(str(name).startswith("band_") for name in table)
-    return of_fold[_bands(n_mels)].to_numpy(dtype=np.float32)
+    return of_fold[_bands(n_mels)].to_numpy(dtype=np.float32, copy=True)  # torch wants to write
 
 
 def _bands(n_mels: int) -> list[str]:

@@ -46,8 +46,10 @@ CAPTIONS: Mapping[str, str] = {
         "How k-mix, the mixing of SLICER's views, chooses partners: a crop, a partner drawn from "
         "the past crops whose clusters lie furthest from the crop's, the two mixed in the share "
         "above, and the view that a method would get. Distances are between centroids, in nats; "
-        "plain mixup would draw partners at the bank's median on average. The methods of this run "
-        "may mix in another way; the parameter views.mixing of a method says which."
+        "plain mixup would draw partners at the bank's median on average. A black partner is near "
+        "silence: where a corpus has silent crops, they lie furthest from everything loud and "
+        "change little. The methods of this run may mix in another way; the parameter "
+        "views.mixing of a method says which."
     ),
     "confusion_matrix": (
         "Rows are true classes, columns predictions on test clips; colour is the share of the "
