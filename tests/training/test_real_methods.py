@@ -19,6 +19,7 @@ SMALL = {
     "selfie": {"projector_hidden": 16, "projector_dim": 8},
     "cola": {"projector_dim": 8},
     "slicer": {"projector_hidden": 16, "projector_dim": 8, "cluster_hidden": 16, "n_clusters": 6},
+    "conformer": {"crop_frames": 96},
     "delores_s": {"projector_hidden": 16, "projector_dim": 24},
     "delores_m": {"projector_dim": 8, "barlow_hidden": 16, "barlow_dim": 24},
 }
@@ -36,6 +37,9 @@ def store(tmp_path_factory):
 def method_of(name):
     torch.manual_seed(0)
     encoder = encoders.create("audio_ntt", d=16, n_mels=16, channels=8)
+    if name == "conformer":
+        small = {"latent_dim": 16, "embed_dim": 16, "n_layers": 2, "n_heads": 2, "ffn_dim": 32}
+        encoder = encoders.create("conformer", n_mels=16, **small)
     labels = {"labels": np.arange(N_CLIPS) % 3, "n_classes": 3}
     if name in SMALL:
         return methods.create(name, encoder, n_clips=N_CLIPS, **SMALL[name])
