@@ -113,12 +113,12 @@ class DeLoResM(Method):
     def forward(
         self, views: tuple[View, ...], clip_ids: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """See :meth:`Method.forward`; the health is that of the student's embedding."""
+        """See :meth:`Method.forward`; the health is that of the student's queries."""
         view_a, view_b = views
         teacher, keys = self.teacher_features(view_b)
         student = self.encoder.pooled(view_a.log_mel, view_a.spans)
-        embedding = student[self.encoder.cut]  # (B, d)
-        logits = info_nce_logits(self.projector(embedding), keys, self.queue.keys, self.temperature)
+        queries = self.projector(student[self.encoder.cut])  # (B, projector_dim)
+        logits = info_nce_logits(queries, keys, self.queue.keys, self.temperature)
         instance = contrast(*logits)
         barlow, agreement = self._barlow_loss(student, teacher)
         loss = instance + self.barlow_weight * barlow
@@ -130,7 +130,7 @@ class DeLoResM(Method):
             "barlow_loss": barlow.detach(),
             "queue_similarity": self.queue.similarity(keys),
         }
-        return loss, metrics | agreement | embedding_health(embedding)
+        return loss, metrics | agreement | embedding_health(queries)
 
     def after_step(self, step: int) -> None:
         """Enqueue the step's keys and move the teacher after the student."""

@@ -76,16 +76,21 @@ class DeLoResS(Method):
             bias=False,
         )
 
+    def project(self, view: View) -> Tensor:
+        """Return the projections of a view, (B, projector_dim)."""
+        embedding = self.dropout(self.encoder(view.log_mel, view.spans))
+        projection: Tensor = self.projector(embedding)
+        return projection
+
     def forward(
         self, views: tuple[View, ...], clip_ids: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """See :meth:`Method.forward`; the health is that of view a's embedding."""
-        embedding_a, embedding_b = (self.encoder(view.log_mel, view.spans) for view in views)
-        z_a, z_b = (
-            gather_rows(self.projector(self.dropout(embedding)).float())  # (B, D)
-            for embedding in (embedding_a, embedding_b)
-        )
+        """See :meth:`Method.forward`.
+
+        After a collapse ``correlation`` is 0, even where dropout keeps the projections apart.
+        """
+        z_a, z_b = (gather_rows(self.project(view).float()) for view in views)  # (B, D)
         correlation = cross_correlation(z_a, z_b)
         loss = redundancy_reduction(correlation, self.redundancy_weight, self.loss_scale)
-        health = correlation_health(correlation) | embedding_health(embedding_a)
+        health = correlation_health(correlation) | embedding_health(z_a)
         return loss, {"loss": loss.detach(), **health}
