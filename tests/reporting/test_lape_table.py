@@ -96,6 +96,23 @@ def test_csv_holds_plain_numbers(summary):
     assert (row["parameters"], row["NS n_seeds"]) == (74_880, 3)
 
 
+def test_two_kinds_of_interval_are_told_apart_in_the_cells(summary, small):
+    statistics = summary["encoder"] == "log_mel_statistics"  # nothing in it depends on the seed
+    kinds = summary["interval"].mask(statistics, "bootstrap over clips (grouped: 12 groups)")
+    table = lape_table(summary.assign(interval=kinds))
+    cells = table.rows.set_index("name")["NS"]
+    assert re.fullmatch(r"\S+ \[\S+ \S+\]† n=3", cells["Log-mel statistics"])
+    assert "†" not in "".join(cells.drop("Log-mel statistics"))
+    assert any(note.startswith("Intervals with † are a bootstrap") for note in table.notes)
+    assert any(note.startswith("Intervals without † are Student's t") for note in table.notes)
+    assert r"]\textdagger{} n=3" in to_latex(table).replace("{]}", "]")
+    written = table.numbers.set_index("name")["NS interval"]
+    assert written["Log-mel statistics"].startswith("bootstrap over clips")
+    assert written["UnFuSeD student"] == "t over 3 seeds"
+    for one_kind in (small, summary):
+        assert "†" not in to_markdown(lape_table(one_kind))
+
+
 def test_one_seed_is_explained(small):
     notes = " ".join(lape_table(small).notes)
     assert "do not cover another training run" in notes

@@ -24,6 +24,9 @@ PUBLISHED_NOTE = (
     "authors named, with other data, other sizes and no intervals. They are not comparable with "
     "the measured ones row by row."
 )
+CLIP_MARK = "\N{DAGGER}"
+_OVER_SEEDS, _OVER_CLIPS = "t over", "bootstrap"
+_MIXED = {_OVER_SEEDS, _OVER_CLIPS}
 _ROW = ["encoder", "source", "cut", "protocol"]
 
 
@@ -87,11 +90,12 @@ def lape_table(summary: pd.DataFrame, *, metric: str = "accuracy") -> LapeTable:
     order = chosen.drop_duplicates(_ROW)
     order = order.iloc[np.argsort(order["protocol"].map(protocol_rank), kind="stable")]
     records, best, numbers = [], [], []
+    mark = CLIP_MARK if _kinds(chosen) == _MIXED else ""
     leaders = chosen[~_flag(chosen)].groupby(["protocol", "task"])["mean"].max()
     for _, first in order.iterrows():
         same = chosen[(chosen[_ROW] == first[_ROW]).all(axis=1)]
         cells = {row["task"]: row for _, row in same.iterrows()}
-        records.append({**_fixed(first), **{task: _cell(cells.get(task)) for task in tasks}})
+        records.append({**_fixed(first), **{task: _cell(cells.get(task), mark) for task in tasks}})
         best.append({task: _leads(cells.get(task), leaders) for task in tasks})
         sizes = {column: first[column] for column in ("parameters", "dimension")}
         numbers.append({**_fixed(first), **sizes, **_numbers(cells, tasks)})
@@ -130,11 +134,19 @@ def _whole(value: object) -> str:
     return "" if pd.isna(number) else f"{int(number):,}"
 
 
-def _cell(row: pd.Series | None) -> str:
+def _kinds(chosen: pd.DataFrame) -> set[str]:
+    """Return which kinds of interval there are."""
+    kinds = chosen["interval"].astype(str)
+    return {kind for kind in _MIXED if kinds.str.startswith(kind).any()}
+
+
+def _cell(row: pd.Series | None, mark: str) -> str:
+    """Return mean, interval and seeds; ``mark`` tells a bootstrap over clips."""
     if row is None:
         return "not run"
     bounds = f" [{percent(row['low'])}, {percent(row['high'])}]" if np.isfinite(row["low"]) else ""
-    return f"{percent(row['mean'])}{bounds} n={row['n_seeds']}"
+    marked = mark if bounds and str(row["interval"]).startswith(_OVER_CLIPS) else ""
+    return f"{percent(row['mean'])}{bounds}{marked} n={row['n_seeds']}"
 
 
 def _leads(row: pd.Series | None, leaders: pd.Series) -> bool:
@@ -167,15 +179,17 @@ def _headings(chosen: pd.DataFrame) -> dict[str, str]:
 
 def _notes(chosen: pd.DataFrame) -> list[str]:
     notes = ["n is the number of seeds; a seed repeats pre-training, clustering and student."]
-    kinds = chosen["interval"].astype(str)
-    if kinds.str.startswith("t over").any():
-        notes.append("Intervals with n of 3 or more are Student's t over seeds.")
-    if kinds.str.startswith("bootstrap").any():
+    kinds = _kinds(chosen)
+    if _OVER_SEEDS in kinds:
+        which = f"Intervals without {CLIP_MARK}" if kinds == _MIXED else "Intervals"
+        notes.append(f"{which} are Student's t over seeds (n of 3 or more).")
+    if _OVER_CLIPS in kinds:
+        which = f"Intervals with {CLIP_MARK}" if kinds == _MIXED else "Intervals"
         grouped = " (over groups such as speakers where they are known)"
-        words = grouped if kinds.str.contains("grouped").any() else ""
+        words = grouped if chosen["interval"].astype(str).str.contains("grouped").any() else ""
         notes.append(
-            f"Intervals with n below 3, or where nothing depends on the seed, are a bootstrap over "
-            f"test clips{words}: they do not cover another training run."
+            f"{which} are a bootstrap over test clips{words}, as n is below 3 or nothing depends "
+            "on the seed: they do not cover another training run."
         )
     for task, rows in chosen.dropna(subset=["chance"]).groupby("task"):
         what = "Always answering the most frequent class of"

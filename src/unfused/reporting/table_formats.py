@@ -23,6 +23,7 @@ _LATEX = {
     ">": r"\textgreater{}",
     "[": "{[}",  # a bracket after a row's end would be read as its optional argument
     "\N{EN DASH}": "--",
+    "\N{DAGGER}": r"\textdagger{}",
 }
 
 
