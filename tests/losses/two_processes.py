@@ -27,10 +27,8 @@ from torch import distributed as dist
 
 ROOT = Path(__file__).resolve().parents[2]
 N_PROCESSES = 2
-sys.path.append(
-    str(ROOT)
-)  # the processes inherit it, and import test modules by their path from it
 START_UP = 60.0  # seconds for the import of torch in both processes on a busy machine
+sys.path.append(str(ROOT))  # the processes inherit it: they import test modules from there
 
 
 def in_two_processes(
