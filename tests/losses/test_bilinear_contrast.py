@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unfused.distributed import gather_rows
 from unfused.losses import bilinear_contrast, bilinear_similarity
+
+from .two_processes import assert_equals_one_process
 
 
 def three(n: int = 6, dim: int = 5, **kind: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,3 +95,13 @@ def test_bfloat16_input_under_autocast_is_computed_in_float32() -> None:
 def test_every_anchor_needs_its_positive_and_a_negative(n_anchors: int, n_positives: int) -> None:
     with pytest.raises(ValueError, match=f"{n_anchors} anchors and {n_positives} positives"):
         bilinear_contrast(torch.ones(n_anchors, 2), torch.ones(n_positives, 2), torch.eye(2))
+
+
+def gathered(anchors: Tensor, positives: Tensor, weight: Tensor) -> Tensor:
+    return bilinear_contrast(gather_rows(anchors), gather_rows(positives), weight)[0]
+
+
+def test_two_processes_equal_one() -> None:
+    """So every process's rows are negatives for those of the others."""
+    x, y, weight = three()
+    assert_equals_one_process(gathered, x.requires_grad_(), y.requires_grad_(), settings=(weight,))

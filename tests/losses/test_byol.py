@@ -5,7 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from unfused.distributed import gather_rows
 from unfused.losses import byol_loss
+
+from .two_processes import assert_equals_one_process
 
 
 def four(n: int = 6, dim: int = 5, **kind: torch.dtype) -> list[Tensor]:
@@ -84,3 +87,12 @@ def test_bfloat16_input_under_autocast_is_computed_in_float32() -> None:
         loss = byol_loss(*parts)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, byol_loss(*(part.float() for part in parts)))
+
+
+def gathered(*parts: Tensor) -> Tensor:
+    return byol_loss(*(gather_rows(part) for part in parts))
+
+
+def test_two_processes_equal_one() -> None:
+    p_a, p_b, t_a, t_b = four()
+    assert_equals_one_process(gathered, p_a.requires_grad_(), p_b.requires_grad_(), t_a, t_b)

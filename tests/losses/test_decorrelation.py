@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from unfused.distributed import gather_rows
 from unfused.losses import Decorrelation, decorrelation
+
+from .two_processes import assert_equals_one_process
 
 KINDS = get_args(Decorrelation)
 
@@ -109,3 +112,13 @@ def test_refuses_what_has_no_meaning() -> None:
         decorrelation(embeddings(3, 2), "barlow")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"1 embedding\(s\): a covariance needs at least 2"):
         decorrelation(embeddings(1, 2))
+
+
+def gathered(z: Tensor, kind: Decorrelation) -> Tensor:
+    return decorrelation(gather_rows(z), kind)
+
+
+@pytest.mark.parametrize(("n", "dim"), [(8, 5), (4, 9)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_equal_one(kind: Decorrelation, n: int, dim: int) -> None:
+    assert_equals_one_process(gathered, embeddings(n, dim).requires_grad_(), settings=(kind,))

@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from unfused.distributed import gather_rows
 from unfused.losses import Diversity, diversity
+
+from .two_processes import assert_equals_one_process
 
 KINDS = get_args(Diversity)
 
@@ -111,3 +114,12 @@ def test_refuses_what_has_no_meaning(arguments: dict, words: str) -> None:
         diversity(embeddings(3, 2), **arguments)
     with pytest.raises(ValueError, match=r"1 embedding\(s\).*at least 2"):
         diversity(embeddings(1, 2))
+
+
+def gathered(z: Tensor, kind: Diversity) -> Tensor:
+    return diversity(gather_rows(z), kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_equal_one(kind: Diversity) -> None:
+    assert_equals_one_process(gathered, embeddings(8, 5).requires_grad_(), settings=(kind,))

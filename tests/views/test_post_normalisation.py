@@ -1,7 +1,10 @@
 import torch
 
+from unfused.distributed import rank
 from unfused.views import View
 from unfused.views.post_normalisation import post_normalisation
+
+from ..losses.two_processes import in_two_processes
 
 
 def view_of(seed, n=5, spans=None):
@@ -47,3 +50,17 @@ def test_a_silent_batch_stays_finite():
     silent = View(torch.zeros(3, 1, 4, 20), torch.tensor([[0.0, 20.0]]).expand(3, 2))
     (done,) = post_normalisation((silent,))
     assert torch.equal(done.log_mel, silent.log_mel)
+
+
+def half(views):
+    """Standardise this process's half of every view."""
+    mine = (View(*(part.chunk(2)[rank()] for part in view)) for view in views)
+    return tuple(view.log_mel for view in post_normalisation(tuple(mine)))
+
+
+def test_two_processes_share_the_statistics():
+    spans = torch.tensor([[0.0, 20.0], [5.0, 12.0], [0.0, 3.0], [8.0, 20.0]])
+    views = (view_of(1, n=4, spans=spans), view_of(7, n=4))
+    whole = post_normalisation(views)
+    for view, halves in zip(whole, zip(*in_two_processes(half, views), strict=True), strict=True):
+        torch.testing.assert_close(torch.cat(halves), view.log_mel)
