@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,16 @@ _NOT_AUDIO = frozenset(
         *("npy", "npz"),
     )
 )
+
+
+def corpus_name(audio: str | Sequence[str]) -> str:
+    """Return what to call a corpus: its folder, or the folder of its table.
+
+    >>> corpus_name("/audio/birds")
+    'birds'
+    """
+    first = Path(audio if isinstance(audio, str) else audio[0]).expanduser().resolve()
+    return first.parent.name if first.is_file() else first.name
 
 
 def list_audio(source: Path, labels: Labels, columns: Mapping[str, str] | None) -> pd.DataFrame:

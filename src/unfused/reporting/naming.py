@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..audio.sources import corpus_name
 
 BASELINES = ("random_init", "log_mel_statistics", "supervised")
 STUDENT, STUDENT_FULL = "unfused", "unfused_full"
+OWN_DATA = "own_data"
 TEACHER_SOURCES = ("teacher", "")
 CONTROLS = {
     "random_encoder": "pseudo-labels of a random encoder",
@@ -96,6 +100,22 @@ def encoder_rank(encoder: str, source: str = "") -> int:
         order = list(CONTROLS).index(source) if source in CONTROLS else len(CONTROLS)
         return 20 + 2 * order + (encoder == STUDENT_FULL)
     return 30 + (encoder == STUDENT_FULL)
+
+
+def task_name(task: str, tasks: Mapping[str, Any]) -> str:
+    """Return the name of a task in tables and figures: one's own data go by title or folder.
+
+    Args:
+        task: Its name in the configuration.
+        tasks: The parameters of all tasks.
+
+    >>> task_name("own_data", {"own_data": {"audio": "/audio/birds"}}), task_name("nsynth", {})
+    ('birds', 'nsynth')
+    """
+    entry = tasks.get(task) or {}
+    if task != OWN_DATA or not entry.get("audio"):
+        return task
+    return str(entry.get("title") or corpus_name(entry["audio"]))
 
 
 def protocol_rank(protocol: str) -> int:

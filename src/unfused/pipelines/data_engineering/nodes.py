@@ -83,11 +83,12 @@ def _columns_found(source: Task) -> str:
 def scan_pool_audio(source: Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the headers of a corpus's files; list what can be used and what cannot, with reasons."""
     from ...audio.manifest import scan_audio as scan
+    from ...audio.sources import corpus_name
 
     paths = _paths(source)
     return scan(
         paths,
-        corpus=paths[0].parent.name if paths[0].is_file() else paths[0].name,
+        corpus=corpus_name(source.audio or []),
         labels=source.labels,
         columns=source.columns,
         listing=_listing(source, paths[0]),

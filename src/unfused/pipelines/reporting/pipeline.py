@@ -14,6 +14,7 @@ FIGURES = [
     "augmentation_views",
     "kmix_pairs",
 ]
+_CONFIGURED = {"tasks": "params:tasks"}  # what tasks are called
 
 
 def create_pipeline(
@@ -86,7 +87,7 @@ def _joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
         *(
             Node(
                 nodes.join_tasks,
-                {task: f"{task}.{name}" for task in tasks},
+                {**_CONFIGURED, **{task: f"{task}.{name}" for task in tasks}},
                 name,
                 name=f"join_{name}",
             )
@@ -95,7 +96,7 @@ def _joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
         *(
             Node(
                 nodes.join_corpora,
-                {corpus: f"{corpus}.{name}" for corpus in corpora},
+                {**_CONFIGURED, **{corpus: f"{corpus}.{name}" for corpus in corpora}},
                 name,
                 name=f"join_{name}",
             )
@@ -123,6 +124,7 @@ def _tables() -> list[Node]:
 
 def _figures(tasks: Sequence[str], teacher: str, methods: Sequence[str]) -> list[Node]:
     histories = {
+        **_CONFIGURED,
         **{f"{method}_pretraining": f"{method}.history" for method in methods},
         **{
             f"{task}_{stage}": f"{task}.{stage}_history"
@@ -135,7 +137,11 @@ def _figures(tasks: Sequence[str], teacher: str, methods: Sequence[str]) -> list
         Node(nodes.draw_scores, "summary", "lape_scores", name="draw_scores"),
         Node(
             nodes.draw_pseudo_labels,
-            {"quality": "pseudo_label_quality", **{task: f"{task}.tsne_points" for task in tasks}},
+            {
+                **_CONFIGURED,
+                "quality": "pseudo_label_quality",
+                **{task: f"{task}.tsne_points" for task in tasks},
+            },
             "tsne_pseudo_labels",
             name="draw_pseudo_labels",
         ),
@@ -180,7 +186,7 @@ def _few_labels(tasks: Sequence[str]) -> list[Node]:
     return [
         Node(
             nodes.join_tasks,
-            {task: f"{task}.label_efficiency" for task in tasks},
+            {**_CONFIGURED, **{task: f"{task}.label_efficiency" for task in tasks}},
             "label_efficiency",
             name="join_label_efficiency",
         ),
