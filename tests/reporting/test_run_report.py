@@ -84,17 +84,34 @@ def test_learning_curves_tell_fine_tuning_from_scratch():
     history = pd.DataFrame({"seed": 0, "step": [1, 2], "loss": [2.0, 1.0], "source": ""})
     supervised = pd.concat([history.assign(encoder=name) for name in ("supervised", "unfused")])
     figure = nodes.draw_learning_curves(
-        decar_pretraining=history, own_data_student=history, own_data_supervised=supervised
+        {"own_data": {"audio": "/some/birds", "title": None}},
+        decar_pretraining=history,
+        own_data_student=history,
+        own_data_supervised=supervised,
     )
     titles = [block.get_suptitle() for block in figure.subfigs]
     assert titles == [
-        "DECAR-v2 pre-training", "own_data: student", "own_data: supervised from scratch",
-        "own_data: unfused fine-tuned",
+        "DECAR-v2 pre-training", "birds: student", "birds: supervised from scratch",
+        "birds: unfused fine-tuned",
     ]  # fmt: skip
+
+
+def test_own_data_go_by_title_or_folder(tmp_path):
+    scores = {"own_data": [{"value": 1}]}
+    (tmp_path / "labels.csv").touch()
+    for entry, name in (
+        ({"audio": str(tmp_path)}, tmp_path.name),
+        ({"audio": str(tmp_path / "labels.csv")}, tmp_path.name),
+        ({"audio": [str(tmp_path), "/other"]}, tmp_path.name),
+        ({"audio": str(tmp_path), "title": "Bird calls"}, "Bird calls"),
+    ):
+        assert nodes.join_tasks({"own_data": entry}, **scores)["task"].tolist() == [name]
+    named = {"nsynth": {"audio": "/audio", "title": "NSynth"}}
+    assert nodes.join_tasks(named, nsynth=[{}])["task"].tolist() == ["nsynth"]
 
 
 def test_a_map_without_any_label_is_drawn():
     points = pd.DataFrame({"x": [0.0, 1.0, 2.0], "y": [0.0, 1.0, 0.0], "pseudo_label": [0, 1, 0],
                            "label": [None, None, None], "n_clips": 3})  # fmt: skip
     quality = pd.DataFrame({"source": ["teacher"], "task": "own", "nmi": None, "n_labelled": 0})
-    assert nodes.draw_pseudo_labels(quality, own=points) is not None
+    assert nodes.draw_pseudo_labels(quality, {}, own=points) is not None
