@@ -51,7 +51,8 @@ class ConformerWav2vec2(Method):
         mask_length: Latents of a span.
         n_distractors: Distractors of each masked latent (paper: 100).
         temperature: Divides the cosines (0.1 in wav2vec 2.0; this paper's is not known).
-        crop_frames: Length of a crop (paper: 10-s clips; our choice: 4 s).
+        crop_frames: Length of a crop (our choice: 4 s; the paper's is not known, AudioSet's clips
+            last 10 s).
 
     Raises:
         ValueError: The encoder is no Conformer with at least one block, or a number is out of
