@@ -143,5 +143,6 @@ def test_an_encoder_says_where_it_comes_from(finished):
     assert facts["seed"] == 0
     assert facts["fold"] == 0
     assert facts["source"] == "teacher"
+    assert facts["task"] == "instrument_family"
     assert facts["parameters"]["alpha"] == 0.7
     assert facts["versions"]["torch"]
