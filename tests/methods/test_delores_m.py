@@ -8,11 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unfused import methods
+from unfused.distributed import rank, world_size
 from unfused.encoders import AudioNTT, Conformer
 from unfused.losses import barlow_twins, info_nce
 from unfused.methods.delores_m import DeLoResM
 from unfused.views.view import View
 
+from ..losses.two_processes import in_two_processes
 from .conftest import Toy, make_toy
 
 SMALL = {
@@ -270,6 +272,32 @@ def test_an_encoder_that_is_cut_has_the_taps_before_the_cut(toy: Toy) -> None:
     assert torch.isfinite(method(*two_views(toy))[0])
     with pytest.raises(ValueError, match=r"set taps to some of \['block1', 'block2'\]"):
         small(plain_encoder(cut="block2"))
+
+
+def my_share(clips: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    """Return loss, gradients and next queue of a process that sees its share of two views."""
+    method = small(barlow_weight=0.1).eval()  # in training, batch norm sees a process's share
+    for parameter in method.parameters():
+        parameter.data += 0.02 * torch.randn_like(parameter)  # the teacher is another network
+    mine = [view.chunk(world_size())[rank()] for view in clips]
+    views = tuple(View(view, torch.tensor([[0.0, 24.0]]).expand(len(view), 2)) for view in mine)
+    loss, _ = method(views, torch.arange(len(mine[0])))
+    loss.backward()
+    gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
+    method.after_step(0)
+    return loss.detach(), gradients, method.queue.keys
+
+
+def test_two_processes_equal_one() -> None:
+    clips = torch.randn(2, 8, 1, 16, 24, generator=torch.Generator().manual_seed(0)).unbind()
+    loss, gradients, queue = my_share(clips)
+    (first, ones, keys), (second, others, other_keys) = in_two_processes(my_share, clips)
+    torch.testing.assert_close((first + second) / 2, loss, rtol=1e-4, atol=1e-5)
+    for name, whole in gradients.items():
+        torch.testing.assert_close((ones[name] + others[name]) / 2, whole, rtol=1e-3, atol=1e-5)
+    for process in (keys, other_keys):
+        torch.testing.assert_close(process, queue, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(ones["encoder.fc1.weight"], others["encoder.fc1.weight"])
 
 
 @pytest.mark.parametrize(("n_clips", "expected"), [(2, 1), (500, 250), (200_000, 65_536)])

@@ -19,6 +19,7 @@ SMALL = {
     "byol_a": {"projector_hidden": 16, "projector_dim": 6},
     "selfie": {"projector_hidden": 16, "projector_dim": 6},
     "cola": {"projector_dim": 6},
+    "delores_s": {"projector_hidden": 16, "projector_dim": 24},
 }
 
 
