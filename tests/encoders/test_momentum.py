@@ -61,7 +61,8 @@ def test_counters_are_copied() -> None:
     teacher = momentum_copy(online)
     for steps in (1, 2, 3):
         change(online)
-        teacher.train()(torch.randn(8, 3))
+        for _ in range(3):  # it counts its own batches too
+            teacher.train()(torch.randn(8, 3))
         follow(teacher, online, 0.999)
         assert teacher[1].num_batches_tracked.item() == steps
 

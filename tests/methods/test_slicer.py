@@ -303,6 +303,8 @@ def one_step(views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor], dict[str, 
     """Return loss, gradients and state after a step on this process's share of the clips."""
     method = small(n_clips=16, queue_size=20, entropy_weight=0.5)
     method.eval()  # batch norm's statistics are each process's own
+    with torch.no_grad():
+        method.cluster_head[2].weight.mul_(50.0)  # so that clusters differ from clip to clip
     mine = [view.chunk(world_size())[rank()] for view in views]
     spans = torch.tensor([[0.0, 24.0]]).expand(len(mine[0]), 2)
     loss, _ = method(tuple(View(view, spans) for view in mine), torch.arange(len(mine[0])))
