@@ -21,6 +21,8 @@ from .logistic_path import Classifier, Solver, Standardised, logistic_path
 log = logging.getLogger(__name__)
 STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _WITHOUT_CHOICE = 1e-2
+PATIENCE = 3
+"""So many penalties in a row that are worse than the best on validation end the path."""
 
 
 class LinearProbe:
@@ -42,7 +44,8 @@ class LinearProbe:
         classifier_: Weights, biases and scaler.
         strength_: The penalty chosen: best balanced accuracy (several labels: best mAP) on
             validation, the stronger penalty on a tie.
-        scores_: Strength -> that score; empty where nothing could be chosen.
+        scores_: Strength -> that score, as far as the path was followed; empty where nothing could
+            be chosen.
 
     >>> x, y = np.array([[0.0], [1.0], [4.0], [5.0]]), ["low", "low", "high", "high"]
     >>> LinearProbe().fit(x, y, x, y)
@@ -150,13 +153,17 @@ class LinearProbe:
                 f"validation features have {x_valid.shape[1]} dimensions, training features "
                 f"{x.shape[1]}; embed both at the same cut"
             )
-        self.scores_ = {}
+        self.scores_, worse = {}, 0
         for classifier in logistic_path(self._data(x, y), self.strengths, self.solver):
             decided = self.kind.decide(classifier.logits(x_valid), self.classes_, self.classes_)
             score = self.kind.score(y_valid, decided, self.classes_)
-            if score > max(self.scores_.values(), default=-2.0):
+            best = max(self.scores_.values(), default=-2.0)
+            if score > best:
                 self.classifier_ = classifier
             self.scores_[classifier.strength] = score
+            worse = worse + 1 if score < best else 0
+            if worse == PATIENCE:  # weaker penalties only take longer
+                break
 
     def _choose_by_folds(
         self, x: NDArray[np.float32], y: NDArray, groups: ArrayLike | None
