@@ -17,7 +17,7 @@ CLIPS = torch.arange(16)
 def small(projector_dim: int = 8) -> COLA:
     torch.manual_seed(0)
     encoder = AudioNTT(d=32, channels=8, n_mels=16, dropout=0.0)
-    return COLA(encoder, projector_dim=projector_dim)
+    return COLA(encoder, projector_dim=projector_dim, bilinear_std=0.2)  # few dimensions, so more
 
 
 def two_views(toy: Toy) -> tuple[View, View]:
@@ -29,7 +29,7 @@ def test_it_asks_for_two_crops_of_every_clip() -> None:
     assert (method.n_views, method.n_crops, method.crop_frames) == (2, 2, 96)
     assert method.projector.widths == [32, 512]
     assert method.bilinear.shape == (512, 512)
-    assert method.bilinear.std().item() == pytest.approx(0.05, rel=0.02)
+    assert method.bilinear.std().item() == pytest.approx(0.005, rel=0.02)
 
 
 def test_loss_is_the_contrast_of_projections_that_pass_together(toy: Toy) -> None:
@@ -105,6 +105,19 @@ def test_bfloat16_autocast(encoder: AudioNTT, toy: Toy) -> None:
     assert torch.isfinite(loss)
 
 
+def test_similarities_start_near_1_and_with_the_official_codes_matrix_near_10(toy: Toy) -> None:
+    clips = torch.arange(64)
+    for bilinear_std, size in ((0.005, 1.0), (0.05, 10.0)):
+        torch.manual_seed(0)
+        method = COLA(AudioNTT(d=32, channels=8, n_mels=16), bilinear_std=bilinear_std)
+        x, y = (method.project(toy.view(clips)) for _ in range(2))
+        assert (x @ method.bilinear @ y.T).square().mean().sqrt().item() == pytest.approx(
+            size, rel=0.4
+        )
+
+
 def test_refuses_what_has_no_meaning(encoder: AudioNTT) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         COLA(encoder, projector_dim=0)
+    with pytest.raises(ValueError, match=r"bilinear_std=0.0 must be positive"):
+        COLA(encoder, bilinear_std=0.0)

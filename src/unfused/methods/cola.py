@@ -15,8 +15,6 @@ from ..losses.collapse import embedding_health
 from ..views.view import View
 from .method import Method
 
-_BILINEAR_STD = 0.05  # official code: Keras' "random_normal"
-
 
 class COLA(Method):
     """Contrastive learning of audio (Saeed, Grangier, Zeghidour: COLA, arXiv 2010.10915).
@@ -32,20 +30,33 @@ class COLA(Method):
     Args:
         encoder: What is trained.
         projector_dim: Dimension of the projections (paper: 512).
+        bilinear_std: Standard deviation of W's first entries (our choice: 0.005, with which
+            similarities start near 1; official code: 0.05, with which they start near 10 and
+            training begins by making all projections alike).
         crop_frames: Length of a crop (paper: 960 ms; official code: 1 s).
+
+    Raises:
+        ValueError: A number is out of range.
     """
 
     name: ClassVar[str] = "cola"
 
     def __init__(
-        self, encoder: Encoder, *, projector_dim: int = 512, crop_frames: int = 96
+        self,
+        encoder: Encoder,
+        *,
+        projector_dim: int = 512,
+        bilinear_std: float = 0.005,
+        crop_frames: int = 96,
     ) -> None:
         super().__init__()
+        if not bilinear_std > 0.0:
+            raise ValueError(f"bilinear_std={bilinear_std} must be positive: W=0 compares nothing")
         self.n_views, self.n_crops, self.crop_frames = 2, 2, crop_frames
         self.encoder = encoder
         self.projector = Projector(inputs=encoder.dim, outputs=projector_dim, hidden_layers=0)
         self.norm = nn.LayerNorm(projector_dim)
-        self.bilinear = nn.Parameter(torch.randn(projector_dim, projector_dim) * _BILINEAR_STD)
+        self.bilinear = nn.Parameter(torch.randn(projector_dim, projector_dim) * bilinear_std)
 
     def project(self, view: View) -> Tensor:
         """Return the projections of a batch, (B, projector_dim), in (-1, 1)."""
