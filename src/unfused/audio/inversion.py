@@ -28,7 +28,10 @@ def approximate_waveform(log_mel: np.ndarray, front_end: FrontEnd, *, seed: int 
     Returns:
         Mono samples at the front-end's rate, (N,) float32 with N = (T - 1) * hop, at least 1.
     """
-    mel = torch.from_numpy(np.exp(log_mel.astype(np.float32))) - front_end.eps
+    n_samples = max(1, (len(log_mel) - 1) * front_end.hop)
+    missing = max(0, front_end.n_fft // front_end.hop + 2 - len(log_mel))  # less has no transform
+    log_mel = np.pad(log_mel.astype(np.float32), ((0, missing), (0, 0)), mode="edge")
+    mel = torch.from_numpy(np.exp(log_mel)) - front_end.eps
     power = _non_negative_spectrum(mel.clamp(min=0).T, torch.from_numpy(mel_filters(front_end)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -41,10 +44,10 @@ def approximate_waveform(log_mel: np.ndarray, front_end: FrontEnd, *, seed: int 
             power=2.0,
             n_iter=_ITERATIONS,
             momentum=0.99,
-            length=max(1, (len(log_mel) - 1) * front_end.hop),
+            length=None,
             rand_init=True,
         )
-    return np.asarray(samples.numpy(), dtype=np.float32)
+    return np.asarray(samples[:n_samples].numpy(), dtype=np.float32)
 
 
 def _non_negative_spectrum(mel: Tensor, filters: Tensor) -> Tensor:

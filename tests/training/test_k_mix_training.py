@@ -1,0 +1,119 @@
+"""Pre-training with k-mix: exact resume, and centroids that decide the run."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from unfused.audio.log_mel import FrontEnd
+from unfused.audio.store import LogMelStore
+from unfused.methods.byol_a import BYOLA
+from unfused.training.checkpoint import CheckpointError
+from unfused.training.k_mix_bank import draw_bank
+from unfused.training.loop import TrainingSettings, fit
+from unfused.training.pretraining import TrainingSet, crop_source, random_encoder, view_maker
+from unfused.views import View, ViewMaker, fit_centroids
+from unfused.views.k_mix import nearest_centroids
+
+N_CLIPS = 60
+VIEWS = {"mixing": "k_mix", "mixup_bank": 20, "k_mix_furthest": 5}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    clips = {
+        f"{i:02d}": rng.normal(-9 + i % 7, 2, (40 + 3 * i, 16)).astype(np.float32)
+        for i in range(N_CLIPS)
+    }
+    store = LogMelStore.write(tmp_path_factory.mktemp("store"), FrontEnd(n_mels=16), clips)
+    centroids, _ = fit_centroids(store, np.arange(N_CLIPS))
+    table = pd.DataFrame({"clip_id": list(clips)})
+    return TrainingSet(store, table, *store.statistics(np.arange(N_CLIPS)), centroids.numpy())
+
+
+def train(data, folder, stop_at=None, **changed):
+    encoder = random_encoder("audio_ntt", {"d": 16, "n_mels": 16, "channels": 8}, 0)
+    torch.manual_seed(0)
+    method = BYOLA(encoder, projector_hidden=16, projector_dim=8)
+    settings = TrainingSettings(
+        clip_updates=96, batch_size=8, log_every=2, checkpoint_seconds=0, precision="fp32"
+    )
+    original = method.after_step
+
+    def after_step(step):
+        original(step)
+        if step == stop_at:
+            raise RuntimeError("power cut")
+
+    method.after_step = after_step
+    views = view_maker(data, {**VIEWS, **changed}, method.crop_frames)
+    with crop_source(data, method, settings, 0, "cpu") as source:
+        fit(method, source, views, settings, folder=folder, seed=0, device="cpu")
+    return method, views
+
+
+def test_resume_is_exact(tmp_path, data):
+    whole, views = train(data, tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(data, tmp_path / "stopped", stop_at=7)
+    resumed, other = train(data, tmp_path / "stopped")
+    for one, two in ((whole, resumed), (views, other)):
+        state = two.state_dict()
+        for key, value in one.state_dict().items():
+            assert torch.equal(value, state[key]), key
+    assert views.mixup.filled.item() == 20
+    assert len(set(views.mixup.clusters.tolist())) > 1
+
+
+def test_another_mixing_trains_something_else(tmp_path, data):
+    k_mix, _ = train(data, tmp_path / "k_mix")
+    mixup, _ = train(data, tmp_path / "mixup", mixing="mixup")
+    assert not all(
+        torch.equal(a, b) for a, b in zip(k_mix.parameters(), mixup.parameters(), strict=True)
+    )
+
+
+def test_a_checkpoint_with_other_centroids_is_refused(tmp_path, data):
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(data, tmp_path, stop_at=3)
+    other = TrainingSet(data.store, data.clips, data.mean, data.std, data.k_mix_centroids + 1)
+    with pytest.raises(CheckpointError, match="other data"):
+        train(other, tmp_path)
+
+
+def test_a_bank_is_drawn_as_training_fills_it(data):
+    bank = draw_bank(data, size=150, crop_frames=48, seed=1)
+    assert bank.view.log_mel.shape == (150, 1, 16, 48)
+    assert [len(set(bank.clip_ids[i : i + 60])) for i in (0, 60)] == [60, 60]  # two whole rounds
+    rows, starts = data.store.rows(bank.clip_ids), bank.starts
+    crops, spans = data.store.crops(rows, starts, 48)
+    assert torch.equal(bank.view.log_mel[:, 0], crops.transpose(1, 2))
+    assert torch.equal(bank.view.spans, spans)
+    clusters = nearest_centroids(bank.view, torch.from_numpy(data.k_mix_centroids))
+    assert bank.clusters.tolist() == clusters.tolist()
+    again, other = (draw_bank(data, size=150, crop_frames=48, seed=seed) for seed in (1, 2))
+    assert torch.equal(again.view.log_mel, bank.view.log_mel)
+    assert not torch.equal(other.view.log_mel, bank.view.log_mel)
+
+
+def test_a_bank_put_into_views_is_what_training_would_hold(data):
+    bank = draw_bank(data, size=20, crop_frames=48)
+    views, trained = (view_maker(data, VIEWS, 48) for _ in range(2))
+    bank.put_into(views)
+    for first in range(0, 20, 5):
+        part = View(*(values[first : first + 5] for values in bank.view))
+        trained(part, 2, torch.Generator().manual_seed(first))
+    for key, value in trained.state_dict().items():
+        torch.testing.assert_close(value, views.state_dict()[key], msg=key)
+
+
+def test_a_bank_needs_centroids_and_views_that_use_them(data):
+    bank = draw_bank(data, size=20, crop_frames=48)
+    with pytest.raises(ValueError, match="uses no k-mix"):
+        bank.put_into(ViewMaker(mean=0.0, std=1.0, n_mels=16, crop_frames=48))
+    bare = TrainingSet(data.store, data.clips, data.mean, data.std)
+    with pytest.raises(ValueError, match="no k_mix_centroids"):
+        draw_bank(bare, size=20)
+    with pytest.raises(ValueError, match="needs k_mix_centroids"):
+        view_maker(bare, VIEWS, 48)
