@@ -1,6 +1,8 @@
-"""Several processes, one batch: what losses need so that more processes only save time."""
+"""Several processes, one batch: what training needs so that more processes only save time."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,8 +25,9 @@ def gather_rows(rows: Tensor) -> Tensor:
 
     Differentiable: a row's gradient is the sum of what every process's loss asks of it. So when
     every process computes the same loss of all rows, and gradients are then averaged over
-    processes (DistributedDataParallel does), they are those of one process with the whole batch.
-    Every process must bring the same number of rows. Outside a process group: ``rows`` itself.
+    processes (:func:`average` does, as DistributedDataParallel would), they are those of one
+    process with the whole batch. Every process must bring the same number of rows. Outside a
+    process group: ``rows`` itself.
 
     Args:
         rows: This process's rows, (B, ...).
@@ -36,3 +39,57 @@ def gather_rows(rows: Tensor) -> Tensor:
         dist.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
     return torch.cat(all_gather(rows.contiguous()))
+
+
+@torch.no_grad()
+def average(tensors: Iterable[Tensor]) -> None:
+    """Replace tensors, in place, by their means over all processes.
+
+    Tensors of one dtype travel as one message. Every process must bring the same shapes in the
+    same order.
+
+    Args:
+        tensors: Floating-point tensors on one device.
+    """
+    if world_size() == 1:
+        return
+    for group in _by_dtype(tensors):
+        flat = torch.cat([tensor.reshape(-1) for tensor in group])
+        dist.all_reduce(flat)
+        flat /= world_size()
+        for tensor, part in zip(group, flat.split([t.numel() for t in group]), strict=True):
+            tensor.copy_(part.view(tensor.shape))
+
+
+@torch.no_grad()
+def spread(tensors: Iterable[Tensor]) -> None:
+    """Replace tensors, in place, by those of process 0."""
+    if world_size() == 1:
+        return
+    for tensor in tensors:
+        whole = tensor.detach().contiguous()  # channels-last weights cannot be sent as they lie
+        dist.broadcast(whole, src=0)
+        if whole.data_ptr() != tensor.data_ptr():
+            tensor.copy_(whole)
+
+
+def join_rows(rows: Tensor, places: Tensor, total: int) -> Tensor:
+    """Return a table whose rows several processes have computed, (total, D), in all of them.
+
+    Args:
+        rows: This process's rows, (B, D), without gradient; B may differ between processes.
+        places: Where in the table they belong, (B,) int64; no two processes have the same place.
+        total: Rows of the table.
+    """
+    table = rows.new_zeros(total, *rows.shape[1:])
+    table[places] = rows
+    if world_size() > 1:
+        dist.all_reduce(table)
+    return table
+
+
+def _by_dtype(tensors: Iterable[Tensor]) -> Sequence[list[Tensor]]:
+    groups: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        groups.setdefault(tensor.dtype, []).append(tensor)
+    return list(groups.values())

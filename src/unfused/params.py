@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -16,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from .training.settings import TrainingSettings
+
 
 def unknown_name(shown: str, name: str, choices: Iterable[str], where: str = "") -> str:
     """Return the words that refuse an unknown name and propose the nearest known one."""
@@ -23,6 +27,13 @@ def unknown_name(shown: str, name: str, choices: Iterable[str], where: str = "")
     near = get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"{shown} is no parameter{where}: choose from {known}{hint}"
+
+
+def names_in(group: type) -> list[str]:
+    """Return the names that a group of parameters has."""
+    if is_dataclass(group):
+        return [field.name for field in fields(group)]
+    return list(group.model_fields) if issubclass(group, BaseModel) else []
 
 
 class Model(BaseModel):
@@ -280,30 +291,16 @@ class KMixParams(Model):
     n_examples: int = Field(4, ge=1)
 
 
-class Training(Model):
-    """The training loop; see :class:`unfused.training.loop.TrainingSettings`."""
+def _only_settings(given: Any) -> Any:
+    names = names_in(TrainingSettings)
+    for name in given if isinstance(given, dict) else ():
+        if name not in names:
+            raise ValueError(unknown_name(repr(name), str(name), names, " here"))
+    return given
 
-    epochs: float | None = Field(None, gt=0)
-    clip_updates: int | None = Field(None, ge=1)
-    batch_size: int = Field(128, ge=2)
-    optimiser: Literal["sgd", "adam", "adamw", "lars"] = "adamw"
-    learning_rate: float = Field(gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
-    warmup: float = Field(0.1, ge=0, lt=1)
-    schedule: Literal["cosine", "constant"] = "cosine"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    channels_last: bool = True
-    gradient_clip: float | None = Field(None, gt=0)
-    log_every: int = Field(10, ge=1)
-    checkpoint_seconds: float = Field(60.0, gt=0)
-    compile: bool = False
 
-    @model_validator(mode="after")
-    def _one_length(self) -> Training:
-        if (self.epochs is None) == (self.clip_updates is None):
-            raise ValueError("give exactly one of epochs and clip_updates; set the other to null")
-        return self
+Training = Annotated[TrainingSettings, BeforeValidator(_only_settings)]
+"""The training loop: names, defaults and rules are those of its settings."""
 
 
 class MethodParams(Model):
@@ -458,7 +455,7 @@ class Evaluation(Model):
     protocols: list[Literal["linear_probe", "knn"]] = Field(["linear_probe"], min_length=1)
     transductive: bool = False
     bootstrap: int = Field(2000, ge=100)
-    label_efficiency: LabelEfficiency = LabelEfficiency()
+    label_efficiency: LabelEfficiency = Field(default_factory=LabelEfficiency)
     supervised: FineTuning
 
 
@@ -469,14 +466,14 @@ class Report(Model):
     tsne_points: int = Field(2000, ge=10)
 
 
-def check_keys(given: Any, model: type[Model], where: str) -> None:
+def check_keys(given: Any, group: type, where: str) -> None:
     """Refuse names that a group of parameters, or a group in it, does not have.
 
     Values are not looked at, so nothing heavy is imported.
 
     Args:
         given: The group as configured.
-        model: What it may say.
+        group: What it may say.
         where: Its dotted name.
 
     Raises:
@@ -484,14 +481,14 @@ def check_keys(given: Any, model: type[Model], where: str) -> None:
     """
     if given is None:
         return
+    names = names_in(group)
     if not isinstance(given, dict):
-        names = list(model.model_fields)
         raise ValueError(f"{where}={given!r} is a group of parameters: set one of {names} in it")
     for name, value in given.items():
-        if name not in model.model_fields:
-            raise ValueError(unknown_name(f"{where}.{name}", str(name), model.model_fields))
-        inner = model.model_fields[name].annotation
-        if isinstance(inner, type) and issubclass(inner, Model):
+        if name not in names:
+            raise ValueError(unknown_name(f"{where}.{name}", str(name), names))
+        inner = get_type_hints(group)[name]
+        if isinstance(inner, type) and names_in(inner):
             check_keys(value, inner, f"{where}.{name}")
 
 

@@ -63,9 +63,9 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
 
 
 def test_meter_means_and_state():
-    meter = Meter()
+    meter = Meter(torch.device("cpu"))
     meter.add({"loss": torch.tensor(1.0), "size": 4})
-    other = Meter()
+    other = Meter(torch.device("cpu"))
     other.load_state_dict(meter.state_dict())
     for each in (meter, other):
         each.add({"loss": torch.tensor(3.0)})

@@ -40,10 +40,11 @@ def test_auto_device_exists():
 
 @pytest.mark.parametrize(
     ("cuda", "mps", "chosen"),
-    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+    [(True, True, "cuda:1"), (True, False, "cuda:1"), (False, True, "mps"), (False, False, "cpu")],
 )
 def test_auto_is_cuda_else_mps_else_cpu(monkeypatch, cuda, mps, chosen):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert pick_device() == torch.device(chosen)
     for name, there in (("cuda", cuda), ("mps", mps)):
@@ -56,3 +57,16 @@ def test_auto_is_cuda_else_mps_else_cpu(monkeypatch, cuda, mps, chosen):
 
 def test_auto_precision_on_mps_is_fp32():
     assert pick_precision("auto", "mps") == torch.float32
+
+
+def test_float16_needs_a_gpu():
+    with pytest.raises(ValueError, match="precision='fp16' needs a CUDA GPU.*use precision='bf16'"):
+        pick_precision("fp16", "cpu")
+    assert pick_precision("fp16", "cuda:0") == torch.float16
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16"])
+def test_autocast_computes_in_the_precision(name):
+    device = torch.device("cpu")
+    with precision.autocast(device, pick_precision(name, device)):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == pick_precision(name, device)

@@ -16,7 +16,7 @@ def test_length_in_epochs_and_clips():
 
 @pytest.mark.parametrize("length", [{}, {"epochs": 1, "clip_updates": 10}])
 def test_exactly_one_length(length):
-    with pytest.raises(ValueError, match="exactly one of the two"):
+    with pytest.raises(ValueError, match="exactly one of epochs and clip_updates"):
         TrainingSettings(**length)
 
 
@@ -28,7 +28,7 @@ def test_exactly_one_length(length):
         ("batch_size", 1, "at least 2"),
         ("optimiser", "sdg", "must be one of"),
         ("schedule", "linear", "must be one of"),
-        ("precision", "fp16", "must be one of"),
+        ("precision", "fp8", "must be one of"),
         ("learning_rate", 0.0, "positive"),
         ("learning_rate", math.inf, "finite"),
         ("momentum", 1.0, r"in \[0, 1\)"),

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..clustering.kmeans import Initialisation, KMeans
+from ..distributed import gather_rows
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.collapse import embedding_health, perplexity
@@ -119,7 +120,8 @@ class DECAR(Method):
         """See :meth:`Method.forward`."""
         view_a, view_b = views
         with torch.no_grad():
-            self.bank[clip_ids] = self._z(view_a).to(self.bank)
+            z_a = gather_rows(self._z(view_a).to(self.bank))  # every process has the whole bank
+            self.bank[gather_rows(clip_ids)] = z_a
         z_b = self._z(view_b)
         targets = self.assignments[clip_ids]
         loss, logits = prototype_cross_entropy(z_b, self.prototypes, targets, self.temperature)

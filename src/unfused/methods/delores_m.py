@@ -108,7 +108,7 @@ class DeLoResM(Method):
         self.teacher_encoder = momentum_copy(encoder)
         self.teacher_projector = momentum_copy(self.projector)
         self.queue = NegativesQueue(_queue_size(queue_size, n_clips), projector_dim)
-        self._new_keys: Tensor | None = None  # between forward and after_step only
+        self._new_keys: list[Tensor] = []  # of each forward pass before after_step
 
     def forward(
         self, views: tuple[View, ...], clip_ids: Tensor
@@ -122,7 +122,7 @@ class DeLoResM(Method):
         instance = contrast(*logits)
         barlow, agreement = self._barlow_loss(student, teacher)
         loss = instance + self.barlow_weight * barlow
-        self._new_keys = keys
+        self._new_keys.append(keys)
         metrics = {
             "loss": loss.detach(),
             "instance_loss": instance.detach(),
@@ -134,9 +134,9 @@ class DeLoResM(Method):
 
     def after_step(self, step: int) -> None:
         """Enqueue the step's keys and move the teacher after the student."""
-        if self._new_keys is not None:
-            self.queue.enqueue(self._new_keys)
-        self._new_keys = None
+        for keys in self._new_keys:
+            self.queue.enqueue(keys)
+        self._new_keys = []
         follow(self.teacher_encoder, self.encoder, self.momentum)
         follow(self.teacher_projector, self.projector, self.momentum)
 

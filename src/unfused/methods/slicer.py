@@ -115,7 +115,7 @@ class SLICER(Method):
         self.teacher_encoder = momentum_copy(encoder)
         self.teacher_projector = momentum_copy(self.projector)
         self.queue = NegativesQueue(_queue_size(queue_size, n_clips, enqueue), projector_dim)
-        self._new_keys: tuple[Tensor, ...] = ()  # between forward and after_step only
+        self._new_keys: list[Tensor] = []  # of each forward pass before after_step
 
     def forward(
         self, views: tuple[View, ...], clip_ids: Tensor
@@ -123,7 +123,7 @@ class SLICER(Method):
         """See :meth:`Method.forward`."""
         view_a, view_b = views
         keys_a, keys_b = self.teacher_keys(view_a), self.teacher_keys(view_b)
-        self._new_keys = (keys_a, keys_b) if self.enqueue == "both" else (keys_b,)
+        self._new_keys += [keys_a, keys_b] if self.enqueue == "both" else [keys_b]
         z_a, p_a = self.student(view_a)
         z_b, p_b = self.student(view_b)
         instance, accuracy = self._instance_loss((z_a, keys_b), (z_b, keys_a))
@@ -144,7 +144,7 @@ class SLICER(Method):
         """Enqueue the step's keys, oldest view first, and move the teacher after the student."""
         for keys in self._new_keys:
             self.queue.enqueue(keys)
-        self._new_keys = ()
+        self._new_keys = []
         follow(self.teacher_encoder, self.encoder, self.momentum)
         follow(self.teacher_projector, self.projector, self.momentum)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..distributed import rank, world_size
 from ..seeding import numpy_generator
 from ..views.view import View
 from .device_frames import DeviceFrames, fits_on
@@ -39,18 +40,22 @@ class CropSource:
     batch is used a thread gathers the next. With fewer clips than ``batch_size`` a batch is all of
     them; otherwise the clips left over at an epoch's end are skipped.
 
+    Under :mod:`torch.distributed` every process gets an equal part of each batch, the first process
+    the first clips; the parts together are what one process would get.
+
     Args:
         store: The log-mel store.
         rows: The training clips' rows in the store, (n_clips,).
         crop_frames: Frames of a crop.
-        batch_size: Clips per batch.
+        batch_size: Clips per batch, those of all processes together.
         seed: Seed of order and crops.
         device: Where batches go. On a GPU the clips are kept there in float16 if they fit.
         on_device: Force (True) or forbid (False) keeping the clips on the device.
         n_crops: Independent crops of every clip in a batch (COLA takes two).
 
     Raises:
-        ValueError: Fewer than two clips, or a batch or crop too small.
+        ValueError: Fewer than two clips, a batch or crop too small, or a batch that the processes
+            cannot share.
     """
 
     def __init__(
@@ -78,6 +83,8 @@ class CropSource:
             )
         self.crop_frames, self.batch_size, self.seed = crop_frames, batch_size, seed
         self.n_crops = n_crops
+        self.processes, self.process = world_size(), rank()
+        self._check_shares()
         self.device = torch.device(device)
         self.lengths = np.asarray(store.n_frames)[self.rows]
         if on_device is None:
@@ -95,8 +102,9 @@ class CropSource:
 
     @property
     def clips_per_step(self) -> int:
-        """Clips in a batch: ``batch_size``, or all clips if there are fewer."""
-        return min(self.batch_size, self.n_clips)
+        """Clips in a batch of all processes: ``batch_size``, or all clips if there are fewer."""
+        clips = min(self.batch_size, self.n_clips)
+        return clips - clips % self.processes
 
     @property
     def steps_per_epoch(self) -> int:
@@ -104,7 +112,7 @@ class CropSource:
         return self.n_clips // self.clips_per_step
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of one step and start to gather the next one.
+        """Return this process's part of the batch of one step, and start to gather the next one.
 
         Args:
             step: Number of the step, counted from the start of training.
@@ -121,16 +129,16 @@ class CropSource:
         return batch
 
     def sweep(self, *stream: int | str) -> Iterator[Batch]:
-        """Yield one crop of every clip in clip order, the last batch maybe smaller.
+        """Yield one crop of every clip in clip order, to each process its share of the batches.
 
         Args:
             *stream: Names the randomness of the crops.
         """
         uniform = numpy_generator(self.seed, "sweep", *stream).random(self.n_clips)
-        pieces = np.array_split(
-            np.arange(self.n_clips), -(-self.n_clips // max(self.batch_size, 64))
-        )
-        for clips in pieces:
+        n_batches = -(-self.n_clips // max(self.batch_size, 64))
+        n_batches = self.processes * -(-n_batches // self.processes)  # none has to wait
+        batches = np.array_split(np.arange(self.n_clips), n_batches)
+        for clips in batches[self.process :: self.processes]:
             yield self._crops(clips, uniform[clips])
 
     def close(self) -> None:
@@ -158,9 +166,26 @@ class CropSource:
             order = numpy_generator(self.seed, "order", epoch).permutation(self.n_clips)
             self._order = (epoch, order)
         size = self.clips_per_step
-        clips = order[index * size : (index + 1) * size]
+        mine = self._mine(size)
+        clips = order[index * size : (index + 1) * size][mine]
         uniform = numpy_generator(self.seed, "crops", step).random(size * self.n_crops)
-        return self._crops(clips, uniform)
+        return self._crops(clips, uniform.reshape(self.n_crops, size)[:, mine].ravel())
+
+    def _mine(self, size: int) -> slice:
+        share = size // self.processes
+        return slice(self.process * share, (self.process + 1) * share)
+
+    def _check_shares(self) -> None:
+        if self.batch_size % self.processes:
+            raise ValueError(
+                f"batch_size={self.batch_size} cannot be shared by {self.processes} processes; "
+                f"take a multiple of {self.processes}"
+            )
+        if self.clips_per_step < 2 * self.processes:
+            raise ValueError(
+                f"a batch of {self.clips_per_step} clips is too small for {self.processes} "
+                "processes: each needs at least 2 clips; take fewer processes or more clips"
+            )
 
     def _crops(self, clips: np.ndarray, uniform: np.ndarray) -> Batch:
         visits = np.tile(clips, len(uniform) // len(clips))

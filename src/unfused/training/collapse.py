@@ -9,31 +9,43 @@ import pandas as pd
 log = logging.getLogger(__name__)
 MIN_STD = 0.01
 MIN_EFFECTIVE_RANK = 1.5  # a participation ratio: 1 is a line; short runs that learn stay above 2
+MIN_CLUSTER_PERPLEXITY = 1.5  # below, nearly all clips are in one cluster
+MAX_QUEUE_SIMILARITY = 0.95  # mean cosine of new keys with old ones of other clips
 MIN_CLIPS = 16  # fewer clips span too few directions to judge by
 
+_LIMITS = {  # metric: its lowest and highest value in order, and what a value outside means
+    "std": (MIN_STD, float("inf"), "all embeddings are one point"),
+    "effective_rank": (MIN_EFFECTIVE_RANK, float("inf"), "all embeddings lie on one line"),
+    "cluster_perplexity": (MIN_CLUSTER_PERPLEXITY, float("inf"), "all clips are in one cluster"),
+    "queue_similarity": (-float("inf"), MAX_QUEUE_SIMILARITY, "all keys point one way"),
+}
 
-def warn_of_collapse(history: pd.DataFrame, n_clips: int) -> bool:
-    """Warn if the embeddings of a finished run are one point, or lie on one line.
+
+def signs_of_collapse(history: pd.DataFrame, n_clips: int) -> list[str]:
+    """Return in words what shows at the end of a run that its embedding has collapsed.
 
     Args:
-        history: Rows of metrics; a method that can collapse reports ``std`` and
-            ``effective_rank`` (:func:`unfused.losses.collapse.embedding_health`).
-        n_clips: Clips per batch.
-
-    Returns:
-        Whether the last row says so.
+        history: Rows of metrics. Judged are, where they are there, ``std`` and ``effective_rank``
+            (:func:`unfused.losses.collapse.embedding_health`), ``cluster_perplexity`` and
+            ``queue_similarity``, each by its last value.
+        n_clips: Clips per batch; of fewer than 16 nothing is said.
     """
-    if n_clips < MIN_CLIPS or not {"std", "effective_rank"} <= set(history.columns):
-        return False
-    last = history[["std", "effective_rank"]].iloc[-1].fillna(float("inf"))
-    std, rank = float(last["std"]), float(last["effective_rank"])
-    collapsed = std < MIN_STD or rank < MIN_EFFECTIVE_RANK
-    if collapsed:
+    signs = []
+    for name, (low, high, meaning) in _LIMITS.items():
+        if name not in history or n_clips < MIN_CLIPS or history[name].isna().all():
+            continue
+        value = float(history[name].dropna().iloc[-1])
+        if not low <= value <= high:
+            signs.append(f"{name.replace('_', ' ')} {value:.3g} ({meaning})")
+    return signs
+
+
+def warn_of_collapse(signs: list[str]) -> None:
+    """Log a warning with the remedy if there are signs of collapse."""
+    if signs:
         log.warning(
-            "the embedding has collapsed: std %.3g, effective rank %.3g at the end of training, so "
-            "it hardly tells clips apart. Train with a lower learning_rate, a larger batch_size or "
-            "weaker views. (With only two classes to tell apart a rank near 1 is expected.)",
-            std,
-            rank,
+            "the embedding has collapsed: %s at the end of training, so it hardly tells clips "
+            "apart. Train with a lower learning_rate, a larger batch_size or weaker views. (With "
+            "only two classes to tell apart a rank near 1 is expected.)",
+            ", ".join(signs),
         )
-    return collapsed

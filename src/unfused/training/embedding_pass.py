@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..distributed import join_rows
 from ..methods.method import Embed, Method
 from ..views.make_views import ViewMaker
 from ..views.view import View
@@ -26,7 +27,7 @@ def embedding_pass(
 
     It shows the method one random crop of every clip, normalised and not augmented, as each of its
     ``n_views`` views, in evaluation mode and without gradient. The crops are a function of the
-    source's seed and the epoch.
+    source's seed and the epoch. Several processes share the clips and all get all embeddings.
 
     Args:
         method: The method; left in evaluation mode.
@@ -40,12 +41,13 @@ def embedding_pass(
     @torch.no_grad()
     def embed(function: Callable[[tuple[View, ...]], Tensor]) -> Tensor:
         method.eval()
-        rows = []
-        for _, crops in source.sweep("embed", epoch):
+        rows, clips = [], []
+        for clip_ids, crops in source.sweep("embed", epoch):
             plain = views.plain(on_device(crops, device))
             with autocast(device, dtype):
                 rows.append(function((plain,) * method.n_views).float())
-        return torch.cat(rows)
+            clips.append(clip_ids)
+        return join_rows(torch.cat(rows), torch.cat(clips), source.n_clips)
 
     return embed
 

@@ -50,13 +50,16 @@ class StopRequest:
             signal.Signals(number).name,
         )
 
-    def end(self) -> None:
-        """Raise what the received signal would have raised.
+    def end(self, number: int) -> None:
+        """Raise what a signal would have raised.
+
+        Args:
+            number: The signal, received here or, of several processes, in another one.
 
         Raises:
             KeyboardInterrupt: On SIGINT.
             SystemExit: On SIGTERM, with its exit status.
         """
-        if self.requested == signal.SIGTERM:
+        if number == signal.SIGTERM:
             raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt

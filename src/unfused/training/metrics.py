@@ -13,11 +13,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ..distributed import average
+
 
 class Meter:
-    """Sums of a step's metrics that stay on the device until a row is due."""
+    """Sums of a step's metrics that stay on the device until a row is due.
 
-    def __init__(self) -> None:
+    Args:
+        device: Where the metrics are.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
@@ -25,12 +32,24 @@ class Meter:
         """Add one step's scalars; the host does not wait for them."""
         for name, value in metrics.items():
             value = torch.as_tensor(value).detach().float()
+            value = value.to(self.device, non_blocking=True)
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each metric since the last :meth:`clear`; waits for the device."""
-        return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        """Return the mean of each metric since the last :meth:`clear`, over all processes.
+
+        Waits for the device, once.
+        """
+        if not self._sums:
+            return {}
+        sums = torch.stack(list(self._sums.values()))
+        average([sums])
+        counts = list(self._counts.values())
+        return {
+            name: total / count
+            for name, total, count in zip(self._sums, sums.tolist(), counts, strict=True)
+        }
 
     def clear(self) -> None:
         """Start the next row."""
@@ -38,8 +57,10 @@ class Meter:
         self._counts.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint needs."""
-        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+        """Return what a checkpoint needs: sums over all processes, which all must ask for."""
+        sums = {name: value.clone() for name, value in self._sums.items()}
+        average(sums.values())
+        return {"sums": sums, "counts": dict(self._counts)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue a row that a checkpoint interrupted."""

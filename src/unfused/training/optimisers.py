@@ -17,6 +17,7 @@ def create(
     parameters: Iterable[Parameter],
     *,
     lr: float,
+    bias_lr: float | None = None,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
 ) -> Optimizer:
@@ -28,7 +29,8 @@ def create(
     Args:
         name: "sgd", "adam", "adamw" or "lars".
         parameters: The method's parameters.
-        lr: Learning rate.
+        lr: Learning rate; each parameter group keeps its own as ``peak``.
+        bias_lr: Learning rate of vectors and scalars; None: the same.
         momentum: Momentum of sgd and lars, first beta of adam and adamw.
         weight_decay: Strength of the decay.
 
@@ -41,28 +43,30 @@ def create(
             "the method has no parameter with requires_grad=True, so there is nothing to train; "
             "unfreeze the encoder or the head"
         )
+    groups = _groups(trained, name, lr, lr if bias_lr is None else bias_lr, weight_decay)
+    if name == "lars":
+        return LARS(groups, lr, momentum=momentum)
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in trained)
     if name == "sgd":
-        return SGD(trained, lr, momentum=momentum, weight_decay=weight_decay, fused=fused)
+        return SGD(groups, lr, momentum=momentum, fused=fused)
     if name in ("adam", "adamw"):
-        betas = (momentum, 0.999)
-        if name == "adam":
-            return Adam(trained, lr, betas=betas, weight_decay=weight_decay, fused=fused)
-        return AdamW(_groups(trained, weight_decay), lr, betas=betas, fused=fused)
-    if name == "lars":
-        return LARS(_groups(trained, weight_decay, adapt=True), lr, momentum=momentum)
+        kind = Adam if name == "adam" else AdamW
+        return kind(groups, lr, betas=(momentum, 0.999), fused=fused)
     raise ValueError(f"optimiser={name!r} must be one of {list(OPTIMISERS)}")
 
 
 def _groups(
-    parameters: list[Parameter], weight_decay: float, **matrices: Any
+    parameters: list[Parameter], name: str, lr: float, bias_lr: float, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Split into matrices and kernels, and the vectors that are neither decayed nor adapted."""
+    """Split into matrices and kernels, and vectors, which some optimisers treat otherwise."""
+    spared = name in ("adamw", "lars")
+    if not spared and lr == bias_lr:
+        return [{"params": parameters, "peak": lr, "weight_decay": weight_decay}]
     large = [parameter for parameter in parameters if parameter.ndim > 1]
     small = [parameter for parameter in parameters if parameter.ndim <= 1]
-    vectors = dict.fromkeys(matrices, False)
-    groups = [
-        {"params": large, "weight_decay": weight_decay, **matrices},
-        {"params": small, "weight_decay": 0.0, **vectors},
-    ]
+    of_large: dict[str, Any] = {"peak": lr, "weight_decay": weight_decay}
+    of_small: dict[str, Any] = {"peak": bias_lr, "weight_decay": 0.0 if spared else weight_decay}
+    if name == "lars":
+        of_large["adapt"], of_small["adapt"] = True, False
+    groups = [{"params": large, **of_large}, {"params": small, **of_small}]
     return [group for group in groups if group["params"]]

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import torch
 
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 def pick_device(device: torch.device | str = "auto") -> torch.device:
-    """Return the device; "auto" is cuda, else mps, else cpu.
+    """Return the device; "auto" is cuda, else mps, else cpu. "cuda" is the current GPU, by number.
 
     Raises:
         ValueError: The device does not exist on this machine.
@@ -19,14 +21,15 @@ def pick_device(device: torch.device | str = "auto") -> torch.device:
         if backend.is_available()
     ]
     there.append("cpu")
-    if str(device) == "auto":
-        return torch.device(there[0])
-    chosen = torch.device(device)
+    chosen = torch.device(there[0] if str(device) == "auto" else device)
     if chosen.type in ("cuda", "mps") and chosen.type not in there:
         raise ValueError(
             f"device={str(device)!r}: torch sees no such device here, only {there}; "
             "use device='auto' or one of these"
         )
+    if chosen.type == "cuda" and chosen.index is None:
+        # Each thread has its own current GPU; the one that gathers batches must not use another.
+        return torch.device("cuda", torch.cuda.current_device())
     return chosen
 
 
@@ -37,19 +40,22 @@ def pick_precision(precision: str, device: torch.device | str) -> torch.dtype:
     float32 elsewhere (mps included), where bfloat16 would be emulated and slower.
 
     Args:
-        precision: "auto", "fp32" or "bf16".
+        precision: "auto", "fp32", "bf16" or "fp16".
         device: Where the forward pass runs.
 
     Raises:
-        ValueError: ``precision`` is none of the three.
+        ValueError: ``precision`` is none of the four, or is "fp16" anywhere but on a CUDA device.
     """
-    if precision not in ("auto", "fp32", "bf16"):
-        raise ValueError(f"precision={precision!r} must be one of ['auto', 'fp32', 'bf16']")
-    if precision == "fp32":
-        return torch.float32
-    if precision == "bf16":
-        return torch.bfloat16
     kind = torch.device(device).type
+    if precision == "fp16" and kind != "cuda":
+        raise ValueError(
+            f"precision='fp16' needs a CUDA GPU, and the device is {kind!r}: use precision='bf16' "
+            "or 'auto', which is bf16 where the hardware multiplies it and fp32 elsewhere"
+        )
+    if precision in _DTYPES:
+        return _DTYPES[precision]
+    if precision != "auto":
+        raise ValueError(f"precision={precision!r} must be one of {['auto', *_DTYPES]}")
     fast = torch.cuda.is_bf16_supported(including_emulation=False) if kind == "cuda" else False
     if kind == "cpu":
         fast = cpu_has_bf16()
@@ -58,7 +64,8 @@ def pick_precision(precision: str, device: torch.device | str) -> torch.dtype:
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     """Return the context of a forward pass in ``dtype``."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+    half = torch.bfloat16 if dtype == torch.float32 else dtype  # off, float32 would only warn
+    return torch.autocast(device.type, half, enabled=dtype != torch.float32)
 
 
 def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -1,13 +1,19 @@
-"""How long and with what a method is trained."""
+"""How long and with what a method is trained: names, defaults and rules, in this one place.
+
+The configuration's ``training`` groups are this class; importing it imports nothing heavy.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
-OPTIMISERS = ("sgd", "adam", "adamw", "lars")
-SCHEDULES = ("cosine", "constant")
-PRECISIONS = ("auto", "fp32", "bf16")
+Optimiser = Literal["sgd", "adam", "adamw", "lars"]
+Schedule = Literal["cosine", "constant"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
+SCHEDULES: tuple[str, ...] = get_args(Schedule)
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,16 +24,25 @@ class TrainingSettings:
         epochs: Length in passes over the clips; fractions are allowed.
         clip_updates: Length in clips seen (steps times batch), so that runs on corpora of different
             size cost the same.
-        batch_size: Clips per step.
+        batch_size: Clips per step of the optimiser, those of all processes and micro-batches
+            together.
+        accumulate: Micro-batches that a process's share of the batch passes in, one after the
+            other, to need less memory. Their losses are averaged, weighted by their clips. So a
+            loss of single clips is that of the whole batch; one that compares the clips of a batch
+            compares those of a micro-batch, and so does batch norm.
         optimiser: "sgd", "adam", "adamw" or "lars".
         learning_rate: Its peak.
+        bias_learning_rate: Peak for vectors and scalars (biases, normalisation weights); None: the
+            same.
         momentum: Of sgd and lars; adam and adamw take it as their first beta.
         weight_decay: Strength; adamw and lars leave biases and normalisation weights out.
         warmup: Share of the steps over which the learning rate rises linearly.
         schedule: "cosine" (down to a thousandth of the peak) or "constant".
-        precision: "auto", "fp32" or "bf16".
+        precision: "auto", "fp32", "bf16" or "fp16" (with a scaled loss; CUDA only).
         channels_last: Keep 4-D weights in channels-last order.
         gradient_clip: Largest gradient norm; None: no clipping.
+        sync_batch_norm: With several processes on GPUs, normalise by the clips of all of them;
+            false, and on CPUs: each by its own.
         log_every: Steps between two rows of metrics.
         checkpoint_seconds: Seconds between two checkpoints.
         compile: Compile the method's forward pass with ``torch.compile``.
@@ -39,15 +54,18 @@ class TrainingSettings:
     epochs: float | None = None
     clip_updates: int | None = None
     batch_size: int = 128
-    optimiser: str = "adamw"
+    accumulate: int = 1
+    optimiser: Optimiser = "adamw"
     learning_rate: float = 1e-3
+    bias_learning_rate: float | None = None
     momentum: float = 0.9
-    weight_decay: float = 1e-4
+    weight_decay: float = 0.0
     warmup: float = 0.1
-    schedule: str = "cosine"
-    precision: str = "auto"
+    schedule: Schedule = "cosine"
+    precision: Precision = "auto"
     channels_last: bool = True
     gradient_clip: float | None = None
+    sync_batch_norm: bool = True
     log_every: int = 10
     checkpoint_seconds: float = 60.0
     compile: bool = False
@@ -55,8 +73,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.clip_updates is None):
             raise ValueError(
-                f"epochs={self.epochs!r} and clip_updates={self.clip_updates!r}: give exactly one "
-                "of the two, and leave the other None"
+                "give exactly one of epochs and clip_updates, and set the other to null (None): "
+                f"here epochs={self.epochs!r} and clip_updates={self.clip_updates!r}"
             )
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
@@ -67,6 +85,11 @@ class TrainingSettings:
                 value <= high
             ):
                 raise ValueError(f"{name}={value!r} must be {rule}")
+        if self.accumulate * 2 > self.batch_size:
+            raise ValueError(
+                f"accumulate={self.accumulate} must be at most half of batch_size="
+                f"{self.batch_size}: a micro-batch needs two clips, because batch norm does"
+            )
 
     def total_steps(self, n_clips: int) -> int:
         """Return the number of steps on a corpus of ``n_clips`` clips, at least 1.
@@ -83,21 +106,28 @@ class TrainingSettings:
         return max(1, round(self.epochs * (n_clips // batch)))
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that decide the trained weights: all but logging and saving."""
+        """Return the settings that decide the trained weights: all but logging and saving.
+
+        What came later than the first trainings and is off leaves no trace, so that they stay
+        valid.
+        """
         return {
             name: value
             for name, value in asdict(self).items()
-            if name not in ("log_every", "checkpoint_seconds")
+            if name not in ("log_every", "checkpoint_seconds") and (name, value) not in _OFF.items()
         }
 
 
+_OFF = {"accumulate": 1, "bias_learning_rate": None, "sync_batch_norm": True}
 _CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "precision": PRECISIONS}
 _INF = float("inf")
 _RANGES: dict[str, tuple[float, float, bool, str]] = {
     "epochs": (0, 1e9, False, "a positive number"),
     "clip_updates": (1, _INF, True, "at least 1"),
     "batch_size": (2, _INF, True, "at least 2: batch normalisation needs two clips"),
+    "accumulate": (1, _INF, True, "at least 1"),
     "learning_rate": (0, 1e9, False, "a positive, finite number"),
+    "bias_learning_rate": (0, 1e9, False, "a positive, finite number, or None for learning_rate"),
     "momentum": (0, 0.999999, True, "in [0, 1)"),
     "weight_decay": (0, 1e9, True, "0 or positive"),
     "warmup": (0, 1, True, "a share of the steps, in [0, 1]"),

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from ..distributed import gather_rows
 from .k_mix import KMix
 from .log_mixup_exp import LogMixupExp
 from .normalisation import Normalisation
@@ -126,10 +127,11 @@ class ViewMaker(nn.Module):
         return mixed
 
     def _remember(self, log_mel: Tensor, clusters: Tensor) -> None:
+        """Remember the crops of all processes, so that all of them have the same bank."""
         if isinstance(self.mixup, KMix):
-            self.mixup.remember(log_mel, clusters)
+            self.mixup.remember(gather_rows(log_mel), gather_rows(clusters))
         elif self.mixup is not None:
-            self.mixup.remember(log_mel)
+            self.mixup.remember(gather_rows(log_mel))
 
     def extra_repr(self) -> str:
         """Return the parameters for the log."""

@@ -192,18 +192,13 @@ def _candidates(
 def supervised_settings(supervised: FineTuning) -> tuple[Any, Any]:
     """Return the library's settings of fine-tuning and of training from scratch."""
     from ...evaluation.fine_tuning import FineTuningSettings
-    from ...training.settings import TrainingSettings
 
     shared: dict[str, Any] = supervised.model_dump(
         include={"views", "crop_frames", "dropout", "label_smoothing", "validate_every"}
     )
-    fine_tuning, from_scratch = (
-        TrainingSettings(**training.model_dump())
-        for training in (supervised.fine_tuning, supervised.from_scratch)
-    )
     return (
-        FineTuningSettings(training=fine_tuning, **shared),
-        FineTuningSettings(training=from_scratch, head="random", **shared),
+        FineTuningSettings(training=supervised.fine_tuning, **shared),
+        FineTuningSettings(training=supervised.from_scratch, head="random", **shared),
     )
 
 

@@ -51,14 +51,13 @@ def k_mix_centroids(method: MethodParams, centroids: pd.DataFrame, fold: int) ->
 
 def method_recipe(method: MethodParams, encoder: EncoderParams) -> Any:
     """Return the library's description of a method's training."""
-    from ...training.loop import TrainingSettings
     from ...training.pretraining import Recipe
 
     architecture = method.encoder or encoder
     return Recipe(
         encoder=architecture.name,
         encoder_settings=architecture.settings,
-        training=TrainingSettings(**method.training.model_dump()),
+        training=method.training,
         method=method.name,
         method_settings=method.settings,
         views=method.views.model_dump(),

@@ -98,13 +98,12 @@ def self_distil_students(
 
 def student_recipe(settings: Distillation, encoder: EncoderParams) -> Any:
     """Return the library's description of self-distillation."""
-    from ...training.loop import TrainingSettings
     from ...training.pretraining import Recipe
 
     return Recipe(
         encoder=encoder.name,
         encoder_settings=encoder.settings,
-        training=TrainingSettings(**settings.training.model_dump()),
+        training=settings.training,
         method="self_distillation",
         method_settings=settings.model_dump(exclude={"training", "views", "cut"}),
         views=settings.views.model_dump(),
