@@ -8,6 +8,7 @@ from unfused.audio.log_mel import FrontEnd
 from unfused.audio.reading import read_mono
 from unfused.audio.store import LogMelStore
 from unfused.reporting.crop_sounds import CropPlayer, Sound, equally_loud
+from unfused.reporting.example_views import example_views
 from unfused.reporting.figures import k_mix_centroids, kmix_pairs
 from unfused.reporting.k_mix_examples import STEPS, KMixExamples, k_mix_examples
 from unfused.training.k_mix_bank import draw_bank
@@ -118,6 +119,23 @@ def test_a_file_that_has_gone_is_replaced_by_an_approximation(study):
         nats = crop * data.std + data.mean
         loud = nats > nats.max() - 5
         assert np.abs(again - nats)[loud].mean() < 1.0
+
+
+def test_the_steps_of_a_teachers_views_show_its_mixing(study):
+    data, manifest, _ = study
+    clips = manifest.assign(label=[f"class {i % 3}" for i in range(40)])
+    level = {"mean": data.mean, "std": data.std, "centroids": data.k_mix_centroids}
+    k_mix, mixup = (
+        example_views(data.store, clips, views=views, **level)
+        for views in (VIEWS, {"mixing": "mixup", "mixup_bank": 64})
+    )
+    assert [list(steps)[1] for steps in (*k_mix.values(), *mixup.values())] == (
+        ["k-mix"] * 3 + ["mixup"] * 3
+    )
+    for name, steps in k_mix.items():
+        np.testing.assert_array_equal(steps["log-mel crop"], mixup[name]["log-mel crop"])
+        assert not np.array_equal(steps["k-mix"], steps["log-mel crop"])
+        assert not np.array_equal(steps["k-mix"], mixup[name]["mixup"])
 
 
 def test_one_gain_for_all_sounds():
