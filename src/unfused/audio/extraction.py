@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from ..workspace import fingerprint, write_json
+from .backends import STREAMING, joblib_backend
 from .log_mel import FrontEnd
 from .manifest import rejected_table
 from .overlap import AUDIO_KEY
@@ -34,7 +36,6 @@ from .table import ManifestError
 
 log = logging.getLogger(__name__)
 _SHARD_SECONDS = 1800.0  # of audio; bounds what an interruption costs when recordings are long
-_GENERATOR_BACKENDS = ("loky", "threading", "sequential")  # others report progress at the end
 _CLIP_COLUMNS = ("clip_id", "corpus", "path", "offset", "frames", "digest")
 
 
@@ -65,7 +66,8 @@ def extract_log_mels(
         front_end: The log-mel settings.
         clips_per_shard: Most clips in one shard; half an hour of audio closes a shard, too.
         n_jobs: Worker processes, one thread each; -1 takes one per core.
-        backend: joblib's backend: "loky", or "dask" or "ray" where these are registered.
+        backend: joblib's backend: "loky", "threading", "dask" or "ray"; see
+            :func:`~unfused.audio.backends.joblib_backend`.
 
     Returns:
         Clips that could not be decoded, as the rejected clips of ``scan_audio``, stage "decode".
@@ -74,6 +76,7 @@ def extract_log_mels(
         ManifestError: The manifest is empty, or no clip of it could be decoded.
         OSError: The folder cannot be written, or the disk is full.
         StoreError: Another process writes to the folder.
+        ValueError: ``clips_per_shard`` is less than 1, or the backend is not installed.
     """
     folder = Path(folder).absolute()  # workers may have another working directory
     if manifest.empty:
@@ -134,11 +137,17 @@ def _run(
         return
     n_jobs = min(joblib.effective_n_jobs(n_jobs), len(todo)) if backend == "loky" else n_jobs
     tasks = (joblib.delayed(_extract_shard)(folder, shard, front_end) for shard in todo)
-    results = "generator_unordered" if backend in _GENERATOR_BACKENDS else "list"
-    pool = joblib.Parallel(n_jobs=n_jobs, backend=backend, return_as=results, batch_size=1)
+    results = "generator_unordered" if backend in STREAMING else "list"
     total = sum(len(shard.clips) for shard in todo)
     quiet = True if "TQDM_DISABLE" in os.environ else None
-    with tqdm(total=total, desc="log-mels", unit="clip", disable=quiet) as bar:
+    with (
+        joblib_backend(backend, n_jobs),
+        tqdm(total=total, desc="log-mels", unit="clip", disable=quiet) as bar,
+        warnings.catch_warnings(),
+    ):
+        # loky ends workers that idled for long or grew, and starts others: nothing is lost
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+        pool = joblib.Parallel(return_as=results, batch_size=1)
         for n_clips in pool(tasks):
             bar.update(n_clips)
 
