@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,17 @@ def test_a_full_disk_and_going_on_after_it(
     monkeypatch.undo()
     extract_log_mels(manifest, folder, FRONT_END, clips_per_shard=3, n_jobs=1)
     assert len(LogMelStore.open(folder)) == 9
+
+
+def test_a_killed_worker(
+    manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise BrokenProcessPool("A worker process managed by the executor was terminated.")
+
+    monkeypatch.setattr(extraction, "_run", killed)
+    with pytest.raises(StoreError, match=r"killed.*extraction\.n_jobs lower"):
+        extract_log_mels(manifest, tmp_path / "s", FRONT_END, clips_per_shard=3, n_jobs=2)
 
 
 def test_long_recordings_close_a_shard_and_stay_the_same_in_blocks(

@@ -8,6 +8,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,7 +76,7 @@ def extract_log_mels(
     Raises:
         ManifestError: The manifest is empty, or no clip of it could be decoded.
         OSError: The folder cannot be written, or the disk is full.
-        StoreError: Another process writes to the folder.
+        StoreError: Another process writes to the folder, or a worker process was killed.
         ValueError: ``clips_per_shard`` is less than 1, or the backend is not installed.
     """
     folder = Path(folder).absolute()  # workers may have another working directory
@@ -87,6 +88,11 @@ def extract_log_mels(
         todo = _prepare(folder, shards, front_end)
         _run(folder, todo, front_end, n_jobs, backend)
         return _finish(folder, shards, front_end)
+    except BrokenExecutor as error:
+        raise StoreError(
+            "a worker process was killed, mostly for want of memory: set extraction.n_jobs lower "
+            "and run again; finished shards stay"
+        ) from error
     except OSError as error:
         raise _explained(error, folder) from error
 
