@@ -197,6 +197,19 @@ def test_the_queue_stays_as_it_was_until_after_the_step(toy: Toy) -> None:
     assert torch.equal(method.queue.keys[:16], before[:16])
 
 
+def test_the_keys_of_all_micro_batches_of_a_step_are_enqueued(toy: Toy) -> None:
+    method = small()
+    keys = []
+    for first in (0, 8):
+        views, clip_ids = two_views(toy, first)
+        method(views, clip_ids)
+        keys.append(method.teacher_features(views[1])[1])
+    method.after_step(0)
+    torch.testing.assert_close(method.queue.keys[:16], F.normalize(torch.cat(keys), dim=1))
+    method.after_step(1)
+    assert method.queue.position.item() == 16  # nothing twice
+
+
 def test_moco_v2s_head_is_a_setting() -> None:
     method = small(projector_layers=1, projector_hidden=20)
     assert [type(layer) for layer in method.projector] == [nn.Linear, nn.ReLU, nn.Linear]
