@@ -119,11 +119,22 @@ def test_another_training_in_the_folder_is_refused(tune, tones):
         tune(replace(SETTINGS, label_smoothing=0.1))
 
 
+def test_the_curve_shows_the_validation_scores_where_they_were_measured(tune):
+    result = tune(SETTINGS)
+    shown = result.history.dropna(subset=["validation_score"])
+    assert shown["validation_score"].tolist() == result.validation["score"].tolist()
+    assert shown["epoch"].tolist() == result.validation["epoch"].tolist()
+    assert result.history["step"].is_monotonic_increasing
+    last = result.history.iloc[-1]
+    assert np.isfinite([last["loss"], last["validation_score"]]).all()
+
+
 def test_without_validation_clips_the_last_epoch_is_taken(tune, tones):
     result = tune(valid=[])
     assert result.epoch is None
     assert result.score is None
     assert result.validation.empty
+    assert "validation_score" not in result.history
     assert len(result.predict(tones[0], np.arange(30, 60))) == 30
 
 

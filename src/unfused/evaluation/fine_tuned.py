@@ -28,7 +28,7 @@ class FineTuned:
         kind: Whether a label is one class or a set of classes.
         epoch: The epoch chosen on validation; None: the last, because there were no such clips.
         score: Its balanced accuracy (several labels: mAP) on validation.
-        history: The training's metrics.
+        history: The training's metrics, and ``validation_score`` at the end of epochs.
         validation: The same score after each validated epoch, columns epoch and score.
     """
 

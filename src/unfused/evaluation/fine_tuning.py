@@ -217,7 +217,7 @@ class _Run:
                 method, source, views, training,
                 folder=folder, seed=self.seed, device=self.device, epoch_end=best,
             )  # fmt: skip
-        return history, best
+            return _with_validation(history, best.table(), source.steps_per_epoch), best
 
     def _source(self) -> CropSource:
         return CropSource(
@@ -245,6 +245,17 @@ class _Run:
             [self.store.clip_ids[self.valid_clips.rows], self.valid_clips.labels],
             {**asdict(self.settings), "training": self.settings.training.identity()},
         )
+
+
+def _with_validation(
+    history: pd.DataFrame, validation: pd.DataFrame, steps_per_epoch: int
+) -> pd.DataFrame:
+    """Return the training's metrics with the validation score of each epoch at its last step."""
+    if validation.empty:
+        return history
+    steps = ((validation["epoch"] + 1) * steps_per_epoch).clip(upper=history["step"].max())
+    scores = validation.rename(columns={"score": "validation_score"}).assign(step=steps)
+    return history.merge(scores, on=["step", "epoch"], how="outer", sort=True)
 
 
 def _never_trained(encoder: Encoder) -> bool:
