@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from unfused.params import Run, Task
+from unfused.params import Task
 from unfused.pipelines.reporting import nodes
 from unfused.reporting.aggregate import summarise
 from unfused.reporting.comparisons import student_comparisons
@@ -115,3 +116,10 @@ def test_a_map_without_any_label_is_drawn():
                            "label": [None, None, None], "n_clips": 3})  # fmt: skip
     quality = pd.DataFrame({"source": ["teacher"], "task": "own", "nmi": None, "n_labelled": 0})
     assert nodes.draw_pseudo_labels(quality, {}, own=points) is not None
+
+
+def test_missing_data_sets_are_found_among_typed_and_plain_entries(tmp_path):
+    card = {"licence": "CC0", "get": "https://there", "source": "paper"}
+    entry = {"title": "Birds", "audio": str(tmp_path / "birds"), "layout": "esc50", "card": card}
+    tasks = {"typed": Task(**entry), "plain": entry, "own": {"audio": None}, "none": Task()}
+    assert nodes.list_missing_tasks(tasks)["task"].tolist() == ["typed", "plain"]

@@ -208,7 +208,11 @@ def list_missing_tasks(tasks: dict) -> pd.DataFrame:
     """List the public data sets that are not there: what to get, and where to put it."""
     from ...tasks.expected import missing_tasks
 
-    missing = missing_tasks(tasks)
+    plain = {  # Kedro hands over those entries typed that some other node asks for typed
+        name: entry.model_dump() if hasattr(entry, "model_dump") else entry
+        for name, entry in tasks.items()
+    }
+    missing = missing_tasks(plain)
     if len(missing):
         names = ", ".join(missing["task"])
         log.info("not there, so not run (missing_tasks.csv says where to get them): %s", names)
