@@ -18,7 +18,7 @@ RESERVED = {  # pipelines and their stages, and arguments of nodes that take tas
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
     *("lape", "classify", "export", "quality", "teacher", "demo_corpus", "demo_mixtures"),
     *("workspace", "store", "manifest", "splits", "distillation", "encoder", "run", "students"),
-    "tasks",
+    "own",
 }
 
 ENTRIES: dict[str, type[Model]] = {"tasks": Task, "pools": Audio, "methods": MethodParams}

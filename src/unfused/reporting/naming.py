@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from ..audio.sources import corpus_name
 
@@ -102,20 +101,18 @@ def encoder_rank(encoder: str, source: str = "") -> int:
     return 30 + (encoder == STUDENT_FULL)
 
 
-def task_name(task: str, tasks: Mapping[str, Any]) -> str:
+def task_name(task: str, audio: str | Sequence[str], title: str | None = None) -> str:
     """Return the name of a task in tables and figures: one's own data go by title or folder.
 
     Args:
         task: Its name in the configuration.
-        tasks: The parameters of all tasks.
+        audio: Where the own data are.
+        title: What they are called.
 
-    >>> task_name("own_data", {"own_data": {"audio": "/audio/birds"}}), task_name("nsynth", {})
+    >>> task_name("own_data", "/audio/birds"), task_name("nsynth", "/audio/birds")
     ('birds', 'nsynth')
     """
-    entry = tasks.get(task) or {}
-    if task != OWN_DATA or not entry.get("audio"):
-        return task
-    return str(entry.get("title") or corpus_name(entry["audio"]))
+    return (title or corpus_name(audio)) if task == OWN_DATA else task
 
 
 def protocol_rank(protocol: str) -> int:

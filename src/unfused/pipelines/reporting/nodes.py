@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...params import Evaluation, MethodParams, Report, Run
+from ...params import Evaluation, MethodParams, Report, Run, Task
 from ...reporting.naming import task_name
 from ...workspace import Workspace, fingerprint
 
@@ -22,20 +22,23 @@ def describe_corpus(
     return data_card(manifest, splits, rejected, hours=hours)
 
 
-def join_corpora(tasks: dict, **tables: pd.DataFrame) -> pd.DataFrame:
+def join_corpora(own: Task | None = None, **tables: pd.DataFrame) -> pd.DataFrame:
     """Put the same table of several corpora together, with a first column that names them."""
-    named = [table.assign(corpus=task_name(name, tasks)) for name, table in tables.items()]
+    named = [table.assign(corpus=_shown(name, own)) for name, table in tables.items()]
     joined = pd.concat(named, ignore_index=True)
     return joined[["corpus", *(name for name in joined if name != "corpus")]]
 
 
-def join_tasks(tasks: dict, **tables: Any) -> pd.DataFrame:
+def join_tasks(own: Task | None = None, **tables: Any) -> pd.DataFrame:
     """Put the same table of several tasks together, with a first column that names them."""
-    named = [
-        pd.DataFrame(table).assign(task=task_name(name, tasks)) for name, table in tables.items()
-    ]
+    named = [pd.DataFrame(table).assign(task=_shown(name, own)) for name, table in tables.items()]
     joined = pd.concat(named, ignore_index=True)
     return joined[["task", *(name for name in joined if name != "task")]]
+
+
+def _shown(task: str, own: Task | None) -> str:
+    """Return the name of a task for people; ``own`` is given where it may be one's own data."""
+    return task if own is None or not own.audio else task_name(task, own.audio, own.title)
 
 
 def summarise_results(
@@ -88,7 +91,9 @@ def place_clusters(
     return points.assign(n_clips=len(features))
 
 
-def draw_pseudo_labels(quality: pd.DataFrame, tasks: dict, **points: pd.DataFrame) -> Any:
+def draw_pseudo_labels(
+    quality: pd.DataFrame, own: Task | None = None, **points: pd.DataFrame
+) -> Any:
     """Draw every task's t-SNE map, coloured by pseudo-label and by true label."""
     from ...reporting.figures import tsne_pseudo_labels
     from ...reporting.figures.stack import stack
@@ -105,12 +110,12 @@ def draw_pseudo_labels(quality: pd.DataFrame, tasks: dict, **points: pd.DataFram
                 nmi=None if pd.isna(of_teacher.loc[task, "nmi"]) else of_teacher.loc[task, "nmi"],
                 n_labelled=int(of_teacher.loc[task, "n_labelled"]),
             )
-            for task, table in ((task_name(name, tasks), table) for name, table in points.items())
+            for task, table in ((_shown(name, own), table) for name, table in points.items())
         ]
     )
 
 
-def draw_learning_curves(tasks: dict, **histories: pd.DataFrame) -> Any:
+def draw_learning_curves(own: Task | None = None, **histories: pd.DataFrame) -> Any:
     """Draw loss, collapse measures and learning rate of every training of the run."""
     from ...reporting.figures import learning_curves
     from ...reporting.naming import encoder_name
@@ -123,7 +128,7 @@ def draw_learning_curves(tasks: dict, **histories: pd.DataFrame) -> Any:
             continue
         shown = table[table["source"].isin(["", "teacher"])]
         what = shown["encoder"].map(_trained_on_labels) if "encoder" in shown else kind
-        stages.append(shown.assign(stage=f"{task_name(task, tasks)}: " + what))
+        stages.append(shown.assign(stage=f"{_shown(task, own)}: " + what))
     curves = pd.concat(stages, ignore_index=True)
     return learning_curves(curves.drop(columns=["clips", "source", "encoder"], errors="ignore"))
 

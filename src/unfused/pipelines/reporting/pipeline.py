@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
+from ...reporting.naming import OWN_DATA
 from . import nodes
 
 FIGURES = [
@@ -14,7 +15,6 @@ FIGURES = [
     "augmentation_views",
     "kmix_pairs",
 ]
-_CONFIGURED = {"tasks": "params:tasks"}  # what tasks are called
 
 
 def create_pipeline(
@@ -87,7 +87,7 @@ def _joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
         *(
             Node(
                 nodes.join_tasks,
-                {**_CONFIGURED, **{task: f"{task}.{name}" for task in tasks}},
+                {**_own(tasks), **{task: f"{task}.{name}" for task in tasks}},
                 name,
                 name=f"join_{name}",
             )
@@ -96,13 +96,18 @@ def _joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
         *(
             Node(
                 nodes.join_corpora,
-                {**_CONFIGURED, **{corpus: f"{corpus}.{name}" for corpus in corpora}},
+                {**_own(tasks), **{corpus: f"{corpus}.{name}" for corpus in corpora}},
                 name,
                 name=f"join_{name}",
             )
             for name in ("data_card", "rejected_audio")
         ),
     ]
+
+
+def _own(tasks: Sequence[str]) -> dict[str, str]:
+    """Return the input that says what one's own data are called, where they are the task."""
+    return {"own": f"params:tasks.{OWN_DATA}"} if OWN_DATA in tasks else {}
 
 
 def _tables() -> list[Node]:
@@ -124,7 +129,7 @@ def _tables() -> list[Node]:
 
 def _figures(tasks: Sequence[str], teacher: str, methods: Sequence[str]) -> list[Node]:
     histories = {
-        **_CONFIGURED,
+        **_own(tasks),
         **{f"{method}_pretraining": f"{method}.history" for method in methods},
         **{
             f"{task}_{stage}": f"{task}.{stage}_history"
@@ -138,7 +143,7 @@ def _figures(tasks: Sequence[str], teacher: str, methods: Sequence[str]) -> list
         Node(
             nodes.draw_pseudo_labels,
             {
-                **_CONFIGURED,
+                **_own(tasks),
                 "quality": "pseudo_label_quality",
                 **{task: f"{task}.tsne_points" for task in tasks},
             },
@@ -186,7 +191,7 @@ def _few_labels(tasks: Sequence[str]) -> list[Node]:
     return [
         Node(
             nodes.join_tasks,
-            {**_CONFIGURED, **{task: f"{task}.label_efficiency" for task in tasks}},
+            {**_own(tasks), **{task: f"{task}.label_efficiency" for task in tasks}},
             "label_efficiency",
             name="join_label_efficiency",
         ),
