@@ -5,6 +5,7 @@ import pytest
 
 from unfused.params import Run, Task
 from unfused.params import Task
+from unfused.params import Task
 from unfused.pipelines.reporting import nodes
 from unfused.reporting.aggregate import summarise
 from unfused.reporting.comparisons import student_comparisons
@@ -85,7 +86,7 @@ def test_learning_curves_tell_fine_tuning_from_scratch():
     history = pd.DataFrame({"seed": 0, "step": [1, 2], "loss": [2.0, 1.0], "source": ""})
     supervised = pd.concat([history.assign(encoder=name) for name in ("supervised", "unfused")])
     figure = nodes.draw_learning_curves(
-        {"own_data": {"audio": "/some/birds", "title": None}},
+        Task(audio="/some/birds"),
         decar_pretraining=history,
         own_data_student=history,
         own_data_supervised=supervised,
@@ -101,21 +102,21 @@ def test_own_data_go_by_title_or_folder(tmp_path):
     scores = {"own_data": [{"value": 1}]}
     (tmp_path / "labels.csv").touch()
     for entry, name in (
-        ({"audio": str(tmp_path)}, tmp_path.name),
-        ({"audio": str(tmp_path / "labels.csv")}, tmp_path.name),
-        ({"audio": [str(tmp_path), "/other"]}, tmp_path.name),
-        ({"audio": str(tmp_path), "title": "Bird calls"}, "Bird calls"),
+        (Task(audio=str(tmp_path)), tmp_path.name),
+        (Task(audio=str(tmp_path / "labels.csv")), tmp_path.name),
+        (Task(audio=[str(tmp_path), "/other"]), tmp_path.name),
+        (Task(audio=str(tmp_path), title="Bird calls"), "Bird calls"),
     ):
-        assert nodes.join_tasks({"own_data": entry}, **scores)["task"].tolist() == [name]
-    named = {"nsynth": {"audio": "/audio", "title": "NSynth"}}
-    assert nodes.join_tasks(named, nsynth=[{}])["task"].tolist() == ["nsynth"]
+        assert nodes.join_tasks(entry, **scores)["task"].tolist() == [name]
+    assert nodes.join_tasks(nsynth=[{}])["task"].tolist() == ["nsynth"]
+    assert nodes.join_corpora(entry, pool=pd.DataFrame([{}]))["corpus"].tolist() == ["pool"]
 
 
 def test_a_map_without_any_label_is_drawn():
     points = pd.DataFrame({"x": [0.0, 1.0, 2.0], "y": [0.0, 1.0, 0.0], "pseudo_label": [0, 1, 0],
                            "label": [None, None, None], "n_clips": 3})  # fmt: skip
-    quality = pd.DataFrame({"source": ["teacher"], "task": "own", "nmi": None, "n_labelled": 0})
-    assert nodes.draw_pseudo_labels(quality, {}, own=points) is not None
+    quality = pd.DataFrame({"source": ["teacher"], "task": "mine", "nmi": None, "n_labelled": 0})
+    assert nodes.draw_pseudo_labels(quality, mine=points) is not None
 
 
 def test_missing_data_sets_are_found_among_typed_and_plain_entries(tmp_path):
