@@ -4,8 +4,6 @@ import pandas as pd
 import pytest
 
 from unfused.params import Run, Task
-from unfused.params import Task
-from unfused.params import Task
 from unfused.pipelines.reporting import nodes
 from unfused.reporting.aggregate import summarise
 from unfused.reporting.comparisons import student_comparisons
