@@ -69,7 +69,6 @@ def self_distil_students(
     from ...training.history import load_history
 
     task, recipe = TaskData(store, manifest, splits), student_recipe(settings, encoder)
-    task_name = workspace.path.parent.name  # students lie in <task>/unfused
     histories, folders = [], []
     for (source, seed, fold), of_arm in pseudo_labels.groupby(["source", "seed", "fold"]):
         data = task.unsupervised(int(fold), transductive=evaluation.transductive)
@@ -87,7 +86,7 @@ def self_distil_students(
                 recipe,
                 cut=settings.cut,
                 seed=int(seed),
-                facts={"task": task_name, "fold": int(fold), "source": source},
+                facts={"task": workspace.path.parent.name, "fold": int(fold), "source": source},
                 device=run.device,
             )
             piece.finish()
