@@ -57,12 +57,15 @@ class Run(Model):
         seeds: One pre-training, one set of pseudo-labels and one student for each.
         fresh: Rebuild everything, reuse nothing.
         device: ``auto`` (cuda, else mps, else cpu) or one of the three.
+        processes: How many processes pre-train an encoder together, one per GPU; ``auto``: as many
+            as there are GPUs. Everything else takes one.
         expected: How long the whole run takes, in words; printed first.
     """
 
     seeds: list[int] = Field(min_length=1)
     fresh: bool = False
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    processes: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     expected: str | None = None
 
     @model_validator(mode="after")

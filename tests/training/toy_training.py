@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unfused.distributed import gather_rows
 from unfused.methods.method import Method
 from unfused.seeding import numpy_generator, torch_generator
 from unfused.training import CropSource, TrainingSettings, fit
@@ -68,7 +69,7 @@ class Toy(Method):
         logits = torch.stack([self.logits(view) for view in views]).mean(0)
         loss = nn.functional.cross_entropy(logits, self.assignments[clip_ids])
         with torch.no_grad():
-            self.average.lerp_(logits.float().mean(0), 0.1)
+            self.average.lerp_(gather_rows(logits.float()).mean(0), 0.1)
         return loss, {"loss": loss.detach(), "spread": logits.detach().float().std()}
 
     def start_epoch(self, epoch, embed, seed):

@@ -13,6 +13,7 @@ import torch
 
 from .. import encoders, methods
 from ..audio.store import LogMelStore
+from ..distributed import rank
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..encoders.trained import TrainedEncoder, provenance, save_encoder
@@ -24,6 +25,7 @@ from .checkpoint import drop_checkpoint
 from .history import save_history
 from .loop import TrainingSettings, fit
 from .precision import pick_device
+from .processes import Number, in_processes, number_of_processes
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,14 @@ def untrained_like(
 
 
 def pretrain(
-    folder: Path, data: TrainingSet, recipe: Recipe, *, seed: int, fold: int, device: str = "auto"
+    folder: Path,
+    data: TrainingSet,
+    recipe: Recipe,
+    *,
+    seed: int,
+    fold: int,
+    device: str = "auto",
+    processes: Number = 1,
 ) -> None:
     """Pre-train an encoder, resuming what ``folder`` holds, and save it there.
 
@@ -108,7 +117,23 @@ def pretrain(
         seed: Seed of everything random.
         fold: The held-out fold, for the record.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        processes: In how many processes, one per GPU; "auto": as many as there are GPUs.
+
+    Raises:
+        ValueError: More processes than there are GPUs, or than can share a batch.
+        ProcessFailed: One of several processes was killed.
     """
+    arguments = (folder, data, recipe, seed, fold, device)
+    count = number_of_processes(processes, device)
+    if count > 1:
+        in_processes(_pretrain, arguments, count=count, device=device)
+    else:
+        _pretrain(*arguments)
+
+
+def _pretrain(
+    folder: Path, data: TrainingSet, recipe: Recipe, seed: int, fold: int, device: str
+) -> None:
     encoder = random_encoder(recipe.encoder, recipe.encoder_settings, seed)
     torch.manual_seed(derive_seed(seed, "method"))
     method = methods.create(
@@ -119,6 +144,8 @@ def pretrain(
         history = fit(
             method, source, views, recipe.training, folder=folder, seed=seed, device=device
         )
+    if rank() != 0:
+        return
     facts = provenance(method=recipe.method, seed=seed, fold=fold, parameters=_parameters(recipe))
     projector = getattr(method, "projector", None)
     trained = data.trained(method.encoder, recipe.encoder, facts, projector)

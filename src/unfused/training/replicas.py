@@ -20,7 +20,7 @@ from ..distributed import average, rank, spread, world_size
 
 
 class Replicas:
-    """The copies of a method, seen from one process; alone, everything here does nothing.
+    """The copies of a method, seen from one process, which may be alone.
 
     Args:
         method: This process's copy.
@@ -63,13 +63,14 @@ class Replicas:
             spread([*self.method.parameters(), *self.method.buffers()])
 
     def average_gradients(self) -> None:
-        """Average over processes; where only some had a gradient, that of the others was zero."""
-        if self.count == 1:
-            return
+        """Average gradients over processes; where a parameter had no part in a batch, it has zero.
+
+        (Alone too, to train the same; besides, fused sgd fails where a gradient first comes late.)
+        """
         for parameter in self._trained:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        average(p.grad for p in self._trained if p.grad is not None)
+        average(parameter.grad for parameter in self._trained if parameter.grad is not None)
 
     def average_batch_norm(self) -> None:
         """Average the running averages of batch norm that saw one process's clips only."""

@@ -35,7 +35,10 @@ def pretrain_encoders(
         mark = fingerprint("pretrain", recipe, arm, of_fold["clip_id"], store.front_end, *mixed)
         piece = workspace.piece(arm.name, mark, fresh=run.fresh)
         if not piece.finished:
-            pretrain(piece.path, data, recipe, seed=arm.seed, fold=arm.fold, device=run.device)
+            pretrain(
+                piece.path, data, recipe, seed=arm.seed, fold=arm.fold,
+                device=run.device, processes=run.processes,
+            )  # fmt: skip
             piece.finish()
         histories.append(load_history(piece.path, seed=arm.seed, fold=arm.fold))
     encoders = EncoderCollection(workspace.path, tuple(arm.name for arm in study))

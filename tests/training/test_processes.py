@@ -1,0 +1,182 @@
+"""Processes that are started for a training: they end together, and training goes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import distributed as dist
+
+from unfused.audio.log_mel import FrontEnd
+from unfused.audio.store import LogMelStore
+from unfused.distributed import rank
+from unfused.encoders import load_encoder
+from unfused.training import TrainingSettings, precision, processes
+from unfused.training.pretraining import Recipe, TrainingSet, pretrain
+from unfused.training.processes import ProcessFailed, _portable, in_processes, number_of_processes
+
+from ..losses.two_processes import in_two_processes
+from .toy_training import Toy, settings_for
+from .toy_training import train as train_toy
+
+STEPS = 40
+log = logging.getLogger("unfused.a_test")
+
+
+class Slow(Toy):
+    """Leaves time to be stopped, and may be killed in process 1."""
+
+    def __init__(self, kill_at: int | None) -> None:
+        super().__init__()
+        self.kill_at = kill_at
+
+    def after_step(self, step: int) -> None:
+        super().after_step(step)
+        if step == self.kill_at and rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def train_slowly(folder: Path, kill_at: int | None) -> Any:
+    changes = {"optimiser": "sgd", "batch_size": 8, "checkpoint_seconds": 0.2}
+    settings = settings_for(epochs=STEPS // 2, **changes)
+    return train_toy(folder, Slow(kill_at), settings)[0].state_dict()
+
+
+def fails() -> None:
+    log.info("process %d starts", rank())
+    if rank() == 1:
+        TrainingSettings(epochs=1, batch_size=1)
+    dist.barrier()
+
+
+def start(function: Any, *arguments: Any) -> None:
+    in_processes(function, arguments, count=2, device="cpu")
+
+
+def after_rows(file: Path, n_rows: int) -> None:
+    """Send this process SIGTERM as soon as the file has so many rows."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        if file.is_file() and file.read_text().count("\n") >= n_rows:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        time.sleep(0.02)
+
+
+def children() -> list[str]:
+    running = processes.get_context("spawn").active_children()
+    return [child.name for child in running if child.name.startswith("training")]
+
+
+def test_stopped_then_killed_a_run_goes_on_and_ends_the_same(tmp_path: Path) -> None:
+    """As in one process: stopped by SIGTERM, then with one process killed, then to its end."""
+    folder = tmp_path / "stopped"
+    told = threading.Thread(target=after_rows, args=(folder / "metrics.jsonl", 2), daemon=True)
+    told.start()
+    with pytest.raises(SystemExit) as end:
+        start(train_slowly, folder, None)
+    told.join()
+    assert end.value.code == 128 + signal.SIGTERM
+    assert 4 <= torch.load(folder / "checkpoint.pt")["step"] < STEPS
+    assert not children()
+    with pytest.raises(ProcessFailed, match=r"process 1 of 2 was killed by SIGKILL; start the sa"):
+        start(train_slowly, folder, STEPS - 1)
+    assert 4 <= torch.load(folder / "checkpoint.pt")["step"] < STEPS
+    assert not children()
+    resumed = in_two_processes(train_slowly, folder, None)
+    whole = in_two_processes(train_slowly, tmp_path / "whole", None)
+    for state in (*resumed, whole[1]):
+        for name, value in whole[0].items():
+            assert torch.equal(value, state[name]), name
+
+
+def test_an_error_of_one_ends_both_and_keeps_its_words(caplog: Any) -> None:
+    with (
+        caplog.at_level(logging.INFO),
+        pytest.raises(ValueError, match="batch_size=1 must be at least 2") as caught,
+    ):
+        start(fails)
+    assert "in process 1 of 2" in str(caught.value.__cause__)
+    assert "Traceback" in str(caught.value.__cause__)
+    assert [r.getMessage() for r in caplog.records if r.name == log.name] == ["process 0 starts"]
+    assert not children()
+
+
+def test_errors_travel_if_their_words_are_for_users() -> None:
+    def caught(function: Any, *arguments: Any, **named: Any) -> Exception:
+        with pytest.raises(Exception, match=r"\w") as error:
+            function(*arguments, **named)
+        return error.value
+
+    mistake = caught(TrainingSettings, epochs=1, batch_size=1)
+    assert str(_portable(mistake)) == str(mistake)
+    missing = caught(Path("/nowhere").read_text)
+    assert isinstance(_portable(missing), FileNotFoundError)
+    assert _portable(caught(np.zeros(3).reshape, 2)) is None  # numpy's: the traceback is shown
+    assert _portable(RuntimeError(lambda: 0)) is None  # does not pickle
+
+
+def test_an_encoder_is_pretrained_in_two_processes(tmp_path: Path, caplog: Any) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"{number:02d}" for number in range(16)]
+    mels = {name: rng.normal(-6, 3, (110, 16)).astype(np.float32) for name in names}
+    store = LogMelStore.write(tmp_path / "store", FrontEnd(n_mels=16), mels)
+    clips = pd.DataFrame({"corpus": "toy", "clip_id": names, "digest": names})
+    recipe = Recipe(
+        encoder="audio_ntt",
+        encoder_settings={"d": 16, "n_mels": 16, "channels": 8},
+        training=TrainingSettings(epochs=2, batch_size=8, log_every=1, precision="fp32"),
+        method="cola",
+        method_settings={"projector_dim": 8},
+    )
+    data = TrainingSet(store, clips, -6.0, 3.0)
+    with caplog.at_level(logging.INFO):
+        pretrain(tmp_path, data, recipe, seed=0, fold=0, device="cpu", processes=2)
+    assert "4 steps of 8 clips" in caplog.text
+    assert "2 processes" in caplog.text
+    assert len(pd.read_parquet(tmp_path / "history.parquet")) == 4
+    assert not (tmp_path / "checkpoint.pt").exists()
+    assert load_encoder(tmp_path).provenance["method"] == "cola"
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "n_gpus", "number"),
+    [
+        (1, "cpu", 0, 1),
+        (3, "cpu", 0, 3),
+        ("auto", "cpu", 4, 1),
+        ("auto", "auto", 4, 4),
+        ("auto", "auto", 0, 1),
+        (2, "cuda", 4, 2),
+    ],
+)
+def test_how_many(monkeypatch: Any, asked: Any, device: str, n_gpus: int, number: int) -> None:
+    pretend(monkeypatch, n_gpus)
+    assert number_of_processes(asked, device) == number
+
+
+@pytest.mark.parametrize(
+    ("asked", "n_gpus", "words"),
+    [(0, 0, "processes=0 must be at least 1"), (3, 2, "processes=3 need one GPU each.*are 2")],
+)
+def test_how_many_at_most(monkeypatch: Any, asked: int, n_gpus: int, words: str) -> None:
+    pretend(monkeypatch, n_gpus)
+    with pytest.raises(ValueError, match=words):
+        number_of_processes(asked, "auto")
+
+
+def pretend(monkeypatch: Any, n_gpus: int) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: n_gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(precision.torch.backends.mps, "is_available", lambda: False)
