@@ -8,6 +8,7 @@ from unfused import methods
 from unfused.encoders import AudioNTT, Conformer
 from unfused.losses import masked_contrast
 from unfused.methods.conformer import ConformerWav2vec2, Draws
+from unfused.methods.self_distillation import SelfDistillation
 from unfused.views.view import View
 
 from ..losses.two_processes import assert_equals_one_process
@@ -213,8 +214,8 @@ def test_a_process_without_a_counted_frame_only_adds_nothing() -> None:
 @pytest.mark.parametrize(
     ("encoder", "settings", "words"),
     [
-        (AudioNTT(d=8, channels=2, n_mels=16), {}, "is a AudioNTT that ends at 'fc2'.*encoder of"),
-        (Conformer(**TINY, cut="features"), {}, "ends at 'features'.*methods.conformer.encoder"),
+        (AudioNTT(d=8, channels=2, n_mels=16), {}, "is AudioNTT, ending at 'fc2'.*encoder of"),
+        (Conformer(**TINY, cut="features"), {}, "ending at 'features'.*methods.conformer.encoder"),
         (Conformer(**TINY), {"crop_frames": 4}, "crop_frames=4 must be at least 8"),
         (Conformer(**TINY), {"mask_prob": 0.0}, "mask_prob=0.0 must be in"),
         (Conformer(**TINY), {"n_distractors": 0}, "n_distractors=0 must be at least 1"),
@@ -255,3 +256,15 @@ def test_toy(learning_rate: float, steps: int, learns: bool) -> None:
     assert metrics["effective_rank"] > 2
     assert metrics["target_std"] > 0.5
     assert (metrics["contrastive_accuracy"] > 0.4) == learns
+
+
+def test_a_conformer_can_be_self_distilled_and_cut() -> None:
+    """UnFuSeD's students need taps, and embeddings that know the clips' lengths."""
+    torch.manual_seed(0)
+    encoder, view = Conformer(**TINY), clips([96, 40, 96, 12])
+    labels = {"labels": torch.arange(8) % 2, "n_classes": 2}
+    method = SelfDistillation(encoder, blocks=("layer1",), **labels)
+    method((view,), torch.arange(4))[0].backward()
+    student = method.eval().student("layer1")
+    torch.testing.assert_close(student(*view), encoder.pooled(*view)["layer1"])
+    assert student.dim == 64

@@ -177,8 +177,8 @@ def _conformer(encoder: Encoder, crop_frames: int) -> Conformer:
     if not isinstance(encoder, Conformer) or encoder.projection is None:
         found = type(encoder).__name__
         raise ValueError(
-            f"method 'conformer' masks what enters the blocks of a Conformer, but its encoder is a "
-            f"{found} that ends at {encoder.cut!r}: give the method an encoder of its own, "
+            f"method 'conformer' masks what enters the blocks of a Conformer, but its encoder is "
+            f"{found}, ending at {encoder.cut!r}: give the method an encoder of its own, "
             "methods.conformer.encoder: {name: conformer}"
         )
     if crop_frames < 2 * encoder.stride:
