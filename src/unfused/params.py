@@ -84,6 +84,8 @@ class FrontEndParams(Model):
     n_mels: int = Field(64, ge=8)
     f_min: float = Field(60.0, ge=0)
     f_max: float = Field(7800.0, gt=0)
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    norm: Literal["slaney", "none"] = "slaney"
 
 
 class Extraction(Model):

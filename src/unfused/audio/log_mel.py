@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+SCALES, NORMS = ("slaney", "htk"), ("slaney", "none")
 _CHUNK_FRAMES = 64  # frames transformed at once: 64 x 1024 float64 stay in the cache of one core
 
 
@@ -19,9 +20,10 @@ _CHUNK_FRAMES = 64  # frames transformed at once: 64 x 1024 float64 stay in the 
 class FrontEnd:
     """Settings of the log-mel spectrogram; the defaults are those shared by the LAPE papers.
 
-    Slaney mel scale and norm, power 2, periodic Hann window, centred frames with reflect padding,
-    natural logarithm of (power + eps). Equal to ``librosa.feature.melspectrogram`` with
-    ``pad_mode="reflect"`` and the same numbers.
+    Power 2, periodic Hann window, centred frames with reflect padding, natural logarithm of (power
+    + eps). With the Slaney scale and norm equal to ``librosa.feature.melspectrogram`` with
+    ``pad_mode="reflect"`` and the same numbers; with the HTK scale and no norm to
+    ``torchaudio.transforms.MelSpectrogram`` as BYOL-A uses it.
 
     Attributes:
         sample_rate: Samples per second.
@@ -31,6 +33,8 @@ class FrontEnd:
         f_min: Lower edge of the lowest band in Hz.
         f_max: Upper edge of the highest band in Hz.
         eps: Added to the power before the logarithm.
+        mel_scale: "slaney" or "htk".
+        norm: "slaney" (filters of area 1) or "none" (of height 1).
     """
 
     sample_rate: int = 16000
@@ -40,6 +44,8 @@ class FrontEnd:
     f_min: float = 60.0
     f_max: float = 7800.0
     eps: float = 1.1920929e-7
+    mel_scale: str = "slaney"
+    norm: str = "slaney"
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "n_fft", "hop", "n_mels"):
@@ -56,6 +62,9 @@ class FrontEnd:
                 f"f_min={self.f_min}, f_max={self.f_max} must obey 0 <= f_min < f_max <= "
                 f"sample_rate / 2 = {self.sample_rate / 2}"
             )
+        for name, choices in (("mel_scale", SCALES), ("norm", NORMS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be one of {list(choices)}")
         if not self.eps > 0 or not math.isfinite(self.eps):
             raise ValueError(f"eps={self.eps} must be a positive number: it keeps silence finite")
         if not mel_filters(self).any(axis=0).all():
@@ -80,6 +89,11 @@ class FrontEnd:
     def settings(self) -> dict[str, Any]:
         """Return the fields as JSON values; ``FrontEnd(**settings)`` rebuilds the front-end."""
         return asdict(self)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells front-ends apart, as it was before there was a choice of scales."""
+        chosen = {"mel_scale": "slaney", "norm": "slaney"}
+        return {name: v for name, v in asdict(self).items() if chosen.get(name) != v}
 
     def log_mel(self, waveform: np.ndarray) -> np.ndarray:
         """Return the log-mel spectrogram of a whole clip.
@@ -154,21 +168,24 @@ def _marking_last(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bo
 
 
 def mel_filters(front_end: FrontEnd) -> np.ndarray:
-    """Return triangular filters on the Slaney mel scale, each of area 1 (Slaney, 1998).
+    """Return triangular filters, equally spaced on the mel scale.
 
     Args:
-        front_end: Its ``sample_rate``, ``n_fft``, ``n_mels``, ``f_min`` and ``f_max`` are used.
+        front_end: Its ``sample_rate``, ``n_fft``, ``n_mels``, ``f_min``, ``f_max``, ``mel_scale``
+            (Slaney's, 1998, or HTK's) and ``norm`` (area 1, or height 1) are used.
 
     Returns:
         Weights from power to mel bands, (n_fft // 2 + 1, F) float32.
     """
-    lowest, highest = _hz_to_mel(front_end.f_min), _hz_to_mel(front_end.f_max)
-    edges = _mel_to_hz(np.linspace(lowest, highest, front_end.n_mels + 2))  # (F + 2,)
+    to_mel, to_hz = _SCALES[front_end.mel_scale]
+    lowest, highest = to_mel(front_end.f_min), to_mel(front_end.f_max)
+    edges = to_hz(np.linspace(lowest, highest, front_end.n_mels + 2))  # (F + 2,)
     bins = np.linspace(0, front_end.sample_rate / 2, front_end.n_fft // 2 + 1)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     triangles = np.maximum(0, np.minimum(rising, falling))
-    return (triangles * (2 / (edges[2:] - edges[:-2]))).astype(np.float32)
+    area = 2 / (edges[2:] - edges[:-2]) if front_end.norm == "slaney" else 1.0
+    return (triangles * area).astype(np.float32)
 
 
 # Slaney's scale: 200/3 Hz per mel up to 1 kHz, from there 27 mels per factor of 6.4.
@@ -186,3 +203,17 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
     return np.where(
         mel < knee, mel * _HZ_PER_MEL, _KNEE_HZ * np.exp(_LOG_STEP * (np.maximum(mel, knee) - knee))
     )
+
+
+def _hz_to_htk(hz: float) -> float:
+    return 2595 * math.log10(1 + hz / 700)
+
+
+def _htk_to_hz(mel: np.ndarray) -> np.ndarray:
+    return np.asarray(700 * (10 ** (mel / 2595) - 1))
+
+
+_SCALES: dict[str, tuple[Callable[[float], float], Callable[[np.ndarray], np.ndarray]]] = {
+    "slaney": (_hz_to_mel, _mel_to_hz),
+    "htk": (_hz_to_htk, _htk_to_hz),
+}

@@ -21,6 +21,7 @@ from .projector import Projector
 from .registry import ENCODERS, create
 
 FORMAT_VERSION = 1
+_BEFORE_SCALES = {"mel_scale": "slaney", "norm": "slaney"}  # of encoders saved without a choice
 TRAINED_ON_COLUMNS = ("corpus", "clip_id", "digest")  # and offset, frames where they are known
 _WEIGHTS, _SETTINGS, _TRAINED_ON = "encoder.safetensors", "encoder.json", "trained_on.parquet"
 
@@ -67,11 +68,12 @@ class TrainedEncoder:
         Raises:
             ValueError: A field differs; the message names the differences.
         """
-        other = dict(front_end) if isinstance(front_end, Mapping) else asdict(front_end)
+        given = dict(front_end) if isinstance(front_end, Mapping) else asdict(front_end)
+        mine, other = {**_BEFORE_SCALES, **self.front_end}, {**_BEFORE_SCALES, **given}
         differing = [
-            f"{key}: {self.front_end.get(key)} here, {other.get(key)} there"
-            for key in sorted(self.front_end.keys() | other.keys())
-            if self.front_end.get(key) != other.get(key)
+            f"{key}: {mine.get(key)} here, {other.get(key)} there"
+            for key in sorted(mine.keys() | other.keys())
+            if mine.get(key) != other.get(key)
         ]
         if differing:
             raise ValueError(

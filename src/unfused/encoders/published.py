@@ -1,0 +1,164 @@
+"""Checkpoints that others published: their tensors by name into our AudioNTT, none unexplained.
+
+BYOL-A (nttcslab/byol-a) publishes ``AudioNTT2020-BYOLA-64x96d{512,1024,2048}.pth``; LAPE
+(Sreyan88/LAPE) saves Lightning checkpoints of SLICER, DeLoRes-S and DeLoRes-M. All hold the network
+that :class:`~unfused.encoders.audio_ntt.AudioNTT` is, apart from the order of ReLU and pooling,
+which changes no number.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .audio_ntt import AudioNTT
+from .origin import provenance
+from .trained import TrainedEncoder
+
+log = logging.getLogger(__name__)
+BYOL_A_FRONT_END: Mapping[str, Any] = {
+    **{"sample_rate": 16000, "n_fft": 1024, "hop": 160, "n_mels": 64, "f_min": 60.0},
+    **{"f_max": 7800.0, "eps": 1.1920929e-7, "mel_scale": "htk", "norm": "none"},
+}
+"""torchaudio's mel spectrogram with its defaults, as BYOL-A's README has it."""
+LAPE_FRONT_END: Mapping[str, Any] = {**BYOL_A_FRONT_END, "mel_scale": "slaney", "norm": "slaney"}
+"""librosa's mel spectrogram, as LAPE's code has it."""
+BYOL_A_STATISTICS = (-5.4919195, 5.0389895)
+"""Mean and deviation of the log-mels in BYOL-A's README (measured on Speech Commands)."""
+
+_BYOL_A = {
+    **{f"features.{4 * i}.": f"blocks.block{i + 1}.0." for i in range(3)},
+    **{f"features.{4 * i + 1}.": f"blocks.block{i + 1}.1." for i in range(3)},
+    **{"fc.0.": "fc1.", "fc.3.": "fc2."},
+}
+_LAPE = {
+    **{f"features_{i}.{j}.": f"blocks.block{i}.{j}." for i in (1, 2, 3) for j in (0, 1)},
+    **{"fc.0.": "fc1.", "fc.3.": "fc2."},
+}
+_LAPE_PREFIXES = ("encoder_q.encoder.", "encoder.encoder.")
+_LAPE_HEADS = re.compile(
+    r"^(encoder_q\.(?!encoder\.)|encoder_k\.|queue|p\d?\.|encoder\.(?!encoder\.))"
+)
+
+
+def load_byol_a(
+    path: str | Path, *, mean: float = BYOL_A_STATISTICS[0], std: float = BYOL_A_STATISTICS[1]
+) -> TrainedEncoder:
+    """Load one of BYOL-A's published encoders, of 512, 1024 or 2048 dimensions.
+
+    It brings BYOL-A's front-end: log-mels of a store made with another one are refused; set
+    ``front_end.mel_scale=htk`` and ``front_end.norm=none`` for a run with it.
+
+    Args:
+        path: The ``.pth`` file.
+        mean: Mean of the log-mels it is to be used on; BYOL-A measures it for every data set.
+        std: Their standard deviation.
+
+    Raises:
+        ValueError: The file is no such checkpoint; the message names the tensors.
+    """
+    state = _read(path)
+    encoder, left = _audio_ntt(state, _BYOL_A, "", path)
+    if left:
+        raise ValueError(f"{path} holds tensors that BYOL-A's encoder does not have: {left}")
+    return _trained(encoder, "byol_a", path, BYOL_A_FRONT_END, mean, std)
+
+
+def load_lape(path: str | Path, *, mean: float, std: float) -> TrainedEncoder:
+    """Load the encoder of a LAPE checkpoint of SLICER, DeLoRes-S or DeLoRes-M.
+
+    The student's encoder is taken; momentum encoder, heads and queue are left out and logged.
+    LAPE's running normalisation is not in its checkpoints, so mean and deviation have to be given.
+
+    Args:
+        path: The ``.ckpt`` file, or a file with its ``state_dict`` alone.
+        mean: Mean of the log-mels it is to be used on.
+        std: Their standard deviation.
+
+    Raises:
+        ValueError: The file is no such checkpoint; the message names the tensors.
+    """
+    state = _read(path)
+    prefix = next((p for p in _LAPE_PREFIXES if any(key.startswith(p) for key in state)), None)
+    if prefix is None:
+        raise ValueError(
+            f"{path} has no tensor below {' or '.join(_LAPE_PREFIXES)}; it has "
+            f"{sorted(state)[:5]} ...: is it a LAPE checkpoint?"
+        )
+    encoder, left = _audio_ntt(state, _LAPE, prefix, path)
+    unknown = [key for key in left if not _LAPE_HEADS.match(key)]
+    if unknown:
+        raise ValueError(f"{path} holds tensors that no LAPE method has: {unknown}")
+    log.info("%s: left out %d tensors of heads, momentum encoder and queue: %s", path, len(left),
+             ", ".join(sorted({key.split(".")[0] for key in left})))  # fmt: skip
+    return _trained(encoder, "lape", path, LAPE_FRONT_END, mean, std)
+
+
+def _read(path: str | Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} holds more than tensors (Lightning keeps classes in its checkpoints), and "
+            "loading those would run their code. If you trust the file, save its tensors alone: "
+            "torch.save(torch.load(file, weights_only=False)['state_dict'], other_file)"
+        ) from error
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path} holds no table of tensors: name a checkpoint's file")
+    return dict(state)
+
+
+def _audio_ntt(
+    state: Mapping[str, Tensor], names: Mapping[str, str], prefix: str, path: str | Path
+) -> tuple[AudioNTT, list[str]]:
+    """Return the encoder, and the names of the tensors that are not its own."""
+    renamed, left = {}, []
+    for key, tensor in state.items():
+        own = key.removeprefix(prefix) if key.startswith(prefix) else ""
+        start = next((name for name in names if own.startswith(name)), None)
+        if start is None:
+            left.append(key)
+        else:
+            renamed[names[start] + own.removeprefix(start)] = tensor
+    if "fc1.weight" not in renamed:
+        raise ValueError(f"{path} lacks {prefix}fc.0.weight; it has {sorted(state)[:5]} ...")
+    d, flat = renamed["fc1.weight"].shape
+    encoder = AudioNTT(d=int(d), n_mels=int(flat) // 64 * 8)
+    wanted = encoder.state_dict()
+    missing = sorted(wanted.keys() - renamed.keys())
+    wrong = [
+        f"{key} {tuple(renamed[key].shape)}, not {tuple(wanted[key].shape)}"
+        for key in wanted.keys() & renamed.keys()
+        if renamed[key].shape != wanted[key].shape
+    ]
+    surplus = sorted(renamed.keys() - wanted.keys())
+    if missing or wrong or surplus:
+        raise ValueError(
+            f"{path} does not fit AudioNTT of d={d}: missing {missing}, of another shape {wrong}, "
+            f"not known {surplus}"
+        )
+    encoder.load_state_dict(renamed)
+    return encoder.eval(), left
+
+
+def _trained(
+    encoder: AudioNTT,
+    name: str,
+    path: str | Path,
+    front_end: Mapping[str, Any],
+    mean: float,
+    std: float,
+) -> TrainedEncoder:
+    facts = provenance(
+        method=f"{name} (published)", seed=0, parameters={"checkpoint": Path(path).name}
+    )
+    settings = {**front_end, "n_mels": encoder.settings["n_mels"]}
+    return TrainedEncoder(encoder, "audio_ntt", settings, mean, std, facts)
