@@ -93,8 +93,8 @@ def _refused(part: str) -> str:
     """
     group, _, details = part.removeprefix("Parameter '").partition("': ")
     rule = r"(?:Value error, )?(.*) \[type=\w+, input_value=(.*), input_type=\w+\]"
-    refused = [
-        f"{group}.{name}={value}: {words}" if name else f"{group}: {words}"
-        for name, words, value in re.findall(rf"\n(?:(\S+)\n)?  {rule}", details)
-    ]
+    refused = []
+    for name, words, value in re.findall(rf"\n(?:(\S+)\n)?  {rule}", details):
+        where = f"{group}.{name}" if name else group
+        refused.append(f"{where}: {words}" if value[0] in "{[" else f"{where}={value}: {words}")
     return "; ".join(refused) or f"{group}: {details}"

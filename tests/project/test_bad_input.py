@@ -143,6 +143,7 @@ def command(project, monkeypatch):
         (["--params=unfused.pseudo_labels.n_cluster=4"], 1, "did you mean 'n_clusters'?"),
         (["--params=run.device=gpu"], 1, "run.device='gpu': Input should be 'auto', 'cuda'"),
         (["--params=run.sedes=1"], 1, "run: 'sedes' is no parameter"),
+        (["--params=methods.decar.training.epochs=3"], 1, "decar.training: give exactly one of"),
         (["--params=data=2024"], 1, "audio=2024 is a number to YAML; write ./2024"),
         (["--pipeline=unfussed"], 1, "'unfussed' is no pipeline: choose from ['__default__', "),
         (["--env=tst"], 1, "no such folder; choose from ['base', "),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +43,9 @@ def _dask_client(n_jobs: int) -> Any:
     """Return a client that was opened here and is to be closed; None if there was one."""
     try:
         import dask
+
+        if dask.config.get("logging.distributed", None) is None:
+            dask.config.set({"logging.distributed": "error"})  # not: every worker comes and goes
         from distributed import Client, default_client
     except ImportError as error:
         raise _missing("dask") from error
@@ -54,12 +56,7 @@ def _dask_client(n_jobs: int) -> Any:
         if address:
             return Client(address)
         workers = joblib.effective_n_jobs(n_jobs)
-        return Client(
-            n_workers=workers,
-            threads_per_worker=1,
-            dashboard_address=None,
-            silence_logs=logging.ERROR,  # that a worker took its time to end
-        )
+        return Client(n_workers=workers, threads_per_worker=1, dashboard_address=None)
     return None
 
 
