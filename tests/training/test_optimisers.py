@@ -113,3 +113,18 @@ def test_lars_calls_a_closure():
 
     assert LARS([w], 0.1).step(closure).item() == 4.0
     assert (w < 1).all()
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_biases_may_have_a_rate_of_their_own(name):
+    groups = create(name, network().parameters(), lr=0.2, bias_lr=0.0048).param_groups
+    assert [group["peak"] for group in groups] == [0.2, 0.0048]
+    assert [{p.ndim > 1 for p in group["params"]} for group in groups] == [{True}, {False}]
+    same = create(name, network().parameters(), lr=0.2).param_groups
+    assert {group["peak"] for group in same} == {0.2}
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_with_a_rate_of_their_own_biases_are_decayed_as_before(name):
+    groups = create(name, network().parameters(), lr=0.2, bias_lr=0.1, weight_decay=0.3)
+    assert [group["weight_decay"] for group in groups.param_groups] == [0.3, 0.3]

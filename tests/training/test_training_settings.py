@@ -1,8 +1,11 @@
 import math
+from dataclasses import fields
 from itertools import pairwise
 
 import pytest
+from pydantic import ValidationError
 
+from unfused.params import Distillation, check_keys, names_in
 from unfused.training import TrainingSettings
 from unfused.training.schedule import learning_rate
 
@@ -30,6 +33,9 @@ def test_exactly_one_length(length):
         ("schedule", "linear", "must be one of"),
         ("precision", "fp8", "must be one of"),
         ("learning_rate", 0.0, "positive"),
+        ("bias_learning_rate", 0.0, "None for learning_rate"),
+        ("accumulate", 0, "at least 1"),
+        ("accumulate", 65, "at most half of batch_size=128"),
         ("learning_rate", math.inf, "finite"),
         ("momentum", 1.0, r"in \[0, 1\)"),
         ("weight_decay", -0.1, "0 or positive"),
@@ -49,6 +55,49 @@ def test_logging_is_no_part_of_the_identity():
     first = TrainingSettings(epochs=1, log_every=1, checkpoint_seconds=5)
     assert first.identity() == TrainingSettings(epochs=1).identity()
     assert first.identity() != TrainingSettings(epochs=2).identity()
+
+
+def test_settings_that_came_later_and_are_off_leave_old_trainings_valid():
+    off = TrainingSettings(epochs=1).identity()
+    assert not {"accumulate", "bias_learning_rate", "sync_batch_norm"} & set(off)
+    for name, value in (("accumulate", 2), ("bias_learning_rate", 0.1), ("sync_batch_norm", False)):
+        assert TrainingSettings(**{"epochs": 1, name: value}).identity()[name] == value
+
+
+def configured(training):
+    return Distillation(training=training).training
+
+
+def test_the_configuration_is_the_settings_themselves():
+    given = {"clip_updates": 100, "batch_size": 16, "learning_rate": 1, "momentum": 0.5}
+    assert configured(given) == TrainingSettings(**given)
+    assert configured({"epochs": 1}) == TrainingSettings(epochs=1)
+    assert names_in(TrainingSettings) == [field.name for field in fields(TrainingSettings)]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, ["exactly one of epochs and clip_updates"]),
+        ({"epochs": 1, "clip_updates": 3}, ["epochs=1", "clip_updates=3"]),
+        ({"epochs": 1, "precison": "fp32"}, ["'precison'", "did you mean 'precision'?"]),
+        ({"epochs": 1, "precision": "fp8"}, ["training.precision", "'bf16' or 'fp16'", "'fp8'"]),
+        ({"epochs": 1, "batch_size": "x"}, ["training.batch_size", "valid integer", "'x'"]),
+        ({"epochs": 1, "batch_size": 1}, ["batch_size=1 must be at least 2"]),
+    ],
+)
+def test_the_configuration_says_what_is_wrong(given, words):
+    with pytest.raises(ValidationError) as error:
+        configured(given)
+    assert not [word for word in words if word not in str(error.value)], error.value
+
+
+def test_names_are_checked_without_values():
+    check_keys({"training": {"epochs": "soon"}}, Distillation, "d")
+    with pytest.raises(ValueError, match=r"d.training.epoch is no parameter.*did you mean 'epo"):
+        check_keys({"training": {"epoch": 1}}, Distillation, "d")
+    with pytest.raises(ValueError, match=r"d.training=3 is a group of parameters"):
+        check_keys({"training": 3}, Distillation, "d")
 
 
 def test_schedule_warms_up_and_ends_at_a_thousandth():
