@@ -136,6 +136,7 @@ def test_every_parameter_is_described():
         if isinstance(model, type) and issubclass(model, BaseModel)
     ]
     fields = {name for model in models for name in model.model_fields}
+    fields |= set(params.names_in(params.TrainingSettings))
     assert fields - described == set()
 
 
