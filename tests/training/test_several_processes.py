@@ -46,12 +46,12 @@ class Plain(Method):
 
     def forward(self, views: Any, clip_ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         self.seen.append(clip_ids.tolist())
-        z_a, z_b = (self.encoder(view.log_mel) for view in views)
+        z_a, z_b = (self.encoder(view.log_mel).float() for view in views)
         a, b = gather_rows(z_a), gather_rows(z_b)
         loss = nn.functional.cross_entropy(a @ b.T / 4, torch.arange(len(a)))
         pull = (z_a - self.bank[clip_ids]).square().mean()
         if 3 in clip_ids:  # a layer that has a part in one process only
-            pull = pull + self.rare(z_a[clip_ids == 3]).square().sum() / len(z_a)
+            pull = pull + self.rare(z_a[clip_ids == 3]).float().square().sum() / len(z_a)
         with torch.no_grad():
             self.bank[gather_rows(clip_ids)] = a.detach()
         self.z = a.detach()

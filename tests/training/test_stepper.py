@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from unfused.training import run
 from unfused.training.stepper import micro_batches
 from unfused.views.view import View
 
@@ -102,3 +103,47 @@ def test_biases_learn_at_their_own_rate(tmp_path: Path) -> None:
     for name, value in still.named_parameters():
         moved = not torch.allclose(value, before[name], rtol=0, atol=1e-9)
         assert moved == (value.ndim > 1), name
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw", "lars"])
+def test_a_scaled_loss_trains_the_same(tmp_path: Path, monkeypatch: Any, optimiser: str) -> None:
+    """Where the CPU computes in float16 too; only the precision's gate is opened."""
+    monkeypatch.setattr(run, "pick_precision", lambda *_: torch.float16)
+    changes = {"optimiser": optimiser, "learning_rate": 1e-3, "epochs": 6}
+    half = {**changes, "accumulate": 2, "gradient_clip": 10.0}
+    scaled = plain(tmp_path / "half", half)
+    saved = torch.load(tmp_path / "half" / "checkpoint.pt", weights_only=True)
+    assert saved["stepper"]["scaler"]["scale"] > 1
+    monkeypatch.undo()
+    exact = plain(tmp_path / "full", half)
+    assert "scale" not in torch.load(tmp_path / "full" / "checkpoint.pt")["stepper"]["scaler"]
+    before = Plain().state_dict()
+    for name in ("encoder.3.weight", "encoder.0.weight"):
+        moved, expected = (part["weights"][name] - before[name] for part in (scaled, exact))
+        likeness = torch.nn.functional.cosine_similarity(moved.flatten(), expected.flatten(), dim=0)
+        assert likeness > 0.95
+
+
+def test_a_step_that_overflows_is_left_out_and_the_scale_falls(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(run, "pick_precision", lambda *_: torch.float16)
+    settings = settings_for(epochs=1, optimiser="adamw", checkpoint_seconds=1e6)
+
+    class Overflows(Toy):
+        def forward(self, views: Any, clip_ids: torch.Tensor) -> Any:
+            loss, metrics = super().forward(views, clip_ids)
+            return (loss * 1e37 if self.steps == 1 else loss), metrics  # finite; scaled, it is not
+
+        def after_step(self, step: int) -> None:
+            super().after_step(step)
+            self.weights.append(self.head.weight.detach().clone())
+            self.steps = step + 1
+
+    method = Overflows()
+    method.steps, method.weights = 0, [method.head.weight.detach().clone()]  # type: ignore[assignment]
+    train_toy(tmp_path, method, settings)
+    moved = [not torch.equal(a, b) for a, b in pairwise(method.weights)]  # type: ignore[arg-type]
+    assert moved == [True, False, True]
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert saved["stepper"]["scaler"]["scale"] == 2.0**15

@@ -32,14 +32,17 @@ class DeviceFrames:
         lengths = np.asarray(store.n_frames, dtype=np.int64)[rows]
         outside = store.crops(rows[:1], lengths[:1], 1)[0]  # one frame after the clip's end
         self.pad_value = float(outside.flatten()[0])
+        by_length = np.argsort(lengths, kind="stable")  # read together, clips are padded little
+        ends = np.cumsum(lengths[by_length])
+        first = np.empty_like(lengths)
+        first[by_length] = ends - lengths[by_length]
         self._lengths = torch.from_numpy(lengths).to(device)
-        self._first = torch.from_numpy(np.cumsum(lengths) - lengths).to(device)
+        self._first = torch.from_numpy(first).to(device)
         self._frames = torch.empty(
             int(lengths.sum()), outside.shape[2], dtype=torch.float16, device=device
         )
         filled = 0
-        size = max(1, _CHUNK_FRAMES // int(lengths.max()))
-        for chunk in np.split(np.arange(len(rows)), range(size, len(rows), size)):
+        for chunk in np.split(by_length, np.flatnonzero(np.diff(ends // _CHUNK_FRAMES)) + 1):
             block = self._read(store, rows[chunk], lengths[chunk])
             self._frames[filled : filled + len(block)] = block.to(device)
             filled += len(block)

@@ -29,7 +29,7 @@ class Replicas:
     """
 
     def __init__(self, method: nn.Module, *, sync_batch_norm: bool, device: torch.device) -> None:
-        self.count, self.rank = world_size(), rank()
+        self.count, self.rank, self.device = world_size(), rank(), device
         if self.count > 1 and sync_batch_norm and device.type == "cuda":
             method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
         self.method = method

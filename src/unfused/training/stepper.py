@@ -53,7 +53,7 @@ class Stepper:
             weight_decay=settings.weight_decay,
         )
         # Float16 has no room for small gradients; off, it passes everything through.
-        self.scaler = torch.amp.GradScaler("cuda", enabled=dtype == torch.float16)
+        self.scaler = torch.amp.GradScaler(replicas.device.type, enabled=dtype == torch.float16)
 
     def take(self, step: int, views: Views, clip_ids: Tensor) -> dict[str, Tensor]:
         """Take step ``step`` with a batch and return its metrics, ``loss`` among them."""

@@ -132,7 +132,8 @@ class RandomResizeCrop:
         """Draw one box for each crop of the batch."""
         n_mels, n_frames = view.log_mel.shape[-2:]
         uniform = torch.rand(4, len(view.spans), generator=generator, device=view.spans.device)
-        everything = view.spans.new_tensor([0.0, n_mels]).expand_as(view.spans)
+        everything = torch.zeros_like(view.spans)
+        everything[:, 1].fill_(n_mels)  # a copied list would make the host wait for the device
         top, height = _draw_axis(
             uniform[:2], self.freq_scale, n_mels, int(n_mels * self.virtual_crop[0]), everything
         )
