@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,17 +16,23 @@ from .style import PALETTE, new_figure, styled
 _COLUMNS = 4
 _NOT_CURVES = {
     *("stage", "seed", "fold", "step", "epoch", "task", "encoder", "source", "run"),
-    *("clip_updates", "clips_per_second", "seconds", "time"),
+    *("clips", "clip_updates", "clips_per_second", "seconds", "time"),
 }
 _TITLES = {
     "std": "embedding std",
     "embedding_std": "embedding std",
     "effective_rank": "effective rank",
     "perplexity": "cluster perplexity",
+    "queue_similarity": "similarity with the queue",
     "learning_rate": "learning rate",
     "lr": "learning rate",
     "gradient_norm": "gradient norm",
 }
+_HEALTH = (  # what shows a collapse stands after the losses, in this order, whatever the method
+    *("std", "embedding_std", "effective_rank", "queue_similarity"),
+    *("cluster_perplexity", "perplexity", "prototype_perplexity"),
+)
+_TITLE_WIDTH = 30  # characters; a longer title would run into the next panel's
 _STAGES = {
     "teacher": "Pre-training (teacher)",
     "pretraining": "Pre-training (teacher)",
@@ -80,7 +87,9 @@ def _rank(name: str) -> int:
         return 0
     if "loss" in name:
         return 1
-    return 9 if name in ("learning_rate", "lr") else 5
+    if name in _HEALTH:
+        return 2 + _HEALTH.index(name)
+    return 99 if name in ("learning_rate", "lr") else 50
 
 
 def _draw_stage(
@@ -106,11 +115,8 @@ def _draw_quantity(
             run["step"], run[name], color=colours[key[0]], linewidth=1, alpha=0.85,
             marker="o" if len(run) < 3 else None, markersize=3,
         )  # fmt: skip
-    panel.set_title(
-        _TITLES.get(name, name.removeprefix("n_").replace("_", " ")),
-        fontsize=10,
-        fontweight="normal",
-    )
+    title = _TITLES.get(name, name.removeprefix("n_").replace("_", " "))
+    panel.set_title(fill(title, _TITLE_WIDTH), fontsize=10, fontweight="normal")
     panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     panel.xaxis.set_major_formatter(FuncFormatter(_thousands))
     panel.yaxis.set_major_locator(MaxNLocator(4))
