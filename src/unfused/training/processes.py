@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 from torch import distributed as dist
+from tqdm import tqdm
 
 from .interruption import StopRequest
 from .precision import pick_device
@@ -186,6 +187,7 @@ def _work(
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C reaches the parent alone, which passes it on once
     threading.Thread(target=_follow_parent, daemon=True).start()
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a killed process leaves behind
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, handlers=[])
     logging.getLogger().addHandler(_ToParent(pipe))
     logging.getLogger(StopRequest.__module__).setLevel(logging.ERROR)  # the parent says it
