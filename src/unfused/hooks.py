@@ -13,7 +13,14 @@ from kedro.pipeline.node import Node
 
 from .config import ProjectConfigLoader
 from .mistakes import explanation
-from .params import Distillation, EncoderParams, Evaluation, FrontEndParams, check_together
+from .params import (
+    Distillation,
+    EncoderParams,
+    Evaluation,
+    FrontEndParams,
+    MethodParams,
+    check_together,
+)
 
 log = logging.getLogger("unfused")
 
@@ -33,7 +40,11 @@ class CheckHooks:
         }
         found = [catalog.load(name) for name in wanted if name in catalog]
         if [type(item) for item in found] == list(wanted.values()):  # only what a run uses is typed
-            check_together(*found)
+            named = [name for name in catalog if name.startswith("params:methods.")]
+            methods = {name.split(".", 1)[1]: catalog.load(name) for name in named}
+            typed = {n: item for n, item in methods.items() if isinstance(item, MethodParams)}
+            encoder, front_end, distillation, evaluation = found
+            check_together(encoder, front_end, distillation, evaluation, typed)
 
 
 def check_writable(folder: Path) -> None:

@@ -17,7 +17,6 @@ def cluster_pseudo_labels(
     splits: pd.DataFrame,
     settings: PseudoLabels,
     evaluation: Evaluation,
-    encoder: EncoderParams,
     run: Run,
 ) -> tuple[pd.DataFrame, list, pd.DataFrame]:
     """Cluster the task's training audio, for every arm and every source of pseudo-labels."""
@@ -35,7 +34,7 @@ def cluster_pseudo_labels(
 
         def build(_: Any, arm: Any = arm, name: str = name) -> dict[str, pd.DataFrame]:
             teacher = teachers.load(name)
-            random = untrained_like(teacher, encoder.name, encoder.settings, arm.seed)
+            random = untrained_like(teacher, teacher.name, teacher.encoder.settings, arm.seed)
             return cluster_task(
                 task,
                 arm,

@@ -17,7 +17,10 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
     template = [
         Node(
             nodes.cluster_pseudo_labels,
-            ["clustering_workspace", "teachers", *data, "params:pseudo_labels", *settings],
+            [
+                *("clustering_workspace", "teachers", *data),
+                *("params:pseudo_labels", "params:evaluation", "params:run"),
+            ],
             ["pseudo_labels", "pseudo_label_quality", "cluster_features"],
             name="cluster_pseudo_labels",
         ),
