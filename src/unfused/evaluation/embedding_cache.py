@@ -44,12 +44,14 @@ class ClipEmbeddings:
         """Return the embeddings at one cut of some of the store's rows, (N, D).
 
         Raises:
-            KeyError: A row was not embedded.
+            ValueError: A row was not embedded.
         """
         known = np.load(self.path / _ROWS)
         places = np.minimum(np.searchsorted(known, rows), len(known) - 1)
         if (known[places] != rows).any():
-            raise KeyError(f"{self.path} lacks some of the clips; embed the task again")
+            raise ValueError(
+                f"{self.path} lacks some of the clips; run again with --params fresh=true"
+            )
         return np.asarray(np.load(_file(self.path, cut), mmap_mode="r")[places])
 
 
