@@ -76,7 +76,7 @@ class EmbeddingCollection:
         folder = self.path / folder_name(candidate, arm, protocol)
         if not (folder / _SIZES).is_file():
             raise FileNotFoundError(
-                f"no embeddings of {candidate.name} in {folder}: run embed_task"
+                f"no embeddings of {candidate.name} in {folder}; run from the start"
             )
         return ClipEmbeddings(folder)
 

@@ -71,8 +71,6 @@ def probe_with_few_labels(
         keys = RowKeys(candidate.label, candidate.source, cut, protocol, *arm)
         for budget, draw, chosen in _draws(train, task, arm, settings):
             labels = train.labels[chosen]
-            if len(task.kind.classes(labels)) < 2:
-                continue
             groups = None if train.groups is None else train.groups[chosen]
             probe = fit_probe(
                 protocol, {"train": x_train[chosen]}, {"train": labels}, groups=groups,
