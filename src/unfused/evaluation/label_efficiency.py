@@ -131,11 +131,9 @@ def _draws(train: LabelledClips, task: TaskData, arm: Arm, settings: EfficiencyS
     for budget in settings.budgets:
         everything = budget.share == 1.0
         for draw in range(1 if everything else settings.draws):
-            yield (
-                budget,
-                draw,
-                draw_labelled(train.labels, budget, draw=draw, seed=arm.seed, kind=task.kind),
-            )
+            chosen = draw_labelled(train.labels, budget, draw=draw, seed=arm.seed, kind=task.kind)
+            if len(task.kind.classes(train.labels[chosen])) > 1:
+                yield budget, draw, chosen
 
 
 def _rows(
