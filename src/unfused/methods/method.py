@@ -43,6 +43,10 @@ class Method(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and detached metrics of one batch.
 
+        It may be called several times before :meth:`after_step`, with parts of the batch. In one of
+        several processes B are that process's clips: what is written into buffers, or compared over
+        the batch, comes from all of them (:func:`unfused.distributed.gather_rows`).
+
         Args:
             views: ``n_views`` views of the same B crops.
             clip_ids: Row of each crop's clip in the training set, (B,) int64.
