@@ -54,6 +54,7 @@ def train_slowly(folder: Path, kill_at: int | None) -> Any:
 
 def fails() -> None:
     log.info("process %d starts", rank())
+    dist.barrier()
     if rank() == 1:
         TrainingSettings(epochs=1, batch_size=1)
     dist.barrier()

@@ -99,8 +99,9 @@ def _supervise(children: Sequence[_Child], stop: StopRequest) -> None:
             told = True
             for child in running.values():
                 child.process.terminate()
-        for pipe in wait(list(running), timeout=0.2):
-            failure = running[pipe].receive()  # type: ignore[index]
+        ready = wait(list(running), timeout=0.2)
+        for child in (child for pipe, child in running.items() if pipe in ready):
+            failure = child.receive()  # that of process 0, which logs, first
             if failure is not None and not stop.requested:
                 raise failure
 
