@@ -179,12 +179,15 @@ def test_a_bug_keeps_its_traceback(command, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_says_how_to_go_on(command, monkeypatch, number):
+def test_a_stopped_run_says_how_to_go_on(command, monkeypatch, request, number):
     def stopped(*_, **__):
         os.kill(os.getpid(), number)
         time.sleep(10)
 
     monkeypatch.setattr("unfused.audio.manifest.scan_audio", stopped)
+    if number == signal.SIGINT:  # a suite that runs in the background inherits SIGINT ignored
+        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+        request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))
     before = signal.getsignal(signal.SIGTERM)
     result = command("--params=data=somewhere")
     assert result.exit_code == 128 + number

@@ -81,7 +81,10 @@ def test_no_two_datasets_write_one_file(environment):
 def test_every_parameter_is_typed(environment):
     catalog, registered, _ = environment
     for name in inputs(registered):
-        assert isinstance(catalog.load(name), BaseModel) or name in ("params:teacher", "params:tasks"), name
+        assert isinstance(catalog.load(name), BaseModel) or name in (
+            "params:teacher",
+            "params:tasks",
+        ), name
 
 
 def test_every_parameter_is_read_by_a_node(environment):
