@@ -109,6 +109,20 @@ def test_the_teachers_keys_are_enqueued_in_order(
     assert method.queue.position.item() == len(expected)
 
 
+def test_the_keys_of_all_micro_batches_are_enqueued_once(toy: Toy) -> None:
+    method = small(queue_size=50)
+    before, expected = method.queue.keys.clone(), []
+    for first in (0, 8):
+        views, clip_ids = two_views(toy, first)
+        expected += parts(method, views)[1]
+        method(views, clip_ids)
+        assert torch.equal(method.queue.keys, before)
+    method.after_step(0)
+    torch.testing.assert_close(method.queue.keys[:32], F.normalize(torch.cat(expected), dim=1))
+    method.after_step(1)
+    assert method.queue.position.item() == 32
+
+
 def test_no_clip_of_the_batch_is_its_own_negative(toy: Toy) -> None:
     """The official code's second pass met the keys of its first: here a repeated batch would."""
     method = small(momentum=1.0)

@@ -141,7 +141,7 @@ class SLICER(Method):
         }
 
     def after_step(self, step: int) -> None:
-        """Enqueue the step's keys, oldest view first, and move the teacher after the student."""
+        """Enqueue the keys of the step's forward passes; move the teacher after the student."""
         for keys in self._new_keys:
             self.queue.enqueue(keys)
         self._new_keys = []
