@@ -215,7 +215,8 @@ def test_a_path_with_a_comma(command, monkeypatch, tmp_path):
 
 
 def test_make_hands_a_path_over_whole(project_root):
-    command = ["make", "--assume-old=.venv/demo", "RUN=printenv UNFUSED_AUDIO;:", "unfused"]
+    command = ["make", "--no-print-directory", "--assume-old=.venv/demo"]
+    command += ["RUN=printenv UNFUSED_AUDIO;:", "unfused"]
     done = subprocess.run(
         [*command, "DATA=rain, 'wind'"],
         cwd=project_root,
