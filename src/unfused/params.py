@@ -340,7 +340,7 @@ class PseudoLabels(Model):
     features: Literal["projector", "encoder"] = "encoder"
     whiten_dim: int | None = Field(128, ge=2)
     iterations: int = Field(20, ge=1)
-    controls: list[Literal["random_encoder", "log_mel_statistics", "shuffled"]] = []
+    controls: list[Literal["random_encoder", "log_mel_statistics", "shuffled", "true_labels"]] = []
 
 
 class Distillation(Model):

@@ -21,6 +21,11 @@ ENCODERS = [  # encoder, source, cut, parameters, dimension, share right
 ]
 
 
+def _further(right):
+    known = [row[:3] for row in ENCODERS]
+    return [(*key, 74_880, 512, share) for key, share in (right or {}).items() if key not in known]
+
+
 def _experiment(
     tasks=("instrument_family",),
     *,
@@ -40,7 +45,7 @@ def _experiment(
         fold = np.resize(np.asarray(folds), n_test)
         group = [f"kit {index % n_groups}" for index in range(n_test)] if n_groups else None
         luck = generator.random(n_test)
-        for encoder, source, cut, parameters, dimension, share in ENCODERS:
+        for encoder, source, cut, parameters, dimension, share in [*ENCODERS, *_further(right)]:
             share = (right or {}).get((encoder, source, cut), share)
             for protocol in protocols:
                 for seed in seeds:

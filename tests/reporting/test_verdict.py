@@ -60,6 +60,8 @@ def test_a_control_that_does_as_well_is_pointed_out(judged):
     assert "not shown to come from what the teacher learnt" in sentences
     assert "on shuffled pseudo-labels" in sentences
     assert "No gain over the mean and deviation of each mel band" in sentences
+    bound = judged(right={("unfused", "true_labels", "block3"): 0.99}).sentences
+    assert not any("students on the true labels" in sentence for sentence in bound)
     clear = judged(right={STUDENT: 0.95})
     assert "not shown" not in " ".join(clear.sentences)
 

@@ -3,7 +3,8 @@
 UnFuSeD (arXiv 2303.05668) clusters the target task's audio with the pre-trained encoder. A gain
 over a random encoder may come from self-distillation as such rather than from the teacher; the
 controls tell: pseudo-labels from a random encoder, from log-mel statistics, and the teacher's own,
-shuffled.
+shuffled. The true labels in their place (``true_labels``) bound from above what better pseudo-labels
+could bring; only that control ever sees them.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from ..encoders.trained import TrainedEncoder
 from ..seeding import numpy_generator
 from ..training.precision import pick_device
 from .embedding import embed_clips, log_mel_statistics
+from .label_kinds import MULTI_LABEL
 from .task_data import TaskData
 
-SOURCES = ("teacher", "random_encoder", "log_mel_statistics", "shuffled")
+SOURCES = ("teacher", "random_encoder", "log_mel_statistics", "shuffled", "true_labels")
+NOT_CLUSTERED = ("shuffled", "true_labels")
 
 
 def cluster_task(
@@ -42,7 +45,8 @@ def cluster_task(
     """Cluster one arm's training audio from every source of pseudo-labels.
 
     Args:
-        task: The task; its labels only say how many classes there are, and report agreement.
+        task: The task; its labels only say how many classes there are, report agreement, and are
+            the control ``true_labels``.
         arm: Seed and fold.
         encoders: ``teacher`` and, if it is a control, ``random_encoder``.
         n_clusters: Number of pseudo-classes; None: the number of classes in the training part.
@@ -61,7 +65,7 @@ def cluster_task(
     n_clusters = n_clusters or len(task.kind.classes(task.part(arm.fold, "train").labels))
     found: dict[str, PseudoLabels] = {}
     teacher_features = np.empty((0, 0))
-    for source in ["teacher", *(name for name in controls if name != "shuffled")]:
+    for source in ["teacher", *(name for name in controls if name not in NOT_CLUSTERED)]:
         matrix = _features(source, encoders.get(source), task, data.rows, features, device)
         teacher_features = matrix if source == "teacher" else teacher_features
         found[source] = pseudo_labels(
@@ -74,13 +78,15 @@ def cluster_task(
     labels = {source: np.asarray(result.labels) for source, result in found.items()}
     if "shuffled" in controls:
         labels["shuffled"] = numpy_generator(arm.seed, "shuffled").permutation(labels["teacher"])
+    truth = task.labels_of(data.clips)
+    if "true_labels" in controls:
+        labels["true_labels"] = _class_indices(truth, task, transductive=transductive)
     tables = [
         data.clips[["clip_id"]].assign(
             pseudo_label=values, source=source, seed=arm.seed, fold=arm.fold
         )
         for source, values in labels.items()
     ]
-    truth = task.labels_of(data.clips)
     quality = [_quality(source, values, truth, arm) for source, values in labels.items()]
     columns = [f"f{index}" for index in range(teacher_features.shape[1])]
     matrix_table = pd.DataFrame(teacher_features.astype(np.float32), columns=columns)
@@ -89,6 +95,21 @@ def cluster_task(
         "quality": pd.DataFrame(quality),
         "features": pd.concat([data.clips[["clip_id"]], matrix_table], axis=1),
     }
+
+
+def _class_indices(truth: pd.Series, task: TaskData, *, transductive: bool) -> np.ndarray:
+    """Return the class of each training clip, (N,) int64."""
+    why = (
+        "held-out clips are trained on (evaluation.transductive=true)" * transductive
+        or "the task has several labels a clip" * (task.kind is MULTI_LABEL)
+        or f"{truth.isna().sum()} training clips have no label" * bool(truth.isna().any())
+    )
+    if why:
+        raise ValueError(
+            f"the control true_labels needs one class for every training clip, but {why}; take it "
+            "out of unfused.pseudo_labels.controls"
+        )
+    return np.unique(truth.astype(str), return_inverse=True)[1]
 
 
 def _features(

@@ -15,7 +15,9 @@ CONTROLS = {
     "random_encoder": "pseudo-labels of a random encoder",
     "log_mel_statistics": "pseudo-labels of log-mel statistics",
     "shuffled": "shuffled pseudo-labels",
+    "true_labels": "the true labels (upper bound)",
 }
+UPPER_BOUND = "true_labels"
 _ENCODERS = {
     "random_init": "Random init",
     "log_mel_statistics": "Log-mel statistics",
