@@ -3,8 +3,8 @@
 UnFuSeD (arXiv 2303.05668) clusters the target task's audio with the pre-trained encoder. A gain
 over a random encoder may come from self-distillation as such rather than from the teacher; the
 controls tell: pseudo-labels from a random encoder, from log-mel statistics, and the teacher's own,
-shuffled. The true labels in their place (``true_labels``) bound from above what better pseudo-labels
-could bring; only that control ever sees them.
+shuffled. The true labels in their place (``true_labels``) bound from above what better
+pseudo-labels could bring; only that control ever sees them.
 """
 
 from __future__ import annotations
