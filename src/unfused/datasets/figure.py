@@ -5,9 +5,10 @@ from __future__ import annotations
 from kedro_datasets.matplotlib import MatplotlibDataset
 
 from .previews import once_made
+from .whole_file import WholeFile
 
 
-class FigureDataset(MatplotlibDataset):
+class FigureDataset(WholeFile, MatplotlibDataset):
     """Saves a :class:`matplotlib.figure.Figure`, loads the PNG's bytes."""
 
     preview = once_made(MatplotlibDataset.preview)

@@ -10,11 +10,12 @@ from kedro_datasets._typing import TablePreview
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 
 from .previews import once_made
+from .whole_file import WholeFile
 
 _LONGEST = 60  # characters
 
 
-class ParquetTableDataset(ParquetDataset):
+class ParquetTableDataset(WholeFile, ParquetDataset):
     """A Parquet file; cells may hold lists."""
 
     @once_made
@@ -23,7 +24,7 @@ class ParquetTableDataset(ParquetDataset):
         return preview_of(self.load(), nrows)
 
 
-class CSVTableDataset(CSVDataset):
+class CSVTableDataset(WholeFile, CSVDataset):
     """A CSV file without an index column."""
 
     @once_made

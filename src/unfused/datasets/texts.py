@@ -9,9 +9,10 @@ from kedro_datasets.json import JSONDataset
 from kedro_datasets.text import TextDataset
 
 from .previews import once_made
+from .whole_file import WholeFile
 
 
-class PlainTextDataset(TextDataset):
+class PlainTextDataset(WholeFile, TextDataset):
     """A text file in Markdown, LaTeX or CSV."""
 
     @once_made
@@ -22,7 +23,11 @@ class PlainTextDataset(TextDataset):
         return HTMLPreview(f"<pre style='white-space: pre-wrap'>{verbatim(shown)}</pre>")
 
 
-class JSONTextDataset(JSONDataset):
+class PageDataset(WholeFile, TextDataset):
+    """A page of HTML, too long for a preview."""
+
+
+class JSONTextDataset(WholeFile, JSONDataset):
     """A JSON file."""
 
     preview = once_made(JSONDataset.preview)
