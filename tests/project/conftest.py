@@ -64,7 +64,7 @@ class Project:
     def session(self, env="test", conf=None, **params):
         """Open a session in this process; dotted parameter names nest."""
         variables = {"UNFUSED_TEST_DATA_ROOT": str(self.data)}
-        if env in ("results", "lape"):
+        if env in ("results", "lape", "selfie_ablation"):
             variables["UNFUSED_DATA"] = "some/folder"
         nested = nest({**self.params, **params})
         options = {"env": env, "conf_source": conf, "runtime_params": nested}

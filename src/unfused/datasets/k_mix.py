@@ -39,6 +39,11 @@ class _FilesDataset(AbstractDataset[Any, Any]):
     def _exists(self) -> bool:
         return (self._filepath / "facts.json").is_file()  # written last
 
+    def _begin(self) -> None:
+        """Make the folder, and unfinished until its facts are there."""
+        self._filepath.mkdir(parents=True, exist_ok=True)
+        (self._filepath / "facts.json").unlink(missing_ok=True)
+
 
 class CentroidsDataset(ParquetTableDataset):
     """Centroids of k-mix, one row for each cluster of each fold."""
@@ -70,7 +75,7 @@ class KMixBankDataset(_FilesDataset):
 
     def save(self, data: Any) -> None:
         """Write the crops and the table."""
-        self._filepath.mkdir(parents=True, exist_ok=True)
+        self._begin()
         np.save(self._filepath / "crops.npy", data.view.log_mel.numpy().astype(np.float16))
         table = pd.DataFrame(
             {"clip_id": data.clip_ids, "start": data.starts, "cluster": data.clusters}
@@ -120,7 +125,7 @@ class KMixExamplesDataset(_FilesDataset):
         """Write every sound as a file that any player plays, and what belongs to it."""
         import soundfile
 
-        self._filepath.mkdir(parents=True, exist_ok=True)
+        self._begin()
         kept = []
         for number, example in enumerate(data.examples):
             np.savez(self._filepath / f"{number}.npz", **example.log_mels)
