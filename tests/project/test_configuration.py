@@ -9,7 +9,17 @@ from kedro.framework.project import pipelines
 from kedro.io import MemoryDataset
 from pydantic import BaseModel
 
-ENVIRONMENTS = ["base", "test", "full", "gpu", "paper", "results", "lape", "selfie_ablation"]
+ENVIRONMENTS = [
+    "base",
+    "test",
+    "full",
+    "gpu",
+    "paper",
+    "results",
+    "lape",
+    "selfie_ablation",
+    "conformer_labels",
+]
 LAYERS = {
     *("raw", "intermediate", "primary", "feature", "model_input", "models", "model_output"),
     *("reporting", "pretrained_models", "pseudo_labels"),
