@@ -10,45 +10,21 @@ import base64
 import io
 import json
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
 
 from ..workspace import Workspace, write_json
+from .folder import FolderDataset
 from .previews import once_made
 from .tables import preview_of
 from .texts import verbatim
 
-Handle = TypeVar("Handle")
 
-
-class _FolderDataset(AbstractDataset[Handle, Handle], Generic[Handle]):
-    """A dataset whose data stays in a folder.
-
-    Args:
-        filepath: The folder.
-        metadata: Ignored by Kedro, read by Kedro-Viz.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
-
-    def _exists(self) -> bool:
-        return self._filepath.is_dir()
-
-    def _check_place(self, path: Path) -> None:
-        if path.resolve() != self._filepath.resolve():
-            raise DatasetError(f"{path} is not the folder of this dataset, {self._filepath}")
-
-
-class WorkspaceDataset(_FolderDataset[Workspace]):
+class WorkspaceDataset(FolderDataset[Workspace]):
     """The folder in which a node leaves pieces of work; it may not exist yet."""
 
     def load(self) -> Workspace:
@@ -60,7 +36,7 @@ class WorkspaceDataset(_FolderDataset[Workspace]):
         raise DatasetError("a workspace is an input; save the dataset that stands for its content")
 
 
-class LogMelStoreDataset(_FolderDataset[Any]):
+class LogMelStoreDataset(FolderDataset[Any]):
     """A finished :class:`~unfused.audio.store.LogMelStore`, opened memory-mapped."""
 
     def load(self) -> Any:
@@ -89,7 +65,7 @@ class LogMelStoreDataset(_FolderDataset[Any]):
         return ImagePreview(base64.b64encode(picture.getvalue()).decode())
 
 
-class EncodersDataset(_FolderDataset[Any]):
+class EncodersDataset(FolderDataset[Any]):
     """Trained encoders, an :class:`~unfused.encoders.collection.EncoderCollection`.
 
     ``collection.json`` in the folder says which of the encoders there belong to the study.
@@ -119,7 +95,7 @@ class EncodersDataset(_FolderDataset[Any]):
         return any(self._filepath.rglob("encoder.json"))
 
 
-class EmbeddingsDataset(_FolderDataset[Any]):
+class EmbeddingsDataset(FolderDataset[Any]):
     """Embeddings of a task's clips by every encoder that is compared on it."""
 
     def load(self) -> Any:
@@ -134,7 +110,7 @@ class EmbeddingsDataset(_FolderDataset[Any]):
         write_json(self._filepath / "collection.json", data.folders)
 
 
-class AudioFolderDataset(_FolderDataset[Path]):
+class AudioFolderDataset(FolderDataset[Path]):
     """A folder of audio files; its preview plays a few of them."""
 
     def load(self) -> Path:

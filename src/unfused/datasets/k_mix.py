@@ -11,30 +11,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import HTMLPreview, ImagePreview
 
 from ..workspace import write_json
+from .folder import FolderDataset
 from .previews import once_made
 from .tables import ParquetTableDataset
 
 _SHOWN_CLUSTERS, _SHOWN_CROPS = 4, 3
 
 
-class _FilesDataset(AbstractDataset[Any, Any]):
-    """An object that is kept as several files in one folder.
-
-    Args:
-        filepath: The folder.
-        metadata: Ignored by Kedro, read by Kedro-Viz.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+class _FilesDataset(FolderDataset[Any]):
+    """An object that is kept as several files in one folder."""
 
     def _exists(self) -> bool:
         return (self._filepath / "facts.json").is_file()  # written last
