@@ -11,7 +11,7 @@ ifdef UNLABELLED
 export UNFUSED_UNLABELLED := $(UNLABELLED)
 endif
 
-.PHONY: unfused test results lint format viz viz-build docs bench clean help
+.PHONY: unfused test test-all results lint format viz viz-build docs bench clean help
 
 help:
 	@sed -n -E 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p; s/^## (.*)/\t\1/p' Makefile | expand -t 18
@@ -24,6 +24,9 @@ unfused: $(VENV)/demo  ## set-up, demo corpus, UnFuSeD, report
 
 test: $(VENV)/dev  ## the test suite
 	@$(VENV)/bin/python -m pytest
+
+test-all: $(VENV)/dev  ## the test suite and the slow tests: the wheel, the README in a fresh clone
+	@$(VENV)/bin/python -m pytest -m "slow or not slow"
 
 results: $(VENV)/demo  ## the study of docs/results.md; UNFUSED_DATA names the folder of data sets
 	@test -n "$(UNFUSED_DATA)" || { echo "UNFUSED_DATA is not set: make results UNFUSED_DATA=<folder of data sets>" >&2; exit 1; }

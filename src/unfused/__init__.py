@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 _EXPORTS = {
     "load_encoder": "encoders",
     "LogMelStore": "audio.store",

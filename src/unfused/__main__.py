@@ -1,19 +1,48 @@
-"""Run the project outside its folder: ``python -m unfused --conf-source conf``."""
+"""The command ``unfused``, which works in any folder: ``unfused run --pipeline=unfused``.
 
+In a folder with a ``conf/base`` that configuration holds, as with ``kedro run``. Elsewhere it is the
+package's own; folders of ``conf/`` that are there, such as ``conf/local``, go before it. Results
+lie under ``data/`` of the folder either way.
+"""
+
+from __future__ import annotations
+
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kedro.framework.cli.utils import find_run_command
-from kedro.framework.project import configure_project
+from .packaged import packaged_configuration
 
 
-def main(*args: Any, **kwargs: Any) -> Any:
-    """Run ``kedro run`` of this package."""
-    package = Path(__file__).parent.name
-    configure_project(package)
-    kwargs["standalone_mode"] = not hasattr(sys, "ps1")
-    return find_run_command(package)(*args, **kwargs)
+def main(args: Sequence[str] | None = None, **options: Any) -> Any:
+    """Run a command of this package.
+
+    Args:
+        args: The command line; None: the process's. Options alone are those of ``run``, which is
+            how deployment tools of Kedro call a packaged project.
+        **options: Passed on to click.
+    """
+    _prepare_kedro()
+    from kedro.framework.project import configure_project
+
+    configure_project(__package__)
+    from .cli import cli, default_configuration
+
+    words = list(sys.argv[1:] if args is None else args)
+    if words and words[0].startswith("-") and words[0] not in ("--help", "--version"):
+        words.insert(0, "run")
+    default_configuration()
+    options.setdefault("standalone_mode", not hasattr(sys, "ps1"))
+    return cli(words, prog_name=__package__, **options)
+
+
+def _prepare_kedro() -> None:
+    """Set what Kedro reads when it is imported and would find in the project's own folder."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    if not Path("conf/logging.yml").is_file():
+        os.environ.setdefault("KEDRO_LOGGING_CONFIG", str(packaged_configuration() / "logging.yml"))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ from typing import Any
 import click
 from kedro.framework.cli.project import run as kedro_run
 
+from . import __version__
+from .config import project_configuration
 from .mistakes import explanation
+from .packaged import packaged_configuration
 
 STOPPED = "stopped; run the same command again to go on"
 SIGINT_STATUS, SIGTERM_STATUS = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -83,11 +86,19 @@ def _sigterm_as_exit() -> Iterator[None]:
 
 
 @click.group(name=__package__)
+@click.version_option(__version__, package_name="unfused")
 def cli() -> None:
-    """Commands of this project, beside Kedro's own."""
+    """Low-resource audio representation learning: UnFuSeD, its relatives and the LAPE benchmark."""
 
 
 run = RunCommand(
     name="run", callback=kedro_run.callback, params=kedro_run.params, help=kedro_run.help
 )
 cli.add_command(run)
+
+
+def default_configuration() -> None:
+    """Let ``run`` take the package's configuration where the working folder has none."""
+    source = next(option for option in run.params if option.name == "conf_source")
+    here = (project_configuration() / "base").is_dir()
+    source.default = None if here else str(packaged_configuration())
