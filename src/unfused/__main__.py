@@ -1,8 +1,8 @@
 """The command ``unfused``, which works in any folder: ``unfused run --pipeline=unfused``.
 
-In a folder with a ``conf/base`` that configuration holds, as with ``kedro run``. Elsewhere it is the
-package's own; folders of ``conf/`` that are there, such as ``conf/local``, go before it. Results
-lie under ``data/`` of the folder either way.
+In a folder with a ``conf/base`` that configuration holds, as with ``kedro run``. Elsewhere it is
+the package's own; folders of ``conf/`` that are there, such as ``conf/local``, go before it.
+Results lie under ``data/`` of the folder either way.
 """
 
 from __future__ import annotations
