@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,40 @@ from kedro.framework.project import pipelines, settings
 from kedro.utils import find_kedro_project
 
 from .packaged import packaged_configuration
+from .runs import RUNS
 
 
 def project_configuration() -> Path:
     """Return where the configuration of the working folder's project would be."""
     return Path(find_kedro_project(Path.cwd()) or Path.cwd()) / settings.CONF_SOURCE
+
+
+def folders(given: Mapping[str, Any], run_name: object) -> dict[str, Any]:
+    """Return the globals with the folders of a run.
+
+    What a run without a name writes lies under ``data_root``. Runs with a name share its raw audio,
+    manifests and log-mels as ``shared_root``; the rest of each lies under ``runs/<run_name>``,
+    which takes the place of ``data_root``.
+
+    Args:
+        given: ``globals.yml``, merged over environments.
+        run_name: Of ``--params run_name=...``; None: the run has no name.
+
+    Raises:
+        ValueError: The name would not be one folder.
+
+    >>> folders({"data_root": "data"}, "k50")
+    {'data_root': 'data/runs/k50', 'shared_root': 'data'}
+    """
+    shared = given["data_root"]
+    if run_name is None:
+        return {**given, "shared_root": shared}
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", str(run_name), flags=re.ASCII):
+        raise ValueError(
+            f"run_name={str(run_name)!r} becomes a folder: use letters, digits, _, . and -, and "
+            "begin with a letter or digit"
+        )
+    return {**given, "data_root": f"{shared}/{RUNS}/{run_name}", "shared_root": shared}
 
 
 class ProjectConfigLoader(OmegaConfigLoader):
@@ -33,6 +64,7 @@ class ProjectConfigLoader(OmegaConfigLoader):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self["globals"] = folders(self["globals"], (self.runtime_params or {}).get("run_name"))
         ProjectConfigLoader._current = self
         # other configuration, other pipelines
         pipelines.configure(f"{__package__}.pipeline_registry")

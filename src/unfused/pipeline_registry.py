@@ -13,10 +13,20 @@ TOP_LEVEL = {
     *("run", "select", "teacher", "front_end", "extraction", "encoder", "demo", "tasks", "pools"),
     *("methods", "pretraining", "k_mix", "unfused", "evaluation", "report"),
     *("data", "unlabelled", "fresh", "device"),  # short for --params
+    "run_name",  # read by the configuration loader
 }
 RESERVED = {  # pipelines and their stages, and arguments of nodes that take tasks by name
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
-    *("lape", "classify", "export", "quality", "teacher", "demo_corpus", "demo_mixtures"),
+    *(
+        "lape",
+        "compare_runs",
+        "classify",
+        "export",
+        "quality",
+        "teacher",
+        "demo_corpus",
+        "demo_mixtures",
+    ),
     *("workspace", "store", "manifest", "splits", "distillation", "encoder", "run", "students"),
     "own",
 }
@@ -64,6 +74,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "reporting": one["whole"],
         "unfused": one["whole"],
         "lape": many["whole"],
+        "compare_runs": reporting.create_comparison(),
         "__default__": one["whole"],
     }
 

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .runs import take_over
+
 log = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 _STARTED, _FINISHED = "started.json", "fingerprint.json"
@@ -88,10 +90,12 @@ class Workspace:
 
     Args:
         path: The folder; made when the first piece is.
+        lenders: The same folder of other runs, whose finished pieces are taken over where they fit.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, lenders: Sequence[Path] = ()) -> None:
         self.path = Path(path)
+        self.lenders = lenders
 
     def piece(self, name: str, mark: str, *, fresh: bool = False) -> Piece:
         """Return the piece ``name``; one made from something else is set aside, not deleted.
@@ -126,12 +130,26 @@ class Workspace:
             how = "reused" if piece.finished else "resuming"
             log.info("%s %s, which had been set aside", how, label)
             return piece
+        if not fresh and self._borrowed(piece, label):
+            return piece
         piece.path.mkdir(parents=True)
         write_json(piece.path / _STARTED, {"fingerprint": mark})
         return piece
 
     def _kept(self, name: str, mark: str) -> Path:
         return self.path / KEPT / f"{name}-{mark}"
+
+    def _borrowed(self, piece: Piece, label: str) -> bool:
+        """Take over a finished piece of another run, if one has it."""
+        name = piece.path.name
+        for lender in self.lenders:
+            for place in (lender / name, lender / KEPT / f"{name}-{piece.mark}"):
+                if Piece(place, piece.mark).finished:
+                    self.path.mkdir(parents=True, exist_ok=True)
+                    take_over(place, piece.path)
+                    log.info("reused %s, which another run had made in %s", label, place)
+                    return True
+        return False
 
     def _set_aside(self, piece: Piece, label: str, *, delete: bool) -> None:
         """Clear the place of a piece."""

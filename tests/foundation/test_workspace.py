@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from unfused.runs import same_folder_of_others
 from unfused.workspace import Workspace, fingerprint
 
 
@@ -119,3 +120,38 @@ def test_the_marker_is_readable(tmp_path):
     piece.finish()
     marker = json.loads((piece.path / "fingerprint.json").read_text())
     assert marker == {"fingerprint": "one"}
+
+
+def test_a_finished_piece_of_another_run_is_taken_over(tmp_path):
+    first = Workspace(tmp_path / "one/w")
+    lent = first.piece("a", "mark")
+    (lent.path / "inner").mkdir()
+    (lent.path / "inner/weights").write_text("1")
+    second = Workspace(tmp_path / "two/w", [first.path])
+    assert not second.piece("a", "mark").finished  # not while it is unfinished
+    lent.finish()
+    third = Workspace(tmp_path / "three/w", [second.path, first.path])
+    assert not third.piece("a", "other").finished
+    piece = third.piece("a", "mark")
+    assert piece.finished
+    assert (piece.path / "inner/weights").read_text() == "1"
+    assert lent.finished
+    assert not third.piece("a", "mark", fresh=True).finished
+    assert (lent.path / "inner/weights").read_text() == "1"
+
+
+def test_a_piece_that_another_run_has_set_aside_is_taken_over(tmp_path):
+    first = Workspace(tmp_path / "one")
+    first.piece("a", "old").finish()
+    first.piece("a", "new").finish()
+    assert Workspace(tmp_path / "two", [first.path]).piece("a", "old").finished
+    assert first.piece("a", "new").finished
+
+
+def test_the_same_folder_of_other_runs(tmp_path):
+    for name in ("w", "runs/k10/w", "runs/k20/w", "runs/k30/other"):
+        (tmp_path / name).mkdir(parents=True)
+    named = same_folder_of_others(tmp_path / "runs/k10/w", tmp_path)
+    assert named == [tmp_path / "w", tmp_path / "runs/k20/w"]
+    unnamed = same_folder_of_others(tmp_path / "w", tmp_path)
+    assert unnamed == [tmp_path / "runs/k10/w", tmp_path / "runs/k20/w"]

@@ -17,6 +17,7 @@ import pandas as pd
 from kedro.io import DatasetError
 from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
 
+from ..runs import same_folder_of_others
 from ..workspace import Workspace, write_json
 from .folder import FolderDataset
 from .previews import once_made
@@ -25,11 +26,29 @@ from .texts import verbatim
 
 
 class WorkspaceDataset(FolderDataset[Workspace]):
-    """The folder in which a node leaves pieces of work; it may not exist yet."""
+    """The folder in which a node leaves pieces of work; it may not exist yet.
+
+    Args:
+        filepath: The folder.
+        lenders: ``path`` of the folder that holds all runs, to take over finished pieces of theirs;
+            None: take over nothing.
+        metadata: Ignored by Kedro, read by Kedro-Viz.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        lenders: dict[str, str] | None = None,  # Kedro makes what is called `path` absolute
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        self._runs = Path(lenders["path"]) if lenders else None
 
     def load(self) -> Workspace:
         """Return a handle on the folder."""
-        return Workspace(self._filepath)
+        others = same_folder_of_others(self._filepath, self._runs) if self._runs else []
+        return Workspace(self._filepath, others)
 
     def save(self, data: Workspace) -> None:
         """Refuse: a workspace is filled by the node that was given it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -87,6 +88,7 @@ def evaluate_frozen(
                 **{f"n_{name}": len(part.rows) for name, part in parts.items()},
                 **embeddings.sizes[cut],
                 regularisation=getattr(probe, "strength_", None),
+                validation=max(probe.scores_.values(), default=math.nan),
                 transductive=transductive,
                 **facts,
             )

@@ -21,9 +21,12 @@ FACT_COLUMNS = (
     "parameters",
     "dimension",
     "regularisation",
+    "validation",
     "embedding",
     "transductive",
 )
+"""``validation`` is the score by which the probe or epoch was chosen (balanced accuracy, with
+several labels mAP), on clips that are not test clips; it is the same for every metric."""
 RESULT_COLUMNS = ("task", *KEY_COLUMNS, "metric", "value", *FACT_COLUMNS)
 PREDICTION_COLUMNS = (
     "task",

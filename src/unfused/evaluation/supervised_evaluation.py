@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,7 @@ def evaluate_supervised(
         **{f"n_{name}": len(part.rows) for name, part in parts.items()},
         "parameters": trained.encoder.n_parameters,
         "dimension": trained.encoder.dim,
+        "validation": math.nan if tuned.score is None else tuned.score,
         "embedding": "whole_clip",
         "transductive": transductive,
     }

@@ -281,3 +281,20 @@ def write_report(
     from ...reporting.report_html import render_report
 
     return render_report(content), closing_words(content)
+
+
+def record_parameters(parameters: dict) -> dict:
+    """Keep the run's parameters, as they were after every override."""
+    from ...reporting.flat_parameters import plain
+
+    return dict(plain(parameters))
+
+
+def compare_runs(runs: dict) -> pd.DataFrame:
+    """List what each run scored on validation clips, and the parameters in which runs differ."""
+    from ...reporting.run_comparison import best_students, compare_runs
+
+    table = compare_runs(runs)
+    for line in best_students(table):
+        log.info("%s", line)
+    return table

@@ -46,13 +46,19 @@ def create_pipeline(
         *(["average_ranks"] if benchmark else []),
     ]
     figures = _figures(tasks, teacher, methods)
-    shared = Pipeline([*joins, *_tables(), *figures, _report(shown)])
+    shared = Pipeline([*joins, *_tables(), *figures, _record(), _report(shown)])
     return Pipeline(
         sum(parts, shared),
         tags=["reporting"],
         namespace="reporting",
         prefix_datasets_with_namespace=False,
     )
+
+
+def create_comparison() -> Pipeline:
+    """Return the pipeline from the results of all runs to one table."""
+    node = Node(nodes.compare_runs, "runs", "run_comparison", name="compare_runs")
+    return Pipeline([node], tags=["reporting"])
 
 
 def _describe(corpus: str) -> Pipeline:
@@ -103,6 +109,10 @@ def _joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
             for name in ("data_card", "rejected_audio")
         ),
     ]
+
+
+def _record() -> Node:
+    return Node(nodes.record_parameters, "parameters", "parameters_used", name="record_parameters")
 
 
 def _own(tasks: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,62 @@
+"""What the runs of a project have left, as one dataset."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro.io import AbstractDataset, DatasetError
+
+from ..runs import run_folders
+
+log = logging.getLogger(__name__)
+RESULTS, PARAMETERS = "07_model_output/results.parquet", "08_reporting/parameters.json"
+
+
+class RunFilesDataset(AbstractDataset[None, dict[str, Any]]):
+    """Result rows and parameters of every finished run: name -> (table, parameters).
+
+    Args:
+        filepath: The folder that all runs share.
+        metadata: Ignored by Kedro, read by Kedro-Viz.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> dict[str, Any]:
+        """Read the runs that have come to their report; name the others.
+
+        Raises:
+            DatasetError: There is no finished run.
+        """
+        folders = run_folders(self._filepath)
+        done = {name: path for name, path in folders.items() if (path / PARAMETERS).is_file()}
+        started = [name for name, path in folders.items() if (path / "06_models").is_dir()]
+        if unfinished := [name for name in started if name not in done]:
+            log.warning("not compared, because they have no report yet: %s", ", ".join(unfinished))
+        if not done:
+            raise DatasetError(
+                f"no run below {self._filepath} has results: kedro run --pipeline=unfused --params "
+                "run_name=<name> makes one"
+            )
+        return {name: _read(path) for name, path in done.items()}
+
+    def save(self, data: None) -> None:
+        """Refuse: runs write their own files."""
+        raise DatasetError("the files of runs are written by the runs themselves")
+
+    def _exists(self) -> bool:
+        return any((path / RESULTS).is_file() for path in run_folders(self._filepath).values())
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    parameters = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))
+    return pd.read_parquet(folder / RESULTS), parameters

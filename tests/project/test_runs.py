@@ -1,0 +1,86 @@
+"""Runs with a name: what they share, what is their own, and how they are compared."""
+
+import pandas as pd
+import pytest
+
+from unfused.config import folders
+
+LOWER, HIGHER = 0.3, 0.9
+ALPHA = "unfused.distillation.alpha"
+SHARED = {"02_intermediate", "03_primary", "04_feature"}
+OWN = {"05_model_input", "06_models", "07_model_output", "08_reporting"}
+TEACHER, STUDENT = "06_models/decar/seed0-fold0", "06_models/own_data/unfused/teacher-seed0-fold0"
+
+
+def files(folder):
+    return {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture(scope="module")
+def sweep(own_data_run, tmp_path_factory):
+    """Two named runs of a tiny study, one after the other, and the table of both."""
+    project = own_data_run.copy_settings(tmp_path_factory.mktemp("sweep") / "results")
+    project.run(run_name="lower", **{ALPHA: LOWER})
+    before = files(project.data / "runs/lower")
+    second = project.run(run_name="higher", **{ALPHA: HIGHER})
+    assert files(project.data / "runs/lower") == before
+    project.output = project.run("compare_runs")
+    project.second = second
+    return project
+
+
+def test_audio_and_log_mels_are_shared_and_the_rest_is_not(sweep):
+    assert {path.name for path in sweep.data.iterdir()} == {*SHARED, "runs", "08_reporting"}
+    for name in ("lower", "higher"):
+        assert {path.name for path in (sweep.data / "runs" / name).iterdir()} == OWN
+    assert (sweep.data / "runs/higher/08_reporting/report.html").is_file()
+
+
+def test_what_fits_is_taken_over_from_the_other_run(sweep):
+    assert "reused decar/seed0-fold0, which another run had made" in sweep.second
+    lower, higher = (sweep.data / "runs" / name for name in ("lower", "higher"))
+    for name, same in ((TEACHER, True), (f"{STUDENT}/student", False)):
+        weights = [(run / name / "encoder.safetensors").read_bytes() for run in (lower, higher)]
+        assert (weights[0] == weights[1]) is same
+
+
+def test_the_table_has_validation_scores_and_what_differs(sweep):
+    table = pd.read_csv(sweep.data / "08_reporting/run_comparison.csv", keep_default_na=False)
+    assert set(table["run"]) == {"lower", "higher"}
+    assert dict(zip(table["run"], table[ALPHA], strict=True)) == {"lower": LOWER, "higher": HIGHER}
+    named = ["run", "task", "encoder", "source", "cut", "protocol", "validation"]
+    assert [*named, "lowest", "highest", "n_seeds", ALPHA] == list(table)
+    results = sweep.table("runs/lower/07_model_output/results.parquet")
+    student = {"encoder": "unfused", "source": "teacher", "protocol": "linear_probe"}
+    for name, value in student.items():
+        results, table = results[results[name] == value], table[table[name] == value]
+    row = table[table["run"] == "lower"]
+    assert float(row["validation"].item()) == pytest.approx(results["validation"].iloc[0])
+    assert list(table["validation"]) == sorted(table["validation"], reverse=True)
+    best = table["run"].iloc[0]
+    assert f"the student of run {best} is the best of 2 on validation" in sweep.output
+
+
+def test_no_test_score_is_in_the_table(sweep):
+    text = (sweep.data / "08_reporting/run_comparison.csv").read_text(encoding="utf-8")
+    assert "accuracy" not in text
+    assert "test" not in text.splitlines()[0]
+
+
+def test_without_a_run_there_is_nothing_to_compare(project):
+    with pytest.raises(Exception, match=r"no run below .* has results: kedro run .*run_name="):
+        project.run("compare_runs")
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "-x", "a b"])
+def test_a_name_is_one_folder(name):
+    with pytest.raises(ValueError, match="becomes a folder"):
+        folders({"data_root": "data"}, name)
+
+
+def test_a_number_is_a_name():
+    assert folders({"data_root": "data"}, 50)["data_root"] == "data/runs/50"
+
+
+def test_without_a_name_everything_lies_in_one_folder():
+    assert folders({"data_root": "x"}, None) == {"data_root": "x", "shared_root": "x"}
