@@ -12,7 +12,10 @@ import unfused
 
 PACKAGE = Path(unfused.__file__).parent
 FLOORS = [
-    {"seeding", "runs", "workspace", "arms", "distributed", "audio", "encoders", "losses", "clustering"},
+    {
+        *("seeding", "runs", "workspace", "arms", "distributed"),
+        *("audio", "encoders", "losses", "clustering"),
+    },
     {"views", "tasks"},
     {"methods"},
     {"training"},
