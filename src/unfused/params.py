@@ -60,6 +60,7 @@ class Run(Model):
         processes: How many processes pre-train an encoder together, one per GPU; ``auto``: as many
             as there are GPUs. Everything else takes one.
         expected: How long the whole run takes, in words; printed first.
+        tracking: ``mlflow`` logs the run there when it has ended; null: files only.
     """
 
     seeds: list[int] = Field(min_length=1)
@@ -67,6 +68,7 @@ class Run(Model):
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     processes: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     expected: str | None = None
+    tracking: Literal["mlflow"] | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> Run:

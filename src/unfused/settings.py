@@ -7,6 +7,7 @@ from omegaconf.resolvers import oc
 
 from .config import ProjectConfigLoader
 from .hooks import CheckHooks, RunHooks
+from .tracking import TrackingHooks
 
 # A link after each refused parameter would hide what was wrong with it.
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
@@ -19,7 +20,7 @@ for message in (
 ):
     warnings.filterwarnings("ignore", message=message)
 
-HOOKS = (RunHooks(), CheckHooks())  # pluggy calls the last one first
+HOOKS = (RunHooks(), TrackingHooks(), CheckHooks())  # pluggy calls the last one first
 CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

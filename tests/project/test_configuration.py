@@ -19,6 +19,7 @@ ENVIRONMENTS = [
     "lape",
     "selfie_ablation",
     "conformer_labels",
+    "mlflow",
 ]
 LAYERS = {
     *("raw", "intermediate", "primary", "feature", "model_input", "models", "model_output"),
