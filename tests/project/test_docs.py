@@ -17,8 +17,12 @@ from unfused import params
 from unfused.encoders import AudioNTT
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SHORT = {"data", "unlabelled", "fresh", "device"}
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/howto").glob("*.md")),
+]
+SHORT = {"data", "unlabelled", "fresh", "device", "run_name"}
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
@@ -61,6 +65,8 @@ def test_kedro_commands_exist(page, known):
                 assert value in names | {""}, (page.name, value)
             elif option == "--env":
                 assert value in environments, (page.name, value)
+            elif option == "--config":
+                assert value.endswith(".yml"), (page.name, value)
             else:
                 assert option == "--params", (page.name, option)
                 for item in value.split(","):

@@ -1,8 +1,12 @@
 """Runs with a name: what they share, what is their own, and how they are compared."""
 
+import re
+
 import pandas as pd
 import pytest
+import yaml
 
+from unfused.cli import run
 from unfused.config import folders
 
 LOWER, HIGHER = 0.3, 0.9
@@ -84,3 +88,16 @@ def test_a_number_is_a_name():
 
 def test_without_a_name_everything_lies_in_one_folder():
     assert folders({"data_root": "x"}, None) == {"data_root": "x", "shared_root": "x"}
+
+
+def test_the_file_of_a_run_in_the_documentation_is_read(untouched_project):
+    page = untouched_project.root / "docs/howto/sweeps.md"
+    text = re.search(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M).group(1)
+    given = yaml.safe_load(text)["run"]
+    assert set(given) <= {option.name for option in run.params}
+    with untouched_project.session(**given["params"]) as session:
+        loader = session.load_context().config_loader
+        assert loader["parameters"]["run"]["seeds"] == given["params"]["run"]["seeds"]
+        assert loader["parameters"]["run"]["device"] == "auto"
+        assert loader["parameters"]["unfused"]["pseudo_labels"]["n_clusters"] == 20
+        assert loader["globals"]["data_root"].endswith("runs/k20")
