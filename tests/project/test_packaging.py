@@ -169,6 +169,8 @@ def test_a_wheel_runs_in_an_empty_folder(distributions, class_folders, elsewhere
     facts = json.loads((elsewhere / student).read_text(encoding="utf-8"))
     assert facts["provenance"]["parameters"]["alpha"] == 0.5
     assert report.stat().st_size > 0
+    assert re.search(r"UNFUSED_AUDIO=\S.* unfused run --pipeline=unfused --env=full", output)
+    assert "make " not in output
     archive = next(distributions.glob("conf-*.tar.gz"))
     run("-m", "unfused", "--conf-source", str(archive), "--env=test", "--pipeline=data_engineering")
     assert (elsewhere / "data/test/03_primary").is_dir()

@@ -65,7 +65,8 @@ def test_the_closing_words_are_plain_and_aligned(report):
     assert lines[-1].startswith("Next: make unfused DATA=<folder>")
 
 
-def test_next_commands_follow_what_the_run_was_given():
+def test_next_commands_follow_what_the_run_was_given(project_root, monkeypatch):
+    monkeypatch.chdir(project_root)
     demo = list(next_commands({"tasks": {"own_data": {"audio": None}}}))
     assert demo == ["make unfused DATA=<folder>", "make unfused ENV=full", "make viz"]
     tasks = {"own_data": {"audio": "my birds"}}
@@ -122,3 +123,13 @@ def test_missing_data_sets_are_found_among_typed_and_plain_entries(tmp_path):
     entry = {"title": "Birds", "audio": str(tmp_path / "birds"), "layout": "esc50", "card": card}
     tasks = {"typed": Task(**entry), "plain": entry, "own": {"audio": None}, "none": Task()}
     assert nodes.list_missing_tasks(tasks)["task"].tolist() == ["typed", "plain"]
+
+
+def test_without_a_makefile_the_next_commands_are_the_packages(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = "unfused run --pipeline=unfused"
+    demo = list(next_commands({"tasks": {"own_data": {"audio": None}}}))
+    assert demo == [f"{run} --params data=<folder>", f"{run} --env=full"]
+    given = {"tasks": {"own_data": {"audio": "a, b"}}, "pools": {"pool": {"audio": "more"}}}
+    variables = "UNFUSED_AUDIO='a, b' UNFUSED_UNLABELLED=more"
+    assert list(next_commands(given)) == [f"{variables} {run} --env=full"]

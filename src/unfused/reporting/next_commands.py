@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 _FULL = "longer training, three seeds, controls, every encoder fine-tuned"
@@ -15,20 +16,39 @@ def next_commands(parameters: Mapping[str, Any]) -> dict[str, str]:
 
     Args:
         parameters: The resolved parameters, as plain values.
+    """
+    tasks, pools = parameters.get("tasks") or {}, parameters.get("pools") or {}
+    own = (tasks.get("own_data") or {}).get("audio")
+    more = (pools.get("pool") or {}).get("audio")
+    return _with_make(own, more, pools) if Path("Makefile").is_file() else _elsewhere(own, more)
 
-    >>> list(next_commands({"tasks": {"own_data": {"audio": "my sounds"}}}))[0]
+
+def _elsewhere(own: Any, more: Any) -> dict[str, str]:
+    """Return commands of the installed package; a variable takes any path, ``--params`` no comma.
+
+    >>> list(_elsewhere("my sounds", None))
+    ["UNFUSED_AUDIO='my sounds' unfused run --pipeline=unfused --env=full"]
+    """
+    given = (_option("UNFUSED_AUDIO", own) + _option("UNFUSED_UNLABELLED", more)).lstrip()
+    run = "unfused run --pipeline=unfused"
+    full = {f"{given} {run} --env=full".lstrip(): _FULL}
+    return full if own else {f"{run} --params data=<folder>": "the same on your own audio", **full}
+
+
+def _with_make(own: Any, more: Any, pools: Mapping[str, Any]) -> dict[str, str]:
+    """Return commands of the repository.
+
+    >>> list(_with_make("my sounds", None, {}))[0]
     "make unfused DATA='my sounds' ENV=full"
     """
-    own = ((parameters.get("tasks") or {}).get("own_data") or {}).get("audio")
     if not own:
         return {
             "make unfused DATA=<folder>": "the same on your own audio",
             "make unfused ENV=full": _FULL,
             "make viz": _VIZ,
         }
-    pools = parameters.get("pools") or {}
     data = _option("DATA", own)
-    given = data + _option("UNLABELLED", (pools.get("pool") or {}).get("audio"))
+    given = data + _option("UNLABELLED", more)
     commands = {f"make unfused{given} ENV=full": _FULL}
     if not any((entry or {}).get("audio") for entry in pools.values()):
         commands[f"make unfused{data} UNLABELLED=<folder>"] = "pre-training on more audio of yours"
@@ -36,5 +56,5 @@ def next_commands(parameters: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _option(name: str, audio: Any) -> str:
-    """Return a variable for make; several folders can only stand in the configuration."""
+    """Return a variable for a command; several folders can only stand in the configuration."""
     return f" {name}={shlex.quote(audio)}" if isinstance(audio, str) else ""
