@@ -48,3 +48,12 @@ def toy() -> Toy:
 def encoder() -> AudioNTT:
     torch.manual_seed(0)
     return AudioNTT(d=32, channels=8, n_mels=16)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, so that what is learnt does not depend on the number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from unfused.encoders import AudioNTT, Conformer
 from unfused.losses import masked_contrast
 from unfused.methods.conformer import ConformerWav2vec2, Draws
 from unfused.methods.self_distillation import SelfDistillation
+from unfused.training.collapse import signs_of_collapse
 from unfused.views.view import View
 
 from ..losses.two_processes import assert_equals_one_process
@@ -233,6 +235,7 @@ def test_it_is_registered_and_takes_one_view() -> None:
     assert getattr(method, "projector", None) is None
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     ("learning_rate", "steps", "learns"), [(3e-3, 200, True), (0.0, 20, False)]
 )
@@ -253,6 +256,8 @@ def test_toy(learning_rate: float, steps: int, learns: bool) -> None:
         optimiser.step()
     accuracy = probe(method.encoder, toy)
     assert accuracy >= 0.9 if learns else accuracy <= 0.7
+    end = pd.DataFrame([{name: value.item() for name, value in metrics.items()}])
+    assert not signs_of_collapse(end, len(clip_ids))
     assert metrics["effective_rank"] > 2
     assert metrics["target_std"] > 0.5
     assert (metrics["contrastive_accuracy"] > 0.4) == learns

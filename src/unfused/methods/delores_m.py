@@ -7,7 +7,6 @@ is the official code.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -24,10 +23,8 @@ from ..losses.info_nce import contrast, info_nce_logits, instance_accuracy
 from ..views.view import View
 from .method import Method
 from .negatives_queue import NegativesQueue
+from .negatives_queue import queue_size as size_of_queue
 
-log = logging.getLogger(__name__)
-
-MAX_QUEUE = 65536
 BLOCKS = ("block1", "block2", "block3")
 
 
@@ -107,7 +104,8 @@ class DeLoResM(Method):
         )
         self.teacher_encoder = momentum_copy(encoder)
         self.teacher_projector = momentum_copy(self.projector)
-        self.queue = NegativesQueue(_queue_size(queue_size, n_clips), projector_dim)
+        size = size_of_queue(queue_size, n_clips, default=n_clips // 2)
+        self.queue = NegativesQueue(size, projector_dim)
         self._new_keys: list[Tensor] = []  # of each forward pass before after_step
 
     def forward(
@@ -177,21 +175,6 @@ def _checked_taps(taps: Sequence[str], encoder: Encoder) -> tuple[str, ...]:
         raise ValueError(
             f"taps={list(asked)} of encoder {type(encoder).__name__}: delores_m decorrelates at "
             f"least one of its layers, each named once; set taps to some of {known}"
-        )
-    return asked
-
-
-def _queue_size(asked: int | None, n_clips: int) -> int:
-    if asked is None:
-        return min(MAX_QUEUE, max(1, n_clips // 2))
-    if asked > n_clips:
-        log.warning(
-            "queue_size=%d is %.1f passes over the %d training clips: clips find their own old "
-            "keys among their negatives; set queue_size to %d or less, or leave it out",
-            asked,
-            asked / n_clips,
-            n_clips,
-            max(1, n_clips // 2),
         )
     return asked
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..distributed import gather_rows
+
+log = logging.getLogger(__name__)
+MAX_QUEUE = 65536  # MoCo's, and that of the official code of SLICER and DeLoRes-M
 
 
 class NegativesQueue(nn.Module):
@@ -57,3 +62,27 @@ class NegativesQueue(nn.Module):
     def extra_repr(self) -> str:
         """Return the size for the log."""
         return "{} keys of {} dimensions".format(*self.keys.shape)
+
+
+def queue_size(asked: int | None, n_clips: int, *, default: int, keys_a_clip: int = 1) -> int:
+    """Return how many keys a queue shall hold, with a warning if clips meet their own old keys.
+
+    Args:
+        asked: What the user wants; None: ``default``, but at least 1 and at most 65536.
+        n_clips: Number of training clips.
+        default: What suits a corpus of this size.
+        keys_a_clip: Keys that are enqueued for each clip in a pass over the clips.
+    """
+    if asked is None:
+        return min(MAX_QUEUE, max(1, default))
+    keys_a_pass = n_clips * keys_a_clip
+    if asked > keys_a_pass:
+        log.warning(
+            "queue_size=%d is %.1f passes over the %d training clips: clips find their own old "
+            "keys among their negatives; set queue_size to %d or less, or leave it out",
+            asked,
+            asked / keys_a_pass,
+            n_clips,
+            max(1, keys_a_pass // 2),
+        )
+    return asked

@@ -7,7 +7,6 @@ the teacher twice; here both directions see the queue as it was, and the teacher
 
 from __future__ import annotations
 
-import logging
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -23,12 +22,10 @@ from ..losses.info_nce import contrast, info_nce_logits, instance_accuracy
 from ..views.view import View
 from .method import Method
 from .negatives_queue import NegativesQueue
-
-log = logging.getLogger(__name__)
+from .negatives_queue import queue_size as size_of_queue
 
 LossMix = Literal["sum", "mean"]
 Enqueue = Literal["both", "one"]
-MAX_QUEUE = 65536
 
 
 class SLICER(Method):
@@ -114,7 +111,9 @@ class SLICER(Method):
         )
         self.teacher_encoder = momentum_copy(encoder)
         self.teacher_projector = momentum_copy(self.projector)
-        self.queue = NegativesQueue(_queue_size(queue_size, n_clips, enqueue), projector_dim)
+        keys_a_clip = 2 if enqueue == "both" else 1
+        size = size_of_queue(queue_size, n_clips, default=n_clips, keys_a_clip=keys_a_clip)
+        self.queue = NegativesQueue(size, projector_dim)
         self._new_keys: list[Tensor] = []  # of each forward pass before after_step
 
     def forward(
@@ -170,22 +169,6 @@ class SLICER(Method):
         both = torch.stack(losses)
         loss = both.sum() if self.loss_mix == "sum" else both.mean()
         return loss, torch.stack(accuracies).mean()
-
-
-def _queue_size(asked: int | None, n_clips: int, enqueue: Enqueue) -> int:
-    if asked is None:
-        return min(MAX_QUEUE, n_clips)
-    keys_a_pass = n_clips * (2 if enqueue == "both" else 1)
-    if asked > keys_a_pass:
-        log.warning(
-            "queue_size=%d is %.1f passes over the %d training clips: clips find their own old "
-            "keys among their negatives; set queue_size to %d or less, or leave it out",
-            asked,
-            asked / keys_a_pass,
-            n_clips,
-            keys_a_pass // 2,
-        )
-    return asked
 
 
 def _check_positive(**values: float) -> None:
