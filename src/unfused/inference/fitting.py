@@ -105,6 +105,11 @@ class Choice:
             FileNotFoundError: It is not there.
         """
         found = [path.parents[1].name for path in trainings.glob(f"*/{NETWORK}/{SETTINGS_FILE}")]
+        if not found and list(trainings.glob("*/fingerprint.json")):
+            raise FileNotFoundError(
+                f"the trainings in {trainings} are of a version that kept their scores but not "
+                "their networks: delete this folder, and run the study again"
+            )
         arm = self.arm(found, f"{self.encoder}-")
         return trainings / f"{self.encoder}-{arm.name}" / NETWORK
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from ..reporting.naming import cut_name, metric_name, protocol_name
 from .classifier import Classifier
 
-BASELINES = ("random_init", "log_mel_statistics", "supervised")
+BASELINES = ("random_init", "log_mel_statistics")
 _UNKNOWN = "not known here"
 
 
@@ -102,7 +103,8 @@ def _scores(classifier: Classifier, task: Mapping[str, Any], summary: pd.DataFra
         return f"{_UNKNOWN}: the model was taken from a folder, not from this project's last run."
     facts = classifier.provenance
     of_task = summary[summary["task"] == task["shown"]]
-    same = of_task[of_task["protocol"] == facts.get("protocol")]
+    how = facts.get("protocol")
+    same = of_task[of_task["protocol"] == how]
     mine = same[
         (same["encoder"] == facts.get("encoder"))
         & (same["source"] == (facts.get("source") or ""))
@@ -110,7 +112,10 @@ def _scores(classifier: Classifier, task: Mapping[str, Any], summary: pd.DataFra
     ]
     if mine.empty:
         return f"{_UNKNOWN}: the last run did not score this encoder at this cut."
-    rivals = of_task[of_task["encoder"].str.startswith(BASELINES)]
+    scratch = of_task["encoder"].str.startswith("supervised")
+    rivals = of_task[
+        (of_task["encoder"].str.startswith(BASELINES) & (of_task["protocol"] == how)) | scratch
+    ]
     rivals = rivals[~rivals.index.isin(mine.index)]
     metric = mine["metric"].iloc[0]
     lines = [
@@ -124,7 +129,7 @@ def _scores(classifier: Classifier, task: Mapping[str, Any], summary: pd.DataFra
     note = (
         f"On {int(row['n_test'])} test clips, over {int(row['n_seeds'])} seed(s) and "
         f"{int(row['n_folds'])} fold(s) of the whole study; this file is one of them. "
-        f"Intervals: {row['interval']}. Chance in {metric.replace('_', ' ')}: "
+        f"Intervals: {row['interval']}. Chance: {metric_name(metric)} "
         f"{100 * float(row['chance']):.1f} %."
     )
     return "\n".join(lines) + "\n\n" + note
@@ -134,8 +139,8 @@ def _score_row(row: Mapping[str, Any], name: str | None) -> str:
     interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
     if pd.isna(row["low"]):
         interval = "none"
-    shown = [name or row["name"], row["cut"] or "\N{EN DASH}", row["protocol"].replace("_", " ")]
-    shown += [row["metric"].replace("_", " "), f"{100 * row['mean']:.1f}", interval]
+    shown = [name or row["name"], cut_name(row["cut"]), protocol_name(row["protocol"])]
+    shown += [metric_name(row["metric"]), f"{100 * row['mean']:.1f}", interval]
     return "| " + " | ".join(map(_cell, shown)) + " |"
 
 

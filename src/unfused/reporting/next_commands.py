@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 _FULL = "longer training, three seeds, controls, every encoder fine-tuned"
+CLASSIFY = "kedro run --pipeline=classify --params new_audio=<folder>"
+_CLASSIFY = "the student's labels for new audio"
 _VIZ = "the pipeline, its data and its figures in the browser"
 
 
@@ -44,6 +46,7 @@ def _with_make(own: Any, more: Any, pools: Mapping[str, Any]) -> dict[str, str]:
     if not own:
         return {
             "make unfused DATA=<folder>": "the same on your own audio",
+            CLASSIFY: _CLASSIFY,
             "make unfused ENV=full": _FULL,
             "make viz": _VIZ,
         }
@@ -52,7 +55,7 @@ def _with_make(own: Any, more: Any, pools: Mapping[str, Any]) -> dict[str, str]:
     commands = {f"make unfused{given} ENV=full": _FULL}
     if not any((entry or {}).get("audio") for entry in pools.values()):
         commands[f"make unfused{data} UNLABELLED=<folder>"] = "pre-training on more audio of yours"
-    return {**commands, f"make viz{given}": _VIZ}
+    return {**commands, CLASSIFY: _CLASSIFY, f"make viz{given}": _VIZ}
 
 
 def _option(name: str, audio: Any) -> str:

@@ -12,7 +12,7 @@ from ..training.precision import pick_device, pick_precision
 from .figures import CAPTIONS
 from .html_parts import ReportFigure
 from .lape_table import lape_table
-from .next_commands import next_commands
+from .next_commands import CLASSIFY, next_commands
 from .report_html import ReportContent
 from .table_formats import to_plain
 from .verdict import verdict
@@ -71,15 +71,16 @@ def run_report(
 
 
 def closing_words(content: ReportContent) -> str:
-    """Return verdict, table and the next command to try: the last lines of a run."""
-    command, why = next(iter(content.next_commands.items()))
+    """Return verdict, table and the next commands to try: the last lines of a run."""
+    first = next(iter(content.next_commands))
+    following = [f"{name}   ({content.next_commands[name]})" for name in (first, CLASSIFY)]
     caveats = " ".join(content.verdict.caveats)
     return "\n\n".join(
         [
             to_plain(content.tables[0]).strip(),
             content.verdict.headline,
             caveats,
-            f"Next: {command}   ({why})",
+            "Next: " + "\n      ".join(following),
         ]
     )
 
