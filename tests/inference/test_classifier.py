@@ -23,7 +23,7 @@ def test_a_round_trip(classifier, sounds, tmp_path):
 
 def test_one_label(classifier, sounds):
     said = classifier.predict(sounds / "odd.wav", device="cpu")
-    assert list(said.probabilities)[0] == said.label
+    assert next(iter(said.probabilities)) == said.label
     assert said.probability == max(said.probabilities.values())
     assert set(said.probabilities) == {"bird", "rain", "wind"}
     np.testing.assert_allclose(sum(said.probabilities.values()), 1, atol=1e-5)
