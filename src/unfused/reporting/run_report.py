@@ -72,15 +72,16 @@ def run_report(
 
 def closing_words(content: ReportContent) -> str:
     """Return verdict, table and the next commands to try: the last lines of a run."""
-    first = next(iter(content.next_commands))
-    following = [f"{name}   ({content.next_commands[name]})" for name in (first, CLASSIFY)]
+    first, *others = content.next_commands.items()
+    chosen = [first, *(item for item in others if item[0].endswith(CLASSIFY))]
+    following = [f"{command}   ({why})" for command, why in chosen]
     caveats = " ".join(content.verdict.caveats)
     return "\n\n".join(
         [
             to_plain(content.tables[0]).strip(),
             content.verdict.headline,
             caveats,
-            "Next: " + "\n      ".join(following),
+            "Next: " + "\nOr: ".join(following),
         ]
     )
 
