@@ -74,7 +74,7 @@ def check_model(pipeline: Pipeline, catalog: Any) -> None:
         raise ValueError(
             f"there is no trained model to use ({', '.join(missing)} not found): first run `kedro "
             "run --pipeline=unfused` with the same --env (and run_name), for your own data with "
-            "--params data=<folder>; or name a stored classifier with --params model.folder=<folder>, "
+            "--params data=<folder>; or name a stored classifier with model.folder=<folder>, "
             "or another task of a finished run with model.task=<task>"
         )
 
