@@ -11,7 +11,11 @@ ifdef UNLABELLED
 export UNFUSED_UNLABELLED := $(UNLABELLED)
 endif
 
-.PHONY: unfused test test-all results lint format viz viz-build docs bench clean help
+ifdef AUDIO
+export UNFUSED_NEW_AUDIO := $(AUDIO)
+endif
+
+.PHONY: unfused classify export test test-all results lint format viz viz-build docs bench clean help
 
 help:
 	@sed -n -E 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p; s/^## (.*)/\t\1/p' Makefile | expand -t 18
@@ -21,6 +25,13 @@ unfused: $(VENV)/demo  ## set-up, demo corpus, UnFuSeD, report
 ##   UNLABELLED=<folder>    more audio for pre-training
 ##   ENV=<name>             a configuration under conf/: full, paper, gpu, test
 	@$(RUN) run --pipeline=unfused $(if $(ENV),--env=$(ENV))
+
+classify: $(VENV)/demo  ## label new audio with the trained model
+##   AUDIO=<folder or file> the new audio; DATA and ENV as they were in training
+	@$(RUN) run --pipeline=classify $(if $(ENV),--env=$(ENV))
+
+export: $(VENV)/demo  ## the trained model for others: safetensors, ONNX, model card
+	@$(RUN) run --pipeline=export $(if $(ENV),--env=$(ENV))
 
 test: $(VENV)/dev  ## the test suite
 	@$(VENV)/bin/python -m pytest

@@ -8,7 +8,11 @@ import pytest
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: one thread is faster, and repeatable
 os.environ.setdefault("TQDM_DISABLE", "1")
-for name in ("UNFUSED_AUDIO", "UNFUSED_UNLABELLED"):  # the user's own audio is none of the tests'
+for name in (
+    "UNFUSED_AUDIO",
+    "UNFUSED_UNLABELLED",
+    "UNFUSED_NEW_AUDIO",
+):  # the user's own audio is none of the tests'
     os.environ.pop(name, None)
 ROOT = Path(__file__).resolve().parents[1]
 

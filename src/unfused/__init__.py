@@ -7,7 +7,8 @@ from typing import Any
 
 __version__ = "0.2.0.dev0"
 _EXPORTS = {
-    "load_encoder": "encoders",
+    "load_encoder": "inference",
+    "load_classifier": "inference",
     "LogMelStore": "audio.store",
     "FrontEnd": "audio.log_mel",
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from .config import ProjectConfigLoader
@@ -23,14 +24,17 @@ from .params import (
 )
 
 log = logging.getLogger("unfused")
+RESULTS = {"classify_audio": "new_audio.predictions", "write_model_card": "model_card"}
+"""Nodes that end a run -> the result that people look at."""
 
 
 class CheckHooks:
     """Refuse what is sure to fail later, before anything expensive is done."""
 
     @hook_impl
-    def before_pipeline_run(self, catalog: Any) -> None:
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
         """Check that results can be written, and settings that only matter together."""
+        check_model(pipeline, catalog)
         check_writable(Path(ProjectConfigLoader.current()["globals"]["data_root"]))
         wanted = {
             "params:encoder": EncoderParams,
@@ -45,6 +49,34 @@ class CheckHooks:
             typed = {n: item for n, item in methods.items() if isinstance(item, MethodParams)}
             encoder, front_end, distillation, evaluation = found
             check_together(encoder, front_end, distillation, evaluation, typed)
+
+
+def check_model(pipeline: Pipeline, catalog: Any) -> None:
+    """Refuse to use a model before there is one, and to classify nothing.
+
+    Raises:
+        ValueError: New audio is not named, or what a run leaves behind is not there.
+    """
+    tags = {tag for node in pipeline.nodes for tag in node.tags}
+    if "classify" in tags and not catalog.load("params:classify").audio:
+        raise ValueError(
+            "no new audio is named: kedro run --pipeline=classify --params new_audio=<folder or "
+            "file>, or make classify AUDIO=<folder or file>"
+        )
+    needed = [
+        name
+        for name in pipeline.inputs()
+        if "inference" in tags
+        if not name.startswith("params:") and not name.endswith("workspace")
+    ]
+    missing = sorted(name for name in needed if not catalog.exists(name))
+    if missing:
+        raise ValueError(
+            f"there is no trained model to use ({', '.join(missing)} not found): first run `kedro "
+            "run --pipeline=unfused` with the same --env (and run_name), for your own data with "
+            "--params data=<folder>; or name a stored classifier with model.folder=<folder>, "
+            "or another task of a finished run with model.task=<task>"
+        )
 
 
 def check_writable(folder: Path) -> None:
@@ -103,6 +135,9 @@ class RunHooks:
         slowest = sorted(self._seconds.items(), key=lambda item: -item[1])[:3]
         parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in slowest)
         log.info("finished in %.0f s (%s)", time.monotonic() - self._began, parts)
+        for node, result in RESULTS.items():
+            if any(name.endswith(node) for name in self._seconds):
+                log.info("%s: %s", result, Path(catalog[result]._filepath).resolve())
         if any(name.endswith("write_report") for name in self._seconds):
             closing = Path(catalog["closing_words"]._filepath).read_text(encoding="utf-8")
             log.info("\n%s", closing)

@@ -7,12 +7,25 @@ from typing import Any
 from kedro.pipeline import Pipeline
 
 from .config import ProjectConfigLoader
-from .params import Audio, MethodParams, Model, Task, Unfused, check_keys, unknown_name
+from .params import (
+    Audio,
+    Classify,
+    Export,
+    MethodParams,
+    Model,
+    Task,
+    TrainedModel,
+    Unfused,
+    check_keys,
+    unknown_name,
+)
+from .trained_models import used_model
 
 TOP_LEVEL = {
     *("run", "select", "teacher", "front_end", "extraction", "encoder", "demo", "tasks", "pools"),
     *("methods", "pretraining", "k_mix", "unfused", "evaluation", "report"),
-    *("data", "unlabelled", "fresh", "device"),  # short for --params
+    *("model", "classify", "export"),
+    *("data", "unlabelled", "new_audio", "fresh", "device"),  # short for --params
     "run_name",  # read by the configuration loader
 }
 RESERVED = {  # pipelines and their stages, and arguments of nodes that take tasks by name
@@ -28,15 +41,21 @@ RESERVED = {  # pipelines and their stages, and arguments of nodes that take tas
         "demo_mixtures",
     ),
     *("workspace", "store", "manifest", "splits", "distillation", "encoder", "run", "students"),
-    "own",
+    *("own", "tasks", "new_audio", "classifiers", "exported"),
 }
 
+GROUPS: dict[str, type[Model]] = {
+    "unfused": Unfused,
+    "model": TrainedModel,
+    "classify": Classify,
+    "export": Export,
+}
 ENTRIES: dict[str, type[Model]] = {"tasks": Task, "pools": Audio, "methods": MethodParams}
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return every registered pipeline, by name."""
-    from .pipelines import data_engineering, evaluation, pretraining, reporting, unfused
+    from .pipelines import data_engineering, evaluation, inference, pretraining, reporting, unfused
 
     parameters = ProjectConfigLoader.current()["parameters"]
     check_names(parameters)
@@ -60,6 +79,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         for task in tasks:
             modelling += unfused.create_pipeline(task, teacher)
             modelling += evaluation.create_pipeline(task, compared, few_labels=few_labels)
+        modelling += evaluation.create_record(tasks)
         report = reporting.create_pipeline(
             tasks, pools, teacher, compared, few_labels=few_labels, **options
         )
@@ -75,6 +95,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         "unfused": one["whole"],
         "lape": many["whole"],
         "compare_runs": reporting.create_comparison(),
+        "classify": inference.create_classify(**used_model(parameters, tasks)),
+        "export": inference.create_export(**used_model(parameters, tasks)),
         "__default__": one["whole"],
     }
 
@@ -87,7 +109,8 @@ def check_names(parameters: dict[str, Any]) -> None:
         for name in sorted(set(names) - known[prefix]):
             if not name.startswith("_"):
                 raise ValueError(unknown_name(f"{prefix}{name}", name, sorted(known[prefix])))
-    check_keys(parameters.get("unfused"), Unfused, "unfused")
+    for group, model in GROUPS.items():
+        check_keys(parameters.get(group), model, group)
     kinds: dict[str, str] = {}
     for kind, model in ENTRIES.items():
         for name in namespaces(parameters, kind):

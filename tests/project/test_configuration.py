@@ -132,7 +132,7 @@ def test_every_catalog_entry_is_used(load, project_root):
     for env in ENVIRONMENTS:
         catalog, registered, _ = load(env)
         for name in datasets(registered):
-            matched.add(catalog.config_resolver.match_dataset_pattern(name) or name)
+            matched |= {name, catalog.config_resolver.match_dataset_pattern(name)}
     assert {entry for entry in entries if not entry.startswith("_")} <= matched
 
 

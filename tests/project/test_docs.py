@@ -22,7 +22,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs/howto").glob("*.md")),
 ]
-SHORT = {"data", "unlabelled", "fresh", "device", "run_name"}
+SHORT = {"data", "unlabelled", "new_audio", "fresh", "device", "run_name"}
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
@@ -88,7 +88,12 @@ def test_make_targets_exist(page):
     rules = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     for words in commands(page, "make "):
         assert words[1] in rules, (page.name, words)
-        assert {word.partition("=")[0] for word in words[2:]} <= {"DATA", "UNLABELLED", "ENV"}
+        assert {word.partition("=")[0] for word in words[2:]} <= {
+            "DATA",
+            "UNLABELLED",
+            "AUDIO",
+            "ENV",
+        }
 
 
 def test_make_lists_every_target():

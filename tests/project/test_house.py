@@ -23,7 +23,8 @@ FLOORS = [
     {"datasets"},
     {
         *("pipelines", "params", "config", "hooks", "settings", "pipeline_registry"),
-        *("cli", "mistakes", "packaged", "tracking", "mlflow_store", "__main__"),
+        *("cli", "mistakes", "packaged", "tracking", "mlflow_store", "trained_models"),
+        "__main__",
     },
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, start=1) for room in rooms}

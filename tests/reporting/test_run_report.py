@@ -7,7 +7,7 @@ from unfused.params import Run, Task
 from unfused.pipelines.reporting import nodes
 from unfused.reporting.aggregate import summarise
 from unfused.reporting.comparisons import student_comparisons
-from unfused.reporting.next_commands import next_commands
+from unfused.reporting.next_commands import CLASSIFY, next_commands
 from unfused.reporting.run_report import closing_words, run_report
 from unfused.training.precision import pick_device
 
@@ -62,21 +62,29 @@ def test_the_closing_words_are_plain_and_aligned(report):
                                                        strict=True)}) == 1  # fmt: skip
     assert sum("*" in row for row in rows) >= 1
     assert "UnFuSeD student is" in words
-    assert lines[-1].startswith("Next: make unfused DATA=<folder>")
+    assert lines[-2].startswith("Next: make unfused DATA=<folder>")
+    assert CLASSIFY in lines[-1]
 
 
 def test_next_commands_follow_what_the_run_was_given(project_root, monkeypatch):
     monkeypatch.chdir(project_root)
     demo = list(next_commands({"tasks": {"own_data": {"audio": None}}}))
-    assert demo == ["make unfused DATA=<folder>", "make unfused ENV=full", "make viz"]
+    assert demo == [
+        "make unfused DATA=<folder>",
+        f"kedro {CLASSIFY}",
+        "make unfused ENV=full",
+        "make viz",
+    ]
     tasks = {"own_data": {"audio": "my birds"}}
     assert list(next_commands({"tasks": tasks, "pools": {"pool": {"audio": None}}})) == [
         "make unfused DATA='my birds' ENV=full",
         "make unfused DATA='my birds' UNLABELLED=<folder>",
+        f"kedro {CLASSIFY}",
         "make viz DATA='my birds'",
     ]
     assert list(next_commands({"tasks": tasks, "pools": {"pool": {"audio": "more"}}})) == [
         "make unfused DATA='my birds' UNLABELLED=more ENV=full",
+        f"kedro {CLASSIFY}",
         "make viz DATA='my birds' UNLABELLED=more",
     ]
 
@@ -129,7 +137,8 @@ def test_without_a_makefile_the_next_commands_are_the_packages(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     run = "unfused run --pipeline=unfused"
     demo = list(next_commands({"tasks": {"own_data": {"audio": None}}}))
-    assert demo == [f"{run} --params data=<folder>", f"{run} --env=full"]
+    label = f"unfused {CLASSIFY}"
+    assert demo == [f"{run} --params data=<folder>", f"{run} --env=full", label]
     given = {"tasks": {"own_data": {"audio": "a, b"}}, "pools": {"pool": {"audio": "more"}}}
     variables = "UNFUSED_AUDIO='a, b' UNFUSED_UNLABELLED=more"
-    assert list(next_commands(given)) == [f"{variables} {run} --env=full"]
+    assert list(next_commands(given)) == [f"{variables} {run} --env=full", label]

@@ -41,7 +41,7 @@ def list_audio(source: Path, labels: Labels, columns: Mapping[str, str] | None) 
     """List the clips of one folder or table, without opening any audio.
 
     Args:
-        source: The folder or the table.
+        source: The folder or the table; with ``labels="none"`` also a single audio file.
         labels: As :func:`unfused.audio.manifest.scan_audio` takes it.
         columns: Our name -> the table's column.
 
@@ -58,6 +58,8 @@ def list_audio(source: Path, labels: Labels, columns: Mapping[str, str] | None) 
     source = Path(os.path.abspath(source))
     if source.suffix.lower() in TABLE_SUFFIXES and not source.is_dir():
         return _list_table(source, labels, columns)
+    if source.is_file() and labels == "none":
+        return list_rows(pd.DataFrame({"path": [str(source)]}, dtype=object), source.parent)
     if not source.is_dir():
         what = "is neither a folder nor a table" if source.exists() else "does not exist"
         raise ManifestError(

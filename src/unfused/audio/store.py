@@ -138,6 +138,35 @@ class LogMelStore:
         finish_store(path, front_end, rows)
         return cls.open(path)
 
+    def parts(self, rows: np.ndarray, starts: np.ndarray, n_frames: np.ndarray) -> LogMelStore:
+        """Return a store whose clips are parts of this one's, on the same memory-mapped frames.
+
+        Args:
+            rows: Which clip each part belongs to, (P,) integers.
+            starts: Its first frame in that clip, (P,).
+            n_frames: Its length, (P,), at least 1.
+
+        Returns:
+            A store with one row for each part, called ``<clip id>@<first frame>+<length>``; it
+            knows no statistics.
+
+        Raises:
+            StoreError: A part reaches beyond its clip.
+        """
+        outside = (starts < 0) | (n_frames < 1) | (starts + n_frames > self.n_frames[rows])
+        if outside.any():
+            worst = int(outside.argmax())
+            raise StoreError(
+                f"frames {starts[worst]} to {starts[worst] + n_frames[worst]} are not within the "
+                f"{self.n_frames[rows[worst]]} of clip {self.clip_ids[rows[worst]]}"
+            )
+        names = zip(self.clip_ids[rows], starts, n_frames, strict=True)
+        index = pd.DataFrame({"clip_id": [f"{clip}@{first}+{n}" for clip, first, n in names]})
+        index = index.assign(digest="", shard=self._shard[rows], n_frames=n_frames)
+        index = index.assign(start=self._start[rows] + starts)
+        remake = (LogMelStore.parts, (self, rows, starts, n_frames))
+        return LogMelStore(self.path, self.front_end, index, self._shards, remake)
+
     def __len__(self) -> int:
         return len(self.clip_ids)
 

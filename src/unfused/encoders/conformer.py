@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .conformer_block import ConformerBlock
-from .encoder import Encoder
+from .encoder import Encoder, frame_centres
 from .pooling import Pooling, pool_frames
 
 
@@ -160,6 +160,13 @@ class Conformer(Encoder):
         n_latents = frames.shape[1]
         mask = None if spans is None else _first(self.n_real(spans, n_latents), n_latents)
         return pool_frames(frames, mask, self.pooling)
+
+    def time_features(self, log_mel: Tensor, spans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See :meth:`Encoder.time_features`; the real frames come first."""
+        frames = self.frame_features(log_mel, spans)[self.cut]
+        n_latents = frames.shape[1]
+        centres = spans[:, :1].round() + frame_centres(n_latents, self.stride, frames.device)
+        return frames, _first(self.n_real(spans, n_latents), n_latents), centres
 
     def pooled(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:
         """Return the pooled features of every tap in one pass, tap -> (B, D_tap)."""

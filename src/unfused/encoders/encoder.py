@@ -61,6 +61,25 @@ class Encoder(nn.Module):
         features = self.frame_features(log_mel)
         return {tap: self.pool(frames, spans, tap) for tap, frames in features.items()}
 
+    def time_features(self, log_mel: Tensor, spans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the frames at :attr:`cut`, which of them are real, and where they lie in time.
+
+        Pooling the frames with the same spans gives the clip embedding.
+
+        Args:
+            log_mel: Normalised log-mel spectrograms, (B, 1, F, T).
+            spans: Real part of each clip in input frames, (B, 2).
+
+        Returns:
+            Frames (B, T', D); whether each overlaps the real part, (B, T') bool; and the centre of
+            each, in input frames, (B, T').
+        """
+        frames = self.frame_features(log_mel)[self.cut]
+        stride = self.strides[self.cut]
+        centres = frame_centres(frames.shape[1], stride, frames.device)
+        mask = span_mask(spans, frames.shape[1], stride)
+        return frames, mask, centres.expand(len(frames), -1)
+
     def truncated(self, cut: str) -> Encoder:
         """Return a new encoder that ends at ``cut``, with copies of this one's weights.
 
@@ -87,6 +106,15 @@ class Encoder(nn.Module):
     def n_parameters(self) -> int:
         """Number of trainable parameters up to the cut."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def frame_centres(n_frames: int, stride: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return where frames that span ``stride`` input frames have their centres, (T',).
+
+    >>> frame_centres(2, 8)
+    tensor([ 3.5000, 11.5000])
+    """
+    return torch.arange(n_frames, device=device) * stride + (stride - 1) / 2
 
 
 def span_mask(spans: Tensor, n_frames: int, stride: int) -> Tensor:

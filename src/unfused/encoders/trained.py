@@ -23,7 +23,8 @@ from .registry import ENCODERS, create
 FORMAT_VERSION = 1
 _BEFORE_SCALES = {"mel_scale": "slaney", "norm": "slaney"}  # of encoders saved without a choice
 TRAINED_ON_COLUMNS = ("corpus", "clip_id", "digest")  # and offset, frames where they are known
-_WEIGHTS, _SETTINGS, _TRAINED_ON = "encoder.safetensors", "encoder.json", "trained_on.parquet"
+WEIGHTS_FILE, SETTINGS_FILE = "encoder.safetensors", "encoder.json"
+_TRAINED_ON = "trained_on.parquet"
 
 
 @dataclass
@@ -103,14 +104,14 @@ def save_encoder(
     folder.mkdir(parents=True, exist_ok=True)
     weights = save(_tensors(trained))
     settings = _settings(trained, weights)
-    _write(folder / _WEIGHTS, lambda path: path.write_bytes(weights))
+    _write(folder / WEIGHTS_FILE, lambda path: path.write_bytes(weights))
     if clip_ids is not None:
         seen = _seen(clip_ids)
         _write(folder / _TRAINED_ON, lambda path: seen.to_parquet(path, index=False))
     else:
         (folder / _TRAINED_ON).unlink(missing_ok=True)
     text = json.dumps(settings, indent=1, sort_keys=True)
-    _write(folder / _SETTINGS, lambda path: path.write_text(text, encoding="utf-8"))
+    _write(folder / SETTINGS_FILE, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def load_encoder(folder: str | Path) -> TrainedEncoder:
@@ -121,18 +122,18 @@ def load_encoder(folder: str | Path) -> TrainedEncoder:
         ValueError: What is there is damaged, unfinished, or does not fit this version.
     """
     folder = Path(folder)
-    for file in (_SETTINGS, _WEIGHTS):
+    for file in (SETTINGS_FILE, WEIGHTS_FILE):
         if not (folder / file).is_file():
             raise FileNotFoundError(
                 f"{folder} holds no trained encoder: {file} is missing; "
                 "give the folder that training wrote, or train again"
             )
     settings = _read_settings(folder)
-    weights = (folder / _WEIGHTS).read_bytes()
+    weights = (folder / WEIGHTS_FILE).read_bytes()
     if hashlib.blake2b(weights).hexdigest() != settings["checksum"]:
         raise ValueError(
-            f"{folder / _WEIGHTS} is not the file that {_SETTINGS} describes (interrupted save or "
-            "damaged copy); copy the folder again, or train again"
+            f"{folder / WEIGHTS_FILE} is not the file that {SETTINGS_FILE} describes (interrupted "
+            "save or damaged copy); copy the folder again, or train again"
         )
     trained = _rebuild(settings)
     _fill(trained, load(weights), folder)
@@ -189,12 +190,12 @@ def _settings(trained: TrainedEncoder, weights: bytes) -> dict[str, Any]:
 
 def _read_settings(folder: Path) -> dict[str, Any]:
     try:
-        settings: dict[str, Any] = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        settings: dict[str, Any] = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{folder / _SETTINGS} is damaged ({error}); train again") from error
+        raise ValueError(f"{folder / SETTINGS_FILE} is damaged ({error}); train again") from error
     if settings.get("format") != FORMAT_VERSION:
         raise ValueError(
-            f"{folder / _SETTINGS} has format {settings.get('format')!r}, this version reads "
+            f"{folder / SETTINGS_FILE} has format {settings.get('format')!r}, this version reads "
             f"{FORMAT_VERSION}; use the version of unfused that wrote it, or train again"
         )
     return settings
@@ -229,7 +230,7 @@ def _fill(trained: TrainedEncoder, tensors: dict[str, Tensor], folder: Path) -> 
     )
     if wrong:
         raise ValueError(
-            f"{folder / _WEIGHTS} does not fit the architecture in {_SETTINGS}: tensors "
+            f"{folder / WEIGHTS_FILE} does not fit the architecture in {SETTINGS_FILE}: tensors "
             f"{wrong[:5]} are missing, left over or of another shape"
         )
     for prefix, module in _modules(trained).items():

@@ -15,7 +15,7 @@ from ..seeding import derive_seed
 
 Protocol = Literal["whole_clip", "window_mean", "random_crop"]
 MIN_FRAMES = 96  # a shorter clip is centred in this many frames
-_MULTIPLE = 8  # frames; the largest stride of the encoders, so that no frame is dropped
+MULTIPLE = 8  # frames; the largest stride of the encoders, so that no frame is dropped
 
 
 class Pieces(NamedTuple):
@@ -79,11 +79,11 @@ def whole_clips(n_frames: NDArray[np.int64], max_frames: int) -> Pieces:
     >>> whole_clips(np.array([50, 97, 2000]), 1200).length
     array([  96,  104, 1000, 1000])
     """
-    units = -(-n_frames // _MULTIPLE)
+    units = -(-n_frames // MULTIPLE)
     n_chunks = -(-n_frames // max_frames)
     clip, chunk = _numbered(n_chunks)
     edges = (units[clip] * chunk // n_chunks[clip], units[clip] * (chunk + 1) // n_chunks[clip])
-    start, length = edges[0] * _MULTIPLE, (edges[1] - edges[0]) * _MULTIPLE
+    start, length = edges[0] * MULTIPLE, (edges[1] - edges[0]) * MULTIPLE
     real = np.minimum(start + length, n_frames[clip]) - start
     short = n_frames[clip] < MIN_FRAMES
     start = np.where(short, _centred(n_frames[clip], MIN_FRAMES), start)

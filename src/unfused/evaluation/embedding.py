@@ -63,7 +63,7 @@ def embed_clips(
     trained.check_front_end(store.front_end)
     cuts = list(cuts) if cuts else [trained.encoder.cut]
     device = pick_device(device)
-    encoder = _inference_copy(trained.encoder, cuts, device)
+    encoder = inference_copy(trained.encoder, cuts, device)
     rows = np.asarray(rows, dtype=np.int64)
     pieces = cut_pieces(
         protocol,
@@ -75,14 +75,38 @@ def embed_clips(
     )
     sums = {cut: torch.zeros(len(rows), encoder.dims[cut]) for cut in cuts}
     with torch.inference_mode(), _progress(len(pieces.clip)) as bar:
-        for batch in _batches(pieces, batch_frames):
-            log_mel, spans = store.crops(rows[batch.clip], batch.start, int(batch.length[0]))
-            inputs = trained.normalise(log_mel.to(device)), spans.to(device)
+        for batch, log_mel, spans in inputs_of(pieces, trained, store, rows, batch_frames, device):
             weight = torch.from_numpy(batch.weight)[:, None]
-            for cut, pooled in _pooled(encoder, cuts, *inputs).items():
+            for cut, pooled in _pooled(encoder, cuts, log_mel, spans).items():
                 sums[cut].index_add_(0, torch.from_numpy(batch.clip), pooled.float().cpu() * weight)
             bar.update(len(batch.clip))
     return {cut: total.numpy() for cut, total in sums.items()}
+
+
+def inputs_of(
+    pieces: Pieces,
+    trained: TrainedEncoder,
+    store: LogMelStore,
+    rows: NDArray[np.int64],
+    batch_frames: int,
+    device: torch.device,
+) -> Iterator[tuple[Pieces, Tensor, Tensor]]:
+    """Yield pieces of equal length with what an encoder takes of them.
+
+    Args:
+        pieces: Pieces of the clips ``rows``.
+        trained: The encoder, for its normalisation.
+        store: Log-mels.
+        rows: Which clips, (N,).
+        batch_frames: Frames in a batch.
+        device: Where to.
+
+    Yields:
+        The pieces, their normalised log-mels (B, 1, F, T) and their real parts (B, 2).
+    """
+    for batch in _batches(pieces, batch_frames):
+        log_mel, spans = store.crops(rows[batch.clip], batch.start, int(batch.length[0]))
+        yield batch, trained.normalise(log_mel.to(device)), spans.to(device)
 
 
 def log_mel_statistics(store: LogMelStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -98,7 +122,7 @@ def log_mel_statistics(store: LogMelStore, rows: NDArray[np.int64]) -> NDArray[n
     return statistics
 
 
-def _inference_copy(encoder: Encoder, cuts: list[str], device: torch.device) -> Encoder:
+def inference_copy(encoder: Encoder, cuts: Sequence[str], device: torch.device) -> Encoder:
     """Return a copy for inference that ends at the deepest cut; channels last is twice as fast."""
     unknown = [cut for cut in cuts if cut not in encoder.dims]
     if unknown:

@@ -16,9 +16,13 @@ from ..training.precision import pick_device
 from .candidates import Candidate
 from .fine_tuning import FineTuningSettings, fine_tune
 from .frozen_evaluation import checked_parts, warn_of_unseen
+from .head import Head
 from .results import RowKeys, scored_rows
+from .stored_classifier import save_classifier
 from .task_data import TaskData
 
+NETWORK = "network"
+"""Where in a training's folder the trained network is kept."""
 _SOURCES = ("", "teacher")  # controls are probed, not fine-tuned
 
 
@@ -73,7 +77,7 @@ def evaluate_supervised(
     """Train on the training part, choose the epoch on validation, score once on the test part.
 
     Args:
-        folder: Keeps unfinished training.
+        folder: Keeps unfinished training, and the network in :data:`NETWORK`.
         candidate: The encoder to start from.
         plan: How to train.
         task: The task.
@@ -105,6 +109,10 @@ def evaluate_supervised(
         device=device,
         kind=task.kind,
     )
+    made = {"encoder": plan.label, "source": plan.source, "seed": arm.seed}
+    made["cut"] = trained.encoder.cut
+    network = Head.of_fine_tuned(tuned, embedding="whole_clip", **task.facts(arm.fold), **made)
+    save_classifier(folder / NETWORK, tuned.trained, network)
     drop_checkpoint(folder / "training")
     warn_of_unseen(test.labels, tuned.classes, task.kind)
     logits = tuned.logits(task.store, test.rows, device=pick_device(device))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,6 +79,19 @@ class TaskData:
         table = self.manifest[self.manifest["clip_id"].isin(chosen["clip_id"])]
         table = table[[*AUDIO_KEY, "label", "group"]].reset_index(drop=True)
         return LabelledClips(table, self.store.rows(table["clip_id"].to_numpy()))
+
+    def facts(self, fold: int) -> dict[str, Any]:
+        """Return what a classifier should know of the clips it was fitted on."""
+        train, valid = self.part(fold, "train"), self.part(fold, "valid")
+        front_end = self.store.front_end
+        seconds = (self.store.n_frames[train.rows] - 1) * front_end.hop / front_end.sample_rate
+        return {
+            "fold": fold,
+            "n_train": len(train.rows),
+            "n_valid": len(valid.rows),
+            "longest_seconds": round(float(seconds.max()), 3),
+            "median_seconds": round(float(np.median(seconds)), 3),
+        }
 
     def unsupervised(self, fold: int, *, transductive: bool) -> TrainingSet:
         """Return the audio that may be clustered and self-distilled on, without its labels."""

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 _FULL = "longer training, three seeds, controls, every encoder fine-tuned"
+CLASSIFY = "run --pipeline=classify --params new_audio=<folder>"
+_KEDRO_CLASSIFY = f"kedro {CLASSIFY}"
+_CLASSIFY = "the student's labels for new audio"
 _VIZ = "the pipeline, its data and its figures in the browser"
 
 
@@ -27,11 +30,12 @@ def _elsewhere(own: Any, more: Any) -> dict[str, str]:
     """Return commands of the installed package; a variable takes any path, ``--params`` no comma.
 
     >>> list(_elsewhere("my sounds", None))
-    ["UNFUSED_AUDIO='my sounds' unfused run --pipeline=unfused --env=full"]
+    ["UNFUSED_AUDIO='my sounds' unfused run --pipeline=unfused --env=full", \
+'unfused run --pipeline=classify --params new_audio=<folder>']
     """
     given = (_option("UNFUSED_AUDIO", own) + _option("UNFUSED_UNLABELLED", more)).lstrip()
     run = "unfused run --pipeline=unfused"
-    full = {f"{given} {run} --env=full".lstrip(): _FULL}
+    full = {f"{given} {run} --env=full".lstrip(): _FULL, f"unfused {CLASSIFY}": _CLASSIFY}
     return full if own else {f"{run} --params data=<folder>": "the same on your own audio", **full}
 
 
@@ -44,6 +48,7 @@ def _with_make(own: Any, more: Any, pools: Mapping[str, Any]) -> dict[str, str]:
     if not own:
         return {
             "make unfused DATA=<folder>": "the same on your own audio",
+            _KEDRO_CLASSIFY: _CLASSIFY,
             "make unfused ENV=full": _FULL,
             "make viz": _VIZ,
         }
@@ -52,7 +57,7 @@ def _with_make(own: Any, more: Any, pools: Mapping[str, Any]) -> dict[str, str]:
     commands = {f"make unfused{given} ENV=full": _FULL}
     if not any((entry or {}).get("audio") for entry in pools.values()):
         commands[f"make unfused{data} UNLABELLED=<folder>"] = "pre-training on more audio of yours"
-    return {**commands, f"make viz{given}": _VIZ}
+    return {**commands, _KEDRO_CLASSIFY: _CLASSIFY, f"make viz{given}": _VIZ}
 
 
 def _option(name: str, audio: Any) -> str:

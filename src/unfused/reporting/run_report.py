@@ -12,7 +12,7 @@ from ..training.precision import pick_device, pick_precision
 from .figures import CAPTIONS
 from .html_parts import ReportFigure
 from .lape_table import lape_table
-from .next_commands import next_commands
+from .next_commands import CLASSIFY, next_commands
 from .report_html import ReportContent
 from .table_formats import to_plain
 from .verdict import verdict
@@ -71,15 +71,17 @@ def run_report(
 
 
 def closing_words(content: ReportContent) -> str:
-    """Return verdict, table and the next command to try: the last lines of a run."""
-    command, why = next(iter(content.next_commands.items()))
+    """Return verdict, table and the next commands to try: the last lines of a run."""
+    first, *others = content.next_commands.items()
+    chosen = [first, *(item for item in others if item[0].endswith(CLASSIFY))]
+    following = [f"{command}   ({why})" for command, why in chosen]
     caveats = " ".join(content.verdict.caveats)
     return "\n\n".join(
         [
             to_plain(content.tables[0]).strip(),
             content.verdict.headline,
             caveats,
-            f"Next: {command}   ({why})",
+            "Next: " + "\nOr: ".join(following),
         ]
     )
 

@@ -121,13 +121,26 @@ def extract_log_mels(
     run: Run,
 ) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
     """Decode, mix down, resample and transform every clip, once."""
-    from ...audio.extraction import extract_log_mels as extract
     from ...audio.log_mel import FrontEnd
+
+    definition = FrontEnd(**front_end.model_dump())
+    return extracted(workspace, scanned, unreadable, definition, extraction, run)
+
+
+def extracted(
+    workspace: Workspace,
+    scanned: pd.DataFrame,
+    unreadable: pd.DataFrame,
+    definition: Any,
+    extraction: Extraction,
+    run: Run,
+) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
+    """Return the log-mel store of a corpus, its clips, and the files that are not in it."""
+    from ...audio.extraction import extract_log_mels as extract
     from ...audio.store import LogMelStore
 
     if run.fresh and workspace.path.exists():
         shutil.rmtree(workspace.path)
-    definition = FrontEnd(**front_end.model_dump())
     undecodable = extract(scanned, workspace.path, definition, **extraction.model_dump())
     store = LogMelStore.open(workspace.path, definition)
     manifest = scanned[scanned["clip_id"].isin(store.clip_ids)].reset_index(drop=True)

@@ -10,6 +10,8 @@ import pandas as pd
 from ...params import Distillation, EncoderParams, Evaluation, FineTuning, Run
 from ...workspace import Workspace, fingerprint
 
+_SOUNDFONT = "rendered from the SoundFont TimGM6mb, which is under the GPL-2"
+RENDERED_LICENCE = {"demo": _SOUNDFONT, "demo_mixtures": _SOUNDFONT}
 TRUTH = ["clip_id", "label", "group"]  # of a manifest: files may move without changing a score
 
 
@@ -212,6 +214,21 @@ def collect_task_results(
     results = pd.concat([frozen, supervised], ignore_index=True)
     predictions = pd.concat([frozen_predictions, supervised_predictions], ignore_index=True)
     return results, predictions
+
+
+def record_study(tasks: dict, teacher: str, **results: pd.DataFrame) -> dict[str, Any]:
+    """Note the tasks of a finished study, in order, and what they are called in its tables."""
+    from ...reporting.naming import task_name
+
+    noted = []
+    for name in results:
+        entry = tasks[name]
+        entry = entry.model_dump() if hasattr(entry, "model_dump") else entry
+        audio, card = entry["audio"], entry.get("card") or {}
+        licence = card.get("licence") or RENDERED_LICENCE.get(str(audio))
+        shown = task_name(name, audio, entry.get("title"))
+        noted.append({"name": name, "shown": shown, "licence": licence})
+    return {"tasks": noted, "teacher": teacher}
 
 
 def _joined(found: list[dict[str, pd.DataFrame]], key: str) -> pd.DataFrame:

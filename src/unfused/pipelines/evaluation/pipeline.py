@@ -41,6 +41,26 @@ def create_pipeline(
     return Pipeline(of_task, namespace="evaluation", prefix_datasets_with_namespace=False)
 
 
+def create_record(tasks: Sequence[str]) -> Pipeline:
+    """Return the pipeline that notes what a study was about, for those who use its models.
+
+    Args:
+        tasks: Names of the tasks.
+    """
+    node = Node(
+        nodes.record_study,
+        {
+            "tasks": "params:tasks",
+            "teacher": "params:teacher",
+            **{task: f"{task}.results" for task in tasks},
+        },
+        "study",
+        name="record_study",
+        tags=["modelling", "evaluation"],
+    )
+    return Pipeline([node], namespace="evaluation", prefix_datasets_with_namespace=False)
+
+
 def _nodes(given: dict[str, str]) -> list[Node]:
     frozen = ["frozen_results", "frozen_predictions"]
     supervised = ["supervised_results", "supervised_predictions"]

@@ -1,0 +1,93 @@
+"""Whatever a caller has, a path or samples of any rate, as log-mels of an encoder's front-end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..audio.log_mel import FrontEnd
+from ..audio.reading import UnreadableAudio, read_mono_blocks
+
+Audio = str | os.PathLike[str] | np.ndarray | Tensor
+"""A path, or samples (N,) or (channels, N); a list stands for several clips."""
+
+
+def log_mel_blocks(
+    audio: Audio, front_end: FrontEnd, sample_rate: int | None = None
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the log-mel of a clip as the log-mel store gets it: mono, resampled, in blocks.
+
+    Args:
+        audio: A path, or samples.
+        front_end: Of the encoder.
+        sample_rate: Rate of samples in Hz; a file knows its own.
+
+    Yields:
+        Consecutive frames, (T_i, F) float32.
+
+    Raises:
+        UnreadableAudio: The file cannot be used, or samples are not finite or overflow.
+        ValueError: Samples without a rate, of another shape, or none.
+    """
+    for block in front_end.log_mel_blocks(_waveform(audio, front_end.sample_rate, sample_rate)):
+        if not np.isfinite(block).all():
+            raise UnreadableAudio("not finite: samples so large that their power overflows")
+        yield block
+
+
+def _waveform(audio: Audio, wanted: int, sample_rate: int | None) -> Iterable[NDArray[np.float32]]:
+    if isinstance(audio, str | os.PathLike):
+        return read_mono_blocks(Path(audio), sample_rate=wanted)
+    if sample_rate is None:
+        raise ValueError(
+            "samples need their rate: give sample_rate=<Hz>; only a file knows its own"
+        )
+    if sample_rate < 1:
+        raise ValueError(f"sample_rate={sample_rate} must be at least 1 Hz")
+    mono = mono_samples(audio)
+    if sample_rate == wanted:
+        return [mono]
+    resampled = soxr.resample(mono, sample_rate, wanted, quality="HQ")
+    if not resampled.size:
+        raise UnreadableAudio(f"zero length: {mono.size} samples are no sample at {wanted} Hz")
+    return [resampled]
+
+
+def mono_samples(audio: Any) -> NDArray[np.float32]:
+    """Return samples as one channel, (N,) float32.
+
+    Args:
+        audio: (N,) or (channels, N), floating point with full scale at 1.
+
+    Raises:
+        UnreadableAudio: NaN or infinite samples.
+        ValueError: Another shape, no samples, or integers.
+
+    >>> mono_samples([[0.5, 1.0], [0.0, 0.0]])
+    array([0.25, 0.5 ], dtype=float32)
+    """
+    if hasattr(audio, "detach"):  # a tensor, wherever it is
+        audio = audio.detach().cpu().float().numpy()
+    samples = np.asarray(audio)
+    if samples.dtype.kind != "f":
+        raise ValueError(
+            f"samples of type {samples.dtype} have no known full scale: convert them to floating "
+            "point between -1 and 1 (16-bit integers: samples / 32768)"
+        )
+    if samples.ndim == 2 and samples.shape[0] <= samples.shape[1]:
+        samples = samples.mean(axis=0)
+    if samples.ndim != 1 or not samples.size:
+        raise ValueError(
+            f"samples of shape {np.shape(audio)} must be (N,) or (channels, N) with N >= 1: "
+            "transpose (N, channels); give several clips as a list"
+        )
+    if not np.isfinite(samples).all():
+        raise UnreadableAudio("not finite: NaN or infinite samples")
+    return np.ascontiguousarray(samples, dtype=np.float32)

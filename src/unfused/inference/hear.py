@@ -1,0 +1,110 @@
+"""The interface of the HEAR benchmark (Turian et al., 2022): any trained encoder can be evaluated.
+
+Give the module's name, ``unfused.inference.hear``, and an encoder's folder as the model to whatever
+speaks that interface.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..audio.store import LogMelStore
+from ..evaluation.embedding import embed_clips
+from .audio_encoder import AudioEncoder, load_encoder
+from .frames import even_frames
+
+MAX_HOP_MS = 50.0
+"""HEAR recommends timestamps at most this far apart."""
+
+
+class HearModel(nn.Module):
+    """An encoder as HEAR takes it.
+
+    Args:
+        trained: The encoder.
+
+    Attributes:
+        sample_rate: In Hz.
+        scene_embedding_size: Dimension D of a clip's embedding.
+        timestamp_embedding_size: Dimension D of a moment's embedding.
+    """
+
+    def __init__(self, trained: AudioEncoder) -> None:
+        super().__init__()
+        self.trained = trained
+        self.encoder = trained.encoder  # so that .to(device) moves it
+        self.sample_rate = trained.sample_rate
+        self.scene_embedding_size = trained.dim
+        self.timestamp_embedding_size = trained.dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and so where to compute."""
+        return next(self.encoder.parameters()).device
+
+    def log_mels(self, audio: Tensor) -> LogMelStore:
+        """Return the log-mels of a batch, (B, N).
+
+        Raises:
+            ValueError: Another shape.
+        """
+        if audio.dim() != 2:
+            raise ValueError(f"audio of shape {tuple(audio.shape)} must be (B, N)")
+        return self.trained.store_of(list(audio), self.sample_rate)
+
+
+def load_model(model_file_path: str = "") -> HearModel:
+    """Return a trained encoder.
+
+    Args:
+        model_file_path: Folder of the encoder, or its ``encoder.safetensors``. Nothing is trained
+            in this package itself, so there is no default model.
+
+    Raises:
+        FileNotFoundError: There is no encoder.
+        ValueError: No path is given, or the encoder is damaged.
+    """
+    if not model_file_path:
+        raise ValueError(
+            "model_file_path is empty, and this package brings no weights: give the folder of a "
+            "trained encoder, e.g. one that `kedro run --pipeline=export` wrote"
+        )
+    path = Path(os.fspath(model_file_path))
+    return HearModel(load_encoder(path.parent if path.is_file() else path)).eval()
+
+
+def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
+    """Return one vector for each clip, as evaluation makes it.
+
+    Args:
+        audio: Mono samples at the model's rate, in [-1, 1], (B, N).
+        model: What :func:`load_model` returned.
+
+    Returns:
+        (B, D) float32, on the device of ``audio``.
+    """
+    store = model.log_mels(audio)
+    found = embed_clips(model.trained, store, np.arange(len(store)), device=model.device)
+    return torch.from_numpy(found[model.encoder.cut]).to(audio.device)
+
+
+def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
+    """Return vectors at even moments, at most 50 ms apart, from a clip's start to its end.
+
+    Args:
+        audio: Mono samples at the model's rate, in [-1, 1], (B, N).
+        model: What :func:`load_model` returned.
+
+    Returns:
+        Embeddings (B, T, D) float32, and the centres of what they describe in milliseconds (B, T)
+        float32, on the device of ``audio``.
+    """
+    store = model.log_mels(audio)
+    moments, centres = even_frames(model.trained, store, max_hop_ms=MAX_HOP_MS, device=model.device)
+    timestamps = torch.from_numpy(centres).expand(len(audio), -1).contiguous()
+    return torch.from_numpy(moments).to(audio.device), timestamps.to(audio.device)
