@@ -56,7 +56,7 @@ viz-build: $(VENV)/demo  ## the same as a static site in build/
 	@$(if $(ENV),KEDRO_ENV=$(ENV)) PYTHONWARNINGS=ignore $(RUN) viz build --include-previews
 
 docs: $(VENV)/docs  ## the documentation, in site/
-	@$(VENV)/bin/python -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
 
 bench: $(VENV)/dev  ## speed of the critical parts
 	@for bench in benchmarks/bench_*.py; do OMP_NUM_THREADS=1 $(VENV)/bin/python $$bench; done

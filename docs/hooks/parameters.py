@@ -1,6 +1,7 @@
 """The page of all parameters: names, types and values as the code and ``conf/base`` have them."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -11,9 +12,10 @@ import yaml
 from pydantic import BaseModel
 
 from unfused import encoders, methods, params
-from unfused.encoders.registry import ENCODERS, Setting, settings_of
+from unfused.encoders.registry import ENCODERS, settings_of
 from unfused.training import TrainingSettings
 
+ROLE = re.compile(r":\w+:`~?\.*([\w.]+)`")
 PLACE = "<!-- parameters -->"
 CONF = Path(__file__).resolve().parents[2] / "conf/base/parameters"
 GROUPS: dict[str, type] = {
@@ -36,7 +38,13 @@ GROUPS: dict[str, type] = {
 }
 OWN_TABLE = {params.Views: "views", params.MethodViews: "views", params.KMixViews: "views"}
 OWN_TABLE |= {TrainingSettings: "training", params.EncoderParams: "encoder"}
-SIGNS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min_length": "entries >="}
+SIGNS = {
+    "ge": "at least",
+    "gt": "above",
+    "le": "at most",
+    "lt": "below",
+    "min_length": "entries >=",
+}
 
 
 class Parameter(NamedTuple):
@@ -46,6 +54,7 @@ class Parameter(NamedTuple):
     kind: Any
     default: Any = ...
     rules: tuple[Any, ...] = ()
+    meaning: str = ""
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -53,17 +62,19 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     if PLACE not in markdown:
         return markdown
     base = configured()
-    parts = [
-        f"## `{name}`\n\n{table(within(kind), kind, base, name)}" for name, kind in GROUPS.items()
-    ]
-    for what, names, known in (
-        ("methods.{}.settings", methods.available(), methods.settings_of),
-        ("encoder.settings of {}", encoders.available(), lambda name: settings_of(ENCODERS.find(name))),
+    parts = [f"## `{name}`\n\n{table(within(kind), base, name)}" for name, kind in GROUPS.items()]
+    for what, room, known in (
+        ("methods.{}.settings", methods, methods.settings_of),
+        ("encoder.settings of {}", encoders, lambda name: settings_of(ENCODERS.find(name))),
     ):
-        for name in names:
+        for name in room.available():
             title = what.format(name)
-            items = [Parameter(key, *setting) for key, setting in known(name).items()]
-            parts.append(f"## `{title}`\n\n{table(items, constructor(name), base, title)}")
+            says = meanings(constructor(room, name))
+            items = [
+                Parameter(key, *setting, meaning=says.get(key, ""))
+                for key, setting in known(name).items()
+            ]
+            parts.append(f"## `{title}`\n\n{table(items, base, title)}")
     return markdown.replace(PLACE, "\n\n".join(parts))
 
 
@@ -83,9 +94,9 @@ def configured() -> dict[str, Any]:
     return flat
 
 
-def constructor(name: str) -> type:
+def constructor(room: Any, name: str) -> type:
     """Return the class of a registered method or encoder."""
-    waiting: list[type] = [methods.Method, encoders.Encoder]
+    waiting: list[type] = [methods.Method if room is methods else encoders.Encoder]
     while waiting:
         kind = waiting.pop()
         if kind.__dict__.get("name") == name:
@@ -96,10 +107,13 @@ def constructor(name: str) -> type:
 
 def within(kind: type, prefix: str = "") -> Iterator[Parameter]:
     """Yield the parameters of a group, those of groups in it too."""
+    says = meanings(kind)
     if not issubclass(kind, BaseModel):
         for field in fields(kind):
             default = ... if field.default is MISSING else field.default
-            yield Parameter(field.name, get_type_hints(kind)[field.name], default)
+            yield Parameter(
+                field.name, get_type_hints(kind)[field.name], default, (), says[field.name]
+            )
         return
     for name, field in kind.model_fields.items():
         inner = next((item for item in flat_types(field.annotation) if is_group(item)), None)
@@ -107,7 +121,8 @@ def within(kind: type, prefix: str = "") -> Iterator[Parameter]:
             yield from within(inner, f"{prefix}{name}.")
         else:
             default = ... if field.is_required() else field.get_default(call_default_factory=True)
-            yield Parameter(prefix + name, inner or field.annotation, default, tuple(field.metadata))
+            rules, says_it = tuple(field.metadata), says.get(name, "")
+            yield Parameter(prefix + name, inner or field.annotation, default, rules, says_it)
 
 
 def is_group(kind: Any) -> bool:
@@ -124,15 +139,21 @@ def flat_types(kind: Any) -> Iterator[Any]:
         yield get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
-def table(items: Any, kind: type, base: dict[str, Any], group: str) -> str:
+def table(items: Iterable[Parameter], base: dict[str, Any], group: str) -> str:
     """Return parameters as a table in Markdown."""
-    meaning, lines = meanings(kind), ["| parameter | type | default | meaning |", "|---|---|---|---|"]
+    lines = ["| parameter | type | default | meaning |", "|---|---|---|---|"]
     for item in items:
         value = "" if item.default is ... or is_group(item.kind) else f"`{shown(item.default)}`"
         set_to = base.get(f"{group}.{item.name}", ...)
-        if set_to is not ... and not str(set_to).startswith("${") and shown(set_to) != shown(item.default):
-            value = f"{value}, in `base` `{shown(set_to)}`" if value else f"in `base` `{shown(set_to)}`"
-        cells = f"`{item.name}`", typed(item), value, meaning.get(item.name, "")
+        if (
+            set_to is not ...
+            and not str(set_to).startswith("${")
+            and shown(set_to) != shown(item.default)
+        ):
+            value = (
+                f"{value}, in `base` `{shown(set_to)}`" if value else f"in `base` `{shown(set_to)}`"
+            )
+        cells = f"`{item.name}`", typed(item), value, item.meaning
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
@@ -157,6 +178,8 @@ def worded(kind: Any) -> str:
         return " / ".join(f"`{choice}`" for choice in get_args(kind))
     if kind is NoneType:
         return "null"
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(map(worded, flat_types(kind)))
     inner = [worded(item) for item in get_args(kind) if item is not ...]
     name = getattr(kind, "__name__", str(kind))
     return f"{name} of {', '.join(inner)}" if inner else name
@@ -181,5 +204,8 @@ def meanings(kind: type) -> dict[str, str]:
             text = griffe.Docstring(base.__doc__ or "", parser="google", lineno=1)
             for section in text.parse(warnings=False):
                 if section.kind.value in ("attributes", "parameters"):
-                    found |= {item.name: " ".join(item.description.split()) for item in section.value}
+                    found |= {
+                        item.name: ROLE.sub(r"`\1`", " ".join(item.description.split()))
+                        for item in section.value
+                    }
     return found

@@ -78,7 +78,18 @@ class Run(Model):
 
 
 class FrontEndParams(Model):
-    """Log-mel front-end; see :class:`unfused.audio.log_mel.FrontEnd`."""
+    """Log-mel front-end; see :class:`unfused.audio.log_mel.FrontEnd`.
+
+    Attributes:
+        sample_rate: Samples per second; audio of another rate is resampled.
+        n_fft: Length of window and transform in samples.
+        hop: Samples from one frame to the next.
+        n_mels: Number of mel bands; ``encoder.settings.n_mels`` has to be the same.
+        f_min: Lower edge of the lowest band in Hz.
+        f_max: Upper edge of the highest band in Hz.
+        mel_scale: Slaney's scale (librosa's) or HTK's.
+        norm: ``slaney`` (filters of area 1) or ``none`` (of height 1).
+    """
 
     sample_rate: int = Field(16000, ge=8000)
     n_fft: int = Field(1024, ge=64)
@@ -91,7 +102,14 @@ class FrontEndParams(Model):
 
 
 class Extraction(Model):
-    """How log-mels are extracted; none of it changes the result."""
+    """How log-mels are extracted; none of it changes the result.
+
+    Attributes:
+        clips_per_shard: Clips in a file of the store, which is what one process makes and what an
+            interruption costs.
+        n_jobs: Processes; -1: one per core.
+        backend: joblib's; ``dask`` and ``ray`` take a cluster, if there is one.
+    """
 
     clips_per_shard: int = Field(512, ge=1)
     n_jobs: int = -1
@@ -106,6 +124,8 @@ class Audio(Model):
             ``demo_mixtures`` are rendered corpora; null means that there is none.
         labels: ``folders`` (one folder per class), ``table``, ``none``, or ``auto``.
         columns: Our column name -> the table's: label, split, fold, group, path, offset, frames.
+        min_seconds: Shorter clips are rejected.
+        max_seconds: Longer clips are rejected.
     """
 
     audio: str | list[str] | None = None
@@ -198,7 +218,12 @@ class Demo(Model):
 
 
 class EncoderParams(Model):
-    """Which encoder architecture, with which settings."""
+    """Which encoder architecture, with which settings.
+
+    Attributes:
+        name: The registered encoder.
+        settings: Its constructor's keyword arguments.
+    """
 
     name: str
     settings: dict[str, Any] = {}
@@ -336,7 +361,15 @@ class MethodParams(Model):
 
 
 class PseudoLabels(Model):
-    """How a task's audio is clustered into pseudo-labels."""
+    """How a task's audio is clustered into pseudo-labels.
+
+    Attributes:
+        n_clusters: Number of pseudo-classes K; null: the number of classes.
+        features: What is clustered: the projector's output or the encoder's.
+        whiten_dim: Axes that whitening keeps, at most a quarter of the clips; null: no whitening.
+        iterations: Updates of the centroids in k-means.
+        controls: Further students, on other pseudo-labels.
+    """
 
     n_clusters: int | None = Field(None, ge=2)
     features: Literal["projector", "encoder"] = "encoder"
@@ -467,7 +500,12 @@ class Evaluation(Model):
 
 
 class Report(Model):
-    """What the report says about the study itself."""
+    """What the report says about the study itself.
+
+    Attributes:
+        configurations_tried: How many settings were compared before this one; null: not stated.
+        tsne_points: Clips in the map of pseudo-labels; of more a random sample is drawn.
+    """
 
     configurations_tried: int | None = None
     tsne_points: int = Field(2000, ge=10)

@@ -91,8 +91,9 @@ def correlation_health(correlation: CrossCorrelation) -> dict[str, Tensor]:
     """Return how well the views agree and how much dimensions repeat, for any D.
 
     Returns:
-        ``correlation``: mean of the diagonal, 1 at best, 0 after a collapse. ``redundancy``: mean
-        square of the other entries, 0 at best; independent dimensions have 1 / N.
+        ``correlation``, the mean of the diagonal (1 at best, 0 after a collapse), and
+        ``redundancy``, the mean square of the other entries (0 at best; 1 / N where dimensions are
+        independent).
     """
     dim = len(correlation.diagonal)
     return {

@@ -14,9 +14,9 @@ def embedding_health(z: Tensor) -> dict[str, Tensor]:
         z: Embeddings, (B, D).
 
     Returns:
-        ``std``: standard deviation of the L2-normalised embeddings times sqrt(D), averaged over
-        dimensions: 0 if all are the same, about 1 if they point everywhere (SimSiam, arXiv
-        2011.10566, section 4.1). ``effective_rank``: see :func:`effective_rank`.
+        ``std``, the standard deviation of the L2-normalised embeddings times sqrt(D), averaged over
+        dimensions (0 if all are the same, about 1 if they point everywhere; SimSiam, arXiv
+        2011.10566, section 4.1), and ``effective_rank``, see :func:`effective_rank`.
     """
     z = z.detach().float()
     unit = F.normalize(z, dim=1)

@@ -118,7 +118,7 @@ class CropSource:
             step: Number of the step, counted from the start of training.
 
         Returns:
-            Each clip as an index into ``rows``, (B,) int64, and the crops in nats: the first crop
+            Each clip as an index into ``rows``, (B,) int64, and the crops in nats, the first crop
             of every clip, then the second of every clip ..., (n_crops * B, 1, F, T).
         """
         expected, future = self._next or (-1, None)

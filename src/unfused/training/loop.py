@@ -57,9 +57,9 @@ def fit(
             the caller's.
 
     Returns:
-        One row per ``log_every`` steps: step, epoch, clips, loss, learning_rate, clips_per_second
-        and the method's metrics, all means over the row's steps. ``attrs["collapsed"]`` tells
-        whether the embedding has collapsed at the end.
+        One row per ``log_every`` steps with step, epoch, clips, loss, learning_rate,
+        clips_per_second and the method's metrics, all means over the row's steps.
+        ``attrs["collapsed"]`` tells whether the embedding has collapsed at the end.
 
     Raises:
         TrainingDiverged: The loss is not finite.
