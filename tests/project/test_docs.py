@@ -1,99 +1,23 @@
 """What README and docs tell people to type, open and set exists."""
 
-import importlib.util
+import os
 import re
-import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import yaml
-from kedro.framework.project import pipelines
-from kedro.framework.session import KedroSession
 from pydantic import BaseModel
 
 from unfused import params
 from unfused.encoders import AudioNTT
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "docs/howto").glob("*.md")),
-]
-SHORT = {"data", "unlabelled", "new_audio", "fresh", "device", "run_name"}
-pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+from .docs_pages import PAGES, ROOT, name_of
 
-
-def code_lines(page):
-    """Return the lines of code blocks, indented or fenced, and every piece of inline code."""
-    text = page.read_text(encoding="utf-8")
-    fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.S | re.M)
-    indented = re.findall(r"^ {4}(.*)$", text, re.M)
-    inline = re.findall(r"`([^`\n]+)`", text)
-    return [line.split("#")[0].strip() for line in [*"\n".join(fenced).split("\n"), *indented]] + [
-        piece.strip() for piece in inline
-    ]
-
-
-def commands(page, *names):
-    """Return the commands of a page, as words, that begin with one of these names."""
-    lines = [line.removeprefix(".venv/bin/") for line in code_lines(page)]
-    return [shlex.split(line) for line in lines if line.startswith(names)]
-
-
-@pytest.fixture(scope="module")
-def known(kedro_project):
-    """Names of pipelines and environments, and the base parameters."""
-    with KedroSession.create(kedro_project, env="base") as session:
-        given = session.load_context().config_loader["parameters"]
-        names = set(pipelines)
-    environments = {folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir()}
-    return names, environments, given
-
-
-@pages
-def test_kedro_commands_exist(page, known):
-    names, environments, given = known
-    for words in commands(page, "kedro run", "UNFUSED_DATA=<folder> kedro run"):
-        words = words[words.index("run") + 1 :]
-        while words:
-            option, _, value = words.pop(0).partition("=")
-            value = value or (words.pop(0) if option == "--params" and words else "")
-            if option == "--pipeline":
-                assert value in names | {""}, (page.name, value)
-            elif option == "--env":
-                assert value in environments, (page.name, value)
-            elif option == "--config":
-                assert value.endswith(".yml"), (page.name, value)
-            else:
-                assert option == "--params", (page.name, option)
-                for item in value.split(","):
-                    assert has(given, item.partition("=")[0]), (page.name, item)
-
-
-def has(given, dotted):
-    if dotted in SHORT:
-        return True
-    for part in dotted.split("."):
-        if not isinstance(given, dict) or part not in given:
-            return False
-        given = given[part]
-    return True
-
-
-@pages
-def test_make_targets_exist(page):
-    rules = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
-    for words in commands(page, "make "):
-        assert words[1] in rules, (page.name, words)
-        assert {word.partition("=")[0] for word in words[2:]} <= {
-            "DATA",
-            "UNLABELLED",
-            "AUDIO",
-            "ENV",
-        }
+LIBRARY = {
+    *("audio", "encoders", "losses", "clustering", "views", "tasks", "methods", "training"),
+    *("evaluation", "inference", "reporting"),
+}
+pages = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 
 def test_make_lists_every_target():
@@ -129,15 +53,6 @@ def test_named_files_exist(page):
             assert (ROOT / piece).exists(), (page.name, piece)
 
 
-@pages
-def test_configuration_examples_are_valid(page):
-    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M):
-        content = yaml.safe_load(block)
-        for kind, model in (("tasks", params.Task), ("pools", params.Audio)):
-            for entry in content.get(kind, {}).values():
-                model(**entry)
-
-
 def test_every_parameter_is_described():
     page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     described = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`\n]+)`", page))))
@@ -163,9 +78,68 @@ def test_the_table_of_cuts_is_what_the_code_has(d):
         assert (parameters, dimension) == (f"{short.n_parameters:,}", str(short.dim))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not installed")
-def test_docs_build_without_a_warning(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The documentation, built in strict mode: a warning is an error."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "method.html").is_file() or (tmp_path / "method/index.html").is_file()
+    assert "WARNING" not in done.stderr
+    return folder
+
+
+def test_every_page_is_in_the_site(site):
+    for page in PAGES[1:]:
+        assert (site / page.relative_to(ROOT / "docs")).with_suffix(".html").is_file()
+
+
+def test_a_page_fetches_nothing_when_it_is_read(site):
+    fetched = re.compile(r"""<(?:link|script|img|iframe)[^>]*(?:src|href)=["']?(?:https?:)?//""")
+    for file in site.rglob("*.html"):
+        assert not fetched.search(file.read_text(encoding="utf-8")), file
+    for file in site.rglob("*.css"):
+        assert not re.search(r"url\([\"']?https?:", file.read_text(encoding="utf-8")), file
+
+
+def test_every_public_module_of_the_library_is_in_the_reference(site):
+    shown = "".join(file.read_text(encoding="utf-8") for file in site.glob("reference/*.html"))
+    missing = [
+        name
+        for file in sorted((ROOT / "src/unfused").glob("*/**/*.py"))
+        if (name := module_name(file)).split(".")[1] in LIBRARY
+        and not file.name.startswith("_")
+        and public(file)
+        and f'id="{name}"' not in shown
+    ]
+    assert not missing
+
+
+def module_name(file):
+    return ".".join(file.relative_to(ROOT / "src").with_suffix("").parts)
+
+
+def public(file):
+    """Return whether a module defines anything that others may use."""
+    return bool(re.search(r"^(?:def|class) [A-Za-z]", file.read_text(encoding="utf-8"), re.M))
+
+
+def test_every_parameter_has_its_row(site):
+    page = (site / "reference/parameters.html").read_text(encoding="utf-8")
+    rows = [
+        re.findall(r"<td>(.*?)</td>", row, re.S) for row in re.findall(r"<tr>.*?</tr>", page, re.S)
+    ]
+    rows = [row for row in rows if row]
+    assert len(rows) > 150
+    assert not [row[0] for row in rows if not row[3].strip()]
+    names = {re.sub(r"<[^>]+>", "", row[0]).split(".")[-1] for row in rows}
+    assert {"alpha", "n_clusters", "seeds", "n_prototypes", "embed_dim", "clips_per_shard"} <= names
+
+
+def test_docstrings_leave_no_markup_behind(site):
+    for file in site.glob("reference/*.html"):
+        text = re.sub(r"<[^>]+>", "", file.read_text(encoding="utf-8"))
+        assert not re.search(r":(?:func|class|meth|mod|data|attr):|``", text), file
