@@ -57,8 +57,9 @@ def render_demo_corpus(
         n_jobs: Number of processes; -1 = one per core.
 
     Returns:
-        ``labels.csv``: path (relative to ``folder``), label (instrument family, empty where the
-        family is left out), pitch, pitch_class, programme, velocity, split, group, samples.
+        The table ``labels.csv`` with path (relative to ``folder``), label (instrument family, empty
+        where the family is left out), pitch, pitch_class, programme, velocity, split, group and
+        samples.
         ``attrs["left_out"]`` names the families left out.
 
     Raises:
