@@ -93,7 +93,7 @@ def site(tmp_path_factory):
 
 
 def test_every_page_is_in_the_site(site):
-    for page in PAGES[1:]:
+    for page in (page for page in PAGES if page.parent != ROOT):
         assert (site / page.relative_to(ROOT / "docs")).with_suffix(".html").is_file()
 
 

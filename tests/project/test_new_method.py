@@ -1,4 +1,4 @@
-"""A new method is one file in ``methods/`` and one entry in the configuration: docs/house.md's."""
+"""A new method is one file in ``methods/`` and one entry: those of docs/howto/add_a_method.md."""
 
 import re
 import shutil
@@ -14,9 +14,8 @@ SHORT = {"methods.agree.training.clip_updates": 16, "methods.agree.training.batc
 
 
 def block(page, language):
-    """Return the first code block in a language below the heading on methods."""
-    section = page.partition("\n## Adding a self-supervised method\n")[2]
-    return re.search(rf"^```{language}\n(.*?)^```", section, re.DOTALL | re.MULTILINE).group(1)
+    """Return the first code block in a language."""
+    return re.search(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE).group(1)
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def configuration(project, tmp_path, monkeypatch):
     """The file and the entry."""
     package, conf = tmp_path / "methods", tmp_path / "conf"
     package.mkdir()
-    page = (project.root / "docs/house.md").read_text(encoding="utf-8")
+    page = (project.root / "docs/howto/add_a_method.md").read_text(encoding="utf-8")
     (package / "agree.py").write_text(block(page, "python"), encoding="utf-8")
     monkeypatch.setattr(unfused.methods, "__path__", [*unfused.methods.__path__, str(package)])
     shutil.copytree(project.root / "conf", conf)
