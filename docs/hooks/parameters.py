@@ -33,6 +33,9 @@ GROUPS: dict[str, type] = {
     "unfused.distillation": params.Distillation,
     "evaluation": params.Evaluation,
     "report": params.Report,
+    "model": params.TrainedModel,
+    "classify": params.Classify,
+    "export": params.Export,
     "views": params.MethodViews,
     "training": TrainingSettings,
 }
