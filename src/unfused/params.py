@@ -220,6 +220,10 @@ class Views(Model):
         freq_scale: Height of the resized crop, relative to the input's.
         time_scale: Its width.
         virtual_crop: Canvas of the resized crop, height and width.
+        freq_masks: Bands of mel channels that SpecAugment hides in each view; 0: none.
+        freq_mask_width: Their largest width in channels.
+        time_masks: Bands of frames that it hides; 0: none.
+        time_mask_width: Their largest width in frames.
     """
 
     mixup_ratio: float = Field(default=0.4, ge=0, le=1)
@@ -227,6 +231,10 @@ class Views(Model):
     freq_scale: tuple[float, float] = (0.6, 1.5)
     time_scale: tuple[float, float] = (0.6, 1.5)
     virtual_crop: tuple[float, float] = (1.0, 1.5)
+    freq_masks: int = Field(default=0, ge=0)
+    freq_mask_width: int = Field(default=16, ge=1)
+    time_masks: int = Field(default=0, ge=0)
+    time_mask_width: int = Field(default=16, ge=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> Views:
@@ -235,6 +243,16 @@ class Views(Model):
             if not 0 < low <= high:
                 raise ValueError(f"{name}=({low}, {high}) must be 0 < low <= high")
         return self
+
+    @model_serializer(mode="wrap")
+    def _what_counts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not in use: an option that is off trains nothing anew."""
+        off = self._off()
+        return {name: value for name, value in dump(self).items() if name not in off}
+
+    def _off(self) -> set[str]:
+        axes = [axis for axis in ("freq", "time") if not getattr(self, f"{axis}_masks")]
+        return {f"{axis}_{name}" for axis in axes for name in ("masks", "mask_width")}
 
 
 class MethodViews(Views):
@@ -259,17 +277,15 @@ class MethodViews(Views):
             )
         return self
 
-    @model_serializer(mode="wrap")
-    def _what_counts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is not in use: an option of one method trains no other anew."""
-        given: dict[str, Any] = dump(self)
+    def _off(self) -> set[str]:
+        off = super()._off()
         if self.mixing != "k_mix":
-            del given["k_mix_furthest"]
+            off.add("k_mix_furthest")
         if self.mixing == "mixup":
-            del given["mixing"]
+            off.add("mixing")
         if self.linear_gain == 0.0:
-            del given["linear_gain"]
-        return given
+            off.add("linear_gain")
+        return off
 
 
 class KMixViews(MethodViews):
@@ -387,7 +403,12 @@ class FineTuning(Model):
         crop_frames: Length of a training crop.
         dropout: Dropout on the embedding.
         label_smoothing: Share of the target spread over all classes.
+        mixup_alpha: Mix crops and their labels by shares from Beta(alpha, alpha); 0: no mixup. The
+            views' mixup adds a faint past crop and leaves the label alone.
+        head: What the classifier of a fine-tuned encoder starts from; from scratch it is random.
         validate_every: Epochs from one validation to the next.
+        patience: Validations in a row that may be no better than the best before training stops;
+            null: it never stops early.
         fine_tuning: Length, optimiser and precision from a trained encoder.
         from_scratch: The same from a random one.
     """
@@ -397,7 +418,10 @@ class FineTuning(Model):
     crop_frames: int = Field(96, ge=16)
     dropout: float = Field(0.0, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    mixup_alpha: float = Field(0.0, ge=0)
+    head: Literal["linear_probe", "random"] = "linear_probe"
     validate_every: int = Field(1, ge=1)
+    patience: int | None = Field(None, ge=1)
     fine_tuning: Training
     from_scratch: Training
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,7 @@ LIGHT_VIEWS: Mapping[str, Any] = {
     "time_scale": (1.0, 1.0),
 }
 """Normalise and crop only."""
+_OFF = (("mixup_alpha", 0.0), ("patience", None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +57,13 @@ class FineTuningSettings:
         crop_frames: Frames of a training crop.
         dropout: Dropout on the embedding.
         label_smoothing: Share of the target spread over all classes.
+        mixup_alpha: Mix crops and their labels by shares from Beta(alpha, alpha); 0: no mixup.
         head: Start the classifier from a linear probe on the frozen encoder, or at random. An
             encoder whose batch norm has seen no data always starts at random: in training mode
             its features are on another scale than those the probe was fitted on.
         validate_every: Epochs from one validation to the next.
+        patience: Validations in a row that may be no better than the best before training stops;
+            None: it never stops early.
     """
 
     training: TrainingSettings
@@ -67,14 +71,29 @@ class FineTuningSettings:
     crop_frames: int = 96
     dropout: float = 0.0
     label_smoothing: float = 0.0
+    mixup_alpha: float = 0.0
     head: Literal["linear_probe", "random"] = "linear_probe"
     validate_every: int = 1
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         if self.head not in ("linear_probe", "random"):
             raise ValueError(f"head={self.head!r} is unknown; choose linear_probe or random")
         if self.validate_every < 1:
             raise ValueError(f"validate_every={self.validate_every} must be at least 1 epoch")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(
+                f"patience={self.patience} must be at least 1 validation, or None for no early stop"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide the result.
+
+        What came later than the first trainings and is off leaves no trace, so that they stay
+        valid.
+        """
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in given.items() if (name, value) not in _OFF}
 
 
 def fine_tune(
@@ -180,6 +199,7 @@ class _Run:
                 n_classes=len(self.classes),
                 dropout=self.settings.dropout,
                 label_smoothing=self.settings.label_smoothing,
+                mixup_alpha=self.settings.mixup_alpha,
                 head=self._head(),
                 crop_frames=self.settings.crop_frames,
             )
@@ -211,6 +231,7 @@ class _Run:
                 folder=folder,
                 mark=self._mark(),
                 every=settings.validate_every,
+                patience=settings.patience,
                 n_epochs=math.ceil(training.total_steps(source.n_clips) / source.steps_per_epoch),
             )
             history = fit(
@@ -243,7 +264,7 @@ class _Run:
             [self.trained.mean, self.trained.std, self.seed],
             [self.store.clip_ids[self.train_clips.rows], self.train_clips.labels],
             [self.store.clip_ids[self.valid_clips.rows], self.valid_clips.labels],
-            {**asdict(self.settings), "training": self.settings.training.identity()},
+            self.settings,
         )
 
 

@@ -76,7 +76,7 @@ class TrainingRun:
         """
         saved = load_checkpoint(self.folder / "checkpoint.pt", self.mark, self.device)
         if saved is not None:
-            self.step = saved["step"]
+            self.step, self.total = saved["step"], saved.get("total", self.total)
             self.method.load_state_dict(saved["method"])
             self.views.load_state_dict(saved["views"])
             self.stepper.load_state_dict(saved["stepper"])
@@ -140,6 +140,12 @@ class TrainingRun:
         self.step = step + 1
         return metrics["loss"]
 
+    def end_here(self, epoch: int) -> None:
+        """Make this step the last one; the checkpoint remembers it."""
+        self.total = self.step
+        if self._logged_step < self.step:
+            self.log_row(epoch)
+
     def agree(self, due: bool, stop: int | None) -> list[int]:
         """Return whether to save, by process 0's clock, and the signal that any process got."""
         return self.replicas.largest(due and self.replicas.is_first, stop or 0)
@@ -178,6 +184,7 @@ class TrainingRun:
         if self.replicas.is_first:
             content = {
                 "step": self.step,
+                "total": self.total,
                 "method": self.method.state_dict(),
                 "views": self.views.state_dict(),
                 "stepper": self.stepper.state_dict(),
