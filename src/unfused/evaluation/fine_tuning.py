@@ -109,6 +109,7 @@ def fine_tune(
     seed: int,
     device: torch.device | str = "auto",
     kind: LabelKind = SINGLE_LABEL,
+    title: str = "",
 ) -> FineTuned:
     """Train a copy of an encoder and a linear classifier on labelled clips.
 
@@ -128,6 +129,7 @@ def fine_tune(
         device: Where to train.
         kind: Whether a label is one class (cross-entropy) or a set of classes (binary
             cross-entropy of each).
+        title: What the log calls the training.
 
     Raises:
         ValueError: Fewer than 2 classes or clips to train on, or lengths that differ.
@@ -136,7 +138,7 @@ def fine_tune(
     train, valid = _Clips.of(train_rows, train_labels), _Clips.of(valid_rows, valid_labels)
     run = _Run(trained, store, train, valid, settings, seed, pick_device(device), kind)
     method = run.method()
-    history, best = run.train(method, Path(folder))
+    history, best = run.train(method, Path(folder), title)
     best.restore()
     method.cpu().eval().requires_grad_(False)
     facts = {**trained.provenance, "fine_tuning": {"seed": seed, "epoch": best.epoch}}
@@ -215,7 +217,7 @@ class _Run:
         probe = LinearProbe(device=self.device, kind=self.kind)
         return probe.fit(x_train, train.labels, x_valid, valid.labels).head()
 
-    def train(self, method: Supervised, folder: Path) -> tuple[pd.DataFrame, BestEpoch]:
+    def train(self, method: Supervised, folder: Path, title: str) -> tuple[pd.DataFrame, BestEpoch]:
         settings, training = self.settings, self.settings.training
         views = ViewMaker(
             mean=self.trained.mean,
@@ -236,7 +238,7 @@ class _Run:
             )
             history = fit(
                 method, source, views, training,
-                folder=folder, seed=self.seed, device=self.device, epoch_end=best,
+                folder=folder, seed=self.seed, device=self.device, epoch_end=best, title=title,
             )  # fmt: skip
             return _with_validation(history, best.table(), source.steps_per_epoch), best
 

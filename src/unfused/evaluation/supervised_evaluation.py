@@ -103,6 +103,7 @@ def evaluate_supervised(
         seed=arm.seed,
         device=device,
         kind=task.kind,
+        title=f"{plan.label}, task {task.name}, fold {arm.fold}, seed {arm.seed}",
     )
     drop_checkpoint(folder / "training")
     warn_of_unseen(test.labels, tuned.classes, task.kind)

@@ -29,6 +29,7 @@ def fit(
     seed: int,
     device: torch.device | str = "auto",
     epoch_end: Callable[[int], bool | None] | None = None,
+    title: str = "",
 ) -> pd.DataFrame:
     """Train a method, or go on where a stopped run of the same training left off.
 
@@ -55,6 +56,7 @@ def fit(
         epoch_end: Called, in every process, with the epoch's number after its last step and before
             the checkpoint, so that after a crash an epoch may be reported again. True ends the
             training there, if every process returns it. Its own state is the caller's.
+        title: What the log calls the training, beside the method's class.
 
     Returns:
         One row per ``log_every`` steps: step, epoch, clips, loss, learning_rate, clips_per_second
@@ -68,6 +70,7 @@ def fit(
         OSError: The folder cannot be written.
     """
     run = TrainingRun(method, source, views, settings, Path(folder), seed, pick_device(device))
+    run.title = title
     try:
         run.resume()
         with StopRequest() as stop, run.progress() as bar:
