@@ -86,6 +86,7 @@ def evaluate_frozen(
                 task.kind,
                 **{f"n_{name}": len(part.rows) for name, part in parts.items()},
                 **embeddings.sizes[cut],
+                pretraining_clips=candidate.pretraining_clips,
                 regularisation=getattr(probe, "strength_", None),
                 transductive=transductive,
                 **facts,

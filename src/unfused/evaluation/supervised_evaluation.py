@@ -113,6 +113,7 @@ def evaluate_supervised(
         **{f"n_{name}": len(part.rows) for name, part in parts.items()},
         "parameters": trained.encoder.n_parameters,
         "dimension": trained.encoder.dim,
+        "pretraining_clips": candidate.pretraining_clips,
         "embedding": "whole_clip",
         "transductive": transductive,
     }
