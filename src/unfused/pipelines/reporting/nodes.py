@@ -191,7 +191,8 @@ def draw_confusion(predictions: pd.DataFrame) -> Any:
                 of_task["label"].to_list(),
                 of_task["predicted"].to_list(),
                 title=f"UnFuSeD student, linear probe: {task} "
-                f"({of_task['clip_id'].nunique():,} clips, {counted([of_task['seed'].nunique()], 'seed')})",
+                f"({counted([of_task['clip_id'].nunique()], 'clip')}, "
+                f"{counted([of_task['seed'].nunique()], 'seed')})",
             )
             for task, of_task in student.groupby("task", sort=False)
         ]
