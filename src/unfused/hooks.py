@@ -85,10 +85,9 @@ class RunHooks:
         groups = ["params:run"]
         if _is_unfused(run_params) and any("params:demo" in node.inputs for node in pipeline.nodes):
             groups.append("params:demo")  # what the demo takes says nothing of other pipelines
-        found = [_expected(catalog.load(name)) for name in groups if name in catalog]
-        for expected in filter(None, found):
+        found = (_expected(catalog.load(name)) for name in groups if name in catalog)
+        if expected := next(filter(None, found), None):
             log.info("expected time: %s", expected)
-            break
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:

@@ -186,7 +186,7 @@ class Demo(Model):
         n_notes: Number of clips.
         seconds: Length of each.
         n_mixtures: Number of clips of the multi-label demo.
-        expected: How long a run on the demo takes, in words; printed before it is rendered.
+        expected: How long UnFuSeD takes on the demo, in words; printed first.
     """
 
     n_notes: int = Field(2000, ge=258, le=4214)
