@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +107,17 @@ class RunHooks:
         self._seconds: dict[str, float] = {}
 
     @hook_impl
-    def before_pipeline_run(self, catalog: Any) -> None:
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
+    ) -> None:
         """Start the clock, and say how long it may take where the configuration knows."""
         self._began = time.monotonic()
         self._seconds.clear()
-        if "params:run" in catalog and (expected := _expected(catalog.load("params:run"))):
+        groups = ["params:run"]
+        if _is_unfused(run_params) and any("params:demo" in node.inputs for node in pipeline.nodes):
+            groups.append("params:demo")  # what the demo takes says nothing of other pipelines
+        found = (_expected(catalog.load(name)) for name in groups if name in catalog)
+        if expected := next(filter(None, found), None):
             log.info("expected time: %s", expected)
 
     @hook_impl
@@ -142,6 +149,12 @@ class RunHooks:
             closing = Path(catalog["closing_words"]._filepath).read_text(encoding="utf-8")
             log.info("\n%s", closing)
             log.info("report: %s", Path(catalog["report"]._filepath).resolve())
+
+
+def _is_unfused(run_params: Mapping[str, Any]) -> bool:
+    """Return whether all of UnFuSeD is run, and nothing else."""
+    names = run_params.get("pipeline_names") or [run_params.get("pipeline_name")]
+    return set(names) <= {None, "__default__", "unfused"}
 
 
 def _expected(run: Any) -> str | None:

@@ -208,7 +208,7 @@ class Demo(Model):
         n_notes: Number of clips.
         seconds: Length of each.
         n_mixtures: Number of clips of the multi-label demo.
-        expected: How long a run on the demo takes, in words; printed before it is rendered.
+        expected: How long UnFuSeD takes on the demo, in words; printed first.
     """
 
     n_notes: int = Field(2000, ge=258, le=4214)
@@ -247,6 +247,10 @@ class Views(Model):
         freq_scale: Height of the resized crop, relative to the input's.
         time_scale: Its width.
         virtual_crop: Canvas of the resized crop, height and width.
+        freq_masks: Bands of mel channels that SpecAugment hides in each view; 0: none.
+        freq_mask_width: Their largest width in channels.
+        time_masks: Bands of frames that it hides; 0: none.
+        time_mask_width: Their largest width in frames.
     """
 
     mixup_ratio: float = Field(default=0.4, ge=0, le=1)
@@ -254,6 +258,10 @@ class Views(Model):
     freq_scale: tuple[float, float] = (0.6, 1.5)
     time_scale: tuple[float, float] = (0.6, 1.5)
     virtual_crop: tuple[float, float] = (1.0, 1.5)
+    freq_masks: int = Field(default=0, ge=0)
+    freq_mask_width: int = Field(default=16, ge=1)
+    time_masks: int = Field(default=0, ge=0)
+    time_mask_width: int = Field(default=16, ge=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> Views:
@@ -262,6 +270,16 @@ class Views(Model):
             if not 0 < low <= high:
                 raise ValueError(f"{name}=({low}, {high}) must be 0 < low <= high")
         return self
+
+    @model_serializer(mode="wrap")
+    def _what_counts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not in use: an option that is off trains nothing anew."""
+        off = self._off()
+        return {name: value for name, value in dump(self).items() if name not in off}
+
+    def _off(self) -> set[str]:
+        axes = [axis for axis in ("freq", "time") if not getattr(self, f"{axis}_masks")]
+        return {f"{axis}_{name}" for axis in axes for name in ("masks", "mask_width")}
 
 
 class MethodViews(Views):
@@ -286,17 +304,15 @@ class MethodViews(Views):
             )
         return self
 
-    @model_serializer(mode="wrap")
-    def _what_counts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is not in use: an option of one method trains no other anew."""
-        given: dict[str, Any] = dump(self)
+    def _off(self) -> set[str]:
+        off = super()._off()
         if self.mixing != "k_mix":
-            del given["k_mix_furthest"]
+            off.add("k_mix_furthest")
         if self.mixing == "mixup":
-            del given["mixing"]
+            off.add("mixing")
         if self.linear_gain == 0.0:
-            del given["linear_gain"]
-        return given
+            off.add("linear_gain")
+        return off
 
 
 class KMixViews(MethodViews):
@@ -422,7 +438,12 @@ class FineTuning(Model):
         crop_frames: Length of a training crop.
         dropout: Dropout on the embedding.
         label_smoothing: Share of the target spread over all classes.
+        mixup_alpha: Mix crops and their labels by shares from Beta(alpha, alpha); 0: no mixup. The
+            views' mixup adds a faint past crop and leaves the label alone.
+        head: What the classifier of a fine-tuned encoder starts from; from scratch it is random.
         validate_every: Epochs from one validation to the next.
+        patience: Validations in a row that may be no better than the best before training stops;
+            null: it never stops early.
         fine_tuning: Length, optimiser and precision from a trained encoder.
         from_scratch: The same from a random one.
     """
@@ -432,7 +453,10 @@ class FineTuning(Model):
     crop_frames: int = Field(96, ge=16)
     dropout: float = Field(0.0, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    mixup_alpha: float = Field(0.0, ge=0)
+    head: Literal["linear_probe", "random"] = "linear_probe"
     validate_every: int = Field(1, ge=1)
+    patience: int | None = Field(None, ge=1)
     fine_tuning: Training
     from_scratch: Training
 

@@ -186,6 +186,43 @@ def test_wrong_settings_are_named():
         FineTuningSettings(training=TRAINING, head="probe")
     with pytest.raises(ValueError, match="validate_every=0"):
         FineTuningSettings(training=TRAINING, validate_every=0)
+    with pytest.raises(ValueError, match="patience=0"):
+        FineTuningSettings(training=TRAINING, patience=0)
+
+
+def test_training_stops_when_patience_runs_out(tune, tmp_path, monkeypatch):
+    scores = iter([0.5, 0.7, 0.7, 0.6, 0.9, 0.9])
+    monkeypatch.setattr(fine_tuning._Run, "_score", lambda *_: next(scores))
+    stopped = tune(replace(SETTINGS, patience=2), folder=tmp_path / "a")
+    assert stopped.validation["score"].tolist() == [0.5, 0.7, 0.7, 0.6]
+    assert stopped.epoch == 1
+    assert stopped.history["epoch"].max() == 3
+    monkeypatch.setattr(fine_tuning._Run, "_score", lambda *_: pytest.fail("went on"))
+    assert same_weights(stopped, tune(replace(SETTINGS, patience=2), folder=tmp_path / "a"))
+
+
+def test_patience_that_lasts_changes_nothing(tune, tmp_path):
+    long = tune(replace(SETTINGS, patience=6), folder=tmp_path / "a")
+    assert same_weights(long, tune(folder=tmp_path / "b"))
+
+
+def test_mixup_and_masks_train_other_weights_and_can_be_resumed(tune, tmp_path, monkeypatch):
+    views = {**fine_tuning.LIGHT_VIEWS, "freq_masks": 1, "time_masks": 1}
+    settings = replace(SETTINGS, mixup_alpha=0.4, views=views)
+    whole = tune(settings, folder=tmp_path / "whole")
+    assert not same_weights(whole, tune(folder=tmp_path / "plain"))
+    score, calls = fine_tuning._Run._score, []
+
+    def failing(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("power cut")
+        return score(*args)
+
+    monkeypatch.setattr(fine_tuning._Run, "_score", failing)
+    with pytest.raises(RuntimeError, match="power cut"):
+        tune(settings, folder=tmp_path / "cut")
+    assert same_weights(whole, tune(settings, folder=tmp_path / "cut"))
 
 
 def test_best_epoch_keeps_the_earlier_of_two_equals(tmp_path):

@@ -5,6 +5,7 @@ import torch
 
 from unfused.encoders import AudioNTT
 from unfused.methods.supervised import Supervised
+from unfused.views.label_mixup import draw_mixup, mix_labelled
 
 from .conftest import Toy
 
@@ -66,3 +67,37 @@ def test_dropout_acts_in_training_only(encoder: AudioNTT, toy: Toy) -> None:
 def test_refuses_what_has_no_meaning(encoder: AudioNTT, settings: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Supervised(encoder, **{"labels": [0, 1], "n_classes": 2, **settings})
+
+
+def test_mixup_is_the_loss_on_both_labels_by_their_shares(encoder: AudioNTT, toy: Toy) -> None:
+    method = Supervised(encoder, labels=toy.kinds, n_classes=4, mixup_alpha=0.5)
+    clip_ids = torch.tensor([3, 9, 20, 31])
+    view, kinds = toy.view(clip_ids), toy.kinds[clip_ids]
+    torch.manual_seed(1)
+    loss, metrics = method((view,), clip_ids)
+    torch.manual_seed(1)
+    weight, partner = draw_mixup(4, 0.5, torch.default_generator)
+    mixed, _ = mix_labelled(view, torch.zeros(4, 1), weight, partner)
+    log_p = method.logits(mixed).log_softmax(dim=1)
+    losses = [-log_p[i, k] for i, k in enumerate(kinds)]
+    other = [-log_p[i, k] for i, k in enumerate(kinds[partner])]
+    expected = sum((1 - w) * a + w * b for w, a, b in zip(weight, losses, other, strict=True)) / 4
+    torch.testing.assert_close(loss, expected)
+    truth = torch.where(weight < 0.5, kinds, kinds[partner])
+    assert metrics["accuracy"] == (log_p.argmax(dim=1) == truth).float().mean()
+
+
+def test_mixup_acts_in_training_only_and_on_several_labels(encoder: AudioNTT, toy: Toy) -> None:
+    several = torch.nn.functional.one_hot(toy.kinds, 4).float()
+    method = Supervised(encoder, labels=several, n_classes=4, mixup_alpha=1.0).eval()
+    plain = Supervised(encoder, labels=several, n_classes=4).eval()
+    plain.load_state_dict(method.state_dict())
+    clip_ids = torch.arange(8)
+    views = (toy.view(clip_ids),)
+    assert method(views, clip_ids)[0] == plain(views, clip_ids)[0]
+    loss, _ = method.train()(views, clip_ids)
+    loss.backward()
+    assert loss.isfinite()
+    assert loss != plain.train()(views, clip_ids)[0]
+    with pytest.raises(ValueError, match="mixup_alpha=-1"):
+        Supervised(encoder, labels=toy.kinds, n_classes=4, mixup_alpha=-1)

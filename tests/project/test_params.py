@@ -3,19 +3,38 @@
 from unfused.params import Distillation, EncoderParams, FineTuning
 from unfused.pipelines.evaluation.nodes import supervised_settings
 from unfused.pipelines.unfused.nodes import student_recipe
+from unfused.workspace import fingerprint
 
 TRAINING = {"learning_rate": 0.1, "clip_updates": 8}
 
 
 def test_every_option_of_fine_tuning():
-    options = {"crop_frames": 48, "dropout": 0.2, "label_smoothing": 0.1, "validate_every": 3}
+    options = {"crop_frames": 48, "dropout": 0.2, "label_smoothing": 0.1, "validate_every": 3,
+               "mixup_alpha": 0.5, "patience": 4}  # fmt: skip
     given = FineTuning(
-        encoders=[], views={}, fine_tuning=TRAINING, from_scratch=TRAINING, **options
-    )
-    for settings in supervised_settings(given):
+        encoders=[], views={"time_masks": 2}, head="random",
+        fine_tuning=TRAINING, from_scratch=TRAINING, **options,
+    )  # fmt: skip
+    tuned, scratch = supervised_settings(given)
+    assert tuned.head == scratch.head == "random"
+    for settings in (tuned, scratch):
+        assert settings.views["time_masks"] == 2
         assert {name: getattr(settings, name) for name in options} == options
         assert settings.training.clip_updates == 8
         assert settings.views["mixup_ratio"] == 0.4
+
+
+def test_options_of_fine_tuning_that_are_off_train_nothing_anew():
+    plain = {"encoders": [], "views": {}, "fine_tuning": TRAINING, "from_scratch": TRAINING}
+    usual = supervised_settings(FineTuning(**plain))
+    assert usual[0].identity().keys() == {
+        "training", "views", "crop_frames", "dropout", "label_smoothing", "head", "validate_every",
+    }  # fmt: skip
+    assert usual[0].head == "linear_probe"
+    assert not any("mask" in name for name in usual[0].views)
+    for option in ({"mixup_alpha": 0.1}, {"patience": 2}, {"views": {"freq_masks": 1}}):
+        changed = supervised_settings(FineTuning(**{**plain, **option}))
+        assert fingerprint(changed[0]) != fingerprint(usual[0])
 
 
 def test_every_option_of_self_distillation():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -75,7 +76,7 @@ def test_latex_is_escaped_and_balanced(small):
     assert r"50\%\_a\&b|c" in text
     assert r"\toprule" in text
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {5}
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {6}
     assert r"\textbf{" in text
     assert escape_latex("a\\b{c}^~#$") == (
         r"a\textbackslash{}b\{c\}\textasciicircum{}\textasciitilde{}\#\$"
@@ -84,7 +85,7 @@ def test_latex_is_escaped_and_balanced(small):
 
 def test_markdown_keeps_its_columns_whatever_the_names(small):
     lines = [line for line in to_markdown(lape_table(small)).splitlines() if line[:1] == "|"]
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {7}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {8}
     assert any(re.search(r"\*\*\d+\.\d\*\* \[", line) for line in lines)
 
 
@@ -123,6 +124,36 @@ def test_a_task_that_an_encoder_lacks_says_not_run(summary):
     part = summary[(summary["task"] == "NS") | (summary["encoder"] != "supervised")]
     rows = lape_table(part).rows.set_index("name")
     assert rows.loc["Supervised from scratch", "instrument_family"] == "not run"
+
+
+def test_mean_and_average_rank_are_over_the_rows_with_every_task(summary):
+    whole = lape_table(summary)
+    assert whole.columns[-2:] == ["Mean over tasks", "Average rank"]
+    numbers = whole.numbers
+    both = numbers[["NS mean", "instrument_family mean"]]
+    np.testing.assert_allclose(numbers["mean over tasks"], both.mean(axis=1), atol=0.011)
+    expected = both.rank(ascending=False).mean(axis=1)
+    np.testing.assert_allclose(numbers["average rank"], expected, atol=0.51)  # rounded: ties
+    assert (numbers["average rank"].sum()) == pytest.approx(expected.sum())
+    part = summary[(summary["task"] == "NS") | (summary["encoder"] != "supervised")]
+    fewer = lape_table(part).numbers.set_index("name")
+    assert np.isnan(fewer.loc["Supervised from scratch", "average rank"])
+    assert fewer["average rank"].max() <= len(fewer) - 1
+    for text in map(str.splitlines, (to_markdown(whole), to_latex(whole))):
+        assert sum("Average rank" in line for line in text) == 1
+    assert lape_table(summary[summary["task"] == "NS"]).overall == ()
+
+
+def test_pre_training_clips_are_a_column(experiment):
+    results, predictions = experiment(folds=(1, 2))
+    sizes = {"decar": 900, "random_init": 0}
+    results["pretraining_clips"] = results["encoder"].map(sizes) + (results["fold"] == 2) * 100
+    table = lape_table(summarise(results, predictions, n_draws=20))
+    shown = table.rows.groupby("name")["pretraining_clips"].first()
+    assert table.columns[5] == "Pre-training clips"
+    assert (shown["DECAR-v2 teacher"], shown["Random init"]) == ("950", "50")
+    assert shown["Log-mel statistics"] == ""
+    assert "950" in to_markdown(table)
 
 
 def test_unknown_metric_is_refused(summary):

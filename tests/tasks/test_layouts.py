@@ -265,6 +265,17 @@ def test_audioset_csvs_have_three_lines_of_comment(tmp_path):
     assert splits["split"].value_counts()["test"] == 2
 
 
+def test_audioset_may_train_on_the_unbalanced_part(tmp_path):
+    comment = ["# created", "# num_ytids=1", "# YTID, start_seconds, end_seconds, positive_labels"]
+    text(tmp_path / "unbalanced_train_segments.csv", *comment, 'aaa, 0.000, 10.000, "/m/09x0r"')
+    text(tmp_path / "eval_segments.csv", *comment, 'bbb, 5.000, 15.000, "/m/09x0r,/m/03fwl"')
+    listed = read_layout("audioset", tmp_path, training="unbalanced")
+    assert listed["split"].tolist() == ["train", "test"]
+    assert listed["path"].tolist() == ["aaa.wav", "bbb.wav"]
+    with pytest.raises(LayoutError, match="training='all' must be one of"):
+        read_layout("audioset", tmp_path, training="all")
+
+
 def test_an_audioset_clip_that_was_not_fetched_is_rejected_by_name(tmp_path):
     text(tmp_path / "balanced_train_segments.csv", "#", "#", "#", 'abc, 0.0, 10.0, "/m/1"',
          'def, 0.0, 10.0, "/m/2"')  # fmt: skip
@@ -368,3 +379,15 @@ def test_absent_data_sets_are_listed_with_where_to_put_them(entries, tmp_path):
     assert row["put_it_in"] == str(tmp_path / "urbansound8k")
     assert row["get"].startswith("https://urbansounddataset")
     assert isinstance(missing, pd.DataFrame)
+
+
+def test_the_table_of_the_benchmark_page_says_what_the_cards_say(entries, project_root):
+    page = (project_root / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    shown = {row[0].strip("`"): row[1:] for row in rows}
+    for name, entry in entries.items():
+        card = entry["card"]
+        clips = f"{card['clips']:,}" if card["clips"] else "?"
+        checked = "yes" if card["verified"] else "no"
+        facts = [clips, str(card["classes"]), card["licence"], card["source"], checked]
+        assert shown[name][2:] == facts, name

@@ -88,6 +88,18 @@ def test_epoch_ends_are_reported(tmp_path):
     assert epochs == [0, 1, 2]
 
 
+def test_an_epoch_end_may_stop_the_training_for_good(tmp_path):
+    settings = settings_for(epochs=5, log_every=1000)
+    first, history = train(tmp_path, settings=settings, epoch_end=lambda epoch: epoch == 1)
+    assert history["step"].tolist() == [2 * (N_CLIPS // 6)]
+    assert history["loss"].notna().all()
+    again, same = train(tmp_path, settings=settings, epoch_end=lambda _: pytest.fail("went on"))
+    assert same.equals(history)
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)
+    )
+
+
 def test_bfloat16_and_clipping_run_on_the_cpu(tmp_path):
     settings = settings_for(precision="bf16", gradient_clip=0.1, epochs=1)
     method, history = train(tmp_path, settings=settings)

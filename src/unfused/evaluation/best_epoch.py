@@ -29,6 +29,7 @@ class BestEpoch:
         mark: Fingerprint of the training, so that no other training's epochs are taken for its.
         every: Epochs from one score to the next.
         n_epochs: Epochs in all; the last one is always scored.
+        patience: So many scored epochs in a row without a better one end the training; None: none.
 
     Attributes:
         epoch: The best epoch so far, if any was scored.
@@ -48,20 +49,25 @@ class BestEpoch:
         mark: str,
         every: int,
         n_epochs: int,
+        patience: int | None = None,
     ) -> None:
         self.module, self.mark, self._score_now = module, mark, score
-        self.every, self.n_epochs = every, n_epochs
+        self.every, self.n_epochs, self.patience = every, n_epochs, patience
         self._weights, self._scores = folder / "best.pt", folder / "validation.json"
         self.scores = self._claim(folder)
         kept = load_checkpoint(self._weights, mark, "cpu")
         self.epoch: int | None = kept["epoch"] if kept else None
         self.score: float | None = kept["score"] if kept else None
 
-    def __call__(self, epoch: int) -> None:
-        """Score the module after ``epoch`` and keep it if it is better than all before."""
+    def __call__(self, epoch: int) -> bool:
+        """Score the module after ``epoch`` and keep it if it is better than all before.
+
+        Returns:
+            Whether to stop training, because patience has run out.
+        """
         due = (epoch + 1) % self.every == 0 or epoch + 1 == self.n_epochs
         if self._score_now is None or not due:
-            return
+            return False
         score = self._score_now()
         log.debug("epoch %d: %.4f on validation", epoch, score)
         if self.score is None or score > self.score:
@@ -70,6 +76,8 @@ class BestEpoch:
             save_checkpoint(self._weights, self.mark, content)
         self.scores[epoch] = score
         self._write()
+        since = sum(scored > (self.epoch or 0) for scored in self.scores)
+        return self.patience is not None and since >= self.patience
 
     def restore(self) -> None:
         """Give the module the weights of the best epoch; without validation, leave the last."""

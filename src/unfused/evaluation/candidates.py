@@ -42,6 +42,12 @@ class Candidate:
         """Name of the candidate's folder."""
         return f"{self.label}-{self.source}" if self.source else self.label
 
+    @property
+    def pretraining_clips(self) -> int:
+        """Number of clips that its weights were trained on; an untrained one only normalises."""
+        untrained = self.label.startswith(("random_init", "log_mel_statistics"))
+        return 0 if untrained else len(self.trained_on())
+
 
 def list_candidates(
     methods: Mapping[str, EncoderCollection],

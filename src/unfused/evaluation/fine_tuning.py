@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,7 @@ LIGHT_VIEWS: Mapping[str, Any] = {
     "time_scale": (1.0, 1.0),
 }
 """Normalise and crop only."""
+_OFF = (("mixup_alpha", 0.0), ("patience", None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +57,13 @@ class FineTuningSettings:
         crop_frames: Frames of a training crop.
         dropout: Dropout on the embedding.
         label_smoothing: Share of the target spread over all classes.
+        mixup_alpha: Mix crops and their labels by shares from Beta(alpha, alpha); 0: no mixup.
         head: Start the classifier from a linear probe on the frozen encoder, or at random. An
             encoder whose batch norm has seen no data always starts at random: in training mode
             its features are on another scale than those the probe was fitted on.
         validate_every: Epochs from one validation to the next.
+        patience: Validations in a row that may be no better than the best before training stops;
+            None: it never stops early.
     """
 
     training: TrainingSettings
@@ -67,14 +71,29 @@ class FineTuningSettings:
     crop_frames: int = 96
     dropout: float = 0.0
     label_smoothing: float = 0.0
+    mixup_alpha: float = 0.0
     head: Literal["linear_probe", "random"] = "linear_probe"
     validate_every: int = 1
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         if self.head not in ("linear_probe", "random"):
             raise ValueError(f"head={self.head!r} is unknown; choose linear_probe or random")
         if self.validate_every < 1:
             raise ValueError(f"validate_every={self.validate_every} must be at least 1 epoch")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(
+                f"patience={self.patience} must be at least 1 validation, or None for no early stop"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide the result.
+
+        What came later than the first trainings and is off leaves no trace, so that they stay
+        valid.
+        """
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in given.items() if (name, value) not in _OFF}
 
 
 def fine_tune(
@@ -90,6 +109,7 @@ def fine_tune(
     seed: int,
     device: torch.device | str = "auto",
     kind: LabelKind = SINGLE_LABEL,
+    title: str = "",
 ) -> FineTuned:
     """Train a copy of an encoder and a linear classifier on labelled clips.
 
@@ -109,6 +129,7 @@ def fine_tune(
         device: Where to train.
         kind: Whether a label is one class (cross-entropy) or a set of classes (binary
             cross-entropy of each).
+        title: What the log calls the training.
 
     Raises:
         ValueError: Fewer than 2 classes or clips to train on, or lengths that differ.
@@ -117,7 +138,7 @@ def fine_tune(
     train, valid = _Clips.of(train_rows, train_labels), _Clips.of(valid_rows, valid_labels)
     run = _Run(trained, store, train, valid, settings, seed, pick_device(device), kind)
     method = run.method()
-    history, best = run.train(method, Path(folder))
+    history, best = run.train(method, Path(folder), title)
     best.restore()
     method.cpu().eval().requires_grad_(False)
     facts = {**trained.provenance, "fine_tuning": {"seed": seed, "epoch": best.epoch}}
@@ -180,6 +201,7 @@ class _Run:
                 n_classes=len(self.classes),
                 dropout=self.settings.dropout,
                 label_smoothing=self.settings.label_smoothing,
+                mixup_alpha=self.settings.mixup_alpha,
                 head=self._head(),
                 crop_frames=self.settings.crop_frames,
             )
@@ -195,7 +217,7 @@ class _Run:
         probe = LinearProbe(device=self.device, kind=self.kind)
         return probe.fit(x_train, train.labels, x_valid, valid.labels).head()
 
-    def train(self, method: Supervised, folder: Path) -> tuple[pd.DataFrame, BestEpoch]:
+    def train(self, method: Supervised, folder: Path, title: str) -> tuple[pd.DataFrame, BestEpoch]:
         settings, training = self.settings, self.settings.training
         views = ViewMaker(
             mean=self.trained.mean,
@@ -211,11 +233,12 @@ class _Run:
                 folder=folder,
                 mark=self._mark(),
                 every=settings.validate_every,
+                patience=settings.patience,
                 n_epochs=math.ceil(training.total_steps(source.n_clips) / source.steps_per_epoch),
             )
             history = fit(
                 method, source, views, training,
-                folder=folder, seed=self.seed, device=self.device, epoch_end=best,
+                folder=folder, seed=self.seed, device=self.device, epoch_end=best, title=title,
             )  # fmt: skip
             return _with_validation(history, best.table(), source.steps_per_epoch), best
 
@@ -243,7 +266,7 @@ class _Run:
             [self.trained.mean, self.trained.std, self.seed],
             [self.store.clip_ids[self.train_clips.rows], self.train_clips.labels],
             [self.store.clip_ids[self.valid_clips.rows], self.valid_clips.labels],
-            {**asdict(self.settings), "training": self.settings.training.identity()},
+            self.settings,
         )
 
 

@@ -87,6 +87,7 @@ def evaluate_frozen(
                 task.kind,
                 **{f"n_{name}": len(part.rows) for name, part in parts.items()},
                 **embeddings.sizes[cut],
+                pretraining_clips=candidate.pretraining_clips,
                 regularisation=getattr(probe, "strength_", None),
                 validation=max(probe.scores_.values(), default=math.nan),
                 transductive=transductive,

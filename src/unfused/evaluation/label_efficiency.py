@@ -116,6 +116,8 @@ def train_with_few_labels(
                 trained, task.store, train.rows[chosen], train.labels[chosen], [], [],
                 plan.settings, folder=training, seed=arm.seed, device=settings.device,
                 kind=task.kind,
+                title=f"{plan.label}, task {task.name}, fold {arm.fold}, seed {arm.seed}, "
+                f"{budget}, draw {draw}",
             )  # fmt: skip
             logits = tuned.logits(task.store, test.rows, device=pick_device(settings.device))
             found = _rows(keys, budget, draw, len(chosen), test, logits, tuned.classes, task)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from .logistic_path import Classifier, Solver, Standardised, logistic_path
 log = logging.getLogger(__name__)
 STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _WITHOUT_CHOICE = 1e-2
+ROUGH = 3e-4
+"""Largest entry of the gradient up to which the penalties are compared; the one that is chosen is
+then solved to the probe's own tolerance."""
 PATIENCE = 3
 """So many penalties in a row that are worse than the best on validation end the path."""
 
@@ -44,8 +48,8 @@ class LinearProbe:
         classifier_: Weights, biases and scaler.
         strength_: The penalty chosen: best balanced accuracy (several labels: best mAP) on
             validation, the stronger penalty on a tie.
-        scores_: Strength -> that score, as far as the path was followed; empty where nothing could
-            be chosen.
+        scores_: Strength -> that score at the tolerance :data:`ROUGH`, as far as the path was
+            followed; empty where nothing could be chosen.
 
     >>> x, y = np.array([[0.0], [1.0], [4.0], [5.0]]), ["low", "low", "high", "high"]
     >>> LinearProbe().fit(x, y, x, y)
@@ -75,6 +79,7 @@ class LinearProbe:
         self.strengths = sorted(strengths, reverse=True)
         self.n_folds = n_folds
         self.solver = Solver(tolerance, max_iterations, device)
+        self._rough = replace(self.solver, tolerance=max(tolerance, ROUGH))
         self.seed = seed
         self.kind = kind
 
@@ -154,7 +159,8 @@ class LinearProbe:
                 f"{x.shape[1]}; embed both at the same cut"
             )
         self.scores_, worse = {}, 0
-        for classifier in logistic_path(self._data(x, y), self.strengths, self.solver):
+        data = self._data(x, y)
+        for classifier in logistic_path(data, self.strengths, self._rough):
             decided = self.kind.decide(classifier.logits(x_valid), self.classes_, self.classes_)
             score = self.kind.score(y_valid, decided, self.classes_)
             best = max(self.scores_.values(), default=-2.0)
@@ -164,6 +170,7 @@ class LinearProbe:
             worse = worse + 1 if score < best else 0
             if worse == PATIENCE:  # weaker penalties only take longer
                 break
+        self._solve(data, self.classifier_)
 
     def _choose_by_folds(
         self, x: NDArray[np.float32], y: NDArray, groups: ArrayLike | None
@@ -177,7 +184,12 @@ class LinearProbe:
             )
             log.warning("too few clips to choose a penalty: strength %g is used", chosen)
         path = [strength for strength in self.strengths if strength >= chosen]
-        *_, self.classifier_ = logistic_path(self._data(x, y), path, self.solver)
+        data = self._data(x, y)
+        *_, rough = logistic_path(data, path, self._rough)
+        self._solve(data, rough)
+
+    def _solve(self, data: Standardised, rough: Classifier) -> None:
+        (self.classifier_,) = logistic_path(data, [rough.strength], self.solver, start=rough)
 
     def _data(self, x: NDArray[np.float32], y: NDArray) -> Standardised:
         return Standardised.of(x, self.kind.targets(y, self.kind.classes(y)))
@@ -196,7 +208,7 @@ class LinearProbe:
                 continue
             scored.append(np.flatnonzero(held_out))
             for classifier in logistic_path(
-                self._data(x[~held_out], y[~held_out]), self.strengths, self.solver
+                self._data(x[~held_out], y[~held_out]), self.strengths, self._rough
             ):
                 found = kind.decide(classifier.logits(x[held_out]), classes, known)
                 decided[classifier.strength].append(found)

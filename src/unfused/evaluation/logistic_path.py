@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+_ROWS = 4096
+
 
 @dataclass(frozen=True)
 class Solver:
@@ -45,11 +47,18 @@ class Standardised(NamedTuple):
     @classmethod
     def of(cls, x: NDArray[np.float32], y: NDArray) -> Standardised:
         """Fit the scaler to ``x``; a constant feature is only centred. Targets stay as they are."""
-        mean, scale = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
-        scale[scale <= 1e-6 * np.abs(mean)] = 1.0  # constant but for rounding
-        mean, scale = mean.astype(np.float32), scale.astype(np.float32)
+        centre = sum((rows.sum(0, dtype=np.float64) for rows in _blocks(x)), np.zeros(x.shape[1]))
+        centre = centre / len(x)
+        squares = (np.square(rows - centre).sum(0) for rows in _blocks(x))  # float64
+        spread = np.sqrt(sum(squares, np.zeros(x.shape[1])) / len(x))
+        spread[spread <= 1e-6 * np.abs(centre)] = 1.0  # constant but for rounding
+        mean, scale = np.asarray(centre, np.float32), np.asarray(spread, np.float32)
         scale[scale == 0] = 1.0
-        return cls((x - mean) / scale, y, mean, scale)
+        scaled = np.empty_like(x)
+        for rows, into in zip(_blocks(x), _blocks(scaled), strict=True):
+            np.subtract(rows, mean, out=into)
+            into /= scale
+        return cls(scaled, y, mean, scale)
 
 
 class Classifier(NamedTuple):
@@ -63,11 +72,22 @@ class Classifier(NamedTuple):
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of features as they come, (N, D) -> (N, C)."""
-        return np.asarray((x - self.mean) / self.scale @ self.weight.T + self.bias, np.float32)
+        logits = np.empty((len(x), len(self.bias)), np.float32)
+        for rows, into in zip(_blocks(x), _blocks(logits), strict=True):
+            into[:] = (rows - self.mean) / self.scale @ self.weight.T + self.bias
+        return logits
+
+
+def _blocks(x: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Yield views of some rows at a time, so that what is made of them stays small."""
+    return (x[first : first + _ROWS] for first in range(0, len(x), _ROWS))
 
 
 def logistic_path(
-    data: Standardised, strengths: Sequence[float], solver: Solver
+    data: Standardised,
+    strengths: Sequence[float],
+    solver: Solver,
+    start: Classifier | None = None,
 ) -> Iterator[Classifier]:
     """Minimise mean cross-entropy + strength / 2 * ||W||^2 for one strength after the other.
 
@@ -78,6 +98,7 @@ def logistic_path(
         data: Training set.
         strengths: Penalties, best given from strong to weak.
         solver: How.
+        start: Where the first one starts from; None: from zero.
 
     Yields:
         The classifier at each strength.
@@ -85,8 +106,11 @@ def logistic_path(
     x = torch.from_numpy(data.x).to(solver.device)
     y = torch.from_numpy(data.y).to(solver.device)
     n_classes = data.y.shape[1] if data.y.ndim == 2 else int(data.y.max()) + 1
-    weight = x.new_zeros(n_classes, x.shape[1], requires_grad=True)
-    bias = x.new_zeros(n_classes, requires_grad=True)
+    weight, bias = x.new_zeros(n_classes, x.shape[1]), x.new_zeros(n_classes)
+    if start is not None:
+        weight.copy_(torch.from_numpy(start.weight))
+        bias.copy_(torch.from_numpy(start.bias))
+    weight, bias = weight.requires_grad_(), bias.requires_grad_()
     for strength in strengths:
         _minimise(x, y, weight, bias, strength, solver)
         arrays = [tensor.detach().cpu().numpy().copy() for tensor in (weight, bias)]

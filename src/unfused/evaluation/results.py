@@ -20,6 +20,7 @@ FACT_COLUMNS = (
     "n_test",
     "parameters",
     "dimension",
+    "pretraining_clips",
     "regularisation",
     "validation",
     "embedding",

@@ -108,6 +108,7 @@ def evaluate_supervised(
         seed=arm.seed,
         device=device,
         kind=task.kind,
+        title=f"{plan.label}, task {task.name}, fold {arm.fold}, seed {arm.seed}",
     )
     made = {"encoder": plan.label, "source": plan.source, "seed": arm.seed}
     made["cut"] = trained.encoder.cut
@@ -122,6 +123,7 @@ def evaluate_supervised(
         "parameters": trained.encoder.n_parameters,
         "dimension": trained.encoder.dim,
         "validation": math.nan if tuned.score is None else tuned.score,
+        "pretraining_clips": candidate.pretraining_clips,
         "embedding": "whole_clip",
         "transductive": transductive,
     }

@@ -57,6 +57,11 @@ class TaskData:
     splits: pd.DataFrame
 
     @property
+    def name(self) -> str:
+        """Name of the task, which is the corpus of its clips."""
+        return str(self.manifest["corpus"].iloc[0])
+
+    @property
     def kind(self) -> LabelKind:
         """Whether a label is one class or a set of classes."""
         several = "multi_label" in self.manifest and bool(self.manifest["multi_label"].any())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..encoders.encoder import Encoder
+from ..views.label_mixup import draw_mixup, mix_labelled
 from ..views.view import View
 from .method import Method
 from .targets import label_targets
@@ -26,6 +27,8 @@ class Supervised(Method):
         n_classes: Number of classes K.
         dropout: Dropout on the embedding.
         label_smoothing: Share of the target spread evenly over all classes.
+        mixup_alpha: While training, mix the crops of a batch and their labels by shares from
+            Beta(alpha, alpha); 0: no mixup.
         head: Weight (K, D) and bias (K,) to start the classifier from, e.g. a linear probe's.
         crop_frames: Length of a crop in frames.
 
@@ -44,6 +47,7 @@ class Supervised(Method):
         n_classes: int,
         dropout: float = 0.0,
         label_smoothing: float = 0.0,
+        mixup_alpha: float = 0.0,
         head: tuple[Tensor, Tensor] | None = None,
         crop_frames: int = 96,
     ) -> None:
@@ -52,7 +56,10 @@ class Supervised(Method):
             raise ValueError(
                 f"dropout={dropout} and label_smoothing={label_smoothing} must be in [0, 1)"
             )
+        if not mixup_alpha >= 0.0:
+            raise ValueError(f"mixup_alpha={mixup_alpha} must be 0 (no mixup) or positive")
         self.crop_frames, self.label_smoothing = crop_frames, label_smoothing
+        self.mixup_alpha = mixup_alpha
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(encoder.dim, n_classes)
@@ -72,15 +79,25 @@ class Supervised(Method):
         """See :meth:`Method.forward`."""
         (view,) = views
         labels = self.labels[clip_ids]
-        logits = self.logits(view).float()
-        if labels.dim() == 1:
-            loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-            right = logits.detach().argmax(dim=1) == labels
+        if self.mixup_alpha and self.training:
+            view, labels = self._mixed(view, labels)
+        logits, smooth = self.logits(view).float(), self.label_smoothing
+        if self.labels.dim() == 1:  # mixed ones are shares of the classes
+            loss = F.cross_entropy(logits, labels, label_smoothing=smooth)
+            truth = labels if labels.dim() == 1 else labels.argmax(dim=1)
+            right = logits.detach().argmax(dim=1) == truth
         else:
-            smooth = self.label_smoothing
             loss = F.binary_cross_entropy_with_logits(logits, labels * (1 - smooth) + smooth / 2)
-            right = (logits.detach() > 0) == (labels > 0)
+            right = (logits.detach() > 0) == (labels > 0.5)
         return loss, {"loss": loss.detach(), "accuracy": right.float().mean()}
+
+    def _mixed(self, view: View, labels: Tensor) -> tuple[View, Tensor]:
+        """Return mixed crops and the shares of their classes, (B, K); drawn as dropout is."""
+        if labels.dim() == 1:
+            labels = F.one_hot(labels, self.classifier.out_features).to(view.log_mel.dtype)
+        drawn = draw_mixup(len(labels), self.mixup_alpha, torch.default_generator)
+        weight, partner = (each.to(labels.device, non_blocking=True) for each in drawn)
+        return mix_labelled(view, labels, weight, partner)
 
 
 def _set(classifier: nn.Linear, weight: Tensor, bias: Tensor) -> None:

@@ -60,7 +60,8 @@ def summarise(
     Returns:
         The key and ``name, metric, mean, low, high, interval`` (in words), ``seed_low, seed_high,
         clip_low, clip_high`` (NaN where there is none), ``n_seeds, n_folds, n_test, n_groups,
-        parameters, dimension, embedding, transductive, chance``. Scores are fractions.
+        parameters, dimension, pretraining_clips, embedding, transductive, chance``. Scores are
+        fractions.
 
     Raises:
         ValueError: A column is missing, or a clip was predicted twice by one encoder and seed.
@@ -159,6 +160,8 @@ def _facts(part: pd.DataFrame) -> dict[str, Any]:
             log.warning("%s %s has several values of %s: %s; the first is shown",
                         row["task"], row["encoder"], column, list(values))  # fmt: skip
         facts[column] = values[0] if len(values) else None
+    seen = part.get("pretraining_clips", pd.Series(dtype=float)).dropna()  # folds differ a little
+    facts["pretraining_clips"] = round(float(seen.mean())) if len(seen) else None
     facts["n_seeds"] = part["seed"].nunique()
     facts["n_folds"] = part["fold"].nunique()
     return facts

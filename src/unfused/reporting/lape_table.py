@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from .aggregate import scored_by
 from .naming import (
@@ -28,6 +29,9 @@ CLIP_MARK = "\N{DAGGER}"
 _OVER_SEEDS, _OVER_CLIPS = "t over", "bootstrap"
 _MIXED = {_OVER_SEEDS, _OVER_CLIPS}
 _ROW = ["encoder", "source", "cut", "protocol"]
+FIXED = ("name", "cut", "protocol", "parameters", "dimension", "pretraining_clips")
+OVERALL = ("mean over tasks", "average rank")
+_FIXED_HEADINGS = ["Encoder", "Cut", "Protocol", "Parameters", "Dim", "Pre-training clips"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class LapeTable:
         metric: Which metric.
         task_metrics: Task -> the metric its cells hold.
         tasks: Task names, left to right.
-        rows: ``name, cut, protocol, parameters, dimension`` and one text cell for each task.
+        rows: :data:`FIXED`, one text cell for each task and, of several tasks, :data:`OVERALL`.
         best: The same shape as the task columns: whether a cell is the best of its protocol.
         headings: Column heading of each task, with its number of test clips.
         notes: What a reader must know, one sentence each.
@@ -59,8 +63,13 @@ class LapeTable:
     @property
     def columns(self) -> list[str]:
         """Headings of all columns, left to right."""
-        fixed = ["Encoder", "Cut", "Protocol", "Parameters", "Dim"]
-        return fixed + [self.headings[task] for task in self.tasks]
+        overall = [name[0].upper() + name[1:] for name in self.overall]
+        return [*_FIXED_HEADINGS, *(self.headings[task] for task in self.tasks), *overall]
+
+    @property
+    def overall(self) -> Sequence[str]:
+        """Columns over all tasks; none where there is one task."""
+        return OVERALL if len(self.tasks) > 1 else ()
 
     @property
     def title(self) -> str:
@@ -97,20 +106,51 @@ def lape_table(summary: pd.DataFrame, *, metric: str = "accuracy") -> LapeTable:
         cells = {row["task"]: row for _, row in same.iterrows()}
         records.append({**_fixed(first), **{task: _cell(cells.get(task), mark) for task in tasks}})
         best.append({task: _leads(cells.get(task), leaders) for task in tasks})
-        sizes = {column: first[column] for column in ("parameters", "dimension")}
+        sizes = {column: first.get(column) for column in FIXED[3:]}
         numbers.append({**_fixed(first), **sizes, **_numbers(cells, tasks)})
+    overall = _overall(chosen, order, tasks) if len(tasks) > 1 else pd.DataFrame()
+    texts = {name: overall[name].map(plain) for name, plain in _plain_overall(overall).items()}
     published = published_scores(tasks if metric == "accuracy" else [])
     return LapeTable(
         metric=metric,
         task_metrics=chosen.drop_duplicates("task").set_index("task")["metric"].to_dict(),
         tasks=tasks,
-        rows=pd.DataFrame(records),
+        rows=pd.DataFrame(records).assign(**texts),
         best=pd.DataFrame(best),
         headings=_headings(chosen),
         notes=_notes(chosen),
-        numbers=pd.DataFrame(numbers),
+        numbers=pd.concat([pd.DataFrame(numbers), overall], axis=1),
         published=published,
     )
+
+
+def _overall(chosen: pd.DataFrame, order: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
+    """Return mean (per cent) and average rank of each row; NaN where it lacks a task.
+
+    Ranks are among the rows of a protocol that have every task; transductive ones are left out.
+    """
+    fair = chosen[~_flag(chosen)]
+    means = fair.set_index([*_ROW, "task"])["mean"].unstack("task").reindex(columns=list(tasks))
+    means = means.reindex(pd.MultiIndex.from_frame(order[_ROW]))
+    known, protocols = means.notna().all(axis=1).to_numpy(), order["protocol"].to_numpy()
+    ranks = np.full(len(means), np.nan)
+    for protocol in pd.unique(protocols):
+        rows = known & (protocols == protocol)
+        if rows.any():
+            ranks[rows] = rankdata(-means.to_numpy()[rows].round(6), axis=0).mean(axis=1)
+    scores = np.where(known, 100 * means.mean(axis=1).to_numpy(), np.nan)
+    return pd.DataFrame({OVERALL[0]: scores.round(2), OVERALL[1]: ranks.round(3)})
+
+
+def _plain_overall(overall: pd.DataFrame) -> dict[str, Callable[[float], str]]:
+    def with_digits(digits: int) -> Callable[[float], str]:
+        return lambda value: f"{value:.{digits}f}" if np.isfinite(value) else ""
+
+    return {
+        name: with_digits(digits)
+        for name, digits in zip(OVERALL, (1, 2), strict=True)
+        if name in overall
+    }
 
 
 def _flag(rows: pd.DataFrame) -> pd.Series:
@@ -125,7 +165,7 @@ def _fixed(row: pd.Series) -> dict[str, object]:
     name = row["name"] + (f" ({', '.join(remarks)})" if remarks else "")
     return {
         **{"name": name, "cut": cut_name(row["cut"]), "protocol": protocol_name(row["protocol"])},
-        **{"parameters": _whole(row["parameters"]), "dimension": _whole(row["dimension"])},
+        **{column: _whole(row.get(column)) for column in FIXED[3:]},
     }
 
 
@@ -197,6 +237,15 @@ def _notes(chosen: pd.DataFrame) -> list[str]:
             what = "Giving all clips the same scores on"
         notes.append(f"{what} {task}: {percent(rows['chance'].iloc[0])} %.")
     notes.append("Bold: highest mean within its protocol, whether or not the intervals overlap.")
+    notes.append(
+        "Pre-training clips: how many the encoder was trained on without labels (mean over seeds "
+        "and folds); an untrained one has 0."
+    )
+    if chosen["task"].nunique() > 1:
+        notes.append(
+            "Mean over tasks and average rank (1 is best) are of the rows that have every task, "
+            "ranked within their protocol."
+        )
     if _flag(chosen).any():
         notes.append("Transductive rows saw test clips (not labels) in training; never bold.")
     return notes

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from .html_parts import ReportFigure, bullet_list, figure_html, table_html
-from .lape_table import PUBLISHED_NOTE, LapeTable
+from .lape_table import FIXED, PUBLISHED_NOTE, LapeTable
 from .table_formats import plain_number
 from .verdict import Verdict
 
@@ -95,9 +95,9 @@ def _table(table: LapeTable) -> str:
         rows[task] = [
             _cell(text, best) for text, best in zip(rows[task], table.best[task], strict=True)
         ]
-    fixed = ["name", "cut", "protocol", "parameters", "dimension"]
-    rows[fixed] = rows[fixed].map(escape)
-    rows = rows[[*fixed, *table.tasks]].set_axis(table.columns, axis=1)
+    plain = [*FIXED, *table.overall]
+    rows[plain] = rows[plain].map(escape)
+    rows = rows[[*FIXED, *table.tasks, *table.overall]].set_axis(table.columns, axis=1)
     html = f"<h3>{escape(table.title)}</h3>"
     html += table_html(rows, numbers=table.columns[3:], group_by="Protocol", escaped=True)
     html += bullet_list(table.notes, css="notes")

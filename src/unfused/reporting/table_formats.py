@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
-from .lape_table import PUBLISHED_NOTE, LapeTable
+from .lape_table import FIXED, PUBLISHED_NOTE, LapeTable
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -41,7 +41,8 @@ def to_plain(table: LapeTable) -> str:
         [*fixed, *(("*" if leads else " ") + cell for cell, leads in zip(cells, best, strict=True))]
         for fixed, cells, best in _lines(table)
     ]
-    heading = [*table.columns[:5], *(" " + column for column in table.columns[5:])]
+    first = len(FIXED)
+    heading = [*table.columns[:first], *(" " + column for column in table.columns[first:])]
     flat = [[cell.replace("\n", " ") for cell in row] for row in [heading, *rows]]
     widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
     lines = [f"{table.title}; * marks the highest mean within its protocol:", ""]
@@ -51,9 +52,9 @@ def to_plain(table: LapeTable) -> str:
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    """Return one line; parameters and dimension are numbers and stand right."""
+    """Return one line; sizes are numbers and stand right."""
     cells = [
-        cell.rjust(width) if place in (3, 4) else cell.ljust(width)
+        cell.rjust(width) if 3 <= place < len(FIXED) else cell.ljust(width)
         for place, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()
@@ -116,10 +117,10 @@ def escape_markdown(text: str) -> str:
 
 
 def _lines(table: LapeTable) -> Iterable[tuple[list[str], list[str], list[bool]]]:
-    fixed = ["name", "cut", "protocol", "parameters", "dimension"]
-    tasks = list(table.tasks)
+    tasks, overall = list(table.tasks), list(table.overall)
     for (_, row), (_, best) in zip(table.rows.iterrows(), table.best.iterrows(), strict=True):
-        yield row[fixed].tolist(), row[tasks].tolist(), best[tasks].tolist()
+        marks = best[tasks].tolist() + [False] * len(overall)
+        yield row[list(FIXED)].tolist(), row[[*tasks, *overall]].tolist(), marks
 
 
 def _marked(

@@ -53,8 +53,9 @@ def self_distil(
     views = view_maker(data, recipe.views, method.crop_frames)
     with crop_source(data, method, recipe.training, seed, device) as source:
         history = fit(
-            method, source, views, recipe.training, folder=folder, seed=seed, device=device
-        )
+            method, source, views, recipe.training,
+            folder=folder, seed=seed, device=device, title=_title(facts, seed),
+        )  # fmt: skip
     kept = {"student": method.student(cut=cut), "full": method.encoder}
     for name, module in kept.items():
         record = provenance(
@@ -64,3 +65,9 @@ def self_distil(
         save_encoder(folder / name, trained, data.clips)
     save_history(folder, history)
     drop_checkpoint(folder)
+
+
+def _title(facts: Mapping[str, Any], seed: int) -> str:
+    """Return what the log calls a self-distillation."""
+    known = [f"{name} {facts[name]}" for name in ("task", "source", "fold") if name in facts]
+    return ", ".join([*known, f"seed {seed}"])

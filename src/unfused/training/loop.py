@@ -28,7 +28,8 @@ def fit(
     folder: Path,
     seed: int,
     device: torch.device | str = "auto",
-    epoch_end: Callable[[int], None] | None = None,
+    epoch_end: Callable[[int], bool | None] | None = None,
+    title: str = "",
 ) -> pd.DataFrame:
     """Train a method, or go on where a stopped run of the same training left off.
 
@@ -53,8 +54,9 @@ def fit(
         seed: Seed of views, dropout and the method's epoch starts.
         device: Where to compute.
         epoch_end: Called, in every process, with the epoch's number after its last step and before
-            the checkpoint, so that after a crash an epoch may be reported again. Its own state is
-            the caller's.
+            the checkpoint, so that after a crash an epoch may be reported again. True ends the
+            training there, if every process returns it. Its own state is the caller's.
+        title: What the log calls the training, beside the method's class.
 
     Returns:
         One row per ``log_every`` steps with step, epoch, clips, loss, learning_rate,
@@ -68,6 +70,7 @@ def fit(
         OSError: The folder cannot be written.
     """
     run = TrainingRun(method, source, views, settings, Path(folder), seed, pick_device(device))
+    run.title = title
     try:
         run.resume()
         with StopRequest() as stop, run.progress() as bar:
@@ -82,7 +85,9 @@ def fit(
                     bar.set_postfix(loss=f"{run.log_row(epoch):.4g}", refresh=False)
                 if epoch_end is not None and (last or run.step % source.steps_per_epoch == 0):
                     method.eval()
-                    epoch_end(epoch)
+                    if epoch_end(epoch):
+                        run.end_here(epoch)
+                        last = True
                 due, asked = run.agree(run.checkpoint_due(), stop.requested)
                 if last or asked or due:
                     run.save(loss)

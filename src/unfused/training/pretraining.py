@@ -142,8 +142,9 @@ def _pretrain(
     views = view_maker(data, recipe.views, method.crop_frames)
     with crop_source(data, method, recipe.training, seed, device) as source:
         history = fit(
-            method, source, views, recipe.training, folder=folder, seed=seed, device=device
-        )
+            method, source, views, recipe.training,
+            folder=folder, seed=seed, device=device, title=f"seed {seed}, fold {fold}",
+        )  # fmt: skip
     if rank() != 0:
         return
     facts = provenance(method=recipe.method, seed=seed, fold=fold, parameters=_parameters(recipe))

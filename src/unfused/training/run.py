@@ -39,7 +39,7 @@ class TrainingDiverged(RuntimeError):  # noqa: N818
 class TrainingRun:
     """State of one call of :func:`~.loop.fit`, whose arguments it takes.
 
-    Everything in it but the step is rebuilt from them.
+    Everything in it but the step is rebuilt from them. ``title`` is what the log calls it.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class TrainingRun:
             method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dtype = pick_precision(settings.precision, device)
         self.replicas = Replicas(method, sync_batch_norm=settings.sync_batch_norm, device=device)
+        self.title = ""
         self.step, self.total = 0, settings.total_steps(source.n_clips)
         self.stepper = Stepper(method, settings, self.dtype, self.total, self.replicas)
         self.meter, self.file = Meter(device), MetricsFile(folder / "metrics.jsonl")
@@ -76,7 +77,7 @@ class TrainingRun:
         """
         saved = load_checkpoint(self.folder / "checkpoint.pt", self.mark, self.device)
         if saved is not None:
-            self.step = saved["step"]
+            self.step, self.total = saved["step"], saved.get("total", self.total)
             self.method.load_state_dict(saved["method"])
             self.views.load_state_dict(saved["views"])
             self.stepper.load_state_dict(saved["stepper"])
@@ -96,9 +97,10 @@ class TrainingRun:
     def _log_start(self, *, resumed: bool) -> None:
         count = self.replicas.count
         log.info(
-            "%s %s: %d steps of %d clips (%.1f epochs of %d clips) on %s in %s%s",
+            "%s %s%s: %d steps of %d clips (%.1f epochs of %d clips) on %s in %s%s",
             f"resuming at step {self.step}," if resumed else "training",
             type(self.method).__name__,
+            self._in_brackets(),
             self.total,
             self.source.clips_per_step,
             self.total / self.source.steps_per_epoch,
@@ -107,6 +109,9 @@ class TrainingRun:
             str(self.dtype).removeprefix("torch."),
             f", {count} processes" if count > 1 else "",
         )
+
+    def _in_brackets(self) -> str:
+        return f" ({self.title})" if self.title else ""
 
     def progress(self) -> tqdm:
         """Return the progress bar, shown only on a terminal."""
@@ -139,6 +144,12 @@ class TrainingRun:
         self.meter.add(metrics)
         self.step = step + 1
         return metrics["loss"]
+
+    def end_here(self, epoch: int) -> None:
+        """Make this step the last one; the checkpoint remembers it."""
+        self.total = self.step
+        if self._logged_step < self.step:
+            self.log_row(epoch)
 
     def agree(self, due: bool, stop: int | None) -> list[int]:
         """Return whether to save, by process 0's clock, and the signal that any process got."""
@@ -178,6 +189,7 @@ class TrainingRun:
         if self.replicas.is_first:
             content = {
                 "step": self.step,
+                "total": self.total,
                 "method": self.method.state_dict(),
                 "views": self.views.state_dict(),
                 "stepper": self.stepper.state_dict(),
@@ -202,8 +214,9 @@ class TrainingRun:
         seconds = time.monotonic() - self._started
         clips = (self.step - self._first) * self.source.clips_per_step
         log.info(
-            "trained %s: %d clip-updates in %.0f s (%.0f clips/s), metrics in %s",
+            "trained %s%s: %d clip-updates in %.0f s (%.0f clips/s), metrics in %s",
             type(self.method).__name__,
+            self._in_brackets(),
             clips,
             seconds,
             clips / max(seconds, 1e-9),

@@ -13,6 +13,7 @@ from .log_mixup_exp import LogMixupExp
 from .normalisation import Normalisation
 from .random_linear_fader import RandomLinearFader
 from .random_resize_crop import RandomResizeCrop, Range
+from .spec_augment import SpecAugment
 from .view import View
 
 Mixing = Literal["mixup", "k_mix", "none"]
@@ -41,6 +42,10 @@ class ViewMaker(nn.Module):
         time_scale: Range of its width.
         virtual_crop: Canvas of the random resize crop, relative height and width.
         linear_gain: Largest gain of a linear fade after it (BYOL-A version 2: 1); 0: no fade.
+        freq_masks: Bands of mel channels that SpecAugment hides at the end; 0: none.
+        freq_mask_width: Their largest width in channels.
+        time_masks: Bands of frames that it hides; 0: none.
+        time_mask_width: Their largest width in frames.
 
     Raises:
         ValueError: A value is out of its range.
@@ -62,6 +67,10 @@ class ViewMaker(nn.Module):
         time_scale: Range = (0.6, 1.5),
         virtual_crop: Range = (1.0, 1.5),
         linear_gain: float = 0.0,
+        freq_masks: int = 0,
+        freq_mask_width: int = 16,
+        time_masks: int = 0,
+        time_mask_width: int = 16,
     ) -> None:
         super().__init__()
         self.normalisation = Normalisation(mean=mean, std=std)
@@ -79,6 +88,7 @@ class ViewMaker(nn.Module):
             freq_scale=freq_scale, time_scale=time_scale, virtual_crop=virtual_crop
         )
         self.fader = RandomLinearFader(linear_gain)
+        self.masks = SpecAugment(freq_masks, freq_mask_width, time_masks, time_mask_width)
 
     def plain(self, batch: View) -> View:
         """Return the crops normalised and not augmented."""
@@ -108,7 +118,7 @@ class ViewMaker(nn.Module):
             crop = slice(first, first + size)
             log_mel = self._mixed(plain.log_mel[crop], clusters[crop], generator)
             view = self.resize_crop(View(log_mel, plain.spans[crop]), generator)
-            views.append(self.fader(view, generator))
+            views.append(self.masks(self.fader(view, generator), generator))
         self._remember(plain.log_mel, clusters)
         return tuple(views)
 
@@ -136,7 +146,8 @@ class ViewMaker(nn.Module):
     def extra_repr(self) -> str:
         """Return the parameters for the log."""
         fader = f", {self.fader!r}" if self.fader.gain else ""  # of old runs: no new training
-        return f"{self.resize_crop!r}{fader}"
+        masks = f", {self.masks!r}" if self.masks.active else ""
+        return f"{self.resize_crop!r}{fader}{masks}"
 
 
 def _checked(centroids: Tensor | None, n_mels: int) -> Tensor:

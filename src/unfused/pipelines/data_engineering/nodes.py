@@ -30,8 +30,6 @@ def render_demo_corpus(workspace: Workspace, demo: Demo) -> Path:
     """Render the demo corpus, or what is missing of it."""
     from ...tasks.demo_corpus import render_demo_corpus as render
 
-    if demo.expected:
-        log.info("expected time: %s", demo.expected)
     render(workspace.path, n_notes=demo.n_notes, seconds=demo.seconds)
     return workspace.path
 

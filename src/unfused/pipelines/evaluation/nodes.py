@@ -196,10 +196,10 @@ def supervised_settings(supervised: FineTuning) -> tuple[Any, Any]:
     from ...evaluation.fine_tuning import FineTuningSettings
 
     shared: dict[str, Any] = supervised.model_dump(
-        include={"views", "crop_frames", "dropout", "label_smoothing", "validate_every"}
+        exclude={"encoders", "head", "fine_tuning", "from_scratch"}
     )
     return (
-        FineTuningSettings(training=supervised.fine_tuning, **shared),
+        FineTuningSettings(training=supervised.fine_tuning, head=supervised.head, **shared),
         FineTuningSettings(training=supervised.from_scratch, head="random", **shared),
     )
 

@@ -178,6 +178,7 @@ def draw_confusion(predictions: pd.DataFrame) -> Any:
     """Draw what the student's linear probe takes for what, on every task."""
     from ...reporting.figures import confusion_matrix
     from ...reporting.figures.stack import stack
+    from ...reporting.figures.style import counted
 
     student = predictions[
         (predictions["encoder"] == "unfused")
@@ -189,7 +190,9 @@ def draw_confusion(predictions: pd.DataFrame) -> Any:
             confusion_matrix(
                 of_task["label"].to_list(),
                 of_task["predicted"].to_list(),
-                title=f"UnFuSeD student, linear probe: {task}",
+                title=f"UnFuSeD student, linear probe: {task} "
+                f"({counted([of_task['clip_id'].nunique()], 'clip')}, "
+                f"{counted([of_task['seed'].nunique()], 'seed')})",
             )
             for task, of_task in student.groupby("task", sort=False)
         ]

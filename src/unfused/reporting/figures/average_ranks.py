@@ -35,8 +35,10 @@ def average_ranks(ranking: pd.DataFrame) -> Figure:
             row["average_rank"], place, "o", color=GREY if baseline else PALETTE[0], markersize=7
         )
         axes.text(
-            row["average_rank"] + 0.12, place, f"{row['average_rank']:.2f}", va="center", fontsize=8
-        )
+            row["average_rank"] + 0.15, place, f"{row['average_rank']:.2f}",
+            va="center", fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+        )  # fmt: skip
     best = ranks.min()
     axes.axvspan(best, best + difference, color=PALETTE[0], alpha=0.08, lw=0)
     axes.axvline(best + difference, color=INK, linewidth=0.8, linestyle=":")
@@ -45,8 +47,8 @@ def average_ranks(ranking: pd.DataFrame) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0.8, max(len(ranking), best + difference) + 0.6)
     axes.set_xlabel(
-        f"average rank over {n_tasks} tasks (1 is best); shaded: within the critical difference "
-        f"{difference:.2f} of the best"
+        f"average rank over {n_tasks} tasks (1 is best)\n"
+        f"shaded: within the critical difference {difference:.2f} of the best"
     )
     axes.set_title("Average ranks  (mean score in %)")
     return figure

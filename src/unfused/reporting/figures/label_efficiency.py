@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from ..naming import metric_name, protocol_name
-from .style import GREY, MARKERS, PALETTE, new_figure, styled
+from ..naming import BASELINES, encoder_rank, metric_name, protocol_name
+from .style import GREY, MARKERS, PALETTE, counted, new_figure, styled
 
 _LINE = ["encoder", "source", "cut", "protocol"]
 
@@ -30,19 +30,35 @@ def label_efficiency(curves: pd.DataFrame) -> Figure:
         raise ValueError("no label budget was measured: set evaluation.label_efficiency.budgets")
     curves = curves[_best_cuts(curves)]
     tasks = list(dict.fromkeys(curves["task"]))
-    lines = list(dict.fromkeys(curves[["name", "protocol"]].itertuples(index=False, name=None)))
+    lines = _lines(curves)
     columns = min(3, len(tasks))
     rows = -(-len(tasks) // columns)
+    named = [line for line in lines if not _is_baseline(line[0], curves)]
+    colours = {line: PALETTE[number % len(PALETTE)] for number, line in enumerate(named)}
     figure = new_figure(4.2 * columns + 2.6, 3.4 * rows + 0.4)
     axes = figure.subplots(rows, columns, squeeze=False)
     for panel, task in zip(axes.ravel(), tasks, strict=False):
-        _draw_task(panel, curves[curves["task"] == task], lines)
+        _draw_task(panel, curves[curves["task"] == task], lines, colours)
         panel.set_title(task)
     for panel in axes.ravel()[len(tasks) :]:
         panel.axis("off")
     handles, labels = axes.ravel()[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    seeds, draws = counted(curves["n_seeds"], "seed"), counted(curves["n_draws"], "draw")
+    figure.suptitle(f"Label efficiency: {seeds}, {draws} of labels a budget", x=0.01, ha="left")
     return figure
+
+
+def _lines(curves: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return name and protocol of each line, in the order of the tables."""
+    rank = [encoder_rank(*pair) for pair in zip(curves["encoder"], curves["source"], strict=True)]
+    ordered = curves.iloc[sorted(range(len(curves)), key=lambda row: rank[row])]
+    return list(dict.fromkeys(ordered[["name", "protocol"]].itertuples(index=False, name=None)))
+
+
+def _is_baseline(name: str, curves: pd.DataFrame) -> bool:
+    encoder = str(curves.loc[curves["name"] == name, "encoder"].iloc[0])
+    return encoder.startswith(BASELINES)
 
 
 def _best_cuts(curves: pd.DataFrame) -> pd.Series:
@@ -53,13 +69,17 @@ def _best_cuts(curves: pd.DataFrame) -> pd.Series:
     return pd.Series(chosen, index=curves.index)
 
 
-def _draw_task(panel: Axes, curves: pd.DataFrame, lines: list[tuple[str, str]]) -> None:
+def _draw_task(
+    panel: Axes,
+    curves: pd.DataFrame,
+    lines: list[tuple[str, str]],
+    colours: dict[tuple[str, str], str],
+) -> None:
     for number, (name, protocol) in enumerate(lines):
         line = curves[(curves["name"] == name) & (curves["protocol"] == protocol)]
         if line.empty:
             continue
-        baseline = line["encoder"].iloc[0].startswith(("random_init", "log_mel", "supervised"))
-        colour = GREY if baseline else PALETTE[number % len(PALETTE)]
+        colour = colours.get((name, protocol), GREY)
         x, mean = line["n_labels"], 100 * line["mean"]
         panel.fill_between(x, 100 * line["low"], 100 * line["high"], color=colour, alpha=0.15, lw=0)
         panel.plot(

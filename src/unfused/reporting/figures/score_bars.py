@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ..aggregate import scored_by
 from ..naming import BASELINES, STUDENT, STUDENT_FULL, TEACHER_SOURCES, metric_name, protocol_name
-from .style import GREY, INK, LIGHT, PALETTE, new_figure, styled
+from .style import GREY, INK, LIGHT, PALETTE, counted, new_figure, styled
 
 _BAR = 0.3  # inches
 
@@ -45,7 +45,10 @@ def score_bars(
         panel.set_xlabel(f"{_inside(metric_name(of_task['metric'].iloc[0]))}, %")
     for panel in axes.ravel()[len(tasks) :]:
         panel.axis("off")
-    heading = f"{metric_name(metric)}, {protocol_name(protocol).lower()}, 95 % intervals"
+    heading = (
+        f"{metric_name(metric)}, {protocol_name(protocol).lower()}, 95 % intervals, "
+        f"{counted(chosen['n_seeds'], 'seed')}"
+    )
     figure.suptitle(heading, x=0.01, ha="left")
     return figure
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -49,6 +49,16 @@ def point_style(number: int) -> tuple[str, str]:
     ('#0072B2', 'o')
     """
     return PALETTE[number % len(PALETTE)], MARKERS[number // len(PALETTE) % len(MARKERS)]
+
+
+def counted(numbers: Collection[int], noun: str) -> str:
+    """Return how many there are, in words for a heading.
+
+    >>> counted([3, 3], "seed"), counted([1, 3], "draw"), counted([1], "seed")
+    ('3 seeds', '1 to 3 draws', '1 seed')
+    """
+    low, high = min(numbers), max(numbers)
+    return f"{low} to {high} {noun}s" if low < high else f"{high} {noun}{'s' * (high != 1)}"
 
 
 @cache

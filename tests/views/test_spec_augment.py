@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from unfused.seeding import torch_generator
+from unfused.views import View, ViewMaker
+from unfused.views.spec_augment import SpecAugment, hidden
+
+N_MELS, N_FRAMES = 12, 40
+
+
+def view_of(n=6, first=0.0, end=N_FRAMES):
+    ones = torch.ones(n, 1, N_MELS, N_FRAMES)
+    return View(ones, torch.tensor([[first, end]]).expand(n, 2))
+
+
+def test_by_hand():
+    starts, widths = torch.tensor([[0.0, 3.0], [1.0, 2.0]]), torch.tensor([[1.0, 2.0], [2.0, 0.0]])
+    assert hidden(5, starts, widths).int().tolist() == [[1, 0, 0, 1, 1], [0, 1, 1, 0, 0]]
+
+
+def test_without_masks_nothing_changes_and_nothing_is_drawn():
+    generator = torch_generator(0, "x")
+    before, view = generator.get_state(), view_of()
+    assert torch.equal(SpecAugment()(view, generator).log_mel, view.log_mel)
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_whole_bands_are_hidden_and_no_wider_than_asked():
+    view = view_of(1000)
+    log_mel, spans = SpecAugment(2, 3, 1, 8)(view, torch_generator(0, "x"))
+    assert set(log_mel.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(spans, view.spans)
+    rows, columns = (log_mel[:, 0] == 0).all(dim=2), (log_mel[:, 0] == 0).all(dim=1)
+    assert torch.equal(log_mel[:, 0] == 0, rows[:, :, None] | columns[:, None])
+    assert rows.sum(dim=1).max() == 6  # two bands of three
+    assert columns.sum(dim=1).max() == 8
+
+
+def test_widths_and_places_are_uniform():
+    n = 8000
+    log_mel, _ = SpecAugment(time_masks=1, time_mask_width=4)(view_of(n), torch_generator(0, "x"))
+    columns = (log_mel[:, 0, 0] == 0).float()
+    widths = columns.sum(dim=1)
+    shares = torch.bincount(widths.long()) / n
+    torch.testing.assert_close(shares, torch.full((5,), 0.2), atol=0.03, rtol=0)
+    single = columns[widths == 1].mean(dim=0) * N_FRAMES
+    torch.testing.assert_close(single.mean(), torch.tensor(1.0))
+    assert 0.4 < single.min() < single.max() < 1.8  # 40 frames a clip each, binomial
+
+
+def test_bands_of_frames_lie_in_the_real_audio_and_leave_half_of_it():
+    view = view_of(500, first=10.5, end=17.0)
+    log_mel, _ = SpecAugment(time_masks=1, time_mask_width=30)(view, torch_generator(0, "x"))
+    columns = (log_mel[:, 0] == 0).all(dim=1)
+    assert columns.sum(dim=1).max() == 3  # of the 6 whole frames
+    touched = columns.any(dim=0).nonzero().squeeze(1)
+    assert (touched.min(), touched.max()) == (11, 16)
+    nothing = view_of(50, first=3.0, end=3.0)
+    masked, _ = SpecAugment(time_masks=2)(nothing, torch_generator(0, "x"))
+    assert torch.equal(masked, nothing.log_mel)
+
+
+def test_crops_are_masked_independently_of_their_batch():
+    """A crop whose draw is known is masked by it alone: the batch is a loop."""
+    starts, widths = torch.rand(2, 7, 3).mul(8).floor()
+    whole = hidden(20, starts, widths)
+    for i in range(7):
+        for row in range(20):
+            inside = (starts[i] <= row) & (row < starts[i] + widths[i])
+            assert whole[i, row] == inside.any()
+
+
+def test_the_same_generator_gives_the_same_masks():
+    masks = SpecAugment(2, 4, 2, 10)
+    one, two, other = (masks(view_of(), torch_generator(s, "x")).log_mel for s in (0, 0, 1))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+def test_a_view_maker_masks_last():
+    plain = {"mean": 0.0, "std": 1.0, "n_mels": N_MELS, "crop_frames": N_FRAMES,
+             "mixup_ratio": 0.0, "freq_scale": (1, 1), "time_scale": (1, 1)}  # fmt: skip
+    maker = ViewMaker(**plain, freq_masks=1, freq_mask_width=N_MELS)
+    (view,) = maker(view_of(), 1, torch_generator(0, "x"))
+    assert 0 < (view.log_mel == 0).float().mean() < 1
+    assert "SpecAugment(freq_masks=1" in repr(maker)
+    assert "SpecAugment" not in repr(ViewMaker(**plain))  # of old runs: no new training
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"freq_masks": -1}, {"time_masks": -2}, {"freq_mask_width": 0}, {"time_mask_width": 0}],
+)
+def test_refuses_what_has_no_meaning(given):
+    ((name, value),) = given.items()
+    with pytest.raises(ValueError, match=f"{name}={value} must be at least"):
+        SpecAugment(**given)
