@@ -21,7 +21,7 @@ FLAGS = [
     *("--disable-dev-shm-usage", "--remote-debugging-port=0", "--window-size=1600,1000"),
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # nothing is fetched from outside
 ]
-PATIENCE = 20
+PATIENCE = 120
 
 
 def installed():
