@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from unfused.datasets.k_mix import CentroidsDataset, KMixBankDataset, KMixExamplesDataset
+from unfused.datasets.previews import NOT_MADE
 from unfused.reporting.crop_sounds import Sound
 from unfused.reporting.k_mix_examples import STEPS, Example, KMixExamples, Pair
 from unfused.training.k_mix_bank import KMixBank
@@ -42,12 +43,13 @@ def examples(n=2):
 
 
 def picture(preview):
-    return Image.open(io.BytesIO(base64.b64decode(preview)))
+    data = re.search("src='data:image/png;base64,([^']+)'", preview)[1]
+    return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
 def test_centroids_are_a_table_shown_as_a_picture(tmp_path):
     dataset = CentroidsDataset(filepath=str(tmp_path / "c.parquet"))
-    assert dataset.preview() is None
+    assert dataset.preview() == NOT_MADE
     table = centroid_table(torch.randn(5, 16), torch.arange(5)).assign(fold=1)
     dataset.save(table)
     pd.testing.assert_frame_equal(dataset.load(), table)
@@ -57,7 +59,7 @@ def test_centroids_are_a_table_shown_as_a_picture(tmp_path):
 def test_a_bank_comes_back_as_it_was(tmp_path):
     dataset = KMixBankDataset(filepath=str(tmp_path / "bank"))
     assert not dataset.exists()
-    assert dataset.preview() is None
+    assert dataset.preview() == NOT_MADE
     dataset.save(bank())
     loaded, saved = dataset.load(), bank()
     assert torch.equal(loaded.view.log_mel, saved.view.log_mel)  # float16 holds the store's values
@@ -69,7 +71,7 @@ def test_a_bank_comes_back_as_it_was(tmp_path):
 
 def test_examples_come_back_and_can_be_played(tmp_path):
     dataset = KMixExamplesDataset(filepath=str(tmp_path / "examples"))
-    assert dataset.preview() is None
+    assert dataset.preview() == NOT_MADE
     dataset.save(examples(3))
     dataset.save(examples(2))  # fewer than before
     loaded, saved = dataset.load(), examples(2)

@@ -3,19 +3,35 @@ from __future__ import annotations
 import base64
 import inspect
 import io
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from kedro_datasets._typing import HTMLPreview
 from PIL import Image
 
 from unfused.audio.log_mel import FrontEnd
 from unfused.audio.store import LogMelStore
+from unfused.datasets.clusters import ClusterClipsDataset
 from unfused.datasets.figure import FigureDataset
-from unfused.datasets.folders import AudioFolderDataset, EncodersDataset, LogMelStoreDataset
+from unfused.datasets.folders import (
+    AudioFolderDataset,
+    EmbeddingsDataset,
+    EncodersDataset,
+    LogMelStoreDataset,
+    WorkspaceDataset,
+)
+from unfused.datasets.k_mix import CentroidsDataset, KMixBankDataset, KMixExamplesDataset
+from unfused.datasets.previews import NOT_MADE
 from unfused.datasets.tables import CSVTableDataset, ParquetTableDataset
-from unfused.datasets.texts import JSONTextDataset, PlainTextDataset
+from unfused.datasets.texts import JSONTextDataset, PageDataset, PlainTextDataset
 from unfused.encoders import AudioNTT, TrainedEncoder, provenance, save_encoder
+
+
+def rows(page):
+    """Return the texts of a table's cells, row by row."""
+    return [re.findall(r"<t[hd] [^>]*>(.*?)</t[hd]>", row) for row in page.split("<tr>")[1:]]
 
 
 def test_cells_of_a_table_are_plain(tmp_path):
@@ -30,20 +46,20 @@ def test_cells_of_a_table_are_plain(tmp_path):
     )
     dataset = ParquetTableDataset(filepath=str(tmp_path / "table.parquet"))
     dataset.save(table)
-    shown = dataset.preview(nrows=2)
-    assert shown["columns"] == list(table)
-    first, second = shown["data"]
+    header, first, second = rows(dataset.preview(nrows=2))
+    assert header == list(table)
     assert first[0].endswith("a.wav")
     assert len(first[0]) == 60
-    assert first[1:] == [0.1235, 3, "1, 2"]
+    assert first[1:] == ["0.1235", "3", "1, 2"]
     assert second == ["b.wav", "", "", "3"]
-    assert len(dataset.preview(nrows=1)["data"]) == 1
+    assert len(rows(dataset.preview(nrows=1))) == 2
+    assert "2 rows, 4 columns; the first 1:" in dataset.preview(nrows=1)
 
 
 def test_an_empty_table_shows_its_columns(tmp_path):
     dataset = CSVTableDataset(filepath=str(tmp_path / "t.csv"), save_args={"index": False})
     dataset.save(pd.DataFrame({"path": [], "reason": []}))
-    assert dataset.preview() == {"index": [], "columns": ["path", "reason"], "data": []}
+    assert dataset.preview() == "<p>0 rows, 2 columns: path, reason</p>"
 
 
 def test_a_text_is_shown_as_it_stands(tmp_path):
@@ -59,7 +75,8 @@ def test_a_store_is_shown_as_a_picture(tmp_path, n_clips):
     rng = np.random.default_rng(0)
     clips = {f"clip{i}": rng.normal(size=(30 + i, 64)).astype("f4") for i in range(n_clips)}
     LogMelStore.write(tmp_path, FrontEnd(), clips)
-    picture = LogMelStoreDataset(filepath=str(tmp_path)).preview(n_clips=4)
+    shown = LogMelStoreDataset(filepath=str(tmp_path)).preview(n_clips=4)
+    picture = re.search("src='data:image/png;base64,([^']+)'", shown)[1]
     assert Image.open(io.BytesIO(base64.b64decode(picture))).format == "PNG"
 
 
@@ -69,13 +86,13 @@ def test_encoders_are_shown_one_a_row(tmp_path):
         facts = provenance(method="unfused student", seed=seed, parameters={}, source="shuffled")
         trained = TrainedEncoder(encoder, "audio_ntt", {"n_mels": 16}, 0.0, 1.0, facts)
         save_encoder(tmp_path / f"shuffled-seed{seed}-fold0", trained)
-    shown = EncodersDataset(filepath=str(tmp_path)).preview()
-    rows = [dict(zip(shown["columns"], row, strict=True)) for row in shown["data"]]
-    assert [row["name"] for row in rows] == ["shuffled-seed0-fold0", "shuffled-seed1-fold0"]
-    assert rows[1]["seed"] == 1
-    assert rows[0]["pseudo-labels of"] == "shuffled"
-    assert rows[0]["parameters"] == encoder.n_parameters
-    assert rows[0]["cut"] == "block3"
+    header, *lines = rows(EncodersDataset(filepath=str(tmp_path)).preview())
+    shown = [dict(zip(header, line, strict=True)) for line in lines]
+    assert [row["name"] for row in shown] == ["shuffled-seed0-fold0", "shuffled-seed1-fold0"]
+    assert shown[1]["seed"] == "1"
+    assert shown[0]["pseudo-labels of"] == "shuffled"
+    assert shown[0]["parameters"] == str(encoder.n_parameters)
+    assert shown[0]["cut"] == "block3"
 
 
 def test_a_folder_of_audio_is_played(tmp_path):
@@ -91,9 +108,34 @@ def test_a_folder_of_audio_is_played(tmp_path):
     [
         *(AudioFolderDataset, CSVTableDataset, EncodersDataset, FigureDataset),
         *(JSONTextDataset, LogMelStoreDataset, ParquetTableDataset, PlainTextDataset),
+        *(CentroidsDataset, ClusterClipsDataset, EmbeddingsDataset, KMixBankDataset),
+        *(KMixExamplesDataset, PageDataset, WorkspaceDataset),
     ],
 )
-def test_what_does_not_exist_yet_has_no_preview(tmp_path, dataset):
-    missing = dataset(filepath=str(tmp_path / "missing"))
-    assert missing.preview() is None
-    assert str(inspect.signature(missing.preview).return_annotation).endswith("Preview")
+def test_what_does_not_exist_yet_is_described_all_the_same(tmp_path, dataset):
+    metadata = {"description": "Two lines\n about a_file."}
+    missing = dataset(filepath=str(tmp_path / "missing"), metadata=metadata)
+    assert "Two lines about aˍfile." in missing.preview()
+    assert missing.preview().endswith(NOT_MADE)
+    assert inspect.signature(missing.preview).return_annotation is HTMLPreview
+
+
+def test_a_description_stands_above_the_content(tmp_path):
+    dataset = JSONTextDataset(
+        filepath=str(tmp_path / "t.json"), metadata={"description": "About <it>."}
+    )
+    dataset.save({"mean": 1.5})
+    shown = dataset.preview()
+    assert shown.index("About &lt;it&gt;.") < shown.index('"mean": 1.5')
+    assert NOT_MADE not in shown
+
+
+def test_a_workspace_shows_its_pieces(tmp_path):
+    (tmp_path / "seed0-fold0").mkdir()
+    assert "seed0-fold0" in WorkspaceDataset(filepath=str(tmp_path)).preview()
+
+
+def test_a_page_says_where_it_is(tmp_path):
+    dataset = PageDataset(filepath=str(tmp_path / "page.html"))
+    dataset.save("<p>long</p>")
+    assert "page.html in a browser" in dataset.preview()

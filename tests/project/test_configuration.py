@@ -22,8 +22,8 @@ ENVIRONMENTS = [
     "mlflow",
 ]
 LAYERS = {
-    *("raw", "intermediate", "primary", "feature", "model_input", "models", "model_output"),
-    *("reporting", "pretrained_models", "pseudo_labels"),
+    *("raw audio", "scanned files", "clip lists", "log-mels", "training input", "teachers"),
+    *("pseudo-labels", "students", "scores", "report"),
 }
 READ_BY_REGISTRY = {"select", "teacher"}
 LONGEST_NODE = 30  # lines
@@ -80,6 +80,7 @@ def test_every_dataset_is_declared_and_has_a_layer(environment):
         assert dataset is not None, name
         assert not isinstance(dataset, MemoryDataset), name
         assert dataset.metadata["kedro-viz"]["layer"] in LAYERS, name
+        assert dataset.metadata["description"].strip(), name
 
 
 def test_no_two_datasets_write_one_file(environment):

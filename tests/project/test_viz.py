@@ -5,11 +5,9 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 LAYERS = [
-    *("raw", "intermediate", "primary", "feature", "model_input", "pretrained_models"),
-    *("pseudo_labels", "models", "model_output", "reporting"),
+    *("raw audio", "scanned files", "clip lists", "log-mels", "training input", "teachers"),
+    *("pseudo-labels", "students", "scores", "report"),
 ]
 SCRIPT = """
 import json, sys, pathlib
@@ -21,24 +19,30 @@ bootstrap_project(root)
 load_and_populate_data(root, env=sys.argv[1], extra_params=json.loads(sys.argv[2]))
 print("\\n" + get_pipeline_response().model_dump_json())
 """
-PREVIEWS = """
+METADATA = """
 from kedro_viz.api.rest.responses.nodes import get_node_metadata_response
 from kedro_viz.api.rest.responses.utils import get_encoded_response
 from kedro_viz.data_access import data_access_manager as data
-nodes = {node.name: node for node in data.nodes.as_list() if node.type == "data"}
-answers = {name: get_encoded_response(get_node_metadata_response(node.id)).decode()
-           for name, node in nodes.items()}
+nodes = [node for node in data.nodes.as_list() if node.type != "parameters"]
+answers = {node.name: get_encoded_response(get_node_metadata_response(node.id)).decode()
+           for node in nodes if node.type in ("data", "task")}
 print("\\n" + json.dumps(answers))
 """
 SHOWN = {
-    "demo_corpus": "HTMLPreview",
-    "instrument_family.manifest": "TablePreview",
-    "instrument_family.log_mels": "ImagePreview",
-    "instrument_family.students": "TablePreview",
-    "pseudo_label_quality": "TablePreview",
-    "lape_table_md": "HTMLPreview",
-    "tsne_pseudo_labels": "ImagePreview",
+    "demo_corpus": "<audio controls",
+    "instrument_family.manifest": "<table>",
+    "instrument_family.log_mels": "<img src='data:image/png",
+    "instrument_family.students": "<table>",
+    "instrument_family.cluster_clips": "<audio controls",
+    "pseudo_label_quality": "<table>",
+    "lape_table_md": "<pre",
+    "tsne_pseudo_labels": "<img src='data:image/png",
 }
+FOLDED = [  # a stage, and in it a method or a task
+    *("data_engineering.instrument_family", "pretraining.decar", "unfused.instrument_family"),
+    *("evaluation.instrument_family", "reporting.instrument_family"),
+]
+DESCRIBED = "<p style='max-width"  # how every description begins
 
 
 def shown(root, env, script=SCRIPT, data_root="data/test", **params):
@@ -49,18 +53,12 @@ def shown(root, env, script=SCRIPT, data_root="data/test", **params):
     )
     assert done.returncode == 0, done.stderr
     assert "could not be previewed" not in done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    graph, *answers = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    return json.loads(graph), *map(json.loads, answers)
 
 
-@pytest.mark.parametrize(
-    ("env", "params", "layers"),
-    [
-        ("full", {}, LAYERS),
-        ("test", {"data": "some/folder", "unlabelled": "other"}, LAYERS[1:]),  # nothing rendered
-    ],
-)
-def test_stages_follow_one_another(project_root, env, params, layers):
-    graph = shown(project_root, env, **params)
+def assert_stages(graph, layers):
+    """Check that stages follow one another, and that nothing stands outside."""
     assert graph["layers"] == layers  # none at all where stages form a circle
     assert [
         node["name"] for node in graph["nodes"] if node["type"] == "data" and not node["layer"]
@@ -69,8 +67,32 @@ def test_stages_follow_one_another(project_root, env, params, layers):
     assert {"data_engineering", "pretraining", "unfused", "evaluation", "reporting"} <= folded
 
 
+def test_stages_of_own_data(project_root):
+    params = {"data": "some/folder", "unlabelled": "other"}
+    (graph,) = shown(project_root, "test", **params)
+    assert_stages(graph, LAYERS[1:])  # nothing is rendered
+
+
+def test_before_any_run_everything_is_described(project_root, tmp_path):
+    graph, answers = shown(project_root, "full", SCRIPT + METADATA, tmp_path)
+    assert_stages(graph, LAYERS)
+    assert set(FOLDED) <= set(graph["modular_pipelines"])
+    silent = []
+    for name, answer in answers.items():
+        found = json.loads(answer)
+        preview = found["preview"]
+        text = preview if "type" in found else (preview or {}).get("content", "")
+        if not text or ("type" in found and not text.startswith(DESCRIBED)):
+            silent.append(name)
+    assert len(answers) > 80
+    assert silent == []
+
+
 def test_data_can_be_looked_at(project_root, finished):
-    answers = shown(project_root, "test", SCRIPT + PREVIEWS, finished.data)
-    kinds = {name: json.loads(answer).get("preview_type") for name, answer in answers.items()}
-    assert {name: kinds[name] for name in SHOWN} == SHOWN
+    _, answers = shown(project_root, "test", SCRIPT + METADATA, finished.data)
+    previews = {name: json.loads(answer)["preview"] for name, answer in answers.items()}
+    assert {name: kind in previews[name] for name, kind in SHOWN.items()} == dict.fromkeys(
+        SHOWN, True
+    )
     assert sum(map(len, answers.values())) < 10_000_000  # characters of the site
+    assert len(previews["instrument_family.cluster_clips"]) < 2_000_000

@@ -82,9 +82,7 @@ def pseudo_labels(
     """
     rows = torch.as_tensor(features).detach()
     _check(rows, n_clusters)
-    whitening = None
-    if whiten_dim is not None:
-        whitening = Whitening(_whitened_axes(rows, whiten_dim)).fit(rows)
+    whitening = _fitted_whitening(rows, whiten_dim)
     points = _on_sphere(rows, whitening)
     kmeans = KMeans(n_clusters, n_iterations=iterations, seed=seed, n_init=n_init).fit(points)
     labels = kmeans.labels_.cpu().numpy()
@@ -124,6 +122,18 @@ def agreement(pseudo: Sequence[int] | np.ndarray, labels: Sequence[Any]) -> dict
         "nmi": float(normalized_mutual_info_score(named, clusters)),
         "ami": float(adjusted_mutual_info_score(named, clusters)),
     }
+
+
+def clustered_points(features: Tensor | np.ndarray, whiten_dim: int | None = 128) -> np.ndarray:
+    """Return the points that :func:`pseudo_labels` clusters: whitened, of length 1, (N, D')."""
+    rows = torch.as_tensor(features).detach()
+    return _on_sphere(rows, _fitted_whitening(rows, whiten_dim)).numpy()
+
+
+def _fitted_whitening(features: Tensor, whiten_dim: int | None) -> Whitening | None:
+    if whiten_dim is None:
+        return None
+    return Whitening(_whitened_axes(features, whiten_dim)).fit(features)
 
 
 def _on_sphere(features: Tensor, whitening: Whitening | None) -> Tensor:

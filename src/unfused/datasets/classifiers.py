@@ -8,36 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from kedro.io import AbstractDataset, DatasetError
-from kedro_datasets._typing import TablePreview
+from kedro.io import DatasetError
 
 from ..workspace import write_json
-from .previews import once_made
-from .tables import preview_of
+from .folder import FolderDataset
+from .previews import described
+from .tables import first_rows
 
 
-class _ClassifierDataset(AbstractDataset[Any, Any]):
-    """Saves the path of a classifier's folder, loads the classifier in it.
+class _ClassifierDataset(FolderDataset[Any]):
+    """Saves the path of a classifier's folder, loads the classifier in it."""
 
-    Args:
-        filepath: A folder, or a file.
-        metadata: Ignored by Kedro, read by Kedro-Viz.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
-
-    @once_made
-    def preview(self) -> TablePreview:
+    @described
+    def preview(self) -> str:
         """Return what the classifier is, one fact in a row."""
         classifier = self.load()
         facts = {"classes": classifier.classes, **classifier.provenance}
         shown = {key: value for key, value in facts.items() if not isinstance(value, dict)}
-        return preview_of(pd.DataFrame({"": list(shown), "value": list(shown.values())}), 50)
+        return first_rows(pd.DataFrame({"": list(shown), "value": list(shown.values())}), 50)
 
     def load(self) -> Any:
         """Return the classifier."""

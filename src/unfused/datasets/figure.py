@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from kedro_datasets.matplotlib import MatplotlibDataset
 
-from .previews import once_made
+from .previews import described, picture_html
 from .whole_file import WholeFile
 
 
 class FigureDataset(WholeFile, MatplotlibDataset):
     """Saves a :class:`matplotlib.figure.Figure`, loads the PNG's bytes."""
 
-    preview = once_made(MatplotlibDataset.preview)
+    @described
+    def preview(self) -> str:
+        """Return the picture."""
+        return picture_html(self.load())
 
     def load(self) -> bytes:
         """Return the PNG file."""

@@ -6,8 +6,6 @@ handle checks that it is the folder the catalog names and that what it holds is 
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -15,14 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from kedro.io import DatasetError
-from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
 
 from ..runs import same_folder_of_others
 from ..workspace import Workspace, write_json
 from .folder import FolderDataset
-from .previews import once_made
-from .tables import preview_of
-from .texts import verbatim
+from .previews import described, picture_html, player_html, verbatim
+from .tables import first_rows
 
 
 class WorkspaceDataset(FolderDataset[Workspace]):
@@ -54,6 +50,12 @@ class WorkspaceDataset(FolderDataset[Workspace]):
         """Refuse: a workspace is filled by the node that was given it."""
         raise DatasetError("a workspace is an input; save the dataset that stands for its content")
 
+    @described
+    def preview(self) -> str:
+        """Return the names of what is in the folder."""
+        names = sorted(path.name for path in self._filepath.iterdir() if path.is_dir())
+        return f"<p>In it: {verbatim(', '.join(names[:40]) or 'files only')}.</p>"
+
 
 class LogMelStoreDataset(FolderDataset[Any]):
     """A finished :class:`~unfused.audio.store.LogMelStore`, opened memory-mapped."""
@@ -69,19 +71,16 @@ class LogMelStoreDataset(FolderDataset[Any]):
         self._check_place(data.path)
         self.load()
 
-    @once_made
-    def preview(self, n_clips: int = 6) -> ImagePreview:
+    @described
+    def preview(self, n_clips: int = 6) -> str:
         """Return a picture of clips spread evenly over the store."""
         from ..reporting.figures import log_mels
 
         store = self.load()
         rows = np.linspace(0, len(store) - 1, min(n_clips, len(store))).astype(int)
         clips = {f"clip {row + 1:,} of {len(store):,}": store.clip(row) for row in rows}
-        picture = io.BytesIO()
         seconds_per_frame = store.front_end.hop / store.front_end.sample_rate
-        figure = log_mels(clips, hop_seconds=seconds_per_frame)
-        figure.savefig(picture, format="png", dpi=80)
-        return ImagePreview(base64.b64encode(picture.getvalue()).decode())
+        return picture_html(log_mels(clips, hop_seconds=seconds_per_frame))
 
 
 class EncodersDataset(FolderDataset[Any]):
@@ -103,12 +102,12 @@ class EncodersDataset(FolderDataset[Any]):
             raise DatasetError(f"no finished encoder under {data.path}")
         write_json(self._filepath / "collection.json", data.folders)
 
-    @once_made
-    def preview(self, nrows: int = 50) -> TablePreview:
+    @described
+    def preview(self, nrows: int = 50) -> str:
         """Return one row per encoder."""
         collection = self.load()
         rows = [_encoder_row(name, collection.load(name)) for name in collection.names()[:nrows]]
-        return preview_of(pd.DataFrame(rows), nrows)
+        return first_rows(pd.DataFrame(rows), nrows)
 
     def _exists(self) -> bool:
         return any(self._filepath.rglob("encoder.json"))
@@ -128,6 +127,12 @@ class EmbeddingsDataset(FolderDataset[Any]):
         self._check_place(data.path)
         write_json(self._filepath / "collection.json", data.folders)
 
+    @described
+    def preview(self) -> str:
+        """Return whose embeddings there are."""
+        names = ", ".join(_listed(self._filepath) or ())
+        return f"<p>Embeddings by: {verbatim(names)}.</p>"
+
 
 class AudioFolderDataset(FolderDataset[Path]):
     """A folder of audio files; its preview plays a few of them."""
@@ -142,12 +147,12 @@ class AudioFolderDataset(FolderDataset[Path]):
         """Check that the audio stands in this dataset's folder."""
         self._check_place(data)
 
-    @once_made
-    def preview(self, n_clips: int = 6) -> HTMLPreview:
+    @described
+    def preview(self, n_clips: int = 6) -> str:
         """Return players for clips spread evenly over the folder."""
         files = sorted(self._filepath.rglob("*.flac"))
         chosen = files[:: max(1, len(files) // n_clips)][:n_clips]
-        return HTMLPreview("".join(_player(file) for file in chosen))
+        return "".join(_player(file) for file in chosen)
 
 
 def _listed(folder: Path) -> tuple[str, ...] | None:
@@ -174,6 +179,4 @@ def _encoder_row(name: str, trained: Any) -> dict[str, Any]:
 
 
 def _player(file: Path) -> str:
-    data = base64.b64encode(file.read_bytes()).decode()
-    source = f"data:audio/flac;base64,{data}"
-    return f"<p>{verbatim(file.name)}<br><audio controls src='{source}'></audio></p>"
+    return f"<p>{verbatim(file.name)}<br>{player_html(file.read_bytes(), 'flac')}</p>"

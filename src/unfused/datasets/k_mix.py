@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from kedro_datasets._typing import HTMLPreview, ImagePreview
 
 from ..workspace import write_json
 from .folder import FolderDataset
-from .previews import once_made
+from .previews import described, picture_html, player_html
 from .tables import ParquetTableDataset
 
 _SHOWN_CLUSTERS, _SHOWN_CROPS = 4, 3
@@ -36,12 +33,12 @@ class _FilesDataset(FolderDataset[Any]):
 class CentroidsDataset(ParquetTableDataset):
     """Centroids of k-mix, one row for each cluster of each fold."""
 
-    @once_made
-    def preview(self) -> ImagePreview:
+    @described
+    def preview(self) -> str:
         """Return a picture of the first fold's centroids, the loudest last."""
         from ..reporting.figures import k_mix_centroids
 
-        return _picture(k_mix_centroids(self.load()))
+        return picture_html(k_mix_centroids(self.load()))
 
 
 class KMixBankDataset(_FilesDataset):
@@ -73,8 +70,8 @@ class KMixBankDataset(_FilesDataset):
         table.to_parquet(self._filepath / "entries.parquet")
         write_json(self._filepath / "facts.json", {"crops": len(table)})
 
-    @once_made
-    def preview(self) -> ImagePreview:
+    @described
+    def preview(self) -> str:
         """Return a picture of a few crops of the largest clusters."""
         from ..reporting.figures import log_mels
 
@@ -85,7 +82,7 @@ class KMixBankDataset(_FilesDataset):
             for cluster in largest
             for entry in np.flatnonzero(bank.clusters == cluster)[:_SHOWN_CROPS]
         }
-        return _picture(log_mels(shown))
+        return picture_html(log_mels(shown))
 
 
 class KMixExamplesDataset(_FilesDataset):
@@ -124,13 +121,12 @@ class KMixExamplesDataset(_FilesDataset):
         facts = {"sample_rate": data.sample_rate, "hop_seconds": data.hop_seconds}
         write_json(self._filepath / "facts.json", {**facts, "examples": kept})
 
-    @once_made
-    def preview(self) -> HTMLPreview:
+    @described
+    def preview(self) -> str:
         """Return a picture of the examples and a player for each step of each."""
         from ..reporting.figures import kmix_pairs
 
-        picture = _picture(kmix_pairs(self.load()))
-        image = f"<img src='data:image/png;base64,{picture}' width='100%'>"
+        image = picture_html(kmix_pairs(self.load()))
         rows = [
             self._players(number, kept) for number, kept in enumerate(self._facts()["examples"])
         ]
@@ -138,15 +134,13 @@ class KMixExamplesDataset(_FilesDataset):
             "<p>Sounds marked ≈ are made from the log-mel by Griffin-Lim: an approximation, since "
             "a log-mel has no phase.</p>"
         )
-        return HTMLPreview(f"<div>{image}{note}<table>{''.join(rows)}</table></div>")
+        return f"<div>{image}{note}<table>{''.join(rows)}</table></div>"
 
     def _players(self, number: int, kept: dict[str, Any]) -> str:
         cells = [f"<td>row {number + 1}</td>"]
         for step, original in kept["original"].items():
-            data = base64.b64encode(self._sound(number, step).read_bytes()).decode()
-            source = f"data:audio/flac;base64,{data}"
-            sign = "" if original else "≈ "
-            cells.append(f"<td>{sign}{step}<br><audio controls src='{source}'></audio></td>")
+            player = player_html(self._sound(number, step).read_bytes(), "flac")
+            cells.append(f"<td>{'' if original else '≈ '}{step}<br>{player}</td>")
         return f"<tr>{''.join(cells)}</tr>"
 
     def _facts(self) -> dict[str, Any]:
@@ -155,9 +149,3 @@ class KMixExamplesDataset(_FilesDataset):
 
     def _sound(self, number: int, step: str) -> Path:
         return self._filepath / f"{number}_{step}.flac"
-
-
-def _picture(figure: Any) -> ImagePreview:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
-    return ImagePreview(base64.b64encode(buffer.getvalue()).decode())

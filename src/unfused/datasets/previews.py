@@ -1,17 +1,72 @@
-"""Previews of data that does not exist yet."""
+"""What Kedro-Viz shows of a dataset: its description from the catalog, then what is in it.
+
+Kedro-Viz has no field for a text about a dataset. Its one free place is the preview, so every one
+here is HTML that begins with ``metadata.description`` of the catalog entry.
+"""
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from kedro_datasets._typing import HTMLPreview
 
-def once_made(preview: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a dataset's ``preview`` return None until there is data, without a word in the log."""
+_NARROW = "style='max-width: 22rem; white-space: normal; font-weight: bold'"  # beside the graph
+NOT_MADE = "<p><em>Not made yet: what is in it shows here after a run.</em></p>"
 
-    @wraps(preview)
-    def none_or_preview(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return preview(self, *args, **kwargs) if self.exists() else None
 
-    return none_or_preview
+def described(content: Callable[..., str]) -> Callable[..., HTMLPreview]:
+    """Make a dataset's ``preview`` of a method that returns its content as HTML.
+
+    Before there is any data the preview says so, without a word in the log.
+    """
+
+    @wraps(content)
+    def preview(self: Any, *args: Any, **kwargs: Any) -> HTMLPreview:
+        shown = content(self, *args, **kwargs) if self.exists() else NOT_MADE
+        return HTMLPreview(description(self) + shown)
+
+    preview.__annotations__ = {**content.__annotations__, "return": HTMLPreview}
+    del preview.__wrapped__  # Kedro-Viz reads what it returns
+    return preview
+
+
+def description(dataset: Any) -> str:
+    """Return what the catalog says about a dataset as a paragraph, or nothing."""
+    text = (dataset.metadata or {}).get("description")
+    return f"<p {_NARROW}>{verbatim(' '.join(text.split()))}</p>" if text else ""
+
+
+def verbatim(text: str) -> str:
+    """Return text as HTML that Kedro-Viz shows as it is.
+
+    Kedro-Viz reads the HTML of previews as Markdown: two underscores would be slanted text, two
+    stars bold, and an empty line would end the paragraph. Signs that look alike stand for them.
+
+    >>> verbatim("a_b & <c>")
+    'aˍb &amp; &lt;c&gt;'
+    """
+    return html.escape(text, quote=False).translate(_ALIKE)
+
+
+_ALIKE = str.maketrans({"_": "ˍ", "*": "∗", "`": "'", "\n": "<br>"})  # noqa: RUF001
+
+
+def picture_html(picture: Any) -> str:
+    """Return a figure, or the bytes of a PNG, as an image inside the page."""
+    if not isinstance(picture, bytes):
+        buffer = io.BytesIO()
+        picture.savefig(buffer, format="png", dpi=80)
+        picture = buffer.getvalue()
+    data = base64.b64encode(picture).decode()
+    return f"<img src='data:image/png;base64,{data}' style='max-width: 100%; background: white'>"
+
+
+def player_html(audio: bytes, kind: str) -> str:
+    """Return a player of an audio file, inside the page; ``kind`` is ``flac`` or ``wav``."""
+    data = base64.b64encode(audio).decode()
+    return f"<audio controls src='data:audio/{kind};base64,{data}'></audio>"

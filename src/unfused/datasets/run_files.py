@@ -8,25 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 
 from ..runs import run_folders
+from .folder import FolderDataset
 
 log = logging.getLogger(__name__)
 RESULTS, PARAMETERS = "07_model_output/results.parquet", "08_reporting/parameters.json"
 
 
-class RunFilesDataset(AbstractDataset[None, dict[str, Any]]):
-    """Result rows and parameters of every finished run: name -> (table, parameters).
-
-    Args:
-        filepath: The folder that all runs share.
-        metadata: Ignored by Kedro, read by Kedro-Viz.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
+class RunFilesDataset(FolderDataset[Any]):
+    """Result rows and parameters of every finished run: name -> (table, parameters)."""
 
     def load(self) -> dict[str, Any]:
         """Read the runs that have come to their report; name the others.
@@ -52,9 +44,6 @@ class RunFilesDataset(AbstractDataset[None, dict[str, Any]]):
 
     def _exists(self) -> bool:
         return any((path / RESULTS).is_file() for path in run_folders(self._filepath).values())
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
 
 
 def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:

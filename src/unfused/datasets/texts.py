@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-import html
+import json
 
-from kedro_datasets._typing import HTMLPreview
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.text import TextDataset
 
-from .previews import once_made
+from .previews import described, verbatim
 from .whole_file import WholeFile
 
 
 class PlainTextDataset(WholeFile, TextDataset):
     """A text file in Markdown, LaTeX or CSV."""
 
-    @once_made
-    def preview(self, characters: int = 5000) -> HTMLPreview:
+    @described
+    def preview(self, characters: int = 5000) -> str:
         """Return the beginning of the text, its lines as they stand in the file."""
-        text = self.load()
-        shown = text if len(text) <= characters else text[:characters] + "\n…"
-        return HTMLPreview(f"<pre style='white-space: pre-wrap'>{verbatim(shown)}</pre>")
+        return _block(self.load(), characters)
 
 
 class PageDataset(WholeFile, TextDataset):
     """A page of HTML, too long for a preview."""
 
+    @described
+    def preview(self) -> str:
+        """Return where the page is."""
+        size = len(self.load()) / 1e6
+        return f"<p>A page of {size:.1f} MB: open {verbatim(str(self._filepath))} in a browser.</p>"
+
 
 class JSONTextDataset(WholeFile, JSONDataset):
     """A JSON file."""
 
-    preview = once_made(JSONDataset.preview)
+    @described
+    def preview(self, characters: int = 5000) -> str:
+        """Return the beginning of the file, one value a line."""
+        return _block(json.dumps(self.load(), indent=1, ensure_ascii=False), characters)
 
 
-def verbatim(text: str) -> str:
-    """Return text as HTML that Kedro-Viz shows as it is.
-
-    Kedro-Viz reads the HTML of previews as Markdown: two underscores would be slanted text, and an
-    empty line would end the paragraph. A low macron looks like the underscore.
-
-    >>> verbatim("a_b & <c>")
-    'aˍb &amp; &lt;c&gt;'
-    """
-    return html.escape(text, quote=False).replace("_", "ˍ").replace("\n", "<br>")
+def _block(text: str, characters: int) -> str:
+    shown = text if len(text) <= characters else text[:characters] + "\n…"
+    return f"<pre style='white-space: pre-wrap'>{verbatim(shown)}</pre>"

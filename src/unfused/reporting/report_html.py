@@ -33,6 +33,7 @@ class ReportContent:
         data_card: One row per data set: clips per split, seconds, rejected files, licence ...
         rejected: Rejected files: ``corpus, path, stage, reason``.
         pseudo_labels: One row per clustering: seed, fold, source, clusters, NMI, AMI, sizes.
+        cluster_players: A section to listen to the clusters, HTML that is escaped already.
         parameters: The resolved parameters.
         versions: Package -> version.
         facts: Anything else about the run, name -> value (seeds, device, commit, date).
@@ -46,6 +47,7 @@ class ReportContent:
     data_card: pd.DataFrame | None = None
     rejected: pd.DataFrame | None = None
     pseudo_labels: pd.DataFrame | None = None
+    cluster_players: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -60,6 +62,7 @@ def render_report(content: ReportContent) -> str:
         "What was run": _run(content),
         "Data": _data(content),
         "Figures": "".join(figure_html(figure) for figure in content.figures),
+        "Listen to the clusters": content.cluster_players,
         "Pseudo-label quality": _pseudo_labels(content.pseudo_labels),
         "Rejected files": _rejected(content.rejected),
         "Next commands to try": _next(content.next_commands),

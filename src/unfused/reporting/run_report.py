@@ -39,6 +39,7 @@ def run_report(
     rejected: pd.DataFrame,
     parameters: Mapping[str, Any],
     configurations_tried: int | None,
+    cluster_players: str = "",
 ) -> ReportContent:
     """Return the content of the report.
 
@@ -51,6 +52,7 @@ def run_report(
         rejected: One row per rejected file.
         parameters: The resolved parameters.
         configurations_tried: How many settings were compared on validation data.
+        cluster_players: Section to listen to the clusters, as HTML.
     """
     plain = {name: _plain(value) for name, value in parameters.items()}
     return ReportContent(
@@ -63,6 +65,7 @@ def run_report(
         data_card=data_card,
         rejected=rejected,
         pseudo_labels=quality,
+        cluster_players=cluster_players,
         parameters=plain,
         versions=versions(),
         facts=_facts(plain),

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
+from ..described_node import DescribedNode as Node
 from . import nodes
 
 RENDERED = {"demo": "demo_corpus", "demo_mixtures": "demo_mixtures"}

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
+from ..described_node import DescribedNode as Node
 from . import nodes
 
 DATA = {"store": "log_mels", "manifest": "manifest", "splits": "splits"}

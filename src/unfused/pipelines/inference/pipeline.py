@@ -1,7 +1,8 @@
 """Wiring of classify and export: a trained model from the last run, or a stored one."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
+from ..described_node import DescribedNode as Node
 from . import nodes
 
 

@@ -18,7 +18,10 @@ def pretrain_encoders(
     run: Run,
     *stores: Any,
 ) -> tuple[Any, pd.DataFrame]:
-    """Pre-train every arm's encoder; finished arms are reused, an unfinished one goes on."""
+    """Pre-train an encoder on audio without labels, by this self-supervised method.
+
+    One encoder for every seed and fold; finished ones are reused, an unfinished one goes on.
+    """
     from ...arms import arms
     from ...audio.store import LogMelStore
     from ...encoders.collection import EncoderCollection

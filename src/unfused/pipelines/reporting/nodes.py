@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...params import Evaluation, MethodParams, Report, Run, Task
+from ...params import Evaluation, MethodParams, PseudoLabels, Report, Run, Task
 from ...reporting.naming import task_name
 from ...workspace import Workspace, fingerprint
 
@@ -89,6 +89,31 @@ def place_clusters(
     points = points.merge(shown[["clip_id", "pseudo_label"]], on="clip_id")
     points = points.merge(manifest[["clip_id", "label"]], on="clip_id")
     return points.assign(n_clips=len(features))
+
+
+def pick_cluster_clips(
+    features: pd.DataFrame,
+    pseudo_labels: pd.DataFrame,
+    manifest: pd.DataFrame,
+    settings: PseudoLabels,
+) -> Any:
+    """Pick the clips nearest to the centre of each of the first arm's clusters, to be heard."""
+    from ...reporting.cluster_clips import cluster_clips
+
+    of_teacher = pseudo_labels[pseudo_labels["source"] == "teacher"].drop_duplicates("clip_id")
+    numbers = of_teacher.set_index("clip_id")["pseudo_label"]
+    return cluster_clips(features, numbers, manifest, whiten_dim=settings.whiten_dim)
+
+
+def show_cluster_clips(own: Task | None = None, **clips: Any) -> str:
+    """Make players of every task's largest clusters, for the report."""
+    from ...reporting.cluster_players import listening_section
+
+    names = {task: _shown(task, own) for task in clips}
+    tasks = {names[task]: heard for task, heard in clips.items()}
+    return listening_section(
+        tasks, {name: f"{task}/cluster_clips/index.html" for task, name in names.items()}
+    )
 
 
 def draw_pseudo_labels(
@@ -266,6 +291,7 @@ def write_report(
     rejected: pd.DataFrame,
     parameters: dict,
     report: Report,
+    cluster_players: str,
     **figures: bytes,
 ) -> tuple[str, str]:
     """Write the page, and the words that close the run."""
@@ -280,6 +306,7 @@ def write_report(
         rejected=rejected,
         parameters=parameters,
         configurations_tried=report.configurations_tried,
+        cluster_players=cluster_players,
     )
     from ...reporting.report_html import render_report
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from ...reporting.naming import OWN_DATA
+from ..described_node import DescribedNode as Node
 from . import nodes
 
 FIGURES = [
@@ -38,6 +39,7 @@ def create_pipeline(
     """
     corpora = [*tasks, *pools]
     parts = [_describe(name) for name in corpora] + [_place(task) for task in tasks]
+    parts += [_listen(task) for task in tasks]
     joins = _joins(tasks, corpora) + (_few_labels(tasks) if few_labels else [])
     joins += _benchmark() if benchmark else []
     shown = [
@@ -86,6 +88,17 @@ def _place(task: str) -> Pipeline:
         name="place_clusters",
     )
     return Pipeline([node], namespace=task, parameters={"params:report", "params:run"})
+
+
+def _listen(task: str) -> Pipeline:
+    node = Node(
+        nodes.pick_cluster_clips,
+        ["cluster_features", "pseudo_labels", "manifest", "params:pseudo_labels"],
+        "cluster_clips",
+        name="pick_cluster_clips",
+    )
+    settings = {"params:pseudo_labels": "params:unfused.pseudo_labels"}
+    return Pipeline([node], namespace=task, parameters=settings)
 
 
 def _joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
@@ -161,6 +174,12 @@ def _figures(tasks: Sequence[str], teacher: str, methods: Sequence[str]) -> list
             name="draw_pseudo_labels",
         ),
         Node(
+            nodes.show_cluster_clips,
+            {**_own(tasks), **{task: f"{task}.cluster_clips" for task in tasks}},
+            "cluster_players",
+            name="show_cluster_clips",
+        ),
+        Node(
             nodes.draw_learning_curves,
             histories,
             "learning_curves",
@@ -231,6 +250,7 @@ def _report(figures: Sequence[str]) -> Node:
             "rejected": "rejected_audio",
             "parameters": "parameters",
             "report": "params:report",
+            "cluster_players": "cluster_players",
             **{name: name for name in figures},
         },
         ["report", "closing_words"],

@@ -19,7 +19,11 @@ def cluster_pseudo_labels(
     evaluation: Evaluation,
     run: Run,
 ) -> tuple[pd.DataFrame, list, pd.DataFrame]:
-    """Cluster the task's training audio, for every arm and every source of pseudo-labels."""
+    """Cluster the task's training audio by the teacher's features into pseudo-labels.
+
+    Clips that sound alike to the teacher get the same number. Done for every seed and fold, and for
+    the controls: a random encoder, log-mel statistics, shuffled numbers.
+    """
     from ...arms import arms
     from ...evaluation.clusters import cluster_task
     from ...evaluation.task_data import TaskData
@@ -61,7 +65,11 @@ def self_distil_students(
     encoder: EncoderParams,
     run: Run,
 ) -> tuple[Any, pd.DataFrame]:
-    """Self-distil a random encoder for every arm and every source of pseudo-labels."""
+    """Train the student: a randomly initialised encoder learns the pseudo-labels.
+
+    Self-distillation (UnFuSeD): shallow exits of the network learn from its last layer. One student
+    for every seed, fold and source of pseudo-labels.
+    """
     from ...encoders.collection import EncoderCollection
     from ...evaluation.task_data import TaskData
     from ...training.distillation import self_distil

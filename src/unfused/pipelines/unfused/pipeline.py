@@ -1,7 +1,8 @@
 """Wiring of UnFuSeD on one task; the task is the namespace."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
+from ..described_node import DescribedNode as Node
 from . import nodes
 
 

@@ -1,0 +1,84 @@
+"""The static site of Kedro-Viz, built after a run and looked at in a browser."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from .browser import browser, installed, served
+from .test_viz import LAYERS
+
+STAGES = ["data_engineering", "pretraining", "unfused", "evaluation", "reporting"]
+OF_KEDRO_VIZ = ("fonts.googleapis.com", "/api/metadata", "metadata fetch error")
+"""What every static site of Kedro-Viz asks for in vain, whatever the project."""
+PANEL = ".pipeline-metadata"
+PANEL_TEXT = f"(document.querySelector('{PANEL}')?.innerText ?? '')"
+
+pytestmark = pytest.mark.skipif(installed() is None, reason="no Chromium or Chrome is installed")
+
+
+@pytest.fixture(scope="module")
+def site(project_root, finished, tmp_path_factory):
+    """The folder of the site; it is built beside the project, whose own build stays."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copy(project_root / "pyproject.toml", folder)
+    (folder / "src").mkdir()
+    for name in ("conf", "src/unfused"):
+        (folder / name).symlink_to(project_root / name)
+    done = subprocess.run(
+        [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"],
+        cwd=folder,
+        env={**os.environ, "KEDRO_ENV": "test", "UNFUSED_TEST_DATA_ROOT": str(finished.data)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (folder / "build" / "index.html").is_file(), done.stdout + done.stderr
+    return folder / "build"
+
+
+@pytest.fixture(scope="module")
+def ids(site):
+    """Name of each node -> its name in addresses."""
+    graph = json.loads((site / "api" / "main").read_text(encoding="utf-8"))
+    return {node["name"]: node["id"] for node in graph["nodes"]}
+
+
+@pytest.fixture(scope="module")
+def page(site, tmp_path_factory):
+    with served(site) as address, browser(tmp_path_factory.mktemp("profile")) as page:
+        page.address = address
+        yield page
+
+
+def test_a_newcomer_finds_stages_descriptions_and_sounds(page, ids):
+    page.open(page.address)
+    page.until(f"document.querySelectorAll('.pipeline-node').length > {len(STAGES)}")
+    drawn = page.run("[...document.querySelectorAll('.pipeline-node')].map(n => n.dataset.id)")
+    assert set(STAGES) <= set(drawn)
+    assert ids["cluster_pseudo_labels"] not in drawn  # it is folded away
+    layers = page.run("[...document.querySelectorAll('.pipeline-layer-name')]"
+                      ".map(n => n.textContent)")  # fmt: skip
+    assert layers == [name for name in LAYERS if name in layers]
+    assert {"raw audio", "teachers", "pseudo-labels", "report"} <= set(layers)
+
+    look_at(page, ids["cluster_pseudo_labels"])
+    page.until(f"document.querySelector('.pipeline-node[data-id=\"{ids['scan_audio']}\"]')")
+    page.until(f"{PANEL_TEXT}.includes('Clips that sound alike')")
+
+    look_at(page, ids["instrument_family.cluster_clips"])
+    page.until(f"{PANEL_TEXT}.includes('pseudo-cluster')")
+    page.until(f"document.querySelector('{PANEL} audio')?.duration > 0.5")  # it can be played
+
+    look_at(page, ids["tsne_pseudo_labels"])
+    page.until(f"document.querySelector('{PANEL} img')?.naturalWidth > 300")
+    assert [error for error in page.errors if not any(k in error for k in OF_KEDRO_VIZ)] == []
+
+
+def look_at(page, node):
+    """Open the panel of a node, with every stage unfolded."""
+    page.open(f"{page.address}/?pid=__default__&sid={node}&expandAllPipelines=true")
+    page.until(f"document.querySelector('{PANEL} {PANEL}__title, {PANEL} h2')")
