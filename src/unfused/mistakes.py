@@ -15,6 +15,8 @@ from kedro.framework.project import pipelines
 from kedro.io import DatasetError
 from omegaconf.errors import OmegaConfBaseException
 
+from .suggestions import did_you_mean
+
 PACKAGES = ("unfused", "kedro")
 MACHINE = {  # what no code can foresee, whoever meets it
     errno.ENOSPC: "free some space",
@@ -69,7 +71,8 @@ def _words(error: BaseException) -> str:
     if text.startswith("Parameter validation failed:"):
         return "; ".join(_refused(part) for part in text.split("\n- ")[1:])
     if match := re.match("Failed to find the pipeline named '(.*?)'", text):
-        return f"{match[1]!r} is no pipeline: choose from {sorted(pipelines)}"
+        known = sorted(pipelines)
+        return f"{match[1]!r} is no pipeline: choose from {known}{did_you_mean(match[1], known)}"
     if text.startswith("Given configuration path"):
         folder = Path(text.rsplit(": ", 1)[-1])
         known = sorted(path.name for path in folder.parent.glob("*/"))
@@ -78,7 +81,10 @@ def _words(error: BaseException) -> str:
                 f"{folder.parent} has no configuration: run in the project's folder, or name "
                 "the folder with --conf-source"
             )
-        return f"--env={folder.name}: {folder.parent} has no such folder; choose from {known}"
+        return (
+            f"--env={folder.name}: {folder.parent} has no such folder; choose from {known}"
+            f"{did_you_mean(folder.name, known)}"
+        )
     return text.strip()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
@@ -18,15 +17,14 @@ from pydantic import (
     model_validator,
 )
 
+from .suggestions import did_you_mean
 from .training.settings import TrainingSettings
 
 
 def unknown_name(shown: str, name: str, choices: Iterable[str], where: str = "") -> str:
     """Return the words that refuse an unknown name and propose the nearest known one."""
     known = list(choices)
-    near = get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{shown} is no parameter{where}: choose from {known}{hint}"
+    return f"{shown} is no parameter{where}: choose from {known}{did_you_mean(name, known)}"
 
 
 def names_in(group: type) -> list[str]:
@@ -409,7 +407,8 @@ class FineTuning(Model):
 
         choices = ["random_init", "unfused", "unfused_full", *available()]
         if unknown := [name for name in self.encoders if name not in choices]:
-            raise ValueError(f"encoders names {unknown}: choose from {choices}")
+            hint = did_you_mean(unknown[0], choices)
+            raise ValueError(f"encoders names {unknown}: choose from {choices}{hint}")
         return self
 
 
@@ -598,7 +597,7 @@ def check_together(
         if unknown := [cut for cut in given if cut not in choices]:
             raise ValueError(
                 f"{name}={unknown[0]!r} is no tap of encoder {encoder.name!r}: choose from "
-                f"{choices}"
+                f"{choices}{did_you_mean(unknown[0], choices)}"
             )
     for where, module in modules.items():
         n_mels = getattr(module, "settings", {}).get("n_mels", front_end.n_mels)

@@ -50,7 +50,8 @@ def read_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataF
     if missing:
         raise ManifestError(
             f"{path} has no column {', '.join(map(repr, missing))}; it has {list(table.columns)}: "
-            "rename one, or map it with columns={'path': ..., 'label': ...}"
+            "rename one, or say which stands for what, columns={'path': ...}, e.g. "
+            "--params tasks.own_data.columns.path=<column>"
         )
     if table.empty:
         raise ManifestError(f"{path} has a header but no rows: list at least one audio file")

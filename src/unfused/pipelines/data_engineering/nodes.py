@@ -1,6 +1,5 @@
 """From audio files to a validated manifest, a log-mel store, splits and statistics."""
 
-import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,15 +22,11 @@ from ...params import (
 )
 from ...workspace import Workspace, fingerprint
 
-log = logging.getLogger(__name__)
-
 
 def render_demo_corpus(workspace: Workspace, demo: Demo) -> Path:
     """Render the demo corpus, or what is missing of it."""
     from ...tasks.demo_corpus import render_demo_corpus as render
 
-    if demo.expected:
-        log.info("expected time: %s", demo.expected)
     render(workspace.path, n_notes=demo.n_notes, seconds=demo.seconds)
     return workspace.path
 
