@@ -36,15 +36,17 @@ from .table import ManifestError
 
 log = logging.getLogger(__name__)
 _SHARD_SECONDS = 1800.0  # of audio; bounds what an interruption costs when recordings are long
+_WORTH_PROCESSES = 3600.0  # of audio; less is done before worker processes have imported torch
 _CLIP_COLUMNS = ("clip_id", "corpus", "path", "offset", "frames", "digest")
 
 
 class _Shard(NamedTuple):
-    """One shard's work: its number, its clips, and a fingerprint of them and the front-end."""
+    """One shard's work: its number, its clips, a fingerprint of them and the front-end, seconds."""
 
     number: int
     clips: list[dict[str, Any]]
     mark: str
+    seconds: float
 
 
 def extract_log_mels(
@@ -65,7 +67,8 @@ def extract_log_mels(
         folder: Where the store goes; made if it is not there.
         front_end: The log-mel settings.
         clips_per_shard: Most clips in one shard; half an hour of audio closes a shard, too.
-        n_jobs: Worker processes, one thread each; -1 takes one per core.
+        n_jobs: Worker processes, one thread each; -1 takes one per core. Less than an hour of audio
+            takes none.
         backend: joblib's backend: "loky", "threading", "dask" or "ray"; see
             :func:`~unfused.audio.backends.joblib_backend`.
 
@@ -104,15 +107,18 @@ def _plan(manifest: pd.DataFrame, front_end: FrontEnd, clips_per_shard: int) -> 
     if clips_per_shard < 1:
         raise ValueError(f"clips_per_shard={clips_per_shard} must be at least 1")
     groups: list[list[dict[str, Any]]] = [[]]
-    seconds = 0.0
+    seconds = [0.0]
     records = manifest[list(_CLIP_COLUMNS)].to_dict("records")
     for clip, duration in zip(records, manifest["duration"], strict=True):
-        if len(groups[-1]) == clips_per_shard or (groups[-1] and seconds >= _SHARD_SECONDS):
+        if len(groups[-1]) == clips_per_shard or (groups[-1] and seconds[-1] >= _SHARD_SECONDS):
             groups.append([])
-            seconds = 0.0
+            seconds.append(0.0)
         groups[-1].append(clip)
-        seconds += duration
-    return [_Shard(i, clips, _mark(clips, front_end)) for i, clips in enumerate(groups)]
+        seconds[-1] += duration
+    return [
+        _Shard(number, clips, _mark(clips, front_end), length)
+        for number, (clips, length) in enumerate(zip(groups, seconds, strict=True))
+    ]
 
 
 def _mark(clips: Sequence[Mapping[str, Any]], front_end: FrontEnd) -> str:
@@ -148,7 +154,9 @@ def _run(
 ) -> None:
     if not todo:
         return
-    n_jobs = min(joblib.effective_n_jobs(n_jobs), len(todo)) if backend == "loky" else n_jobs
+    if backend == "loky":
+        little = sum(shard.seconds for shard in todo) < _WORTH_PROCESSES
+        n_jobs = 1 if little else min(joblib.effective_n_jobs(n_jobs), len(todo))
     tasks = (joblib.delayed(_extract_shard)(folder, shard, front_end) for shard in todo)
     results = "generator_unordered" if backend in STREAMING else "list"
     total = sum(len(shard.clips) for shard in todo)
