@@ -26,6 +26,8 @@ MACHINE = {  # what no code can foresee, whoever meets it
     errno.EROFS: "name another folder as data_root",
     errno.EMFILE: "allow more open files (ulimit -n)",
 }
+# What numpy and pyarrow say of a full disk; their errors carry no number.
+CUT_SHORT = r"problem writing element|requested and \d+ written|No space left"
 
 
 def explanation(error: BaseException) -> str | None:
@@ -40,6 +42,8 @@ def explanation(error: BaseException) -> str | None:
         return inner and (f"{str(error).partition(': ')[0]}: {inner}" if named else inner)
     if isinstance(error, OSError) and error.errno in MACHINE and not _raised_on_purpose(error):
         return f"{error}: {MACHINE[error.errno]}, then run the same command again"
+    if isinstance(error, OSError) and re.search(CUT_SHORT, str(error)):
+        return f"the disk is full ({error}): free some space, then run the same command again"
     if type(error).__name__ == "OutOfMemoryError":  # torch's; naming the class would import torch
         return (
             f"the device's memory is full ({str(error).split('. ')[0]}): set the training's "

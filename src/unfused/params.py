@@ -87,13 +87,27 @@ class FrontEndParams(Model):
     mel_scale: Literal["slaney", "htk"] = "slaney"
     norm: Literal["slaney", "none"] = "slaney"
 
+    @model_validator(mode="after")
+    def _consistent(self) -> FrontEndParams:
+        from .audio.log_mel import FrontEnd
+
+        FrontEnd(**self.model_dump())
+        return self
+
 
 class Extraction(Model):
     """How log-mels are extracted; none of it changes the result."""
 
     clips_per_shard: int = Field(512, ge=1)
-    n_jobs: int = -1
+    n_jobs: int = Field(-1, ge=-1)
     backend: Literal["loky", "threading", "dask", "ray"] = "loky"
+
+    @field_validator("n_jobs")
+    @classmethod
+    def _some(cls, given: int) -> int:
+        if given == 0:
+            raise ValueError("n_jobs=0 would do nothing: give a number, or -1 for one per core")
+        return given
 
 
 class Audio(Model):
@@ -116,7 +130,8 @@ class Audio(Model):
     @classmethod
     def _no_number(cls, given: Any) -> Any:
         if isinstance(given, int | float):
-            raise ValueError(f"audio={given} is a number to YAML; write ./{given}")
+            kind = "true or false" if isinstance(given, bool) else "a number"
+            raise ValueError(f"audio={given} is {kind} to YAML; write ./{given}")
         return given
 
 

@@ -30,6 +30,7 @@ TOP_LEVEL = {
     *("data", "unlabelled", "new_audio", "fresh", "device"),  # short for --params
     "run_name",  # read by the configuration loader
 }
+SINGLE = {"teacher", "data", "unlabelled", "fresh", "device"}  # the others are groups
 STAGES, WHOLE = {"data_engineering", "modelling"}, {"__default__", "unfused", "reporting"}
 RESERVED = {  # pipelines and their stages, and arguments of nodes that take tasks by name
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
@@ -113,6 +114,7 @@ def announcement(parameters: dict[str, Any], asked: Sequence[str]) -> str:
     """
     if not set(asked) <= {*STAGES, *WHOLE, "lape", *namespaces(parameters, "methods")}:
         return ""
+    check_names(parameters)
     tasks, teacher = chosen_tasks(parameters), chosen_teacher(parameters)
     run, whole = parameters.get("run") or {}, WHOLE & set(asked)
     expected = run.get("expected") if whole or "lape" in asked else None
@@ -125,6 +127,12 @@ def announcement(parameters: dict[str, Any], asked: Sequence[str]) -> str:
 
 def check_names(parameters: dict[str, Any]) -> None:
     """Refuse parameters that nothing reads, and names that would stand for two things."""
+    for name in sorted(set(parameters) & TOP_LEVEL - SINGLE):
+        if not isinstance(parameters[name] or {}, dict):
+            raise ValueError(
+                f"{name}={parameters[name]!r} is a group of parameters: set one in it, as "
+                f"{name}.<parameter>=<value>"
+            )
     known = {"": TOP_LEVEL, "select.": {"tasks", "methods"}}
     given = {"": parameters, "select.": parameters.get("select") or {}}
     for prefix, names in given.items():
