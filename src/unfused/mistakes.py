@@ -42,7 +42,8 @@ def explanation(error: BaseException) -> str | None:
         return inner and (f"{str(error).partition(': ')[0]}: {inner}" if named else inner)
     if isinstance(error, OSError) and error.errno in MACHINE and not _raised_on_purpose(error):
         return f"{error}: {MACHINE[error.errno]}, then run the same command again"
-    if isinstance(error, OSError) and re.search(CUT_SHORT, str(error)):
+    cut_short = isinstance(error, OSError) and re.search(CUT_SHORT, str(error))
+    if cut_short and not _raised_on_purpose(error):
         return f"the disk is full ({error}): free some space, then run the same command again"
     if type(error).__name__ == "OutOfMemoryError":  # torch's; naming the class would import torch
         return (
