@@ -30,7 +30,9 @@ TOP_LEVEL = {
     *("data", "unlabelled", "new_audio", "fresh", "device"),  # short for --params
     "run_name",  # read by the configuration loader
 }
-SINGLE = {"teacher", "data", "unlabelled", "fresh", "device"}  # the others are groups
+SINGLE = {  # the others are groups
+    *("teacher", "data", "unlabelled", "new_audio", "fresh", "device", "run_name"),
+}
 STAGES, WHOLE = {"data_engineering", "modelling"}, {"__default__", "unfused", "reporting"}
 RESERVED = {  # pipelines and their stages, and arguments of nodes that take tasks by name
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
@@ -112,9 +114,9 @@ def announcement(parameters: dict[str, Any], asked: Sequence[str]) -> str:
         parameters: The configuration.
         asked: Names of pipelines; "" is returned where one is unknown, which Kedro refuses.
     """
+    check_names(parameters)
     if not set(asked) <= {*STAGES, *WHOLE, "lape", *namespaces(parameters, "methods")}:
         return ""
-    check_names(parameters)
     tasks, teacher = chosen_tasks(parameters), chosen_teacher(parameters)
     run, whole = parameters.get("run") or {}, WHOLE & set(asked)
     expected = run.get("expected") if whole or "lape" in asked else None

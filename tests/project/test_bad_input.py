@@ -166,6 +166,7 @@ def command(project, monkeypatch):
         (["--params=teacher=decarr"], 1, "did you mean 'decar'?"),
         (["--params=select.tasks=instrument_famly"], 1, "did you mean 'instrument_family'?"),
         (["--params=run=3"], 1, "run=3 is a group of parameters: set one in it"),
+        (["--params=methods=3"], 1, "methods=3 is a group of parameters: set one in it"),
         (["--nodes=nothing"], 1, "nodes named ['nothing']"),
         (["--params=data=my sounds, old"], 2, "a path with a comma goes into"),
     ],
