@@ -17,6 +17,7 @@ from . import __version__
 from .config import project_configuration
 from .mistakes import explanation
 from .packaged import packaged_configuration
+from .progress import lines_above_bars
 
 STOPPED = "stopped; run the same command again to go on"
 SIGINT_STATUS, SIGTERM_STATUS = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -48,7 +49,7 @@ class RunCommand(click.Command):
             click.ClickException: The user can help it; click shows the words and exits with 1.
         """
         try:
-            with _sigterm_as_exit():
+            with _sigterm_as_exit(), lines_above_bars():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             _stopped(ctx, SIGINT_STATUS)

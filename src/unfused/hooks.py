@@ -1,20 +1,15 @@
-"""Hooks: checks before the first node, timings, the last lines. Nothing heavy is imported."""
+"""Checks before the first node. Nothing heavy is imported."""
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
-from kedro.pipeline.node import Node
 
 from .config import ProjectConfigLoader
-from .mistakes import explanation
 from .params import (
     Distillation,
     EncoderParams,
@@ -23,10 +18,6 @@ from .params import (
     MethodParams,
     check_together,
 )
-
-log = logging.getLogger("unfused")
-RESULTS = {"classify_audio": "new_audio.predictions", "write_model_card": "model_card"}
-"""Nodes that end a run -> the result that people look at."""
 
 
 class CheckHooks:
@@ -96,66 +87,3 @@ def check_writable(folder: Path) -> None:
             f"results cannot be written to data_root={str(folder)!r} ({error.strerror}): make it "
             "writable, or name another folder as data_root in conf/local/globals.yml",
         ) from error
-
-
-class RunHooks:
-    """Report timings of nodes and close the run with the verdict."""
-
-    def __init__(self) -> None:
-        self._began = 0.0
-        self._node_began: dict[str, float] = {}
-        self._seconds: dict[str, float] = {}
-
-    @hook_impl
-    def before_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
-    ) -> None:
-        """Start the clock, and say how long it may take where the configuration knows."""
-        self._began = time.monotonic()
-        self._seconds.clear()
-        groups = ["params:run"]
-        if _is_unfused(run_params) and any("params:demo" in node.inputs for node in pipeline.nodes):
-            groups.append("params:demo")  # what the demo takes says nothing of other pipelines
-        found = (_expected(catalog.load(name)) for name in groups if name in catalog)
-        if expected := next(filter(None, found), None):
-            log.info("expected time: %s", expected)
-
-    @hook_impl
-    def before_node_run(self, node: Node) -> None:
-        """Start the node's clock."""
-        self._node_began[node.name] = time.monotonic()
-
-    @hook_impl
-    def after_node_run(self, node: Node) -> None:
-        """Keep how long the node took."""
-        self._seconds[node.name] = time.monotonic() - self._node_began[node.name]
-
-    @hook_impl
-    def on_node_error(self, error: Exception, node: Node) -> None:
-        """Name the node in which a bug showed; a mistake needs no more than its words."""
-        if explanation(error) is None:
-            log.error("node %s failed", node.name)
-
-    @hook_impl
-    def after_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
-        """Say how long the run took, and what came out of it where there is a report."""
-        slowest = sorted(self._seconds.items(), key=lambda item: -item[1])[:3]
-        parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in slowest)
-        log.info("finished in %.0f s (%s)", time.monotonic() - self._began, parts)
-        for node, result in RESULTS.items():
-            if any(name.endswith(node) for name in self._seconds):
-                log.info("%s: %s", result, Path(catalog[result]._filepath).resolve())
-        if any(name.endswith("write_report") for name in self._seconds):
-            closing = Path(catalog["closing_words"]._filepath).read_text(encoding="utf-8")
-            log.info("\n%s", closing)
-            log.info("report: %s", Path(catalog["report"]._filepath).resolve())
-
-
-def _is_unfused(run_params: Mapping[str, Any]) -> bool:
-    """Return whether all of UnFuSeD is run, and nothing else."""
-    names = run_params.get("pipeline_names") or [run_params.get("pipeline_name")]
-    return set(names) <= {None, "__default__", "unfused"}
-
-
-def _expected(run: Any) -> str | None:
-    return run.get("expected") if isinstance(run, dict) else getattr(run, "expected", None)

@@ -15,6 +15,8 @@ from kedro.framework.project import pipelines
 from kedro.io import DatasetError
 from omegaconf.errors import OmegaConfBaseException
 
+from .suggestions import did_you_mean
+
 PACKAGES = ("unfused", "kedro")
 MACHINE = {  # what no code can foresee, whoever meets it
     errno.ENOSPC: "free some space",
@@ -24,6 +26,8 @@ MACHINE = {  # what no code can foresee, whoever meets it
     errno.EROFS: "name another folder as data_root",
     errno.EMFILE: "allow more open files (ulimit -n)",
 }
+# What numpy and pyarrow say of a full disk; their errors carry no number.
+CUT_SHORT = r"problem writing element|requested and \d+ written|No space left"
 
 
 def explanation(error: BaseException) -> str | None:
@@ -38,6 +42,9 @@ def explanation(error: BaseException) -> str | None:
         return inner and (f"{str(error).partition(': ')[0]}: {inner}" if named else inner)
     if isinstance(error, OSError) and error.errno in MACHINE and not _raised_on_purpose(error):
         return f"{error}: {MACHINE[error.errno]}, then run the same command again"
+    cut_short = isinstance(error, OSError) and re.search(CUT_SHORT, str(error))
+    if cut_short and not _raised_on_purpose(error):
+        return f"the disk is full ({error}): free some space, then run the same command again"
     if type(error).__name__ == "OutOfMemoryError":  # torch's; naming the class would import torch
         return (
             f"the device's memory is full ({str(error).split('. ')[0]}): set the training's "
@@ -69,7 +76,8 @@ def _words(error: BaseException) -> str:
     if text.startswith("Parameter validation failed:"):
         return "; ".join(_refused(part) for part in text.split("\n- ")[1:])
     if match := re.match("Failed to find the pipeline named '(.*?)'", text):
-        return f"{match[1]!r} is no pipeline: choose from {sorted(pipelines)}"
+        known = sorted(pipelines)
+        return f"{match[1]!r} is no pipeline: choose from {known}{did_you_mean(match[1], known)}"
     if text.startswith("Given configuration path"):
         folder = Path(text.rsplit(": ", 1)[-1])
         known = sorted(path.name for path in folder.parent.glob("*/"))
@@ -78,7 +86,10 @@ def _words(error: BaseException) -> str:
                 f"{folder.parent} has no configuration: run in the project's folder, or name "
                 "the folder with --conf-source"
             )
-        return f"--env={folder.name}: {folder.parent} has no such folder; choose from {known}"
+        return (
+            f"--env={folder.name}: {folder.parent} has no such folder; choose from {known}"
+            f"{did_you_mean(folder.name, known)}"
+        )
     return text.strip()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
@@ -18,15 +17,14 @@ from pydantic import (
     model_validator,
 )
 
+from .suggestions import did_you_mean
 from .training.settings import TrainingSettings
 
 
 def unknown_name(shown: str, name: str, choices: Iterable[str], where: str = "") -> str:
     """Return the words that refuse an unknown name and propose the nearest known one."""
     known = list(choices)
-    near = get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{shown} is no parameter{where}: choose from {known}{hint}"
+    return f"{shown} is no parameter{where}: choose from {known}{did_you_mean(name, known)}"
 
 
 def names_in(group: type) -> list[str]:
@@ -100,6 +98,13 @@ class FrontEndParams(Model):
     mel_scale: Literal["slaney", "htk"] = "slaney"
     norm: Literal["slaney", "none"] = "slaney"
 
+    @model_validator(mode="after")
+    def _consistent(self) -> FrontEndParams:
+        from .audio.log_mel import FrontEnd
+
+        FrontEnd(**self.model_dump())
+        return self
+
 
 class Extraction(Model):
     """How log-mels are extracted; none of it changes the result.
@@ -112,8 +117,15 @@ class Extraction(Model):
     """
 
     clips_per_shard: int = Field(512, ge=1)
-    n_jobs: int = -1
+    n_jobs: int = Field(-1, ge=-1)
     backend: Literal["loky", "threading", "dask", "ray"] = "loky"
+
+    @field_validator("n_jobs")
+    @classmethod
+    def _some(cls, given: int) -> int:
+        if given == 0:
+            raise ValueError("n_jobs=0 would do nothing: give a number, or -1 for one per core")
+        return given
 
 
 class Audio(Model):
@@ -138,7 +150,8 @@ class Audio(Model):
     @classmethod
     def _no_number(cls, given: Any) -> Any:
         if isinstance(given, int | float):
-            raise ValueError(f"audio={given} is a number to YAML; write ./{given}")
+            kind = "true or false" if isinstance(given, bool) else "a number"
+            raise ValueError(f"audio={given} is {kind} to YAML; write ./{given}")
         return given
 
 
@@ -466,7 +479,8 @@ class FineTuning(Model):
 
         choices = ["random_init", "unfused", "unfused_full", *available()]
         if unknown := [name for name in self.encoders if name not in choices]:
-            raise ValueError(f"encoders names {unknown}: choose from {choices}")
+            hint = did_you_mean(unknown[0], choices)
+            raise ValueError(f"encoders names {unknown}: choose from {choices}{hint}")
         return self
 
 
@@ -660,7 +674,7 @@ def check_together(
         if unknown := [cut for cut in given if cut not in choices]:
             raise ValueError(
                 f"{name}={unknown[0]!r} is no tap of encoder {encoder.name!r}: choose from "
-                f"{choices}"
+                f"{choices}{did_you_mean(unknown[0], choices)}"
             )
     for where, module in modules.items():
         n_mels = getattr(module, "settings", {}).get("n_mels", front_end.n_mels)

@@ -1,6 +1,7 @@
 """The project's pipelines. Which tasks and methods they have is configuration."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from .params import (
     check_keys,
     unknown_name,
 )
+from .suggestions import did_you_mean
 from .trained_models import used_model
 
 TOP_LEVEL = {
@@ -28,6 +30,10 @@ TOP_LEVEL = {
     *("data", "unlabelled", "new_audio", "fresh", "device"),  # short for --params
     "run_name",  # read by the configuration loader
 }
+SINGLE = {  # the others are groups
+    *("teacher", "data", "unlabelled", "new_audio", "fresh", "device", "run_name"),
+}
+STAGES, WHOLE = {"data_engineering", "modelling"}, {"__default__", "unfused", "reporting"}
 RESERVED = {  # pipelines and their stages, and arguments of nodes that take tasks by name
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
     *(
@@ -101,8 +107,34 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
 
 
+def announcement(parameters: dict[str, Any], asked: Sequence[str]) -> str:
+    """Return in a line what a run is going to do, and how long it may take where that is known.
+
+    Args:
+        parameters: The configuration.
+        asked: Names of pipelines; "" is returned where one is unknown, which Kedro refuses.
+    """
+    check_names(parameters)
+    if not set(asked) <= {*STAGES, *WHOLE, "lape", *namespaces(parameters, "methods")}:
+        return ""
+    tasks, teacher = chosen_tasks(parameters), chosen_teacher(parameters)
+    run, whole = parameters.get("run") or {}, WHOLE & set(asked)
+    expected = run.get("expected") if whole or "lape" in asked else None
+    if whole and not expected and rendered(parameters, tasks):
+        expected = (parameters.get("demo") or {}).get("expected")
+    names = ["unfused" if name == "__default__" else name for name in asked]
+    line = f"{', '.join(names)} on {', '.join(tasks)}, teacher {teacher}, seeds {run.get('seeds')}"
+    return line + (f"; expected time: {expected}" if expected else "")
+
+
 def check_names(parameters: dict[str, Any]) -> None:
     """Refuse parameters that nothing reads, and names that would stand for two things."""
+    for name in sorted(set(parameters) & TOP_LEVEL - SINGLE):
+        if not isinstance(parameters[name] or {}, dict):
+            raise ValueError(
+                f"{name}={parameters[name]!r} is a group of parameters: set one in it, as "
+                f"{name}.<parameter>=<value>"
+            )
     known = {"": TOP_LEVEL, "select.": {"tasks", "methods"}}
     given = {"": parameters, "select.": parameters.get("select") or {}}
     for prefix, names in given.items():
@@ -131,7 +163,10 @@ def chosen_tasks(parameters: dict[str, Any]) -> list[str]:
         names = [names]
     names = names or [name for name in entries if _is_there(parameters["tasks"][name])]
     if unknown := sorted(set(names) - set(entries)):
-        raise ValueError(f"select.tasks names {unknown}; the configuration has {entries}")
+        raise ValueError(
+            f"select.tasks names {unknown}; the configuration has {entries}"
+            f"{did_you_mean(unknown[0], entries)}"
+        )
     if silent := [name for name in names if not parameters["tasks"][name].get("audio")]:
         raise ValueError(f"tasks {silent} name no audio; set tasks.{silent[0]}.audio")
     return list(names)
@@ -173,7 +208,8 @@ def chosen_teacher(parameters: dict[str, Any]) -> str:
     """Return the method whose encoders make the pseudo-labels."""
     teacher, known = str(parameters["teacher"]), namespaces(parameters, "methods")
     if teacher not in known:
-        raise ValueError(f"teacher={teacher!r} is no configured method; choose from {known}")
+        hint = did_you_mean(teacher, known)
+        raise ValueError(f"teacher={teacher!r} is no configured method; choose from {known}{hint}")
     return teacher
 
 
@@ -183,7 +219,10 @@ def chosen_methods(parameters: dict[str, Any]) -> list[str]:
     names = (parameters.get("select") or {}).get("methods") or known
     names = [names] if isinstance(names, str) else list(names)
     if unknown := sorted(set(names) - set(known)):
-        raise ValueError(f"select.methods names {unknown}; the configuration has {known}")
+        raise ValueError(
+            f"select.methods names {unknown}; the configuration has {known}"
+            f"{did_you_mean(unknown[0], known)}"
+        )
     return names if teacher in names else [teacher, *names]
 
 

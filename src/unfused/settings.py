@@ -6,7 +6,8 @@ import warnings
 from omegaconf.resolvers import oc
 
 from .config import ProjectConfigLoader
-from .hooks import CheckHooks, RunHooks
+from .hooks import CheckHooks
+from .run_log import RunLog
 from .tracking import TrackingHooks
 
 # A link after each refused parameter would hide what was wrong with it.
@@ -20,7 +21,7 @@ for message in (
 ):
     warnings.filterwarnings("ignore", message=message)
 
-HOOKS = (RunHooks(), TrackingHooks(), CheckHooks())  # pluggy calls the last one first
+HOOKS = (RunLog(), TrackingHooks(), CheckHooks())  # pluggy calls the last one first
 CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -60,6 +60,12 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | type(None)) else str(value)
 
 
+def shown(path: Path) -> str:
+    """Return a path for people: from the working directory, if it is below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that the file is either the old one or the whole new one."""
     write_bytes(path, json.dumps(content, indent=1, sort_keys=True).encode())
@@ -117,23 +123,26 @@ class Workspace:
             A finished piece (reuse it), an unfinished one with this fingerprint (resume it), or an
             empty one.
 
+        What became of it is logged, and is the log record's attribute ``outcome``.
+
         Raises:
             OSError: The folder cannot be written.
         """
         piece = Piece(self.path / name, mark)
         label = f"{self.path.name}/{name}"
         if piece.finished and not fresh:
-            log.info("reused %s", label)
+            log.info("reused %s", label, extra={"outcome": "reused"})
             return piece
         if not fresh and _read_mark(piece.path / _STARTED) == mark:
-            log.info("resuming %s", label)
+            log.info("resuming %s", label, extra={"outcome": "resumed"})
             return piece
-        self._set_aside(piece, label, delete=fresh)
         kept = self._kept(name, mark)
-        if kept.is_dir() and not fresh:
+        comes_back = kept.is_dir() and not fresh
+        self._set_aside(piece, label, fresh, outcome=None if comes_back else "rebuilt")
+        if comes_back:
             kept.rename(piece.path)
-            how = "reused" if piece.finished else "resuming"
-            log.info("%s %s, which had been set aside", how, label)
+            how, outcome = ("reused",) * 2 if piece.finished else ("resuming", "resumed")
+            log.info("%s %s, which had been set aside", how, label, extra={"outcome": outcome})
             return piece
         if not fresh and self._borrowed(piece, label):
             return piece
@@ -152,24 +161,30 @@ class Workspace:
                 if Piece(place, piece.mark).finished:
                     self.path.mkdir(parents=True, exist_ok=True)
                     take_over(place, piece.path)
-                    log.info("reused %s, which another run had made in %s", label, place)
+                    log.info(
+                        "reused %s, which another run had made in %s", label, shown(place),
+                        extra={"outcome": "reused"},
+                    )  # fmt: skip
                     return True
         return False
 
-    def _set_aside(self, piece: Piece, label: str, *, delete: bool) -> None:
+    def _set_aside(self, piece: Piece, label: str, delete: bool, outcome: str | None) -> None:
         """Clear the place of a piece."""
         if not piece.path.exists():
             return
         old = _read_mark(piece.path / _FINISHED) or _read_mark(piece.path / _STARTED)
         why = "fresh=true" if delete else "its inputs changed"
         if old is None or delete or self._kept(piece.path.name, old).exists():
-            log.info("rebuilding %s: %s", label, why)
+            log.info("rebuilding %s: %s", label, why, extra={"outcome": outcome})
             shutil.rmtree(piece.path)
             return
         kept = self._kept(piece.path.name, old)
         kept.parent.mkdir(exist_ok=True)
         piece.path.rename(kept)
-        log.info("rebuilding %s: %s; the old one is kept in %s", label, why, kept)
+        log.info(
+            "rebuilding %s: %s; the old one is kept in %s", label, why, shown(kept),
+            extra={"outcome": outcome},
+        )  # fmt: skip
 
     def tables(
         self,

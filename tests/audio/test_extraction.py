@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,11 +62,28 @@ def test_the_store_holds_the_log_mels_of_the_files(manifest: pd.DataFrame, tmp_p
         assert std == pytest.approx(expected.std(dtype=np.float64), abs=1e-6)
 
 
-def test_parallel_equals_serial(manifest: pd.DataFrame, tmp_path: Path) -> None:
+def test_parallel_equals_serial(
+    manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extraction, "_WORTH_PROCESSES", 0.0)
     for n_jobs in (1, 2):
         folder = tmp_path / f"s{n_jobs}"
         extract_log_mels(manifest, folder, FRONT_END, clips_per_shard=3, n_jobs=n_jobs)
     assert contents(tmp_path / "s1") == contents(tmp_path / "s2")
+
+
+def test_little_audio_starts_no_processes(
+    manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, extract = [], extraction._extract_shard
+
+    def spy(*arguments: Any) -> int:
+        here.append(os.getpid())
+        return extract(*arguments)
+
+    monkeypatch.setattr(extraction, "_extract_shard", spy)
+    extract_log_mels(manifest, tmp_path / "s", FRONT_END, clips_per_shard=3, n_jobs=2)
+    assert set(here) == {os.getpid()}
 
 
 @pytest.mark.parametrize("writes", [0, 1, 5, 8])

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from kedro.io import DatasetError
 
 from unfused.arms import arm_of
+from unfused.audio.table import ManifestError, read_table
 from unfused.cli import STOPPED, run
 from unfused.mistakes import explanation
 
@@ -58,9 +59,22 @@ def expensive(project):
             ["methods.other.training.epoch is no parameter", "did you mean 'epochs'"],
         ),
         ({"demo.n_notes": 10}, ["n_notes", "10", "258"]),
+        ({"extraction.n_jobs": 0}, ["n_jobs=0", "-1"]),
+        ({"front_end.f_max": 9000}, ["f_max=9000", "8000"]),
+        ({"methods.decar.name": "decarr"}, ["'decarr'", "did you mean 'decar'"]),
+        ({"unfused.distillation.cut": "blok3"}, ["did you mean 'block3'"]),
+        ({"evaluation.supervised.encoders": ["unfuse"]}, ["did you mean 'unfused'"]),
+        ({"select.methods": "decr"}, ["select.methods", "did you mean 'decar'"]),
+        *(
+            ({group: 3}, [f"{group}=3 is a group of parameters"])
+            for group in ("run", "select", "tasks", "pools", "methods", "evaluation", "unfused")
+        ),
+        ({"tasks.own_data": 3}, ["tasks.own_data=3 is a group of parameters"]),
+        ({"tasks.own_data.audio": True}, ["audio=True is true or false to YAML", "./True"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
+@pytest.mark.filterwarnings("ignore:One or more dataset names")
 def test_parameters(project, params, words):
     with pytest.raises(Exception, match=r"\w") as caught:
         project.run(**params)
@@ -146,7 +160,13 @@ def command(project, monkeypatch):
         (["--params=methods.decar.training.epochs=3"], 1, "decar.training: give exactly one of"),
         (["--params=data=2024"], 1, "audio=2024 is a number to YAML; write ./2024"),
         (["--pipeline=unfussed"], 1, "'unfussed' is no pipeline: choose from ['__default__', "),
+        (["--pipeline=unfsed"], 1, "did you mean 'unfused'?"),
         (["--env=tst"], 1, "no such folder; choose from ['base', "),
+        (["--env=tset"], 1, "did you mean 'test'?"),
+        (["--params=teacher=decarr"], 1, "did you mean 'decar'?"),
+        (["--params=select.tasks=instrument_famly"], 1, "did you mean 'instrument_family'?"),
+        (["--params=run=3"], 1, "run=3 is a group of parameters: set one in it"),
+        (["--params=methods=3"], 1, "methods=3 is a group of parameters: set one in it"),
         (["--nodes=nothing"], 1, "nodes named ['nothing']"),
         (["--params=data=my sounds, old"], 2, "a path with a comma goes into"),
     ],
@@ -207,6 +227,39 @@ def test_a_full_disk_names_the_dataset():
     assert words is not None
     assert words.startswith("birds.splits: [Errno 28]")
     assert "free some space, then run the same command again" in words
+
+
+def test_a_full_disk_that_numpy_met():
+    words = explanation(OSError("problem writing element 153600 to file"))
+    assert words is not None
+    assert words.startswith("the disk is full (problem writing element 153600 to file): free some")
+    assert explanation(OSError("something else")) is None
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+def test_a_disk_that_takes_nothing_ends_the_run_first(command, monkeypatch, number):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("unfused.hooks.tempfile.TemporaryFile", refuse)
+    result = command("--params=data=somewhere")
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1].startswith(
+        "Error: results cannot be written to data_root"
+    )
+    assert os.strerror(number) in result.output
+
+
+@pytest.mark.parametrize("code", ["utf-16-le", "utf-16-be"])
+def test_a_table_without_a_byte_order_mark(tmp_path, code):
+    (tmp_path / "list.csv").write_bytes("path,label\na.wav,ü\n".encode(code))
+    assert read_table(tmp_path / "list.csv")["label"].tolist() == ["ü"]
+
+
+def test_a_table_that_names_a_column_twice(tmp_path):
+    (tmp_path / "list.csv").write_text("path,label,label\na.wav,x,y\n")
+    with pytest.raises(ManifestError, match=r"list\.csv.*'label'.*twice"):
+        read_table(tmp_path / "list.csv")
 
 
 def test_a_path_with_a_comma(command, monkeypatch, tmp_path):

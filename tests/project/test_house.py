@@ -13,7 +13,7 @@ import unfused
 PACKAGE = Path(unfused.__file__).parent
 FLOORS = [
     {
-        *("seeding", "runs", "workspace", "arms", "distributed"),
+        *("seeding", "runs", "workspace", "arms", "distributed", "progress", "suggestions"),
         *("audio", "encoders", "losses", "clustering"),
     },
     {"views", "tasks"},
@@ -22,7 +22,7 @@ FLOORS = [
     {"evaluation", "inference", "reporting"},
     {"datasets"},
     {
-        *("pipelines", "params", "config", "hooks", "settings", "pipeline_registry"),
+        *("pipelines", "params", "config", "hooks", "run_log", "settings", "pipeline_registry"),
         *("cli", "mistakes", "packaged", "tracking", "mlflow_store", "trained_models"),
         "__main__",
     },

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
@@ -16,9 +15,9 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
-from ..workspace import fingerprint, write_json
+from ..progress import progress
+from ..workspace import fingerprint, shown, write_json
 from .backends import STREAMING, joblib_backend
 from .log_mel import FrontEnd
 from .manifest import rejected_table
@@ -37,15 +36,17 @@ from .table import ManifestError
 
 log = logging.getLogger(__name__)
 _SHARD_SECONDS = 1800.0  # of audio; bounds what an interruption costs when recordings are long
+_WORTH_PROCESSES = 3600.0  # of audio; less is done before worker processes have imported torch
 _CLIP_COLUMNS = ("clip_id", "corpus", "path", "offset", "frames", "digest")
 
 
 class _Shard(NamedTuple):
-    """One shard's work: its number, its clips, and a fingerprint of them and the front-end."""
+    """One shard's work: its number, its clips, a fingerprint of them and the front-end, seconds."""
 
     number: int
     clips: list[dict[str, Any]]
     mark: str
+    seconds: float
 
 
 def extract_log_mels(
@@ -66,7 +67,8 @@ def extract_log_mels(
         folder: Where the store goes; made if it is not there.
         front_end: The log-mel settings.
         clips_per_shard: Most clips in one shard; half an hour of audio closes a shard, too.
-        n_jobs: Worker processes, one thread each; -1 takes one per core.
+        n_jobs: Worker processes, one thread each; -1 takes one per core. Less than an hour of audio
+            takes none.
         backend: joblib's backend: "loky", "threading", "dask" or "ray"; see
             :func:`~unfused.audio.backends.joblib_backend`.
 
@@ -87,7 +89,7 @@ def extract_log_mels(
         folder.mkdir(parents=True, exist_ok=True)
         todo = _prepare(folder, shards, front_end)
         _run(folder, todo, front_end, n_jobs, backend)
-        return _finish(folder, shards, front_end)
+        rows, rejected = _finish(folder, shards, front_end)
     except BrokenExecutor as error:
         raise StoreError(
             "a worker process was killed, mostly for want of memory: set extraction.n_jobs lower "
@@ -95,21 +97,28 @@ def extract_log_mels(
         ) from error
     except OSError as error:
         raise _explained(error, folder) from error
+    if todo:
+        _report(folder, rows, front_end)
+    _warn_rejected(folder, rejected)
+    return rejected_table(rejected)
 
 
 def _plan(manifest: pd.DataFrame, front_end: FrontEnd, clips_per_shard: int) -> list[_Shard]:
     if clips_per_shard < 1:
         raise ValueError(f"clips_per_shard={clips_per_shard} must be at least 1")
     groups: list[list[dict[str, Any]]] = [[]]
-    seconds = 0.0
+    seconds = [0.0]
     records = manifest[list(_CLIP_COLUMNS)].to_dict("records")
     for clip, duration in zip(records, manifest["duration"], strict=True):
-        if len(groups[-1]) == clips_per_shard or (groups[-1] and seconds >= _SHARD_SECONDS):
+        if len(groups[-1]) == clips_per_shard or (groups[-1] and seconds[-1] >= _SHARD_SECONDS):
             groups.append([])
-            seconds = 0.0
+            seconds.append(0.0)
         groups[-1].append(clip)
-        seconds += duration
-    return [_Shard(i, clips, _mark(clips, front_end)) for i, clips in enumerate(groups)]
+        seconds[-1] += duration
+    return [
+        _Shard(number, clips, _mark(clips, front_end), length)
+        for number, (clips, length) in enumerate(zip(groups, seconds, strict=True))
+    ]
 
 
 def _mark(clips: Sequence[Mapping[str, Any]], front_end: FrontEnd) -> str:
@@ -129,10 +138,14 @@ def _prepare(folder: Path, shards: Sequence[_Shard], front_end: FrontEnd) -> lis
         (folder / INDEX_FILE).unlink(missing_ok=True)  # from here on the store is unfinished
     for path in surplus:
         path.unlink()
-    if len(todo) < len(shards):
+    if not todo:
+        log.info("reused %s", shown(folder), extra={"outcome": "reused"})
+    elif len(todo) < len(shards):
+        done, of = len(shards) - len(todo), len(shards)
         log.info(
-            "%s: %d of %d shards are there already", folder, len(shards) - len(todo), len(shards)
-        )
+            "resuming %s: %d of %d shards are there", shown(folder), done, of,
+            extra={"outcome": "resumed"},
+        )  # fmt: skip
     return todo
 
 
@@ -141,14 +154,15 @@ def _run(
 ) -> None:
     if not todo:
         return
-    n_jobs = min(joblib.effective_n_jobs(n_jobs), len(todo)) if backend == "loky" else n_jobs
+    if backend == "loky":
+        little = sum(shard.seconds for shard in todo) < _WORTH_PROCESSES
+        n_jobs = 1 if little else min(joblib.effective_n_jobs(n_jobs), len(todo))
     tasks = (joblib.delayed(_extract_shard)(folder, shard, front_end) for shard in todo)
     results = "generator_unordered" if backend in STREAMING else "list"
     total = sum(len(shard.clips) for shard in todo)
-    quiet = True if "TQDM_DISABLE" in os.environ else None
     with (
         joblib_backend(backend, n_jobs),
-        tqdm(total=total, desc="log-mels", unit="clip", disable=quiet) as bar,
+        progress(total=total, desc="log-mels", unit="clip") as bar,
         warnings.catch_warnings(),
     ):
         # loky ends workers that idled for long or grew, and starts others: nothing is lost
@@ -193,8 +207,10 @@ def _log_mel_blocks(clip: Mapping[str, Any], front_end: FrontEnd) -> Iterator[np
         yield block
 
 
-def _finish(folder: Path, shards: Sequence[_Shard], front_end: FrontEnd) -> pd.DataFrame:
-    """Write the index, unless it is there; return the rejected clips."""
+def _finish(
+    folder: Path, shards: Sequence[_Shard], front_end: FrontEnd
+) -> tuple[list[tuple[Any, ...]], list[dict[str, Any]]]:
+    """Write the index, unless it is there; return its rows and the rejected clips."""
     parts = [_finished_part(folder, shard, front_end) for shard in shards]
     rejected = [row for part in parts for row in part["rejected"]]
     rows = [
@@ -207,26 +223,22 @@ def _finish(folder: Path, shards: Sequence[_Shard], front_end: FrontEnd) -> pd.D
         raise ManifestError(f"none of {len(rejected)} clips could be decoded: {reasons}")
     if not (folder / INDEX_FILE).is_file():
         finish_store(folder, front_end, rows)
-    _report(folder, rows, rejected, front_end)
-    return rejected_table(rejected)
+    return rows, rejected
 
 
-def _report(
-    folder: Path,
-    rows: Sequence[tuple[Any, ...]],
-    rejected: Sequence[Mapping[str, Any]],
-    front_end: FrontEnd,
-) -> None:
+def _report(folder: Path, rows: Sequence[tuple[Any, ...]], front_end: FrontEnd) -> None:
     floor = (front_end.pad_value + 1e-4) * front_end.n_mels  # of one frame's sum
     silent = sum(total <= floor * n_frames for *_, n_frames, total, _total_sq in rows)
     hours = sum(row[4] for row in rows) * front_end.hop / front_end.sample_rate / 3600
-    log.info(
-        "%s: %d clips, %.2f h, %d of them digital silence (kept)", folder, len(rows), hours, silent
-    )
+    kept = f", {silent} of them digital silence (kept)" if silent else ""
+    log.info("log-mels of %d clips, %.2f h%s, in %s", len(rows), hours, kept, shown(folder))
+
+
+def _warn_rejected(folder: Path, rejected: Sequence[Mapping[str, Any]]) -> None:
     if rejected:
         log.warning(
             "%s: %d clips could not be decoded, e.g. %s: %s",
-            folder,
+            shown(folder),
             len(rejected),
             rejected[0]["path"],
             rejected[0]["reason"],

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
+from ..progress import progress
 from .label_sets import label_counts, label_set
 from .reading import AudioInfo, UnreadableAudio, probe
 from .sources import Labels, list_audio, list_rows
@@ -214,10 +214,9 @@ def _probe_all(paths: pd.Series, n_jobs: int) -> dict[str, _Probed]:
     """Read header and digest of every file once, in threads."""
     unique = list(dict.fromkeys(paths))
     workers = (os.cpu_count() or 1) if n_jobs < 1 else n_jobs
-    quiet = True if "TQDM_DISABLE" in os.environ else None
     with ThreadPoolExecutor(workers) as pool:
         results = pool.map(_probe_one, unique)
-        bar = tqdm(results, total=len(unique), desc="checking audio", unit="file", disable=quiet)
+        bar = progress(results, total=len(unique), desc="checking audio", unit="file")
         return dict(zip(unique, bar, strict=True))
 
 

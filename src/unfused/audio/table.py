@@ -28,8 +28,8 @@ def read_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataF
     """Read a table of audio files as text.
 
     Args:
-        path: A .csv, .tsv or .parquet file. Text may be UTF-8, UTF-16 with a byte order mark, or
-            Windows-1252, and separated by comma, semicolon, tab or bar.
+        path: A .csv, .tsv or .parquet file. Text may be UTF-8, UTF-16 or Windows-1252, and
+            separated by comma, semicolon, tab or bar.
         columns: Our name -> the table's column, where they differ.
 
     Returns:
@@ -50,7 +50,8 @@ def read_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataF
     if missing:
         raise ManifestError(
             f"{path} has no column {', '.join(map(repr, missing))}; it has {list(table.columns)}: "
-            "rename one, or map it with columns={'path': ..., 'label': ...}"
+            "rename one, or say which stands for what, columns={'path': ...}, e.g. "
+            "--params tasks.own_data.columns.path=<column>"
         )
     if table.empty:
         raise ManifestError(f"{path} has a header but no rows: list at least one audio file")
@@ -101,6 +102,8 @@ def _read_text(path: Path) -> pd.DataFrame:
     if not lines:
         raise ManifestError(f"{path} is empty: it needs a header with at least a column 'path'")
     header = [name.strip() for name in lines[0]]
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+        raise ManifestError(f"{path} names the column {twice[0]!r} twice: rename one of them")
     for number, row in enumerate(lines[1:], start=2):
         if len(row) != len(header):
             raise ManifestError(
@@ -116,6 +119,8 @@ def _read_text(path: Path) -> pd.DataFrame:
 def _decode(data: bytes) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16")
+    if b"\0" in data[:2]:  # UTF-16 without its mark; a table starts with a letter of ASCII
+        return data.decode("utf-16-be" if data[0] == 0 else "utf-16-le", errors="replace")
     for encoding in ("utf-8-sig", "cp1252"):
         try:
             return data.decode(encoding)

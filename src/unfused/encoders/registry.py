@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 
+from ..suggestions import did_you_mean
 from .encoder import Encoder
 
 T = TypeVar("T")
@@ -100,9 +100,7 @@ def check_settings(what: str, settings: Mapping[str, Any], known: Iterable[str])
 
 def _unknown(what: str, name: str, choices: Iterable[str]) -> str:
     known = list(choices)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{name!r} is no {what}: choose from {known}{hint}"
+    return f"{name!r} is no {what}: choose from {known}{did_you_mean(name, known)}"
 
 
 ENCODERS: Registry[Encoder] = Registry(__package__, Encoder, "encoder")

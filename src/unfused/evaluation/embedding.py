@@ -6,7 +6,6 @@ here the encoder is in evaluation mode and the papers' crop is an option.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 
@@ -14,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from ..audio.store import LogMelStore
 from ..encoders.encoder import Encoder
 from ..encoders.trained import TrainedEncoder
+from ..progress import progress
 from ..training.precision import pick_device
 from .clip_pieces import Pieces, Protocol, cut_pieces
 
@@ -74,7 +73,8 @@ def embed_clips(
         seed=seed,
     )
     sums = {cut: torch.zeros(len(rows), encoder.dims[cut]) for cut in cuts}
-    with torch.inference_mode(), _progress(len(pieces.clip)) as bar:
+    bar = progress(total=len(pieces.clip), desc="embedding", unit="clip")
+    with torch.inference_mode(), bar:
         for batch, log_mel, spans in inputs_of(pieces, trained, store, rows, batch_frames, device):
             weight = torch.from_numpy(batch.weight)[:, None]
             for cut, pooled in _pooled(encoder, cuts, log_mel, spans).items():
@@ -156,8 +156,3 @@ def _batches(pieces: Pieces, batch_frames: int) -> Iterator[Pieces]:
         size = max(1, batch_frames // int(pieces.length[same].max(initial=1)))
         for begin in range(0, len(same), size):
             yield pieces.at(same[begin : begin + size])
-
-
-def _progress(n_pieces: int) -> tqdm:
-    disable = True if os.environ.get("TQDM_DISABLE") else None
-    return tqdm(total=n_pieces, desc="embedding", unit="clip", delay=3, disable=disable)

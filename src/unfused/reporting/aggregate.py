@@ -24,6 +24,7 @@ from ..evaluation.intervals import (
 from ..evaluation.metrics import METRICS, count
 from ..evaluation.ranking import RANKING_METRICS
 from ..evaluation.ranking_bootstrap import is_ranked, ranked_runs
+from ..progress import progress
 from .naming import (
     MULTI_LABEL_METRICS,
     encoder_name,
@@ -70,7 +71,8 @@ def summarise(
     predictions = checked_predictions(predictions)
     scored = dict(list(predictions.groupby(KEY, sort=False)))
     rows: list[dict[str, Any]] = []
-    for key, part in results.groupby(KEY, sort=False):
+    parts = results.groupby(KEY, sort=False)
+    for key, part in progress(parts, total=len(parts), desc="intervals", unit="score"):
         facts = {**dict(zip(KEY, key, strict=True)), **_facts(part)}
         if key in scored:
             rows += _measured(facts, scored[key], n_draws, seed)

@@ -16,6 +16,7 @@ import pandas as pd
 from ..evaluation.intervals import paired_bootstrap
 from ..evaluation.metrics import metric_named
 from ..evaluation.ranking_bootstrap import is_ranked
+from ..progress import progress
 from .aggregate import KEY, checked_predictions, over_seeds, scores_by_seed
 from .naming import (
     CONTROLS,
@@ -146,7 +147,9 @@ def student_comparisons(
     parts = dict(list(predictions.groupby(KEY, sort=False)))
     teacher = teacher or teacher_of(predictions["encoder"])
     rows = []
-    for question, key_a, key_b in _pairs(list(parts), sizes, teacher):
+    pairs = list(_pairs(list(parts), sizes, teacher))
+    bar = progress(pairs, total=len(pairs), desc="comparisons", unit="pair")
+    for question, key_a, key_b in bar:
         try:
             compared = compare(
                 parts[key_a], parts[key_b], metric=metric, n_draws=n_draws, seed=seed

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata, studentized_range
 
+from ..progress import progress
 from .aggregate import KEY, checked_predictions, scored_by
 from .comparisons import SAME, compare
 from .naming import TEACHER_SOURCES, encoder_name
@@ -110,7 +111,8 @@ def compare_methods(
     parts = dict(list(predictions.groupby(KEY, sort=False)))
     keys = [key for key in chosen.itertuples(index=False, name=None) if key in parts]
     rows = []
-    for key_a, key_b in combinations(keys, 2):
+    pairs = list(combinations(keys, 2))
+    for key_a, key_b in progress(pairs, total=len(pairs), desc="comparisons", unit="pair"):
         if key_a[0] == key_b[0]:
             names = [encoder_name(key[1], key[2], teacher=teacher) for key in (key_a, key_b)]
             found = compare(parts[key_a], parts[key_b], n_draws=n_draws, seed=seed)

@@ -20,14 +20,14 @@ from typing import Any
 
 import pandas as pd
 from joblib import Parallel, delayed
-from tqdm import tqdm
 
+from unfused.progress import progress
 from unfused.tasks.demo_card import data_card
 from unfused.tasks.demo_casting import Casting, cast_programmes, read_families
 from unfused.tasks.demo_plan import COLUMNS, DemoSettings, plan_notes
 from unfused.tasks.note_rendering import find_soundfont, write_note
 from unfused.tasks.soundfont import read_soundfont
-from unfused.workspace import fingerprint, write_json
+from unfused.workspace import fingerprint, shown, write_json
 
 log = logging.getLogger(__name__)
 _FORMAT = 1
@@ -74,7 +74,7 @@ def render_demo_corpus(
     families = read_families()
     made_from = _made_from(settings, soundfont, families)
     if (finished := _finished(folder, made_from)) is not None:
-        log.info("reused the demo corpus in %s", folder)
+        log.info("reused the demo corpus in %s", shown(folder), extra={"outcome": "reused"})
         return finished
     try:
         _prepare(folder, made_from)
@@ -141,7 +141,7 @@ def _prepare(folder: Path, made_from: Mapping[str, Any]) -> None:
             )
     (folder / _LABELS).unlink(missing_ok=True)
     if record and record.get("made_from") != made_from:
-        log.info("rebuilding the demo corpus in %s: its settings changed", folder)
+        log.info("rebuilding the demo corpus in %s: its settings changed", shown(folder))
         _remove_notes(audio, keep=set())
     audio.mkdir(parents=True, exist_ok=True)
     for unfinished in audio.glob(".programme-*.tmp"):
@@ -185,6 +185,13 @@ def _build(
     temporary = folder / f".{_LABELS}.tmp"
     table.to_csv(temporary, index=False, columns=list(COLUMNS), encoding="utf-8")
     os.replace(temporary, folder / _LABELS)
+    log.info(
+        "rendered %d notes into %s%s",
+        len(table),
+        shown(folder),
+        f"; {len(silent)} silent ones gave way to others" if silent else "",
+        extra={"outcome": "built"},
+    )
     return _read_labels(folder)
 
 
@@ -203,13 +210,7 @@ def _render(
         missing = table[[not (folder / path).is_file() for path in table["path"]]]
         if missing.empty:
             return table, silent
-        found = _render_missing(folder, missing, soundfont, settings.seconds, n_jobs)
-        if found:
-            log.warning(
-                "silent, replaced by other notes (programme/pitch): %s",
-                ", ".join(f"{programme}/{pitch}" for programme, pitch in sorted(found)),
-            )
-        silent |= found
+        silent |= _render_missing(folder, missing, soundfont, settings.seconds, n_jobs)
 
 
 def _render_missing(
@@ -219,19 +220,17 @@ def _render_missing(
     notes = list(
         missing[["path", "programme", "pitch", "velocity"]].itertuples(index=False, name=None)
     )
-    log.info("rendering %d notes into %s", len(notes), folder)
     jobs = (
         delayed(write_note)(folder / path, soundfont, programme, pitch, velocity, seconds)
         for path, programme, pitch, velocity in notes
     )
     # A few notes to render are not worth starting processes for.
     workers = 1 if len(notes) < 100 else n_jobs
-    audible = tqdm(
+    audible = progress(
         Parallel(n_jobs=workers, return_as="generator", batch_size=32)(jobs),
         total=len(notes),
         desc="rendering notes",
         unit="note",
-        disable=bool(os.environ.get("TQDM_DISABLE")) or None,
     )
     return {
         (programme, pitch)

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import soundfile
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from ..progress import progress
 from ..seeding import numpy_generator
-from ..workspace import fingerprint, write_json
+from ..workspace import fingerprint, shown, write_json
 
 log = logging.getLogger(__name__)
 TABLE, RECORD, AUDIO = "labels.csv", "mixtures.json", "audio"
@@ -57,7 +57,8 @@ def render_mixtures(folder: str | Path, notes: str | Path, *, n: int, seed: int 
     for file in (folder / AUDIO).glob("*.flac"):
         file.unlink()
     rows = []
-    for number, (split, chosen) in enumerate(tqdm(plan, desc="mixing", unit="clip", disable=None)):
+    bar = progress(plan, total=len(plan), desc="mixing", unit="clip")
+    for number, (split, chosen) in enumerate(bar):
         audio, rate = _mix([notes / path for path in chosen["path"]], number, seed)
         name = f"{AUDIO}/mixture-{number:05d}.flac"
         soundfile.write(folder / name, audio, rate, subtype="PCM_16")
@@ -65,7 +66,7 @@ def render_mixtures(folder: str | Path, notes: str | Path, *, n: int, seed: int 
         rows.append([name, 0.0, round(len(audio) / rate, 3), labels, split])
     _write_table(folder / TABLE, rows)
     write_json(folder / RECORD, {"fingerprint": mark})
-    log.info("%s: %d mixtures of 1 to %d instruments", folder, len(rows), _MOST)
+    log.info("mixed %d clips of 1 to %d instruments in %s", len(rows), _MOST, shown(folder))
     return folder
 
 

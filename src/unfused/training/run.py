@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..distributed import average
 from ..methods.method import Method
+from ..progress import progress
 from ..seeding import derive_seed, torch_generator
 from ..views.make_views import ViewMaker
-from ..workspace import fingerprint
+from ..workspace import fingerprint, shown
 from .batches import CropSource
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .collapse import signs_of_collapse, warn_of_collapse
@@ -113,15 +113,14 @@ class TrainingRun:
     def _in_brackets(self) -> str:
         return f" ({self.title})" if self.title else ""
 
-    def progress(self) -> tqdm:
-        """Return the progress bar, shown only on a terminal."""
-        hidden = bool(os.environ.get("TQDM_DISABLE")) or not self.replicas.is_first
-        return tqdm(
+    def progress(self) -> Any:
+        """Return the progress bar; of several processes the first one shows it."""
+        return progress(
             total=self.total,
             initial=self.step,
             desc=type(self.method).__name__,
             unit="step",
-            disable=True if hidden else None,
+            quiet=not self.replicas.is_first,
         )
 
     def start_epoch(self, epoch: int) -> None:
@@ -214,13 +213,13 @@ class TrainingRun:
         seconds = time.monotonic() - self._started
         clips = (self.step - self._first) * self.source.clips_per_step
         log.info(
-            "trained %s%s: %d clip-updates in %.0f s (%.0f clips/s), metrics in %s",
+            "trained %s%s: %d clip-updates in %.0f s (%.0f clips/s), in %s",
             type(self.method).__name__,
             self._in_brackets(),
             clips,
             seconds,
             clips / max(seconds, 1e-9),
-            self.file.path,
+            shown(self.folder),
         )
 
     def _check_finite(self, loss: float) -> None:

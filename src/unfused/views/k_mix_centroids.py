@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..clustering.kmeans import KMeans
+from ..progress import progress
 from ..seeding import derive_seed, numpy_generator
 
 _CHUNK = 256  # clips between two steps of the progress bar
@@ -69,8 +68,7 @@ def fit_centroids(
 def _time_means(store: TimeMeans, rows: np.ndarray) -> Tensor:
     """Return the time-means, (N, F); clips are read one after the other and not kept."""
     chunks = np.split(rows, range(_CHUNK, len(rows), _CHUNK))
-    disable = True if os.environ.get("TQDM_DISABLE") else None  # None: only on a terminal
-    bar = tqdm(chunks, desc="time means", unit="chunk", delay=3, disable=disable)
+    bar = progress(chunks, total=len(chunks), desc="time means", unit="chunk")
     return torch.from_numpy(np.concatenate([store.time_means(chunk) for chunk in bar]))
 
 

@@ -1,6 +1,5 @@
 """From audio files to a validated manifest, a log-mel store, splits and statistics."""
 
-import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +21,6 @@ from ...params import (
     Task,
 )
 from ...workspace import Workspace, fingerprint
-
-log = logging.getLogger(__name__)
 
 
 def render_demo_corpus(workspace: Workspace, demo: Demo) -> Path:

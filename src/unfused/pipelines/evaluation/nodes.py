@@ -1,6 +1,6 @@
 """Evaluation on the true labels: linear probes, fine-tuning, training from scratch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def evaluate_frozen_encoders(
 
     task, found = TaskData(store, manifest, splits), []
     study = methods, students, task, evaluation, distillation, encoder, run
-    for arm, candidate in _candidates(*study):
+    for arm, candidate in _one_by_one(_candidates(*study), "probing"):
         given = embeddings.of(candidate, arm, evaluation.embedding)
         known = given.path.name, evaluation.protocols, evaluation.transductive
         mark = fingerprint("probe", *known, arm, splits, manifest[TRUTH], store.front_end)
@@ -147,7 +147,8 @@ def measure_label_efficiency(
     settings = few.EfficiencySettings(budgets, asked.draws, evaluation.transductive, run.device)
     wanted = supervised_settings(evaluation.supervised)
     study = methods, students, task, evaluation, distillation, encoder, run
-    for arm, candidate in _candidates(*study) if budgets else ():
+    chosen = _candidates(*study) if budgets else ()
+    for arm, candidate in _one_by_one(chosen, "label efficiency"):
         given = embeddings.of(candidate, arm, evaluation.embedding)
         known = candidate.digest, budgets, asked.draws, store.front_end, evaluation.transductive
         truth = arm, splits, manifest[TRUTH]
@@ -189,6 +190,14 @@ def _candidates(
 
     cuts, cut = evaluation.cuts, distillation.cut
     return candidates_by_arm(methods, students, run.seeds, task.folds, encoder, cuts, cut)
+
+
+def _one_by_one(candidates: Iterable[Any], what: str) -> Any:
+    """Go through candidates with a progress bar."""
+    from ...progress import progress
+
+    found = list(candidates)
+    return progress(found, total=len(found), desc=what, unit="encoder")
 
 
 def supervised_settings(supervised: FineTuning) -> tuple[Any, Any]:

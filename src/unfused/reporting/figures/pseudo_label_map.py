@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +20,9 @@ from ...seeding import derive_seed, numpy_generator
 from ..naming import natural_order, short_label
 from .style import GREY, LIGHT, new_figure, point_style, styled
 
+log = logging.getLogger(__name__)
 _SHOWN = 40  # classes with a style of their own
+_SLOW = 1000  # clips that take more than a few seconds
 _ROW = 0.19  # inches of a legend row
 
 
@@ -66,6 +69,8 @@ def tsne_points(embeddings: np.ndarray, seed: int, max_points: int = 3000) -> Ts
     if reduced.shape[1] < 2 or reduced[:, 1].std() < 1e-9:
         return TsnePoints(rows, np.pad(reduced[:, :1], ((0, 0), (0, 1))).astype(np.float32))
     perplexity = min(30.0, (len(rows) - 1) / 3)
+    if len(rows) >= _SLOW:  # scikit-learn tells no progress
+        log.info("placing %d clips by t-SNE", len(rows))
     tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=derive_seed(seed) % 2**32)
     return TsnePoints(rows, tsne.fit_transform(reduced))
 

@@ -1,0 +1,16 @@
+"""What a mistyped name was probably meant to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return words that propose the nearest known name, to end a message with; "" if none is near.
+
+    >>> did_you_mean("decarr", ["byol_a", "decar"])
+    "; did you mean 'decar'?"
+    """
+    near = get_close_matches(str(name), [str(item) for item in known], n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
