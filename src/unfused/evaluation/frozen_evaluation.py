@@ -79,6 +79,8 @@ def evaluate_frozen(
                 protocol, features, labels, groups=parts["train"].groups, kind=task.kind
             )
             warn_of_unseen(labels["test"], probe.classes_, task.kind)
+            if protocol == "linear_probe" and not probe.scores_:
+                log.warning("%s: too few clips to choose the probe's penalty", task.name)
             rows, guesses = scored_rows(
                 RowKeys(candidate.label, candidate.source, cut, protocol, *arm),
                 parts["test"].table,

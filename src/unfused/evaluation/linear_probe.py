@@ -182,7 +182,7 @@ class LinearProbe:
             chosen = min(
                 self.strengths, key=lambda strength: abs(np.log(strength / _WITHOUT_CHOICE))
             )
-            log.warning("too few clips to choose a penalty: strength %g is used", chosen)
+            log.debug("too few clips to choose a penalty: strength %g is used", chosen)
         path = [strength for strength in self.strengths if strength >= chosen]
         data = self._data(x, y)
         *_, rough = logistic_path(data, path, self._rough)
