@@ -82,4 +82,5 @@ def test_only_a_pipeline_that_exists_is_announced(untouched_project):
         parameters = session.load_context().config_loader["parameters"]
     assert announcement(parameters, ["unfsed"]) == ""
     assert "expected" not in announcement(parameters, ["decar"])
+    assert "expected" not in announcement(parameters, ["lape"])
     assert announcement(parameters, ["__default__"]) == announcement(parameters, ["unfused"])
