@@ -503,11 +503,14 @@ class LabelEfficiency(Model):
 
     @model_validator(mode="after")
     def _known(self) -> LabelEfficiency:
+        self.parsed()
+        return self
+
+    def parsed(self) -> tuple[Any, ...]:
+        """Return the budgets as the library has them."""
         from .evaluation.label_budgets import LabelBudget
 
-        for budget in self.budgets:
-            LabelBudget.parse(budget)
-        return self
+        return tuple(LabelBudget.parse(budget) for budget in self.budgets)
 
     def takes(self, encoder: str, source: str) -> bool:
         """Return whether an encoder, and what its pseudo-labels came from, is probed."""

@@ -110,7 +110,7 @@ def artifacts_of(pipeline: Pipeline, catalog: Any) -> Iterator[tuple[Path, str]]
                 folder = collection.path / encoder
                 for file in sorted(folder.glob("encoder.*")):
                     yield file, f"encoders/{name}/{encoder}"
-        elif layer == "reporting":
+        elif layer == "report":
             yield Path(str(dataset._filepath)), f"reporting/{name.rpartition('.')[0]}".rstrip("/")
         elif name in ("results", "predictions"):
             yield Path(str(dataset._filepath)), "results"

@@ -126,12 +126,12 @@ def test_grouped_inner_folds_see_through_speaker_features():
     assert max(grouped.scores_.values()) < 0.8
 
 
-def test_one_clip_of_each_class_falls_back_to_a_fixed_penalty(caplog):
+def test_one_clip_of_each_class_falls_back_to_a_fixed_penalty():
     x, y = make_features(200)
     first = [np.flatnonzero(y == name)[0] for name in np.unique(y)]
     probe = LinearProbe().fit(x[first], y[first])
     assert probe.strength_ == 1e-2
-    assert "too few clips" in caplog.text
+    assert probe.scores_ == {}
     assert (probe.predict(x[first]) == y[first]).all()
 
 

@@ -55,7 +55,9 @@ def test_settings_are_the_hyper_parameters_only() -> None:
     assert "encoder" not in settings
     assert settings["n_prototypes"] == (int | None, None)
     assert settings["normalise_z"].default is True
-    assert list(methods.settings_of(Supervised)) == ["dropout", "label_smoothing", "crop_frames"]
+    assert list(methods.settings_of(Supervised)) == [
+        *("dropout", "label_smoothing", "mixup_alpha", "crop_frames")
+    ]
 
 
 def test_a_new_file_is_a_new_method(echo: None, encoder: AudioNTT) -> None:

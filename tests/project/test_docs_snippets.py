@@ -13,6 +13,7 @@ from .docs_pages import PAGES, blocks, name_of
 NOT_RUN = {  # what stands in a block -> why it is not run here
     "%load_ext": "needs IPython; tests/project/test_notebooks.py runs the same",
     "run_comparison.csv": "needs several named runs; tests/project/test_runs.py makes them",
+    "data/06_models/birds/": "needs a classifier of that name; tests/inference makes some",
     "slicer.ckpt": "needs files that are not here; tests/encoders/test_published.py makes some",
 }
 RUNNER = """

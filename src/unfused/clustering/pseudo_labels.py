@@ -126,7 +126,7 @@ def agreement(pseudo: Sequence[int] | np.ndarray, labels: Sequence[Any]) -> dict
 
 def clustered_points(features: Tensor | np.ndarray, whiten_dim: int | None = 128) -> np.ndarray:
     """Return the points that :func:`pseudo_labels` clusters: whitened, of length 1, (N, D')."""
-    rows = torch.as_tensor(features).detach()
+    rows = torch.tensor(features) if isinstance(features, np.ndarray) else features.detach()
     return _on_sphere(rows, _fitted_whitening(rows, whiten_dim)).numpy()
 
 

@@ -12,6 +12,7 @@ from kedro.io import DatasetError
 
 from ..runs import run_folders
 from .folder import FolderDataset
+from .previews import described, verbatim
 
 log = logging.getLogger(__name__)
 RESULTS, PARAMETERS = "07_model_output/results.parquet", "08_reporting/parameters.json"
@@ -41,6 +42,12 @@ class RunFilesDataset(FolderDataset[Any]):
     def save(self, data: None) -> None:
         """Refuse: runs write their own files."""
         raise DatasetError("the files of runs are written by the runs themselves")
+
+    @described
+    def preview(self) -> str:
+        """Return the names of the runs."""
+        names = ", ".join(run_folders(self._filepath))
+        return f"<p>Runs: {verbatim(names)}.</p>"
 
     def _exists(self) -> bool:
         return any((path / RESULTS).is_file() for path in run_folders(self._filepath).values())

@@ -138,12 +138,11 @@ def measure_label_efficiency(
 ) -> pd.DataFrame:
     """Score chosen encoders after learning from few labels, for every budget and draw."""
     from ...evaluation import label_efficiency as few
-    from ...evaluation.label_budgets import LabelBudget
     from ...evaluation.supervised_evaluation import plans
     from ...evaluation.task_data import TaskData
 
     asked, task, found = evaluation.label_efficiency, TaskData(store, manifest, splits), []
-    budgets = tuple(LabelBudget.parse(budget) for budget in asked.budgets)
+    budgets = asked.parsed()
     settings = few.EfficiencySettings(budgets, asked.draws, evaluation.transductive, run.device)
     wanted = supervised_settings(evaluation.supervised)
     study = methods, students, task, evaluation, distillation, encoder, run
