@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -84,6 +85,7 @@ class MLflowStore:
             began: When it began, milliseconds since 1970.
             status: ``FINISHED`` or ``FAILED``.
         """
+        run = None
         try:
             run = self._client.create_run(
                 self._experiment, start_time=began, tags=made.tags, run_name=name
@@ -91,6 +93,9 @@ class MLflowStore:
             self._fill(run.info.run_id, made)
             self._client.set_terminated(run.info.run_id, status)
         except self._failures as error:
+            if run is not None:
+                with suppress(*self._failures):
+                    self._client.set_terminated(run.info.run_id, "FAILED")
             log.error("MLflow took only part of this run or none of it, at %s: %s", self.uri, error)
         else:
             log.info("logged as %r in MLflow, %s", run.info.run_name, self.uri)

@@ -53,8 +53,11 @@ def take_over(source: Path, target: Path) -> None:
     """
     unfinished = target.with_name(f"{target.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(source, unfinished, copy_function=_link)
-    unfinished.rename(target)
+    try:
+        shutil.copytree(source, unfinished, copy_function=_link)
+        unfinished.rename(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _link(source: str, target: str) -> None:

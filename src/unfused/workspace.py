@@ -160,7 +160,11 @@ class Workspace:
             for place in (lender / name, lender / KEPT / f"{name}-{piece.mark}"):
                 if Piece(place, piece.mark).finished:
                     self.path.mkdir(parents=True, exist_ok=True)
-                    take_over(place, piece.path)
+                    try:
+                        take_over(place, piece.path)
+                    except OSError as error:  # the other run has moved it meanwhile
+                        log.warning("%s of another run could not be taken over: %s", label, error)
+                        continue
                     log.info(
                         "reused %s, which another run had made in %s", label, shown(place),
                         extra={"outcome": "reused"},

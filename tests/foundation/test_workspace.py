@@ -1,6 +1,7 @@
 """Workspaces: reuse, resume, rebuild."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -155,3 +156,19 @@ def test_the_same_folder_of_other_runs(tmp_path):
     assert named == [tmp_path / "w", tmp_path / "runs/k20/w"]
     unnamed = same_folder_of_others(tmp_path / "w", tmp_path)
     assert unnamed == [tmp_path / "runs/k10/w", tmp_path / "runs/k20/w"]
+
+
+def test_a_piece_that_another_run_moves_meanwhile_is_made_anew(tmp_path, monkeypatch, caplog):
+    lender = Workspace(tmp_path / "lender")
+    lent = lender.piece("a", "mark")
+    (lent.path / "x").write_text("1", encoding="utf-8")
+    lent.finish()
+
+    def gone(source, target, **options):
+        raise shutil.Error([(source, target, "gone")])
+
+    monkeypatch.setattr("unfused.runs.shutil.copytree", gone)
+    piece = Workspace(tmp_path / "borrower", lenders=[tmp_path / "lender"]).piece("a", "mark")
+    assert not piece.finished
+    assert "could not be taken over" in caplog.text
+    assert [path.name for path in (tmp_path / "borrower").iterdir()] == ["a"]

@@ -46,6 +46,21 @@ def test_best_is_marked_within_each_protocol_and_never_transductive(experiment):
         assert row["instrument_family mean"] == pytest.approx(top[row["protocol"]], abs=0.1)
 
 
+def test_the_upper_bound_is_never_bold_and_takes_no_rank(experiment):
+    bound = {("unfused", "true_labels", "block3"): 0.99}
+    made = summarise(*experiment(("one", "two"), right=bound), n_draws=50)
+    table = lape_table(made)
+    names = table.rows["name"]
+    rows = names.str.contains("upper bound").to_numpy()
+    assert rows.sum() == 1
+    assert not table.best.to_numpy()[rows].any()
+    assert np.isnan(table.numbers["average rank"].to_numpy()[rows]).all()
+    probes = (table.rows["protocol"] == "Linear probe").to_numpy() & ~rows
+    assert table.numbers["average rank"].to_numpy()[probes].min() < 2
+    assert table.best["one"].to_numpy()[probes].sum() == 1
+    assert any("upper bound" in note for note in table.notes)
+
+
 def test_published_scores_stand_apart_and_only_with_lape_tasks(summary, small):
     assert lape_table(small).published.empty
     assert "ublished" not in to_markdown(lape_table(small)) + to_latex(lape_table(small))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -27,32 +26,36 @@ class ClusterClipsDataset(FolderDataset[Any]):
         from ..reporting.cluster_clips import ClusterClips
 
         text = {"clip_id": str, "file": str, "label": str, "majority": str, "missing": str}
-        index = pd.read_csv(self._filepath / _INDEX, dtype=text)
-        index[list(text)] = index[list(text)].fillna("")
+        index = pd.read_csv(
+            self._filepath / _INDEX, dtype=text, keep_default_na=False, na_values={"purity": [""]}
+        )
         clusters = tuple(self._cluster(rows) for _, rows in index.groupby("cluster"))
         return ClusterClips(clusters, int(index["sample_rate"].iloc[0]))
 
     def save(self, data: Any) -> None:
-        """Write everything anew, the index last."""
+        """Write everything anew, beside what was there, which goes when the new is whole."""
         import soundfile
 
         from ..reporting.cluster_players import listening_page
 
-        if self._filepath.exists():
-            shutil.rmtree(self._filepath)
+        aside = self._filepath.with_name(f".{self._filepath.name}.unfinished")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
         rows = []
         for cluster in data.clusters:
             for rank, clip in enumerate(cluster.clips):
                 if clip.samples is not None:
-                    file = self._sound(cluster.number, rank)
-                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file = aside / _sound(cluster.number, rank)
+                    file.parent.mkdir(exist_ok=True)
                     soundfile.write(file, clip.samples, data.sample_rate, subtype="PCM_16")
                 rows.append({"cluster": cluster.number, "rank": rank, **_facts(cluster, clip)})
-        self._filepath.mkdir(parents=True, exist_ok=True)
         page = listening_page(data, "Listen to the pseudo-clusters")
-        (self._filepath / "index.html").write_text(page, encoding="utf-8")
+        (aside / "index.html").write_text(page, encoding="utf-8")
         table = pd.DataFrame(rows).assign(sample_rate=data.sample_rate)
-        table.to_csv(self._filepath / _INDEX, index=False)
+        table.to_csv(aside / _INDEX, index=False)
+        if self._filepath.exists():
+            shutil.rmtree(self._filepath)
+        aside.rename(self._filepath)
 
     @described
     def preview(self, n_clusters: int = 8, n_clips: int = 3) -> str:
@@ -72,7 +75,7 @@ class ClusterClipsDataset(FolderDataset[Any]):
             samples = None
             if not row["missing"]:
                 samples, _ = soundfile.read(
-                    self._sound(row["cluster"], row["rank"]), dtype="float32"
+                    self._filepath / _sound(row["cluster"], row["rank"]), dtype="float32"
                 )
             known = (row["clip_id"], row["file"], row["label"], float(row["distance"]))
             clips.append(HeardClip(*known, samples, row["missing"]))
@@ -80,9 +83,6 @@ class ClusterClipsDataset(FolderDataset[Any]):
         purity = float(first["purity"]) if n_labelled else math.nan
         number = int(first["cluster"])
         return HeardCluster(number, size, n_labelled, first["majority"], purity, tuple(clips))
-
-    def _sound(self, cluster: int, rank: int) -> Path:
-        return self._filepath / f"cluster-{cluster:03d}" / f"{rank}.wav"
 
     def _exists(self) -> bool:
         return (self._filepath / _INDEX).is_file()  # written last
@@ -93,3 +93,7 @@ def _facts(cluster: Any, clip: Any) -> dict[str, Any]:
     of_cluster = {name: getattr(cluster, name) for name in ("size", "n_labelled", "majority")}
     of_clip = {name: getattr(clip, name) for name in ("clip_id", "file", "label", "distance")}
     return {**of_cluster, "purity": cluster.purity, **of_clip, "missing": clip.missing}
+
+
+def _sound(cluster: int, rank: int) -> str:
+    return f"cluster-{cluster:03d}/{rank}.wav"

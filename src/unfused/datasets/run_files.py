@@ -28,7 +28,7 @@ class RunFilesDataset(FolderDataset[Any]):
             DatasetError: There is no finished run.
         """
         folders = run_folders(self._filepath)
-        done = {name: path for name, path in folders.items() if (path / PARAMETERS).is_file()}
+        done = {name: path for name, path in folders.items() if _finished(path)}
         started = [name for name, path in folders.items() if (path / "06_models").is_dir()]
         if unfinished := [name for name in started if name not in done]:
             log.warning("not compared, because they have no report yet: %s", ", ".join(unfinished))
@@ -50,7 +50,14 @@ class RunFilesDataset(FolderDataset[Any]):
         return f"<p>Runs: {verbatim(names)}.</p>"
 
     def _exists(self) -> bool:
-        return any((path / RESULTS).is_file() for path in run_folders(self._filepath).values())
+        return any(_finished(path) for path in run_folders(self._filepath).values())
+
+
+def _finished(folder: Path) -> bool:
+    """Return whether there are results, and the parameters that were written after them."""
+    results, parameters = folder / RESULTS, folder / PARAMETERS
+    both = results.is_file() and parameters.is_file()
+    return both and results.stat().st_mtime_ns <= parameters.stat().st_mtime_ns
 
 
 def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ class Choice:
         for arm in arms:
             if self.seed in (None, arm.seed) and self.fold in (None, arm.fold):
                 return arm
-        asked = {"source": self.source, "seed": self.seed, "fold": self.fold}
+        asked = {"source": self.known_source or None, "seed": self.seed, "fold": self.fold}
         given = ", ".join(
             f"model.{key}={value}" for key, value in asked.items() if value is not None
         )
@@ -82,8 +82,11 @@ class Choice:
         """
         folders = [name.partition("/")[0] for name in encoders.names()]
         if self.encoder not in STUDENTS:
-            arm = self.arm(folders)
-            return arm.name, arm
+            seed = replace(self, fold=None).arm(folders).seed
+            name = (
+                self.arm(folders).name if self.fold is None else encoders.matching(seed, self.fold)
+            )
+            return name, arm_of(name)
         arm = self.arm(folders, f"{self.source}-")
         return f"{self.source}-{arm.name}/{STUDENTS[self.encoder]}", arm
 

@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from .aggregate import scored_by
 from .naming import (
     MULTI_LABEL_METRICS,
+    UPPER_BOUND,
     cut_name,
     metric_name,
     percent,
@@ -89,7 +90,7 @@ def lape_table(summary: pd.DataFrame, *, metric: str = "accuracy") -> LapeTable:
 
     Returns:
         The table. The best mean of each task within a protocol is marked, ties all; rows that saw
-        test clips in training (transductive) are not in the running.
+        test clips in training (transductive) and the upper bound are not in the running.
 
     Raises:
         ValueError: The summary has no row of this metric.
@@ -100,7 +101,7 @@ def lape_table(summary: pd.DataFrame, *, metric: str = "accuracy") -> LapeTable:
     order = order.iloc[np.argsort(order["protocol"].map(protocol_rank), kind="stable")]
     records, best, numbers = [], [], []
     mark = CLIP_MARK if _kinds(chosen) == _MIXED else ""
-    leaders = chosen[~_flag(chosen)].groupby(["protocol", "task"])["mean"].max()
+    leaders = chosen[~_apart(chosen)].groupby(["protocol", "task"])["mean"].max()
     for _, first in order.iterrows():
         same = chosen[(chosen[_ROW] == first[_ROW]).all(axis=1)]
         cells = {row["task"]: row for _, row in same.iterrows()}
@@ -129,7 +130,7 @@ def _overall(chosen: pd.DataFrame, order: pd.DataFrame, tasks: Sequence[str]) ->
 
     Ranks are among the rows of a protocol that have every task; transductive ones are left out.
     """
-    fair = chosen[~_flag(chosen)]
+    fair = chosen[~_apart(chosen)]
     means = fair.set_index([*_ROW, "task"])["mean"].unstack("task").reindex(columns=list(tasks))
     means = means.reindex(pd.MultiIndex.from_frame(order[_ROW]))
     known, protocols = means.notna().all(axis=1).to_numpy(), order["protocol"].to_numpy()
@@ -189,8 +190,13 @@ def _cell(row: pd.Series | None, mark: str) -> str:
     return f"{percent(row['mean'])}{bounds}{marked} n={row['n_seeds']}"
 
 
+def _apart(chosen: pd.DataFrame) -> pd.Series:
+    """Return which rows saw what the others may not: held-out audio, or labels."""
+    return _flag(chosen) | (chosen["source"] == UPPER_BOUND)
+
+
 def _leads(row: pd.Series | None, leaders: pd.Series) -> bool:
-    if row is None or bool(row.get("transductive") or False):
+    if row is None or bool(_apart(row.to_frame().T).item()):
         return False
     # one kind of rounding for both: pandas and Python round 0.6625 differently
     return round(float(row["mean"]), 3) == round(float(leaders[row["protocol"], row["task"]]), 3)
@@ -246,6 +252,8 @@ def _notes(chosen: pd.DataFrame) -> list[str]:
             "Mean over tasks and average rank (1 is best) are of the rows that have every task, "
             "ranked within their protocol."
         )
+    if (chosen["source"] == UPPER_BOUND).any():
+        notes.append("The upper bound was trained on true labels; never bold, and without a rank.")
     if _flag(chosen).any():
         notes.append("Transductive rows saw test clips (not labels) in training; never bold.")
     return notes

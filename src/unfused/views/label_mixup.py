@@ -34,8 +34,8 @@ def mix_labelled(
 ) -> tuple[View, Tensor]:
     """Mix each crop with its partner, and their targets by the same shares.
 
-    Zhang et al. 2018 (arXiv 1710.09412), eq. 1, on power spectra: what is added are the sounds,
-    as in the log-mixup-exp of BYOL-A. The real audio of a mixed crop is that of both.
+    Zhang et al. 2018 (arXiv 1710.09412), eq. 1, on the exponentials of normalised log-mels,
+    as the log-mixup-exp of BYOL-A does. The real audio of a mixed crop is that of both.
 
     Args:
         view: Normalised log-mels, (B, 1, F, T).

@@ -71,7 +71,7 @@ def evaluate_frozen_encoders(
     for arm, candidate in _one_by_one(_candidates(*study), "probing"):
         given = embeddings.of(candidate, arm, evaluation.embedding)
         known = given.path.name, evaluation.protocols, evaluation.transductive
-        mark = fingerprint("probe", *known, arm, splits, manifest[TRUTH], store.front_end)
+        mark = fingerprint("probe 2", *known, arm, splits, manifest[TRUTH], store.front_end)
 
         def build(_: Any, of: Any = (candidate, given, task, arm)) -> dict[str, pd.DataFrame]:
             return evaluate_frozen(
@@ -108,7 +108,7 @@ def train_supervised(
     for arm, candidate in _candidates(*study):
         for plan in plans(candidate, evaluation.supervised.encoders, *wanted):
             known = candidate.digest, plan, store.front_end, evaluation.transductive
-            mark = fingerprint("supervised", *known, arm, splits, manifest[TRUTH])
+            mark = fingerprint("supervised 2", *known, arm, splits, manifest[TRUTH])
 
             def build(
                 folder: Any, of: Any = (candidate, plan, task, arm)
@@ -155,7 +155,7 @@ def measure_label_efficiency(
             probe = partial(
                 few.probe_with_few_labels, candidate, given, task, arm, protocol, settings
             )
-            mark = fingerprint("few labels", protocol, given.path.name, *known, *truth)
+            mark = fingerprint("few labels 2", protocol, given.path.name, *known, *truth)
             name = f"{candidate.name}-{protocol}-{arm.name}"
             found.append(workspace.tables(name, mark, _rows_of(probe), fresh=run.fresh))
         for plan in plans(candidate, asked.fine_tuning, *wanted) if asked.fine_tuning else ():
@@ -163,7 +163,7 @@ def measure_label_efficiency(
                 few.train_with_few_labels,
                 candidate=candidate, plan=plan, task=task, arm=arm, settings=settings,
             )  # fmt: skip
-            mark = fingerprint("few labels", plan, *known, *truth)
+            mark = fingerprint("few labels 2", plan, *known, *truth)
             name = f"{plan.label}-fine_tuning-{arm.name}"
             found.append(workspace.tables(name, mark, _rows_of(tune, True), fresh=run.fresh))
     return _joined(found, "rows") if found else pd.DataFrame(columns=list(few.COLUMNS))

@@ -313,8 +313,8 @@ def write_report(
     return render_report(content), closing_words(content)
 
 
-def record_parameters(parameters: dict) -> dict:
-    """Keep the run's parameters, as they were after every override."""
+def record_parameters(parameters: dict, results: pd.DataFrame) -> dict:
+    """Keep the parameters, as they were after every override, of the results that are there now."""
     from ...reporting.flat_parameters import plain
 
     return dict(plain(parameters))

@@ -125,7 +125,12 @@ def _joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
 
 
 def _record() -> Node:
-    return Node(nodes.record_parameters, "parameters", "parameters_used", name="record_parameters")
+    return Node(
+        nodes.record_parameters,
+        ["parameters", "results"],
+        "parameters_used",
+        name="record_parameters",
+    )
 
 
 def _own(tasks: Sequence[str]) -> dict[str, str]:
