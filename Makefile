@@ -49,14 +49,14 @@ lint: $(VENV)/dev  ## ruff and mypy
 format: $(VENV)/dev  ## repair what ruff can
 	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
 
-viz: $(VENV)/demo  ## pipeline, data and figures in the browser
+viz: $(VENV)/demo  ## pipeline, data and figures in the browser; own data: DATA=... as in the run
 	@PYTHONWARNINGS=ignore $(RUN) viz run $(if $(ENV),--env=$(ENV))
 
 viz-build: $(VENV)/demo  ## the same as a static site in build/
 	@$(if $(ENV),KEDRO_ENV=$(ENV)) PYTHONWARNINGS=ignore $(RUN) viz build --include-previews
 
 docs: $(VENV)/docs  ## the documentation, in site/
-	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet && echo "documentation: site/index.html"
 
 bench: $(VENV)/dev  ## speed of the critical parts
 	@for bench in benchmarks/bench_*.py; do OMP_NUM_THREADS=1 $(VENV)/bin/python $$bench; done

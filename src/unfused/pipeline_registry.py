@@ -94,7 +94,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     one = study(tasks, [teacher])
     many = study(benchmark_tasks(parameters, tasks), chosen_methods(parameters), benchmark=True)
     return {
-        "data_engineering": one["data"],
+        "data_engineering": one["data"] + reporting.create_data_report(tasks, pools),
         **{name: one[name] for name in namespaces(parameters, "methods")},
         "modelling": one["modelling"],
         "reporting": one["whole"],

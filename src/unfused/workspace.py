@@ -178,15 +178,16 @@ class Workspace:
             return
         old = _read_mark(piece.path / _FINISHED) or _read_mark(piece.path / _STARTED)
         why = "fresh=true" if delete else "its inputs changed"
+        level = logging.DEBUG if outcome is None else logging.INFO  # None: another one comes back
         if old is None or delete or self._kept(piece.path.name, old).exists():
-            log.info("rebuilding %s: %s", label, why, extra={"outcome": outcome})
+            log.log(level, "rebuilding %s: %s", label, why, extra={"outcome": outcome})
             shutil.rmtree(piece.path)
             return
         kept = self._kept(piece.path.name, old)
         kept.parent.mkdir(exist_ok=True)
         piece.path.rename(kept)
-        log.info(
-            "rebuilding %s: %s; the old one is kept in %s", label, why, shown(kept),
+        log.log(
+            level, "rebuilding %s: %s; the old one is kept in %s", label, why, shown(kept),
             extra={"outcome": outcome},
         )  # fmt: skip
 

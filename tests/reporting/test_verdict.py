@@ -71,6 +71,9 @@ def test_one_seed_few_groups_and_trials_are_said(judged):
     assert "With one seed the intervals cover the choice of test clips only" in caveats
     assert "only 3 groups" in caveats
     assert "Configurations tried, this one included: 3." in caveats
+    assert "test clips: one clip" not in caveats
+    few = " ".join(judged(n_test=20).caveats)
+    assert "only 20 test clips: one clip more right or wrong moves them by 5.0 points" in few
     three = judged(seeds=(0, 1, 2))
     assert "cover the choice of test clips only" not in " ".join(three.caveats)
     assert "t over 3 seeds; over test clips" in three.sentences[0]

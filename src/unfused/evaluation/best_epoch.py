@@ -84,7 +84,7 @@ class BestEpoch:
         kept = load_checkpoint(self._weights, self.mark, "cpu")
         if kept is not None:
             self.module.load_state_dict(kept["state"])
-            log.info("epoch %d is the best: %.3f on validation", kept["epoch"], kept["score"])
+            log.info("best after epoch %d: %.3f on validation", kept["epoch"] + 1, kept["score"])
 
     def table(self) -> pd.DataFrame:
         """Return the scores by epoch, columns epoch and score."""

@@ -58,8 +58,9 @@ class TaskData:
 
     @property
     def name(self) -> str:
-        """Name of the task, which is the corpus of its clips."""
-        return str(self.manifest["corpus"].iloc[0])
+        """Name of the task, which is the folder of its log-mels; else the corpus of its clips."""
+        path = self.store.path
+        return path.parent.name if path.name == "log_mels" else str(self.manifest["corpus"].iloc[0])
 
     @property
     def kind(self) -> LabelKind:

@@ -55,7 +55,8 @@ def _title(classifier: Classifier) -> str:
 def _task(classifier: Classifier, study: Mapping[str, Any] | None) -> dict[str, Any]:
     name = classifier.provenance.get("task") or classifier.encoder.provenance.get("task")
     noted = {task["name"]: task for task in (study or {}).get("tasks", [])}
-    return {"name": name, "shown": name or "a task", "licence": None, **noted.get(name, {})}
+    known = {"licence": None, "teacher": (study or {}).get("teacher", "the teacher")}
+    return {"name": name, "shown": name or "a task", **known, **noted.get(name, {})}
 
 
 def _what(classifier: Classifier) -> str:
@@ -78,14 +79,14 @@ def _frame_ms(classifier: Classifier) -> float:
 def _origin(classifier: Classifier, task: Mapping[str, Any]) -> dict[str, Any]:
     encoder, head = classifier.encoder, classifier.provenance
     made, front_end = encoder.provenance, encoder.front_end
-    settings = encoder.encoder.settings
+    settings, source = encoder.encoder.settings, made.get("source")
     return {
         "data": f"{task['shown']}: {head.get('n_train')} labelled training clips and "
         f"{head.get('n_valid')} for validation (fold {head.get('fold')}); the longest has "
         f"{head.get('longest_seconds')} s",
         "encoder": f"{encoder.name}, cut at {encoder.encoder.cut}; {_inline(settings)}",
         "pre-training or distillation": made.get("method"),
-        "pseudo-labels of": made.get("source"),
+        "pseudo-labels of": task.get("teacher") if source == "teacher" else source,
         "its parameters": _inline(made.get("parameters") or {}),
         "seed": made.get("seed"),
         "head": f"{head.get('protocol')}, chosen by {head.get('chosen_by')} on validation",

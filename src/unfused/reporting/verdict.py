@@ -20,6 +20,7 @@ _RIVALS: Mapping[str, str] = {
     "supervised": "supervised training from scratch",
     **{f"control_{name}": f"the control on {words}" for name, words in CONTROLS.items()},
 }
+_FEW_CLIPS = 100
 _OUTCOMES = {BETTER: "better than", SAME: "not distinguishable from", WORSE: "worse than"}
 
 
@@ -193,6 +194,12 @@ def _caveats(
             caveats.append(
                 f"With {seeds} the intervals cover the choice of test clips only; another training "
                 "run may differ by more. Three seeds or more give an interval over runs."
+            )
+        clips = int(comparisons["n_clips"].min())
+        if clips < _FEW_CLIPS:
+            caveats.append(
+                f"Some scores are of only {clips} test clips: one clip more right or wrong moves "
+                f"them by {100 / clips:.1f} points, and little can be told apart."
             )
         groups = comparisons.loc[comparisons["n_groups"] > 0, "n_groups"]
         if len(groups) and groups.min() < 5:

@@ -103,13 +103,15 @@ def classify_audio(
         top_k=classify.top_k,
         device=run.device,
     )
-    usual = predictions["label"].replace("", "(none)").value_counts().head(3)
+    usual = predictions["label"].replace("", "(none)").value_counts()
+    said = [f"{count} x {label}" for label, count in usual.head(5).items()]
+    said += [f"{usual[5:].sum()} x others"] * (len(usual) > 5)
     log.info(
         "%d files, %d segments of at most %g s: %s; %d rejected",
         manifest["path"].nunique(),
         len(predictions),
         seconds,
-        ", ".join(f"{count} x {label}" for label, count in usual.items()),
+        ", ".join(said),
         len(rejected),
     )
     return predictions, embeddings

@@ -37,10 +37,8 @@ def create_pipeline(
         few_labels: Whether label efficiency was measured.
         benchmark: Whether methods are compared with each other, over all tasks.
     """
-    corpora = [*tasks, *pools]
-    parts = [_describe(name) for name in corpora] + [_place(task) for task in tasks]
-    parts += [_listen(task) for task in tasks]
-    joins = _joins(tasks, corpora) + (_few_labels(tasks) if few_labels else [])
+    parts = [_place(task) for task in tasks] + [_listen(task) for task in tasks]
+    joins = _task_joins(tasks) + (_few_labels(tasks) if few_labels else [])
     joins += _benchmark() if benchmark else []
     shown = [
         *FIGURES,
@@ -49,11 +47,24 @@ def create_pipeline(
     ]
     figures = _figures(tasks, teacher, methods)
     shared = Pipeline([*joins, *_tables(), *figures, _record(), _report(shown)])
+    return _stage(sum(parts, shared)) + create_data_report(tasks, pools)
+
+
+def create_data_report(tasks: Sequence[str], pools: Sequence[str]) -> Pipeline:
+    """Return the pipeline from manifests to the data card and the list of rejected files.
+
+    Args:
+        tasks: Names of the tasks.
+        pools: Names of the unlabelled corpora.
+    """
+    corpora = [*tasks, *pools]
+    joins = Pipeline(_corpus_joins(tasks, corpora))
+    return _stage(sum((_describe(name) for name in corpora), joins))
+
+
+def _stage(parts: Pipeline) -> Pipeline:
     return Pipeline(
-        sum(parts, shared),
-        tags=["reporting"],
-        namespace="reporting",
-        prefix_datasets_with_namespace=False,
+        parts, tags=["reporting"], namespace="reporting", prefix_datasets_with_namespace=False
     )
 
 
@@ -101,26 +112,27 @@ def _listen(task: str) -> Pipeline:
     return Pipeline([node], namespace=task, parameters=settings)
 
 
-def _joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
+def _task_joins(tasks: Sequence[str]) -> list[Node]:
     return [
-        *(
-            Node(
-                nodes.join_tasks,
-                {**_own(tasks), **{task: f"{task}.{name}" for task in tasks}},
-                name,
-                name=f"join_{name}",
-            )
-            for name in ("results", "predictions", "pseudo_label_quality")
-        ),
-        *(
-            Node(
-                nodes.join_corpora,
-                {**_own(tasks), **{corpus: f"{corpus}.{name}" for corpus in corpora}},
-                name,
-                name=f"join_{name}",
-            )
-            for name in ("data_card", "rejected_audio")
-        ),
+        Node(
+            nodes.join_tasks,
+            {**_own(tasks), **{task: f"{task}.{name}" for task in tasks}},
+            name,
+            name=f"join_{name}",
+        )
+        for name in ("results", "predictions", "pseudo_label_quality")
+    ]
+
+
+def _corpus_joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
+    return [
+        Node(
+            nodes.join_corpora,
+            {**_own(tasks), **{corpus: f"{corpus}.{name}" for corpus in corpora}},
+            name,
+            name=f"join_{name}",
+        )
+        for name in ("data_card", "rejected_audio")
     ]
 
 
