@@ -6,12 +6,12 @@ RUN python -m pip install --no-cache-dir -c /tmp/source/constraints.txt "/tmp/so
     && rm -rf /tmp/source
 
 RUN useradd --uid 1000 --create-home unfused \
-    && mkdir -p /work/data \
-    && chown -R unfused:unfused /work
+    && mkdir -p /unfused/data \
+    && chown -R unfused:unfused /unfused
 ENV DO_NOT_TRACK=1 PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp/matplotlib
 USER unfused
-WORKDIR /work
-VOLUME /work/data
+WORKDIR /unfused
+VOLUME /unfused/data
 
 ENTRYPOINT ["unfused"]
 CMD ["run", "--pipeline=unfused"]
