@@ -125,7 +125,8 @@ def configured(untouched_project):
     @cache
     def of(env):
         with untouched_project.session(env=env) as session:
-            return dict(pipelines), session.load_context().config_loader["parameters"]
+            given = session.load_context().config_loader["parameters"]  # first: pipelines go by it
+            return dict(pipelines), given
 
     return of
 
