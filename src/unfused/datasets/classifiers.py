@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from kedro.io import DatasetError
 
 from ..workspace import write_json
 from .folder import FolderDataset
@@ -42,8 +41,7 @@ class ClassifierFolderDataset(_ClassifierDataset):
 
     def save(self, data: Path) -> None:
         """Check the folder."""
-        if data.resolve() != self._filepath.resolve():
-            raise DatasetError(f"{data} is not the folder of this dataset, {self._filepath}")
+        self._check_place(data)
         self.load()
 
     def _exists(self) -> bool:

@@ -122,14 +122,23 @@ def _cluster(number: int, members: pd.DataFrame, clips: Sequence[HeardClip]) -> 
     return HeardCluster(number, len(members), len(labels), majority, purity, tuple(clips))
 
 
+def beginning_of(clip: pd.Series, seconds: float, sample_rate: int) -> np.ndarray:
+    """Return the first seconds of a clip of the manifest, (N,) float32.
+
+    Raises:
+        UnreadableAudio: The file is gone or damaged.
+    """
+    frames = min(int(clip["frames"]), max(1, int(seconds * clip["sample_rate"])))
+    return read_mono(
+        clip["path"], offset=int(clip["offset"]), frames=frames, sample_rate=sample_rate
+    )
+
+
 def _heard(clip: pd.Series, distance: float, seconds: float, sample_rate: int) -> HeardClip:
     label = "" if pd.isna(clip["label"]) else str(clip["label"])
     known = (str(clip.name), Path(clip["path"]).name, label, float(distance))
-    frames = min(int(clip["frames"]), max(1, int(seconds * clip["sample_rate"])))
     try:
-        samples = read_mono(
-            clip["path"], offset=int(clip["offset"]), frames=frames, sample_rate=sample_rate
-        )
+        samples = beginning_of(clip, seconds, sample_rate)
     except UnreadableAudio as error:  # moved since the log-mels were made
         return HeardClip(*known, None, str(error))
     peak = max(1e-6, float(np.abs(samples).max()))

@@ -11,7 +11,8 @@ from string import Template
 import numpy as np
 import pandas as pd
 
-from ..audio.reading import UnreadableAudio, read_mono
+from ..audio.reading import UnreadableAudio
+from .cluster_clips import beginning_of
 from .cluster_players import sound_address
 from .figures.style import PALETTE
 from .naming import natural_order
@@ -45,10 +46,10 @@ def map_sounds(
     clips = manifest.drop_duplicates("clip_id").set_index("clip_id").loc[chosen]
     sounds = {}
     for clip_id, clip in clips.iterrows():
-        frames = min(int(clip["frames"]), max(1, int(seconds * clip["sample_rate"])))
-        part = {"offset": int(clip["offset"]), "frames": frames, "sample_rate": sample_rate}
         try:
-            sounds[str(clip_id)] = sound_address(read_mono(clip["path"], **part), sample_rate)
+            sounds[str(clip_id)] = sound_address(
+                beginning_of(clip, seconds, sample_rate), sample_rate
+            )
         except UnreadableAudio:  # moved since; the point stays, without a rim
             continue
     return sounds

@@ -15,8 +15,7 @@ MAX_QUEUE_SIMILARITY = 0.99
 
 Unit vectors with this mean cosine have a spread of sqrt(1 - m), here 0.1, around their mean, and at
 the papers' temperature of 0.07 negatives' logits are only (1 - m) / 0.07 = 0.14 below the largest
-there is: the loss hardly tells them from the positive. Keys in a narrow cone are no collapse: a
-SLICER whose mean cosine was 0.96 separated the classes of a test corpus to 0.995.
+there is: the loss hardly tells them from the positive. A wider cone of keys is no collapse.
 """
 MIN_CLIPS = 16  # fewer clips span too few directions to judge by
 

@@ -1,6 +1,7 @@
 """Wiring of the report, over all tasks of the run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from kedro.pipeline import Pipeline
 
@@ -113,27 +114,21 @@ def _listen(task: str) -> Pipeline:
 
 
 def _task_joins(tasks: Sequence[str]) -> list[Node]:
-    return [
-        Node(
-            nodes.join_tasks,
-            {**_own(tasks), **{task: f"{task}.{name}" for task in tasks}},
-            name,
-            name=f"join_{name}",
-        )
-        for name in ("results", "predictions", "pseudo_label_quality")
-    ]
+    names = ("results", "predictions", "pseudo_label_quality")
+    return [_join(nodes.join_tasks, name, tasks, _own(tasks)) for name in names]
 
 
 def _corpus_joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
-    return [
-        Node(
-            nodes.join_corpora,
-            {**_own(tasks), **{corpus: f"{corpus}.{name}" for corpus in corpora}},
-            name,
-            name=f"join_{name}",
-        )
-        for name in ("data_card", "rejected_audio")
-    ]
+    names = ("data_card", "rejected_audio")
+    return [_join(nodes.join_corpora, name, corpora, _own(tasks)) for name in names]
+
+
+def _join(
+    function: Callable[..., Any], name: str, parts: Sequence[str], own: Mapping[str, str]
+) -> Node:
+    """Return the node that makes one table ``name`` of those of several tasks or corpora."""
+    tables = {part: f"{part}.{name}" for part in parts}
+    return Node(function, {**own, **tables}, name, name=f"join_{name}")
 
 
 def _record() -> Node:
@@ -235,12 +230,7 @@ def _benchmark() -> list[Node]:
 
 def _few_labels(tasks: Sequence[str]) -> list[Node]:
     return [
-        Node(
-            nodes.join_tasks,
-            {**_own(tasks), **{task: f"{task}.label_efficiency" for task in tasks}},
-            "label_efficiency",
-            name="join_label_efficiency",
-        ),
+        _join(nodes.join_tasks, "label_efficiency", tasks, _own(tasks)),
         Node(
             nodes.summarise_label_efficiency,
             ["label_efficiency", "params:teacher"],
