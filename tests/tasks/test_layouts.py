@@ -109,11 +109,21 @@ def test_voxforge_speakers_are_groups(tmp_path):
                            "anonymous-2012-a", "anonymous-2012-b"):  # fmt: skip
             wav(tmp_path / language / submission / "wav" / "a0001.wav")
     wav(tmp_path / "xx" / "Dora-2010-v" / "wav" / "a0001.wav")
+    wav(tmp_path / "de" / "Emil-2010-w" / "flac" / "a0001.flac")
     manifest, splits = scanned(tmp_path, "voxforge")
     assert manifest["label"].value_counts().to_dict() == {"de": 6, "en": 6}
     assert manifest["group"].nunique() == 10  # one Anna, two anonymous, in each language
     table = splits.merge(manifest, on="clip_id")
     assert (table.groupby("group")["split_x"].nunique() == 1).all()
+
+
+def test_voxforge_archives_may_lie_as_they_were_fetched(tmp_path):
+    main = tmp_path / "ru" / "Trunk" / "Audio" / "Main" / "16kHz_16bit"
+    for submission in ("Anna-2010-x", "anna-2011-y", "anonymous-2012-a"):
+        wav(main / submission / "wav" / "ru_0001.wav")
+    listed = read_layout("voxforge", tmp_path)
+    assert set(listed["label"]) == {"ru"}
+    assert set(listed["group"]) == {"ru/anna", "ru/anonymous-2012-a"}
 
 
 def test_iemocap_sessions_are_folds(tmp_path):
@@ -230,18 +240,24 @@ def test_gtzan_takes_the_filtered_lists(tmp_path):
     for part, numbers in (("train", (0, 1)), ("valid", (2,)), ("test", (3,))):
         names = [f"{genre}/{genre}.{n:05d}.wav" for genre in ("blues", "rock") for n in numbers]
         for name in names:
-            wav(tmp_path / "genres_original" / name)
+            wav(tmp_path / "genres" / name)
         text(tmp_path / f"{part}_filtered.txt", *names)
-    _, splits = scanned(tmp_path, "gtzan")
+    manifest, splits = scanned(tmp_path, "gtzan")
     assert splits["split"].value_counts().to_dict() == {"train": 4, "valid": 2, "test": 2}
+    assert parts(manifest, splits, "label")["test"] == ["blues", "rock"]
+    (tmp_path / "genres").rename(tmp_path / "genres_original")  # a copy that is about
+    assert scanned(tmp_path, "gtzan")[0]["label"].tolist() == manifest["label"].tolist()
 
 
 def test_surge_presets_are_groups(tmp_path):
-    for preset in ("bass 1", "lead 2", "pad 3", "keys 4"):
-        for pitch in (21, 22):
-            wav(tmp_path / preset / f"{pitch}.wav")
+    for name in ("factory-Basses-Sub", "factory-Leads-Ow", "3rdparty-A-Pads-B", "factory-Keys-C"):
+        preset = tmp_path / f"surge-patches-{name}-velocity64"
+        for pitch in (21, 108):
+            wav(preset / f"note{pitch:03d}.ogg")
+        (preset / "._note021.ogg").write_bytes(b"what a Mac leaves in an archive")
     manifest, splits = scanned(tmp_path, "surge")
-    assert set(manifest["label"]) == {"21", "22"}
+    assert manifest["label"].value_counts().to_dict() == {"21": 4, "108": 4}
+    assert manifest["group"].nunique() == 4
     table = splits.merge(manifest, on="clip_id")
     assert (table.groupby("group")["split_x"].nunique() == 1).all()
 
@@ -265,15 +281,28 @@ def test_audioset_csvs_have_three_lines_of_comment(tmp_path):
     assert splits["split"].value_counts()["test"] == 2
 
 
-def test_audioset_may_train_on_the_unbalanced_part(tmp_path):
-    comment = ["# created", "# num_ytids=1", "# YTID, start_seconds, end_seconds, positive_labels"]
-    text(tmp_path / "unbalanced_train_segments.csv", *comment, 'aaa, 0.000, 10.000, "/m/09x0r"')
-    text(tmp_path / "eval_segments.csv", *comment, 'bbb, 5.000, 15.000, "/m/09x0r,/m/03fwl"')
-    listed = read_layout("audioset", tmp_path, training="unbalanced")
-    assert listed["split"].tolist() == ["train", "test"]
-    assert listed["path"].tolist() == ["aaa.wav", "bbb.wav"]
+def test_audioset_unbalanced_as_configured(tmp_path, entries):
+    comment = ["# Segments csv created Sun Mar  5 10:54:25 2017", "# num_ytids=3",
+               "# YTID, start_seconds, end_seconds, positive_labels"]  # fmt: skip
+    audioset = tmp_path / "audioset"
+    text(audioset / "balanced_train_segments.csv", *comment, 'aaa, 0.000, 10.000, "/m/04rlf"')
+    text(audioset / "unbalanced_train_segments.csv", *comment,
+         'bbb, 0.000, 10.000, "/m/09x0r"', 'ccc, 30.000, 40.000, "/m/03fwl"',
+         'ddd, 2.000, 12.000, "/m/09x0r"')  # fmt: skip
+    text(audioset / "eval_segments.csv", *comment, 'eee, 5.000, 15.000, "/m/09x0r,/m/03fwl"')
+    for name in ("aaa", "bbb", "Yccc", "ddd_2", "eee"):
+        wav(audioset / "audio" / f"{name}.wav")
+    (tmp_path / "audioset_unbalanced").symlink_to(audioset)  # as the entry says
+    task = Task(**entries["audioset_unbalanced"])
+    folder = tmp_path / str(task.audio).rsplit("/", 1)[-1]
+    manifest, splits = scanned(folder, task.layout, task.label_separator, **task.layout_options)
+    held = parts(manifest, splits)
+    assert [path.rsplit("/", 1)[-1] for path in held["test"]] == ["eee.wav"]
+    assert sorted(manifest["path"].str.rsplit("/", n=1).str[-1]) == [
+        "Yccc.wav", "bbb.wav", "ddd_2.wav", "eee.wav",
+    ]  # fmt: skip
     with pytest.raises(LayoutError, match="training='all' must be one of"):
-        read_layout("audioset", tmp_path, training="all")
+        read_layout("audioset", folder, training="all")
 
 
 def test_an_audioset_clip_that_was_not_fetched_is_rejected_by_name(tmp_path):
@@ -318,13 +347,16 @@ def test_fsd50k_and_fsdkaggle2019(tmp_path):
 
 def test_magnatagatune_keeps_the_most_frequent_tags(tmp_path):
     rows = ["clip_id\trare\tguitar\tslow\tmp3_path"]
-    for number, letter in enumerate("01bcdf"):
-        name = f"{letter}/song{number}.wav"
+    for number, letter in enumerate("00bcdf"):
+        name = (
+            f"{letter}/some_artist-album-0{number // 2}-title-{29 * number}-{29 * number + 29}.mp3"
+        )
         wav(tmp_path / name)
         rows.append(f"{number}\t{int(number == 5)}\t{number % 2}\t1\t{name}")
     text(tmp_path / "annotations_final.csv", *rows)
     manifest, splits = scanned(tmp_path, "magnatagatune", ",", tags=2)
     assert set(manifest["label"]) == {"slow", "guitar|slow"}
+    assert manifest["group"].nunique() == 5  # two clips of one song
     assert splits["split"].value_counts().to_dict() == {"train": 3, "test": 2, "valid": 1}
 
 
@@ -357,7 +389,7 @@ def entries(project_root):
 
 
 def test_every_configured_data_set_has_a_layout_and_a_full_card(entries):
-    assert len(entries) >= 19
+    assert len(entries) == 21
     for name, entry in entries.items():
         task = Task(**entry)
         assert task.layout in available(), name

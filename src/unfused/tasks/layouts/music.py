@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 
-from .layout import LayoutError, layout, needed, read_lines
+from .layout import LayoutError, files_below, layout, needed, read_lines
 
 _NSYNTH = {"nsynth-train": "train", "nsynth-valid": "valid", "nsynth-test": "test"}
 _NSYNTH_LABELS = {"family": "instrument_family_str", "pitch": "pitch"}
@@ -16,6 +17,7 @@ _GTZAN = {
     "valid_filtered.txt": "valid",
     "test_filtered.txt": "test",
 }
+_SURGE_NOTE = re.compile(r"note(\d+)")
 
 
 @layout
@@ -65,12 +67,13 @@ def gtzan(folder: Path) -> pd.DataFrame:
 def surge(folder: Path) -> pd.DataFrame:
     """List the Surge synthesiser data (Turian et al. 2021): 88 pitches, a preset is a group.
 
-    The audio is ``<preset>/<pitch>.<suffix>`` with MIDI pitches 21 to 108.
+    The audio is ``<preset>/note<pitch>.ogg`` with MIDI pitches 021 to 108; files of other names are
+    left out.
     """
     rows = []
-    for preset in sorted(item for item in folder.iterdir() if item.is_dir()):
-        for file in sorted(preset.iterdir()):
-            if file.suffix in (".wav", ".ogg", ".flac") and file.stem.isdecimal():
-                path = file.relative_to(folder).as_posix()
-                rows.append({"path": path, "label": file.stem, "group": preset.name})
+    for file in files_below(folder, ".ogg", ".wav", ".flac"):
+        note = _SURGE_NOTE.fullmatch(file.stem)
+        if note and len(file.parts) == 2:
+            label = str(int(note[1]))
+            rows.append({"path": file.as_posix(), "label": label, "group": file.parts[0]})
     return pd.DataFrame(rows)

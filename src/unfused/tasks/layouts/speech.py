@@ -19,9 +19,9 @@ LANGUAGES = ("de", "en", "es", "fr", "it", "ru")
 def librispeech(folder: Path, *, label: str = "speaker") -> pd.DataFrame:
     """List ``<speaker>/<chapter>/<speaker>-<chapter>-<utterance>.flac`` (Panayotov et al. 2015).
 
-    There is no official split for speaker identification; it is made, stratified by speaker. LAPE
-    reports 585 classes for what it calls speakers: train-clean-100 has 251 speakers and 585
-    chapters, so its labels were probably chapters; ``label="chapter"`` is that reading.
+    There is no official split for speaker identification; it is made, stratified by label.
+    train-clean-100 has 251 speakers. LAPE's 585 are those of Kaldi's recipe, which takes every
+    chapter for a speaker of its own; ``label="chapter"`` is that reading.
 
     Args:
         folder: ``train-clean-100`` itself, or ``LibriSpeech`` above it.
@@ -59,15 +59,17 @@ def voxceleb1(folder: Path) -> pd.DataFrame:
 
 @layout
 def voxforge(folder: Path) -> pd.DataFrame:
-    """List ``<language>/<speaker>-<date>-<id>/wav/*.wav`` of six languages; a speaker is a group.
+    """List ``<language>/.../<speaker>-<date>-<id>/wav/*.wav``, six languages; a speaker is a group.
 
-    Submissions without a name (``anonymous``) are a group each.
+    The archives may lie as they were fetched, ``<language>/Trunk/Audio/...``. Submissions without
+    a name (``anonymous``) are a group each. Audio in other formats is not listed: the published
+    counts are of WAV files.
     """
     rows = []
-    for file in files_below(folder, ".wav", ".flac"):
+    for file in files_below(folder, ".wav"):
         if len(file.parts) < 3 or file.parts[0] not in LANGUAGES:
             continue
-        submission = file.parts[1]
+        submission = file.parts[-3 if file.parts[-2] == "wav" else -2]
         speaker = submission.split("-")[0].lower()
         unnamed = speaker.startswith("anonymous")
         group = submission if unnamed else speaker

@@ -12,6 +12,9 @@ _AUDIOSET = {
     "balanced": {"balanced_train_segments.csv": "train", "eval_segments.csv": "test"},
     "unbalanced": {"unbalanced_train_segments.csv": "train", "eval_segments.csv": "test"},
 }
+_MAGNATAGATUNE = {
+    **dict.fromkeys("0123456789ab", "train"), "c": "valid", **dict.fromkeys("def", "test")
+}  # fmt: skip
 
 
 @layout
@@ -78,9 +81,10 @@ def fsdkaggle2019(folder: Path) -> pd.DataFrame:
 def magnatagatune(folder: Path, *, tags: int = 50) -> pd.DataFrame:
     """List MagnaTagATune (Law et al. 2009) with the usual split by folder and most frequent tags.
 
-    ``annotations_final.csv`` has ``clip_id``, one column of 0 and 1 per tag and ``mp3_path``. The
-    parts are those of the literature: folders 0 to b train, c validate, d to f test. Clips without
-    any of the chosen tags are left out.
+    ``annotations_final.csv`` has ``clip_id``, one column of 0 and 1 per tag and ``mp3_path``,
+    ``<folder>/<artist>-<album>-<track>-<title>-<start>-<end>.mp3``; a song is a group. The parts
+    are those of the literature: folders 0 to b train, c validate, d to f test. Clips without any
+    of the chosen tags are left out.
 
     Args:
         folder: With the CSV and the folders ``0`` to ``f``.
@@ -94,12 +98,8 @@ def magnatagatune(folder: Path, *, tags: int = 50) -> pd.DataFrame:
         ",".join(tag for tag, hit in zip(chosen, row, strict=True) if hit)
         for row in hits[chosen].to_numpy()
     ]
-    split = (
-        table["mp3_path"]
-        .str[0]
-        .map(
-            {**dict.fromkeys("0123456789ab", "train"), "c": "valid", **dict.fromkeys("def", "test")}
-        )
-    )
-    found = pd.DataFrame({"path": table["mp3_path"], "label": labels, "split": split})
+    path = table["mp3_path"]
+    song = path.str.replace(r"-\d+-\d+\.mp3$", "", regex=True)
+    split = path.str[0].map(_MAGNATAGATUNE)
+    found = pd.DataFrame({"path": path, "label": labels, "split": split, "group": song})
     return found[found["label"] != ""]
