@@ -61,6 +61,17 @@ def test_a_method_is_compared_with_its_own_architecture():
     assert saved.loc["SLICER", "needed_labels"] == 2
 
 
+def test_without_training_from_scratch_a_random_encoder_is_the_reference():
+    frozen = SCORES[SCORES["encoder"] != "supervised"]
+    saved = labels_saved(label_curves(frozen)).set_index("name")
+    assert saved["reference"].unique().tolist() == ["Random init"]
+    assert saved.loc["DECAR-v2", "needed_labels"] == pytest.approx(16)  # .65, half way from 8 to 32
+    other_cut = frozen[frozen["encoder"] != "random_init"]
+    nothing = labels_saved(label_curves(other_cut))
+    assert nothing.empty
+    assert "needed_labels" in nothing  # a table without rows still has its header
+
+
 def test_the_figure_has_a_panel_per_task_and_needs_rows():
     other = SCORES.assign(task="other", metric="mAP")
     figure = label_efficiency(label_curves(pd.concat([SCORES, other])))

@@ -9,6 +9,10 @@ from .aggregate import over_seeds
 from .naming import MULTI_LABEL_METRICS, TEACHER_SOURCES, encoder_name
 
 CURVE = ["task", "encoder", "source", "cut", "protocol"]
+SAVED = [
+    "task", "name", "cut", "protocol",
+    "reference", "reference_labels", "needed_labels", "share",
+]  # fmt: skip
 
 
 def label_curves(
@@ -48,40 +52,47 @@ def label_curves(
     return pd.DataFrame(rows).sort_values(columns, ignore_index=True) if rows else pd.DataFrame()
 
 
-def labels_saved(curves: pd.DataFrame, *, reference: str = "supervised") -> pd.DataFrame:
-    """Return how many labels each curve needs for what the reference does with all of its own.
+def labels_saved(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return how many labels each curve needs for what its reference does with all of its own.
 
-    Between two budgets the score is taken as linear in the logarithm of the number of labels.
+    The reference is training from scratch (``supervised``), of a method with an architecture of its
+    own that architecture from scratch; where nothing was trained from scratch it is the same probe
+    of a random encoder at the same cut. Between two budgets the score is taken as linear in the
+    logarithm of the number of labels.
 
     Args:
         curves: Rows of :func:`label_curves`.
-        reference: Encoder whose curve's last score is to be reached (``supervised``: training from
-            scratch). A method with its own architecture is compared with the reference of that
-            architecture where there is one.
 
     Returns:
-        ``task, name, cut, protocol, reference, reference_labels, needed_labels`` (NaN where the
-        curve never gets there; its first budget where it is there from the start) and ``share``,
-        needed over the reference's.
+        One row per curve: ``task, name, cut, protocol, reference, reference_labels,
+        needed_labels`` (NaN where the curve never gets there; its first budget where it is there
+        from the start) and ``share``, needed over the reference's.
     """
     rows = []
     for key, part in curves.groupby(CURVE, sort=False) if len(curves) else []:
-        task, encoder = key[0], key[1]
-        if encoder.startswith((reference, "random_init")):
+        reference = _reference(curves[curves["task"] == key[0]], key[1], key[3], key[4])
+        if reference is None:
             continue
-        names = [f"{reference}_{encoder}", reference]
-        same_task = curves[curves["task"] == task]
-        found = next((n for n in names if (same_task["encoder"] == n).any()), None)
-        if found is None:
-            continue
-        goal = same_task[same_task["encoder"] == found].iloc[-1]
+        goal = reference.iloc[-1]
         needed = _labels_for(part, goal["mean"])
-        rows.append({
-            "task": task, "name": part["name"].iloc[0], "cut": key[3], "protocol": key[4],
-            "reference": goal["name"], "reference_labels": goal["n_labels"],
-            "needed_labels": needed, "share": needed / goal["n_labels"],
-        })  # fmt: skip
-    return pd.DataFrame(rows)
+        known = key[0], part["name"].iloc[0], key[3], key[4], goal["name"], goal["n_labels"]
+        rows.append((*known, needed, needed / goal["n_labels"]))
+    return pd.DataFrame(rows, columns=SAVED)
+
+
+def _reference(
+    same_task: pd.DataFrame, encoder: str, cut: str, protocol: str
+) -> pd.DataFrame | None:
+    """Return the curve that one of ``encoder`` is measured by; None where there is none."""
+    if encoder.startswith(("supervised", "random_init")):
+        return None
+    for name in (f"supervised_{encoder}", "supervised"):
+        scratch = same_task[same_task["encoder"] == name]
+        if len(scratch):
+            return scratch
+    random = same_task[same_task["encoder"] == "random_init"]
+    same = random[(random["cut"] == cut) & (random["protocol"] == protocol)]
+    return same if len(same) else None
 
 
 def _labels_for(curve: pd.DataFrame, score: float) -> float:
