@@ -51,8 +51,11 @@ def test_equals_librosa_beside_a_loud_tone(amplitude: float, hz: int, tone: Tone
     np.testing.assert_allclose(FrontEnd().log_mel(waveform), expected, atol=1e-4)
 
 
-def test_other_settings_equal_librosa(tone: Tone) -> None:
-    front_end = FrontEnd(sample_rate=22050, n_fft=512, hop=128, n_mels=40, f_min=0.0, f_max=11025.0)
+@pytest.mark.parametrize("n_mels", [1, 3, 40, 42])
+def test_other_settings_equal_librosa(n_mels: int, tone: Tone) -> None:
+    front_end = FrontEnd(
+        sample_rate=22050, n_fft=512, hop=128, n_mels=n_mels, f_min=0.0, f_max=11025.0
+    )
     waveform = tone(1.0, 22050)
     expected = librosa_log_mel(waveform, front_end)
     np.testing.assert_allclose(front_end.log_mel(waveform), expected, atol=1e-4)

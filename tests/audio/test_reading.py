@@ -76,6 +76,31 @@ def test_without_the_fast_decoder_the_samples_are_the_same(
     np.testing.assert_array_equal(read_mono(path), fast)
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_the_fast_decoder_hides_no_damage(
+    tmp_path: Path, channels: int, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "bad.flac"
+    sf.write(path, rng.uniform(-0.5, 0.5, (20_000, channels)), 44100)
+    whole = path.read_bytes()
+    for place in rng.integers(100, len(whole), 20):
+        data = bytearray(whole)
+        if damage == "cut":
+            del data[place:]
+        else:
+            data[place] ^= 0x10
+        path.write_bytes(data)
+        with pytest.raises(UnreadableAudio) as fast:
+            read_mono(path)
+        with monkeypatch.context() as without:
+            without.setattr(reading, "fast_flac", None)
+            with pytest.raises(UnreadableAudio) as reference:
+                read_mono(path)
+        assert str(fast.value) == str(reference.value)
+
+
 def test_the_content_counts_not_the_extension(write: Write) -> None:
     flac = write("real.flac")
     wrong = flac.rename(flac.with_name("wrong name ü.mp3"))

@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
+from threadpoolctl import threadpool_limits
 
 from ..progress import progress
 from ..workspace import fingerprint, shown, write_json
@@ -174,24 +176,34 @@ def _run(
 
 def _extract_shard(folder: Path, shard: _Shard, front_end: FrontEnd) -> int:
     """Write one shard and, after it, the part that declares it whole; return its clip count."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     part = _part_file(folder, shard.number)
     clips: list[list[Any]] = []
     rejected: list[dict[str, Any]] = []
+    part.unlink(missing_ok=True)
+    with (
+        _one_thread(),
+        ShardWriter(shard_file(folder, shard.number), front_end.n_mels) as writer,
+    ):
+        for clip in shard.clips:
+            try:
+                stored = writer.append(_log_mel_blocks(clip, front_end))
+                clips.append([clip["clip_id"], clip["digest"], *stored])
+            except UnreadableAudio as error:
+                rejected.append(_rejected(clip, str(error)))
+    write_json(part, {"mark": shard.mark, "clips": clips, "rejected": rejected})
+    return len(shard.clips)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch and NumPy to one thread: what they multiply is too small for more."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        part.unlink(missing_ok=True)
-        with ShardWriter(shard_file(folder, shard.number), front_end.n_mels) as writer:
-            for clip in shard.clips:
-                try:
-                    stored = writer.append(_log_mel_blocks(clip, front_end))
-                    clips.append([clip["clip_id"], clip["digest"], *stored])
-                except UnreadableAudio as error:
-                    rejected.append(_rejected(clip, str(error)))
-        write_json(part, {"mark": shard.mark, "clips": clips, "rejected": rejected})
+        with threadpool_limits(1, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(n_threads)
-    return len(shard.clips)
 
 
 def _log_mel_blocks(clip: Mapping[str, Any], front_end: FrontEnd) -> Iterator[np.ndarray]:

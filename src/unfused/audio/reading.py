@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import soundfile as sf
 import soxr
 
 fast_flac: Callable[[bytes], np.ndarray] | None
-try:  # decodes FLAC in about half of libsndfile's time, to the same samples
+try:  # half of libsndfile's time, the same samples; not for every machine there is a wheel
     import miniaudio
 except ImportError:
     fast_flac = None
@@ -61,15 +62,16 @@ def probe(path: str | Path) -> AudioInfo:
     Raises:
         UnreadableAudio: Not found, empty, no audio format, cut off, no channels or no frames.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UnreadableAudio("not a file" if path.exists() else "file not found")
     try:
-        size = path.stat().st_size
-        if size == 0:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableAudio("not a file")
+        if status.st_size == 0:
             raise UnreadableAudio("empty file: 0 bytes")
         header = sf.info(str(path))
-        _check_complete(path, size, header.format)
+        _check_complete(path, status.st_size, header.format)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnreadableAudio("file not found") from None
     except (sf.SoundFileError, OSError) as error:
         raise UnreadableAudio(f"unreadable: {_why(error)}") from error
     if header.channels < 1 or header.samplerate < 1:
@@ -204,15 +206,16 @@ def _resample(
             yield resampled
 
 
-def _check_complete(path: Path, size: int, container: str) -> None:
+def _check_complete(path: str | Path, size: int, container: str) -> None:
     """Raise if a WAV or Ogg file ends before its own lengths say; libsndfile does not tell."""
-    missing = 0
+    if container not in ("WAV", "WAVEX", "OGG"):
+        return
     with open(path, "rb") as file:
-        if container in ("WAV", "WAVEX"):
-            missing = _missing_wav_bytes(file.read(2**16), size)
-        elif container == "OGG":
+        if container == "OGG":
             file.seek(max(0, size - 2**17))
             missing = _missing_ogg_bytes(file.read())
+        else:
+            missing = _missing_wav_bytes(file.read(2**16), size)
     if missing > 0:
         raise UnreadableAudio(f"truncated: the file ends {missing} bytes early")
 
