@@ -1,7 +1,8 @@
 """Mean cross-entropy of a linear layer over all clips, in the pieces that a solver needs.
 
-The layer is one matrix ``theta``, (C, D + 1): weights, and the biases in its last column. Logits are
-linear in it, so a line search along a direction needs the logits of both and no further product.
+The layer is one matrix ``theta``, (C, D + 1): weights, and the biases in its last column. Logits
+are linear in it, so a line search needs the logits of its start and of its direction, and no other
+product.
 """
 
 from __future__ import annotations

@@ -7,16 +7,18 @@ are those of the loss alone, so they stay valid when the penalty changes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .cross_entropy import CrossEntropy, Value
-from .preconditioner import Spectrum
+from .preconditioner import InverseHessian, Spectrum
 
-_PAIRS = 10
-_SLOPE = 0.25  # a step is taken where the slope is at most this share of the first slope
+Pair = tuple[Tensor, Tensor]
+_PAIRS = 20
+_SLOPE = 0.5  # a step is taken where the slope is at most this share of the first slope
 _ROUNDING = 1e-6  # of the loss, which is a float32 sum
 _TRIALS = 30
 
@@ -36,7 +38,7 @@ class Point(NamedTuple):
     logits: Tensor
     value: Value
     gradient: Tensor
-    pairs: tuple[tuple[Tensor, Tensor], ...] = ()
+    pairs: tuple[Pair, ...] = ()
 
     @classmethod
     def of(cls, loss: CrossEntropy, theta: Tensor) -> Point:
@@ -59,61 +61,79 @@ def minimise(
     Stops where no entry of the gradient is larger than ``tolerance``, after ``max_iterations``, or
     where float32 allows no further descent.
     """
-    penalty = torch.full_like(point.theta[:1], strength)
+    penalty = torch.full_like(point.theta, strength)
     penalty[:, -1] = 0.0
+    memory = _Memory(point.pairs, penalty)
     for _ in range(max_iterations):
         gradient = torch.addcmul(point.gradient, penalty, point.theta)
         if float(gradient.abs().max()) <= tolerance:
             break
-        direction = _direction(point, gradient, spectrum, penalty, strength)
+        model = spectrum.inverse(point.value.curvature, strength)
+        direction = memory.direction(gradient, model)
         moved = _step(loss, point, gradient, direction, penalty)
-        if moved is None and not point.pairs:
+        if moved is not None:
+            memory.add(moved.theta - point.theta, moved.gradient - point.gradient)
+            point = moved
+        elif memory.pairs:
+            memory = _Memory((), penalty)
+        else:
             break
-        point = point._replace(pairs=()) if moved is None else moved
-    return point
+    return point._replace(pairs=tuple(memory.pairs))
 
 
-def _direction(
-    point: Point, gradient: Tensor, spectrum: Spectrum, penalty: Tensor, strength: float
-) -> Tensor:
-    """Return where to go: minus the approximate inverse Hessian times the gradient."""
-    curvature = point.value.curvature
-    pairs = [(step, torch.addcmul(change, penalty, step)) for step, change in point.pairs]
-    products = [torch.sum(step * change) for step, change in pairs]
-    remainder, shares = gradient.clone(), []
-    for (step, change), product in zip(reversed(pairs), reversed(products), strict=True):
-        share = torch.sum(step * remainder) / product
-        remainder -= share * change
-        shares.append(share)
-    direction = spectrum.solve(remainder, curvature, strength)
-    if pairs:
-        change = pairs[-1][1]
-        scale = torch.sum(change * spectrum.solve(change, curvature, strength))
-        direction *= products[-1] / scale
-    for (step, change), product, share in zip(pairs, products, reversed(shares), strict=True):
-        direction += step * (share - torch.sum(change * direction) / product)
-    return direction.neg_()
+class _Memory:
+    """The last steps at one penalty, and what they say of the Hessian."""
+
+    def __init__(self, pairs: Sequence[Pair], penalty: Tensor) -> None:
+        self.pairs: list[Pair] = []
+        self._penalty = penalty
+        self._flat: list[tuple[Tensor, Tensor, float]] = []
+        for step, change in pairs:
+            self.add(step, change)
+
+    def add(self, step: Tensor, change: Tensor) -> None:
+        """Remember a step and how the gradient of the loss alone changed on it."""
+        flat = step.flatten(), torch.addcmul(change, self._penalty, step).flatten()
+        product = float(torch.dot(*flat))
+        if product > 0:  # it is, but for rounding
+            self.pairs = [*self.pairs, (step, change)][-_PAIRS:]
+            self._flat = [*self._flat, (*flat, product)][-_PAIRS:]
+
+    def direction(self, gradient: Tensor, model: InverseHessian) -> Tensor:
+        """Return minus the approximate inverse Hessian times the gradient."""
+        remainder, shares = gradient.flatten().clone(), []
+        for step, change, product in reversed(self._flat):
+            share = float(torch.dot(step, remainder)) / product
+            remainder.add_(change, alpha=-share)
+            shares.append(share)
+        direction = model.times(remainder.view_as(gradient)).flatten()
+        if self._flat:
+            _, change, product = self._flat[-1]
+            modelled = model.times(change.view_as(gradient)).flatten()
+            direction *= product / float(torch.dot(change, modelled))
+        for (step, change, product), share in zip(self._flat, reversed(shares), strict=True):
+            direction.add_(step, alpha=share - float(torch.dot(change, direction)) / product)
+        return direction.neg_().view_as(gradient)
 
 
 def _step(
     loss: CrossEntropy, point: Point, gradient: Tensor, direction: Tensor, penalty: Tensor
 ) -> Point | None:
     """Return the point after a line search, or None where there is no descent."""
-    slope = float(torch.sum(gradient * direction))
+    slope = _dot(gradient, direction)
     if not slope < 0:
         return None
-    along = loss.logits(direction)
-    linear, square = (
-        float(torch.sum(penalty * other * direction)) for other in (point.theta, direction)
-    )
+    along, penalised = loss.logits(direction), penalty * direction
+    linear, square = _dot(point.theta, penalised), _dot(direction, penalised)
     low, high, size = (0.0, slope), None, 1.0
     for _ in range(_TRIALS):
         logits = torch.add(point.logits, along, alpha=size)
         value = loss.at(logits)
-        now = float(torch.sum(value.residual * along)) + linear + size * square
+        now = _dot(value.residual, along) + linear + size * square
         rise = value.loss - point.value.loss + size * linear + size**2 / 2 * square
         if abs(now) <= -_SLOPE * slope and rise <= _ROUNDING * abs(point.value.loss):
-            return _moved(loss, point, size * direction, logits, value)
+            theta = torch.add(point.theta, direction, alpha=size)
+            return Point(theta, logits, value, loss.gradient(value.residual))
         if now < 0:
             low = (size, now)
         else:
@@ -122,19 +142,11 @@ def _step(
     return None
 
 
-def _moved(
-    loss: CrossEntropy, point: Point, step: Tensor, logits: Tensor, value: Value
-) -> Point:
-    gradient = loss.gradient(value.residual)
-    change, pairs = gradient - point.gradient, point.pairs
-    if float(torch.sum(step * change)) > 0:  # it is, but for rounding
-        pairs = (*pairs, (step, change))[-_PAIRS:]
-    return Point(point.theta + step, logits, value, gradient, pairs)
+def _dot(a: Tensor, b: Tensor) -> float:
+    return float(torch.dot(a.flatten(), b.flatten()))
 
 
-def _next_size(
-    low: tuple[float, float], high: tuple[float, float] | None, slope: float
-) -> float:
+def _next_size(low: tuple[float, float], high: tuple[float, float] | None, slope: float) -> float:
     """Return the next size to try: slopes rise, so the minimum is where their secant is zero."""
     size, now = low
     if high is None:

@@ -81,8 +81,8 @@ def _blocks(x: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
 class LogisticPath:
     """One training set, solved for one penalty after the other, each started from the one before.
 
-    Minimises mean cross-entropy + strength / 2 * ||W||^2. With multi-hot targets the cross-entropies
-    of the classes are summed, so that each class has the optimum of its own binary regression.
+    Minimises mean cross-entropy + strength / 2 * ||W||^2. With multi-hot targets the losses of the
+    classes are summed, so that each class has the optimum of its own binary regression.
 
     Where there are fewer clips than dimensions the optimum lies in the space that the clips span,
     and is found there: exact, and as small as the number of clips.
@@ -125,7 +125,9 @@ class LogisticPath:
 
     def project(self, x: NDArray[np.float32]) -> Tensor:
         """Return features (M, D) as they come in the solver's coordinates, for :meth:`logits`."""
-        rows = torch.from_numpy((x - self._data.mean) / self._data.scale).to(self._loss.x.device)
+        scaled = x - self._data.mean
+        scaled /= self._data.scale
+        rows = torch.from_numpy(scaled).to(self._loss.x.device)
         return rows if self._basis is None else rows @ self._basis
 
     def logits(self, solution: Solution, projected: Tensor) -> NDArray[np.float32]:
@@ -139,5 +141,5 @@ class LogisticPath:
         theta = solution.point.theta
         with torch.inference_mode():
             weight = theta[:, :-1] if self._basis is None else theta[:, :-1] @ self._basis.T
-            weight, bias = (part.cpu().numpy().copy() for part in (weight, theta[:, -1]))
-        return Classifier(solution.strength, weight, bias, self._data.mean, self._data.scale)
+            found = [part.cpu().numpy().copy() for part in (weight, theta[:, -1])]
+        return Classifier(solution.strength, found[0], found[1], *self._data[2:])

@@ -52,19 +52,38 @@ class Spectrum(NamedTuple):
         rest = max(total - float(values.sum()), 0.0) / (dimension - rank)
         return cls(found @ turn, values.clamp_(min=0), rest)
 
-    def solve(self, gradient: Tensor, curvature: Tensor, strength: float) -> Tensor:
-        """Return the model's inverse times a gradient, (C, D + 1), whose last column is unpenalised.
+    def inverse(self, curvature: Tensor, strength: float) -> InverseHessian:
+        """Return the inverse of the model at one penalty.
 
         Args:
-            gradient: (C, D + 1).
             curvature: Mean of p (1 - p) of each class, (C, 1).
             strength: Penalty.
         """
         h = curvature.clamp(min=_LEAST_CURVATURE)
-        outside = 1 / (h * self.rest + strength)
-        inside = 1 / (h * self.values + strength) - outside
-        weight = gradient[:, :-1]
-        step = torch.empty_like(gradient)
-        torch.addmm(outside * weight, (weight @ self.basis) * inside, self.basis.T, out=step[:, :-1])
-        torch.div(gradient[:, -1:], h, out=step[:, -1:])
+        outside = (h * self.rest).add_(strength).reciprocal_()
+        inside = (h * self.values).add_(strength).reciprocal_().sub_(outside)
+        return InverseHessian(self.basis, inside, outside, h.reciprocal())
+
+
+class InverseHessian(NamedTuple):
+    """A model's inverse.
+
+    Attributes:
+        basis: Eigenvectors, (D, K).
+        inside: What their inverse eigenvalues exceed ``outside`` by, (C, K).
+        outside: Inverse eigenvalue of all other directions, (C, 1).
+        bias: Inverse second derivative by the bias, (C, 1).
+    """
+
+    basis: Tensor
+    inside: Tensor
+    outside: Tensor
+    bias: Tensor
+
+    def times(self, gradient: Tensor) -> Tensor:
+        """Return the inverse times a gradient (C, D + 1) whose last column is the bias."""
+        weight, step = gradient[:, :-1], torch.empty_like(gradient)
+        torch.mul(weight, self.outside, out=step[:, :-1])
+        step[:, :-1].addmm_((weight @ self.basis).mul_(self.inside), self.basis.T)
+        torch.mul(gradient[:, -1:], self.bias, out=step[:, -1:])
         return step
