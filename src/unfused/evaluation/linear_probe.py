@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from .inner_folds import inner_folds
 from .label_kinds import SINGLE_LABEL, LabelKind
-from .logistic_path import Classifier, Solver, Standardised, logistic_path
+from .logistic_path import Classifier, LogisticPath, Solution, Standardised
 
 log = logging.getLogger(__name__)
 STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -78,8 +77,10 @@ class LinearProbe:
             raise ValueError(f"n_folds={n_folds} must be at least 2")
         self.strengths = sorted(strengths, reverse=True)
         self.n_folds = n_folds
-        self.solver = Solver(tolerance, max_iterations, device)
-        self._rough = replace(self.solver, tolerance=max(tolerance, ROUGH))
+        self.tolerance = tolerance
+        self.max_iterations = max_iterations
+        self.device = device
+        self._rough = max(tolerance, ROUGH)
         self.seed = seed
         self.kind = kind
 
@@ -159,18 +160,21 @@ class LinearProbe:
                 f"{x.shape[1]}; embed both at the same cut"
             )
         self.scores_, worse = {}, 0
-        data = self._data(x, y)
-        for classifier in logistic_path(data, self.strengths, self._rough):
-            decided = self.kind.decide(classifier.logits(x_valid), self.classes_, self.classes_)
+        path = self._path(x, y)
+        projected = path.project(x_valid)
+        for strength in self.strengths:
+            solution = path.solve(strength, self._rough, self.max_iterations)
+            logits = path.logits(solution, projected)
+            decided = self.kind.decide(logits, self.classes_, self.classes_)
             score = self.kind.score(y_valid, decided, self.classes_)
             best = max(self.scores_.values(), default=-2.0)
             if score > best:
-                self.classifier_ = classifier
-            self.scores_[classifier.strength] = score
+                chosen = solution
+            self.scores_[strength] = score
             worse = worse + 1 if score < best else 0
             if worse == PATIENCE:  # weaker penalties only take longer
                 break
-        self._solve(data, self.classifier_)
+        self._finish(path, chosen)
 
     def _choose_by_folds(
         self, x: NDArray[np.float32], y: NDArray, groups: ArrayLike | None
@@ -183,16 +187,19 @@ class LinearProbe:
                 self.strengths, key=lambda strength: abs(np.log(strength / _WITHOUT_CHOICE))
             )
             log.debug("too few clips to choose a penalty: strength %g is used", chosen)
-        path = [strength for strength in self.strengths if strength >= chosen]
-        data = self._data(x, y)
-        *_, rough = logistic_path(data, path, self._rough)
-        self._solve(data, rough)
+        path = self._path(x, y)
+        for strength in (strength for strength in self.strengths if strength >= chosen):
+            rough = path.solve(strength, self._rough, self.max_iterations)
+        self._finish(path, rough)
 
-    def _solve(self, data: Standardised, rough: Classifier) -> None:
-        (self.classifier_,) = logistic_path(data, [rough.strength], self.solver, start=rough)
+    def _finish(self, path: LogisticPath, rough: Solution) -> None:
+        path.resume(rough)
+        solution = path.solve(rough.strength, self.tolerance, self.max_iterations)
+        self.classifier_ = path.classifier(solution)
 
-    def _data(self, x: NDArray[np.float32], y: NDArray) -> Standardised:
-        return Standardised.of(x, self.kind.targets(y, self.kind.classes(y)))
+    def _path(self, x: NDArray[np.float32], y: NDArray) -> LogisticPath:
+        targets = self.kind.targets(y, self.kind.classes(y))
+        return LogisticPath(Standardised.of(x, targets), self.device)
 
     def _fold_scores(
         self, x: NDArray[np.float32], y: NDArray, groups: ArrayLike | None
@@ -207,11 +214,12 @@ class LinearProbe:
             if len(classes) < 2:
                 continue
             scored.append(np.flatnonzero(held_out))
-            for classifier in logistic_path(
-                self._data(x[~held_out], y[~held_out]), self.strengths, self._rough
-            ):
-                found = kind.decide(classifier.logits(x[held_out]), classes, known)
-                decided[classifier.strength].append(found)
+            path = self._path(x[~held_out], y[~held_out])
+            projected = path.project(x[held_out])
+            for strength in self.strengths:
+                solution = path.solve(strength, self._rough, self.max_iterations)
+                logits = path.logits(solution, projected)
+                decided[strength].append(kind.decide(logits, classes, known))
         if not scored:
             return {}
         truth = y[np.concatenate(scored)]

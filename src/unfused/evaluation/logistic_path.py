@@ -5,32 +5,20 @@ Multinomial where a clip has one class; one binary regression per class where it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
+
+from .cross_entropy import CrossEntropy
+from .lbfgs import Point, minimise
+from .preconditioner import Spectrum
 
 _ROWS = 4096
-
-
-@dataclass(frozen=True)
-class Solver:
-    """How the convex problem is solved: L-BFGS on the whole training set, in float32.
-
-    Attributes:
-        tolerance: Largest entry of the gradient at which it stops.
-        max_iterations: Iterations for each penalty.
-        device: Where.
-    """
-
-    tolerance: float = 1e-5
-    max_iterations: int = 500
-    device: str | torch.device = "cpu"
+_NARROW = 0.75  # clips per dimension up to which solving among clips is cheaper
 
 
 class Standardised(NamedTuple):
@@ -78,66 +66,80 @@ class Classifier(NamedTuple):
         return logits
 
 
+class Solution(NamedTuple):
+    """The optimum at one strength, in a solver's own coordinates."""
+
+    strength: float
+    point: Point
+
+
 def _blocks(x: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     """Yield views of some rows at a time, so that what is made of them stays small."""
     return (x[first : first + _ROWS] for first in range(0, len(x), _ROWS))
 
 
-def logistic_path(
-    data: Standardised,
-    strengths: Sequence[float],
-    solver: Solver,
-    start: Classifier | None = None,
-) -> Iterator[Classifier]:
-    """Minimise mean cross-entropy + strength / 2 * ||W||^2 for one strength after the other.
+class LogisticPath:
+    """One training set, solved for one penalty after the other, each started from the one before.
 
-    With multi-hot targets the cross-entropies of the classes are summed, so that each class has the
-    optimum of its own binary regression.
+    Minimises mean cross-entropy + strength / 2 * ||W||^2. With multi-hot targets the losses of the
+    classes are summed, so that each class has the optimum of its own binary regression.
+
+    Where there are fewer clips than dimensions the optimum lies in the space that the clips span,
+    and is found there: exact, and as small as the number of clips.
 
     Args:
         data: Training set.
-        strengths: Penalties, best given from strong to weak.
-        solver: How.
-        start: Where the first one starts from; None: from zero.
-
-    Yields:
-        The classifier at each strength.
+        device: Where to compute.
     """
-    x = torch.from_numpy(data.x).to(solver.device)
-    y = torch.from_numpy(data.y).to(solver.device)
-    n_classes = data.y.shape[1] if data.y.ndim == 2 else int(data.y.max()) + 1
-    weight, bias = x.new_zeros(n_classes, x.shape[1]), x.new_zeros(n_classes)
-    if start is not None:
-        weight.copy_(torch.from_numpy(start.weight))
-        bias.copy_(torch.from_numpy(start.bias))
-    weight, bias = weight.requires_grad_(), bias.requires_grad_()
-    for strength in strengths:
-        _minimise(x, y, weight, bias, strength, solver)
-        arrays = [tensor.detach().cpu().numpy().copy() for tensor in (weight, bias)]
-        yield Classifier(strength, arrays[0], arrays[1], data.mean, data.scale)
 
+    def __init__(self, data: Standardised, device: str | torch.device = "cpu") -> None:
+        self._data = data
+        x, y = (torch.from_numpy(array).to(device) for array in (data.x, data.y))
+        n_classes = data.y.shape[1] if data.y.ndim == 2 else int(data.y.max()) + 1
+        self._basis: Tensor | None = None
+        with torch.inference_mode():
+            if len(x) <= _NARROW * x.shape[1]:
+                self._basis, triangle = torch.linalg.qr(x.T)
+                x = triangle.T.contiguous()
+            self._loss = CrossEntropy(x, y, n_classes)
+            self._spectrum = Spectrum.of(x)
+            self._point = Point.of(self._loss, x.new_zeros(n_classes, x.shape[1] + 1))
 
-def _minimise(
-    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, strength: float, solver: Solver
-) -> None:
-    optimiser = torch.optim.LBFGS(
-        [weight, bias],
-        max_iter=solver.max_iterations,
-        history_size=10,
-        tolerance_grad=solver.tolerance,
-        line_search_fn="strong_wolfe",
-    )
+    def solve(self, strength: float, tolerance: float, max_iterations: int = 500) -> Solution:
+        """Go on to the optimum at ``strength`` from wherever the last call ended.
 
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        logits = F.linear(x, weight, bias)
-        if y.ndim == 1:
-            loss = F.cross_entropy(logits, y)
-        else:
-            loss = F.binary_cross_entropy_with_logits(logits, y, reduction="sum") / len(x)
-        loss = loss + strength / 2 * weight.square().sum()
-        loss.backward()
-        return loss
+        Args:
+            strength: Penalty; a path is best followed from strong to weak.
+            tolerance: Largest entry of the gradient at which to stop.
+            max_iterations: Iterations of L-BFGS.
+        """
+        with torch.inference_mode():
+            self._point = minimise(
+                self._loss, self._spectrum, self._point, strength, tolerance, max_iterations
+            )
+        return Solution(strength, self._point)
 
-    with torch.enable_grad():
-        optimiser.step(closure)
+    def resume(self, solution: Solution) -> None:
+        """Go back to a solution of this path."""
+        self._point = solution.point
+
+    def project(self, x: NDArray[np.float32]) -> Tensor:
+        """Return features (M, D) as they come in the solver's coordinates, for :meth:`logits`."""
+        scaled = x - self._data.mean
+        scaled /= self._data.scale
+        rows = torch.from_numpy(scaled).to(self._loss.x.device)
+        return rows if self._basis is None else rows @ self._basis
+
+    def logits(self, solution: Solution, projected: Tensor) -> NDArray[np.float32]:
+        """Return the logits of projected features, (M, C)."""
+        theta = solution.point.theta
+        with torch.inference_mode():
+            return (projected @ theta[:, :-1].T + theta[:, -1]).cpu().numpy()
+
+    def classifier(self, solution: Solution) -> Classifier:
+        """Return a solution's classifier."""
+        theta = solution.point.theta
+        with torch.inference_mode():
+            weight = theta[:, :-1] if self._basis is None else theta[:, :-1] @ self._basis.T
+            found = [part.cpu().numpy().copy() for part in (weight, theta[:, -1])]
+        return Classifier(solution.strength, found[0], found[1], *self._data[2:])

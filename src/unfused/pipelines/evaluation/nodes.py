@@ -71,7 +71,7 @@ def evaluate_frozen_encoders(
     for arm, candidate in _one_by_one(_candidates(*study), "probing"):
         given = embeddings.of(candidate, arm, evaluation.embedding)
         known = given.path.name, evaluation.protocols, evaluation.transductive
-        mark = fingerprint("probe 2", *known, arm, splits, manifest[TRUTH], store.front_end)
+        mark = fingerprint("probe 3", *known, arm, splits, manifest[TRUTH], store.front_end)
 
         def build(_: Any, of: Any = (candidate, given, task, arm)) -> dict[str, pd.DataFrame]:
             return evaluate_frozen(
@@ -155,7 +155,7 @@ def measure_label_efficiency(
             probe = partial(
                 few.probe_with_few_labels, candidate, given, task, arm, protocol, settings
             )
-            mark = fingerprint("few labels 2", protocol, given.path.name, *known, *truth)
+            mark = fingerprint("few labels 3", protocol, given.path.name, *known, *truth)
             name = f"{candidate.name}-{protocol}-{arm.name}"
             found.append(workspace.tables(name, mark, _rows_of(probe), fresh=run.fresh))
         for plan in plans(candidate, asked.fine_tuning, *wanted) if asked.fine_tuning else ():

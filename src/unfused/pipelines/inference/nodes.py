@@ -37,7 +37,7 @@ def fit_classifier(
     cut, fold, embedding = trained.encoder.cut, choice.task_fold(task, arm), evaluation.embedding
     known = encoders.digest(name), cut, fold, embedding, splits, manifest[TRUTH], store.front_end
     folder = "-".join(filter(None, [model.encoder, choice.known_source, cut, arm.name]))
-    piece = workspace.piece(folder, fingerprint("classifier", *known), fresh=run.fresh)
+    piece = workspace.piece(folder, fingerprint("classifier 2", *known), fresh=run.fresh)
     if not piece.finished:
         facts = {"task": workspace.path.parent.name, **choice.facts(arm), "cut": cut}
         head = fit_head(trained, task, fold, embedding=embedding, device=run.device, **facts)
