@@ -108,7 +108,7 @@ def train_supervised(
     for arm, candidate in _candidates(*study):
         for plan in plans(candidate, evaluation.supervised.encoders, *wanted):
             known = candidate.digest, plan, store.front_end, evaluation.transductive
-            mark = fingerprint("supervised 2", *known, arm, splits, manifest[TRUTH])
+            mark = fingerprint("supervised 3", *known, arm, splits, manifest[TRUTH])
 
             def build(
                 folder: Any, of: Any = (candidate, plan, task, arm)
@@ -163,7 +163,7 @@ def measure_label_efficiency(
                 few.train_with_few_labels,
                 candidate=candidate, plan=plan, task=task, arm=arm, settings=settings,
             )  # fmt: skip
-            mark = fingerprint("few labels 2", plan, *known, *truth)
+            mark = fingerprint("few labels 3", plan, *known, *truth)
             name = f"{plan.label}-fine_tuning-{arm.name}"
             found.append(workspace.tables(name, mark, _rows_of(tune, True), fresh=run.fresh))
     return _joined(found, "rows") if found else pd.DataFrame(columns=list(few.COLUMNS))
