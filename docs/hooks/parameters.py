@@ -18,29 +18,10 @@ from unfused.training import TrainingSettings
 ROLE = re.compile(r":\w+:`~?\.*([\w.]+)`")
 PLACE = "<!-- parameters -->"
 CONF = Path(__file__).resolve().parents[2] / "conf/base/parameters"
-GROUPS: dict[str, type] = {
-    "run": params.Run,
-    "pretraining": params.Pretraining,
-    "front_end": params.FrontEndParams,
-    "extraction": params.Extraction,
-    "demo": params.Demo,
-    "encoder": params.EncoderParams,
-    "tasks.<name>": params.Task,
-    "pools.<name>": params.Audio,
-    "methods.<name>": params.MethodParams,
-    "k_mix": params.KMixParams,
-    "unfused.pseudo_labels": params.PseudoLabels,
-    "unfused.distillation": params.Distillation,
-    "evaluation": params.Evaluation,
-    "report": params.Report,
-    "model": params.TrainedModel,
-    "classify": params.Classify,
-    "export": params.Export,
-    "views": params.MethodViews,
-    "training": TrainingSettings,
-}
 OWN_TABLE = {params.Views: "views", params.MethodViews: "views", params.KMixViews: "views"}
 OWN_TABLE |= {TrainingSettings: "training", params.EncoderParams: "encoder"}
+FURTHER = {"views": params.MethodViews, "training": TrainingSettings}
+"""Groups that stand in several others."""
 SIGNS = {
     "ge": "at least",
     "gt": "above",
@@ -65,7 +46,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     if PLACE not in markdown:
         return markdown
     base = configured()
-    parts = [f"## `{name}`\n\n{table(within(kind), base, name)}" for name, kind in GROUPS.items()]
+    parts = [f"## `{name}`\n\n{table(within(kind), base, name)}" for name, kind in groups()]
     for what, room, known in (
         ("methods.{}.settings", methods, methods.settings_of),
         ("encoder.settings of {}", encoders, lambda name: settings_of(ENCODERS.find(name))),
@@ -79,6 +60,17 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
             ]
             parts.append(f"## `{title}`\n\n{table(items, base, title)}")
     return markdown.replace(PLACE, "\n\n".join(parts))
+
+
+def groups() -> Iterator[tuple[str, type]]:
+    """Yield every table's title and group; what only holds groups has a table for each of them."""
+    for name, group in params.GROUPS.items():
+        inner = {key: field.annotation for key, field in group.model_fields.items()}
+        if all(map(is_group, inner.values())):
+            yield from ((f"{name}.{key}", kind) for key, kind in inner.items())
+        else:
+            yield (f"{name}.<name>" if name in params.ENTRIES else name), group
+    yield from FURTHER.items()
 
 
 def configured() -> dict[str, Any]:

@@ -8,31 +8,16 @@ from typing import Any
 from kedro.pipeline import Pipeline
 
 from .config import ProjectConfigLoader
-from .params import (
-    Audio,
-    Classify,
-    Export,
-    MethodParams,
-    Model,
-    Task,
-    TrainedModel,
-    Unfused,
-    check_keys,
-    unknown_name,
-)
+from .params import ENTRIES, GROUPS, check_keys, unknown_name
 from .suggestions import did_you_mean
 from .trained_models import used_model
 
-TOP_LEVEL = {
-    *("run", "select", "teacher", "front_end", "extraction", "encoder", "demo", "tasks", "pools"),
-    *("methods", "pretraining", "k_mix", "unfused", "evaluation", "report"),
-    *("model", "classify", "export"),
+SINGLE = {  # the others are groups
+    "teacher",
     *("data", "unlabelled", "new_audio", "fresh", "device"),  # short for --params
     "run_name",  # read by the configuration loader
 }
-SINGLE = {  # the others are groups
-    *("teacher", "data", "unlabelled", "new_audio", "fresh", "device", "run_name"),
-}
+TOP_LEVEL = {*GROUPS, *SINGLE, "select"}
 STAGES, WHOLE = {"data_engineering", "modelling"}, {"__default__", "unfused", "reporting"}
 RESERVED = {  # pipelines and their stages, and arguments of nodes that take tasks by name
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
@@ -49,14 +34,7 @@ RESERVED = {  # pipelines and their stages, and arguments of nodes that take tas
     *("workspace", "store", "manifest", "splits", "distillation", "encoder", "run", "students"),
     *("own", "tasks", "new_audio", "classifiers", "exported"),
 }
-
-GROUPS: dict[str, type[Model]] = {
-    "unfused": Unfused,
-    "model": TrainedModel,
-    "classify": Classify,
-    "export": Export,
-}
-ENTRIES: dict[str, type[Model]] = {"tasks": Task, "pools": Audio, "methods": MethodParams}
+KEYS_FIRST = ("unfused", "model", "classify", "export")  # of the others, when a node takes them
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -141,16 +119,16 @@ def check_names(parameters: dict[str, Any]) -> None:
         for name in sorted(set(names) - known[prefix]):
             if not name.startswith("_"):
                 raise ValueError(unknown_name(f"{prefix}{name}", name, sorted(known[prefix])))
-    for group, model in GROUPS.items():
-        check_keys(parameters.get(group), model, group)
+    for group in KEYS_FIRST:
+        check_keys(parameters.get(group), GROUPS[group], group)
     kinds: dict[str, str] = {}
-    for kind, model in ENTRIES.items():
+    for kind in ENTRIES:
         for name in namespaces(parameters, kind):
             if name in RESERVED or name in kinds:
                 taken = f"taken by {kinds[name]}.{name}" if name in kinds else "reserved"
                 raise ValueError(f"{kind}.{name}: the name {name!r} is {taken}; choose another")
             kinds[name] = kind
-            check_keys(parameters[kind][name], model, f"{kind}.{name}")
+            check_keys(parameters[kind][name], GROUPS[kind], f"{kind}.{name}")
 
 
 def chosen_tasks(parameters: dict[str, Any]) -> list[str]:

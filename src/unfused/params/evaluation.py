@@ -1,0 +1,109 @@
+"""How encoders are compared."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from ..suggestions import did_you_mean
+from .model import Model, Training
+from .views import Views
+
+
+class FineTuning(Model):
+    """End-to-end training on the true labels, from an encoder or from scratch.
+
+    Attributes:
+        encoders: Which encoders are fine-tuned.
+        views: Augmentations of the training crops.
+        crop_frames: Length of a training crop.
+        dropout: Dropout on the embedding.
+        label_smoothing: Share of the target spread over all classes.
+        mixup_alpha: Mix crops and their labels by shares from Beta(alpha, alpha); 0: no mixup. The
+            views' mixup adds a faint past crop and leaves the label alone.
+        head: What the classifier of a fine-tuned encoder starts from; from scratch it is random.
+        validate_every: Epochs from one validation to the next.
+        patience: Validations in a row that may be no better than the best before training stops;
+            null: it never stops early.
+        fine_tuning: Length, optimiser and precision from a trained encoder.
+        from_scratch: The same from a random one.
+    """
+
+    encoders: list[str]
+    views: Views
+    crop_frames: int = Field(96, ge=16)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    mixup_alpha: float = Field(0.0, ge=0)
+    head: Literal["linear_probe", "random"] = "linear_probe"
+    validate_every: int = Field(1, ge=1)
+    patience: int | None = Field(None, ge=1)
+    fine_tuning: Training
+    from_scratch: Training
+
+    @model_validator(mode="after")
+    def _known(self) -> FineTuning:
+        from ..methods import available
+
+        choices = ["random_init", "unfused", "unfused_full", *available()]
+        if unknown := [name for name in self.encoders if name not in choices]:
+            hint = did_you_mean(unknown[0], choices)
+            raise ValueError(f"encoders names {unknown}: choose from {choices}{hint}")
+        return self
+
+
+class LabelEfficiency(Model):
+    """How encoders do with few labels.
+
+    Attributes:
+        budgets: Labels per class (5) or shares of all labels ("10%"); none: nothing is measured.
+        draws: How many choices of labelled clips for each budget.
+        protocols: Probes of frozen encoders.
+        encoders: Which encoders are probed; null: all, controls aside.
+        fine_tuning: Which encoders are trained end to end too; with any, scratch is as well.
+    """
+
+    budgets: list[int | str] = []
+    draws: int = Field(default=3, ge=1)
+    protocols: list[Literal["linear_probe", "knn"]] = ["linear_probe"]
+    encoders: list[str] | None = None
+    fine_tuning: list[str] = []
+
+    @model_validator(mode="after")
+    def _known(self) -> LabelEfficiency:
+        self.parsed()
+        return self
+
+    def parsed(self) -> tuple[Any, ...]:
+        """Return the budgets as the library has them."""
+        from ..evaluation.label_budgets import LabelBudget
+
+        return tuple(LabelBudget.parse(budget) for budget in self.budgets)
+
+    def takes(self, encoder: str, source: str) -> bool:
+        """Return whether an encoder, and what its pseudo-labels came from, is probed."""
+        asked = self.encoders is None or encoder in self.encoders
+        return asked and source in ("", "teacher")
+
+
+class Evaluation(Model):
+    """How encoders are compared.
+
+    Attributes:
+        cuts: Taps at which whole encoders are probed, beside the student's.
+        embedding: What of a clip is embedded.
+        protocols: Probes of frozen encoders.
+        transductive: Train without labels on held-out audio too; marks the rows.
+        bootstrap: Resamples of an interval.
+        label_efficiency: How encoders do with few labels.
+        supervised: Training end to end.
+    """
+
+    cuts: list[str] = ["block3", "fc2"]
+    embedding: Literal["whole_clip", "window_mean", "random_crop"] = "whole_clip"
+    protocols: list[Literal["linear_probe", "knn"]] = Field(["linear_probe"], min_length=1)
+    transductive: bool = False
+    bootstrap: int = Field(2000, ge=100)
+    label_efficiency: LabelEfficiency = Field(default_factory=LabelEfficiency)
+    supervised: FineTuning

@@ -1,0 +1,89 @@
+"""What is trained without labels: a self-supervised method, and UnFuSeD."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from .model import Model, Training
+from .run import EncoderParams
+from .views import MethodViews, Views
+
+
+class MethodParams(Model):
+    """A self-supervised method: its hyper-parameters, its views and its training.
+
+    Attributes:
+        name: The registered method.
+        settings: Its hyper-parameters.
+        encoder: Architecture that it trains; null: the run's.
+        views: Augmentations of the training crops.
+        training: Length, optimiser and precision.
+    """
+
+    name: str
+    settings: dict[str, Any] = {}
+    encoder: EncoderParams | None = None
+    views: MethodViews = Field(default_factory=MethodViews)
+    training: Training
+
+    @model_validator(mode="after")
+    def _known(self) -> MethodParams:
+        from ..methods import check_settings
+
+        check_settings(self.name, self.settings)
+        return self
+
+
+class PseudoLabels(Model):
+    """How a task's audio is clustered into pseudo-labels.
+
+    Attributes:
+        n_clusters: Number of pseudo-classes K; null: the number of classes.
+        features: What is clustered: the projector's output or the encoder's.
+        whiten_dim: Axes that whitening keeps, at most a quarter of the clips; null: no whitening.
+        iterations: Updates of the centroids in k-means.
+        controls: Further students, on other pseudo-labels.
+    """
+
+    n_clusters: int | None = Field(None, ge=2)
+    features: Literal["projector", "encoder"] = "encoder"
+    whiten_dim: int | None = Field(128, ge=2)
+    iterations: int = Field(20, ge=1)
+    controls: list[Literal["random_encoder", "log_mel_statistics", "shuffled", "true_labels"]] = []
+
+
+class Distillation(Model):
+    """Self-distillation of a randomly initialised encoder on pseudo-labels.
+
+    Attributes:
+        alpha: Weight of the blocks' cross entropies against their divergences.
+        beta: Weight of the hints.
+        mse_on: What the hints compare.
+        detach_teacher: Keep the students' losses from moving the teacher.
+        hidden: Hidden width of the blocks' heads; null: the number of pseudo-classes.
+        blocks: Taps that get a head.
+        crop_frames: Length of a training crop.
+        cut: Where the student ends.
+        views: Augmentations of the training crops.
+        training: Length, optimiser and precision.
+    """
+
+    alpha: float = Field(0.7, ge=0, le=1)
+    beta: float = Field(0.003, ge=0)
+    mse_on: Literal["logits", "features"] = "logits"
+    detach_teacher: bool = True
+    hidden: int | None = Field(None, ge=1)
+    blocks: list[str] = Field(["block1", "block2", "block3"], min_length=1)
+    crop_frames: int = Field(96, ge=16)
+    cut: str = "block3"
+    views: Views = Field(default_factory=Views)
+    training: Training
+
+
+class Unfused(Model):
+    """UnFuSeD proper: pseudo-labels and self-distillation."""
+
+    pseudo_labels: PseudoLabels
+    distillation: Distillation

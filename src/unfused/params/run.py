@@ -1,0 +1,78 @@
+"""What holds for a whole run, and the encoder that it trains."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from .model import Model
+
+
+class Run(Model):
+    """What holds for a whole run.
+
+    Attributes:
+        seeds: One pre-training, one set of pseudo-labels and one student for each.
+        fresh: Rebuild everything, reuse nothing.
+        device: ``auto`` (cuda, else mps, else cpu) or one of the three.
+        processes: How many processes pre-train an encoder together, one per GPU; ``auto``: as many
+            as there are GPUs. Everything else takes one.
+        expected: How long the whole run takes, in words; printed first.
+        tracking: ``mlflow`` logs the run there when it has ended; null: files only.
+    """
+
+    seeds: list[int] = Field(min_length=1)
+    fresh: bool = False
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    processes: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    expected: str | None = None
+    tracking: Literal["mlflow"] | None = None
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Run:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds={self.seeds} names a seed twice; each is one repetition")
+        return self
+
+
+class EncoderParams(Model):
+    """Which encoder architecture, with which settings.
+
+    Attributes:
+        name: The registered encoder.
+        settings: Its constructor's keyword arguments.
+    """
+
+    name: str
+    settings: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _known(self) -> EncoderParams:
+        from ..encoders import create
+
+        create(self.name, **self.settings)
+        return self
+
+
+class Pretraining(Model):
+    """What encoders are pre-trained on.
+
+    Attributes:
+        task_audio: Take the tasks' training audio too, fold by fold; false: the pools alone, as in
+            the LAPE benchmark, so that one encoder serves every task and fold.
+    """
+
+    task_audio: bool = True
+
+
+class Report(Model):
+    """What the report says about the study itself.
+
+    Attributes:
+        configurations_tried: How many settings were compared before this one; null: not stated.
+        tsne_points: Clips in the map of pseudo-labels; of more a random sample is drawn.
+    """
+
+    configurations_tried: int | None = None
+    tsne_points: int = Field(2000, ge=10)
