@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,20 @@ class ProjectConfigLoader(OmegaConfigLoader):
     _current: OmegaConfigLoader | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._merged: dict[str, dict[str, Any]] = {}
         super().__init__(*args, **kwargs)
         self["globals"] = folders(self["globals"], (self.runtime_params or {}).get("run_name"))
         ProjectConfigLoader._current = self
         # other configuration, other pipelines
         pipelines.configure(f"{__package__}.pipeline_registry")
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """Return a kind of configuration, which is read once: a run asks for it several times."""
+        if key in self:  # set, not read
+            return super().__getitem__(key)
+        if key not in self._merged:
+            self._merged[key] = super().__getitem__(key)
+        return deepcopy(self._merged[key])
 
     def _get_conf_env_path(self, env: str) -> str:
         own = project_configuration() / env
