@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python -m kedro
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# A process for each core; a file stays in one of them, for its fixtures. More than four would wait for each other.
+PYTEST := $(VENV)/bin/python -m pytest -n logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 ENV ?=
 export DO_NOT_TRACK := 1
 ifdef DATA  # not --params, which a comma in the path would break
@@ -34,10 +36,10 @@ export: $(VENV)/demo  ## the trained model for others: safetensors, ONNX, model 
 	@$(RUN) run --pipeline=export $(if $(ENV),--env=$(ENV))
 
 test: $(VENV)/dev  ## the test suite
-	@$(VENV)/bin/python -m pytest
+	@$(PYTEST)
 
 test-all: $(VENV)/dev  ## the test suite and the slow tests: the wheel, the README in a fresh clone
-	@$(VENV)/bin/python -m pytest -m "slow or not slow"
+	@$(PYTEST) -m "slow or not slow"
 
 results: $(VENV)/demo  ## the study of docs/results.md; UNFUSED_DATA names the folder of data sets
 	@test -n "$(UNFUSED_DATA)" || { echo "UNFUSED_DATA is not set: make results UNFUSED_DATA=<folder of data sets>" >&2; exit 1; }

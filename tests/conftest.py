@@ -15,6 +15,21 @@ for name in (
 ):  # the user's own audio is none of the tests'
     os.environ.pop(name, None)
 ROOT = Path(__file__).resolve().parents[1]
+LONG = (  # files by the time they take, the longest first
+    "project/test_docs_commands.py",
+    "project/test_bad_input.py",
+    "project/test_runs.py",
+    "project/test_interruption.py",
+    "project/test_reuse.py",
+    "project/test_own_data.py",
+)
+
+
+def pytest_collection_modifyitems(config, items):
+    """With several processes long files come first, so that none is left when the others end."""
+    if hasattr(config, "workerinput"):
+        rank = {ROOT / "tests" / name: number for number, name in enumerate(LONG)}
+        items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session")

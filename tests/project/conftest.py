@@ -1,5 +1,7 @@
 """The project as its users run it: one finished run for all tests, and small runs of their own."""
 
+import fcntl
+import json
 import logging
 import os
 import shutil
@@ -145,24 +147,53 @@ def project(kedro_project, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def finished(kedro_project, tmp_path_factory):
-    """The one full run: ``kedro run --env=test --pipeline=unfused``; leave its files alone."""
-    project = Project(kedro_project, tmp_path_factory.mktemp("finished") / "results")
-    began = time.monotonic()
-    process = project.start("--pipeline=unfused")
-    project.output, _ = process.communicate(timeout=300)
-    project.seconds = time.monotonic() - began
-    assert process.returncode == 0, project.output
-    return project
+def once(tmp_path_factory):
+    """Make a folder once for all processes of the suite: the first that asks makes it, others wait.
+
+    ``once(name, make)`` returns the folder, and what ``make(folder)`` had returned, by way of JSON.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def shared(name, make):
+        folder, facts = base / name, base / f"{name}.json"
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not facts.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # another process failed in it
+                folder.mkdir()
+                facts.write_text(json.dumps(make(folder)), encoding="utf-8")
+        return folder, json.loads(facts.read_text(encoding="utf-8"))
+
+    return shared
 
 
 @pytest.fixture(scope="session")
-def own_data_run(kedro_project, class_folders, tmp_path_factory):
+def finished(kedro_project, once):
+    """The one full run: ``kedro run --env=test --pipeline=unfused``; leave its files alone."""
+
+    def make(folder):
+        began = time.monotonic()
+        process = Project(kedro_project, folder / "results").start("--pipeline=unfused")
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+        return {"output": output, "seconds": time.monotonic() - began}
+
+    folder, facts = once("finished", make)
+    return Project(kedro_project, folder / "results", **facts)
+
+
+@pytest.fixture(scope="session")
+def own_data_run(kedro_project, class_folders, once):
     """A finished study of own data, tiny; leave its files alone."""
-    results = tmp_path_factory.mktemp("own data run") / "results"
-    project = Project(kedro_project, results, params={**TINY, "data": str(class_folders)})
-    project.output = project.run()
-    return project
+    params = {**TINY, "data": str(class_folders)}
+
+    def make(folder):
+        return {"output": Project(kedro_project, folder / "results", params=params).run()}
+
+    folder, facts = once("own data run", make)
+    return Project(kedro_project, folder / "results", params=params, **facts)
 
 
 @pytest.fixture(scope="session")
@@ -181,13 +212,17 @@ def tone():
 
 
 @pytest.fixture(scope="session")
-def class_folders(tone, tmp_path_factory):
+def class_folders(tone, once):
     """Three classes of ten clips in four formats, and eight clips without a label."""
-    folder = tmp_path_factory.mktemp("own data") / "Büro sounds"
     formats = ["wav", "flac", "ogg", "mp3"]
-    for hertz, label in ((300, "low"), (900, "mid"), (2700, "high")):
-        for index in range(10):
-            tone(folder / label / f"{label}-{index}.{formats[index % 4]}", hertz)
-    for index in range(8):
-        tone(folder / "unlabelled" / f"some-{index}.{formats[index % 4]}", 300 * 3 ** (index % 3))
-    return folder
+
+    def make(folder):
+        sounds = folder / "Büro sounds"
+        for hertz, label in ((300, "low"), (900, "mid"), (2700, "high")):
+            for index in range(10):
+                tone(sounds / label / f"{label}-{index}.{formats[index % 4]}", hertz)
+        for index in range(8):
+            name = f"unlabelled/some-{index}.{formats[index % 4]}"
+            tone(sounds / name, 300 * 3 ** (index % 3))
+
+    return once("own data", make)[0] / "Büro sounds"

@@ -78,5 +78,9 @@ def test_the_container_is_sent_all_that_it_is_built_from(project_root):
 
 def test_slow_tests_run_by_make_test_all(project_root):
     makefile, settings = read(project_root, "Makefile"), read(project_root, "pyproject.toml")
-    assert re.search(r'^test-all:.*\n.*pytest -m "slow or not slow"', makefile, flags=re.MULTILINE)
+    assert re.search(r"^PYTEST := .*python -m pytest ", makefile, flags=re.MULTILINE)
+    assert re.search(r"^test:.*\n\t@\$\(PYTEST\)$", makefile, flags=re.MULTILINE)
+    assert re.search(
+        r'^test-all:.*\n\t@\$\(PYTEST\) -m "slow or not slow"$', makefile, flags=re.MULTILINE
+    )
     assert "-m 'not slow'" in settings

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
@@ -25,7 +26,8 @@ def ran(run_log, catalog, seconds, monkeypatch, work=list):
     """Let a node seem to take some seconds."""
     node = Node(embed, "workspace", "table", name="embed_task", namespace="study.birds")
     clock = iter([100.0, 100.0 + seconds])
-    monkeypatch.setattr("unfused.run_log.time.monotonic", lambda: next(clock))
+    stopped = SimpleNamespace(monotonic=lambda: next(clock))  # not for the other threads
+    monkeypatch.setattr("unfused.run_log.time", stopped)
     run_log.before_node_run()
     work()
     run_log.after_node_run(node, catalog)
@@ -54,8 +56,8 @@ def test_a_stage_that_spoke_for_itself_gets_none(run_log, catalog, caplog, monke
 def test_the_summary_lists_long_stages_in_their_order_and_counts_the_rest():
     stages = [Stage("render", 40.0, "a"), Stage("scan", 0.2, "b"), Stage("draw", 0.3, "c")]
     stages += [Stage("train", 80.0, "d")]
-    lines = summary(stages, 121.4, Counter(reused=3, resumed=1)).splitlines()
-    assert lines[0] == "finished in 2 min 1 s (3 reused, 1 resumed)"
+    lines = summary(stages, 121.4, Counter(reused=3, resumed=1, built=1)).splitlines()
+    assert lines[0] == "finished in 2 min 1 s (1 built, 3 reused, 1 resumed)"
     assert [line.split() for line in lines[1:]] == [
         ["render", "40", "s", "a"],
         ["train", "80", "s", "d"],
