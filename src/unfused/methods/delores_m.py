@@ -15,20 +15,18 @@ from torch import Tensor, nn
 
 from ..distributed import gather_rows
 from ..encoders.encoder import Encoder
-from ..encoders.momentum import follow, momentum_copy
 from ..encoders.projector import Projector
 from ..losses.barlow_twins import correlation_health, cross_correlation, redundancy_reduction
 from ..losses.collapse import embedding_health
 from ..losses.info_nce import contrast, info_nce_logits, instance_accuracy
 from ..views.view import View
-from .method import Method
-from .negatives_queue import NegativesQueue
+from .momentum_contrast import MomentumContrast
 from .negatives_queue import queue_size as size_of_queue
 
 BLOCKS = ("block1", "block2", "block3")
 
 
-class DeLoResM(Method):
+class DeLoResM(MomentumContrast):
     """MoCo-v2's contrast of the embedding plus Barlow Twins on inner layers, one direction.
 
     ``L = InfoNCE(student(a), teacher(b)) + barlow_weight * sum_taps BT(student_tap(a),
@@ -82,31 +80,26 @@ class DeLoResM(Method):
         redundancy_weight: float = 1.0,
         crop_frames: int = 96,
     ) -> None:
-        super().__init__()
-        _check(momentum, temperature, barlow_weight, redundancy_weight)
-        self.n_views, self.crop_frames = 2, crop_frames
-        self.momentum, self.temperature = momentum, temperature
+        super().__init__(
+            encoder,
+            projector_hidden=projector_hidden,
+            projector_layers=projector_layers,
+            projector_dim=projector_dim,
+            momentum=momentum,
+            temperature=temperature,
+            crop_frames=crop_frames,
+        )
+        _check_weights(barlow_weight, redundancy_weight)
         self.barlow_weight, self.redundancy_weight = barlow_weight, redundancy_weight
         self.taps = _checked_taps(taps, encoder)
-        self.encoder = encoder
-        self.projector = Projector(
-            inputs=encoder.dim,
-            hidden=projector_hidden,
-            outputs=projector_dim,
-            hidden_layers=projector_layers,
-            batch_norm=False,
-        )
         self.barlow_projectors = nn.ModuleDict(
             {
                 tap: _barlow_projector(encoder.dims[tap], barlow_hidden, barlow_dim)
                 for tap in self.taps
             }
         )
-        self.teacher_encoder = momentum_copy(encoder)
-        self.teacher_projector = momentum_copy(self.projector)
         size = size_of_queue(queue_size, n_clips, default=n_clips // 2)
-        self.queue = NegativesQueue(size, projector_dim)
-        self._new_keys: list[Tensor] = []  # of each forward pass before after_step
+        self.add_teacher(size, projector_dim)
 
     def forward(
         self, views: tuple[View, ...], clip_ids: Tensor
@@ -129,14 +122,6 @@ class DeLoResM(Method):
             "queue_similarity": self.queue.similarity(keys),
         }
         return loss, metrics | agreement | embedding_health(queries)
-
-    def after_step(self, step: int) -> None:
-        """Enqueue the step's keys and move the teacher after the student."""
-        for keys in self._new_keys:
-            self.queue.enqueue(keys)
-        self._new_keys = []
-        follow(self.teacher_encoder, self.encoder, self.momentum)
-        follow(self.teacher_projector, self.projector, self.momentum)
 
     @torch.no_grad()
     def teacher_features(self, view: View) -> tuple[dict[str, Tensor], Tensor]:
@@ -179,13 +164,7 @@ def _checked_taps(taps: Sequence[str], encoder: Encoder) -> tuple[str, ...]:
     return asked
 
 
-def _check(
-    momentum: float, temperature: float, barlow_weight: float, redundancy_weight: float
-) -> None:
-    if not 0.0 <= momentum <= 1.0:
-        raise ValueError(f"momentum={momentum} must be in [0, 1]; the official code's is 0.999")
-    if not temperature > 0.0:
-        raise ValueError(f"temperature={temperature} must be positive")
+def _check_weights(barlow_weight: float, redundancy_weight: float) -> None:
     if not (barlow_weight >= 0.0 and redundancy_weight >= 0.0):
         raise ValueError(
             f"barlow_weight={barlow_weight} and redundancy_weight={redundancy_weight} must be 0 or "

@@ -14,21 +14,19 @@ from torch import Tensor
 
 from ..distributed import gather_rows
 from ..encoders.encoder import Encoder
-from ..encoders.momentum import follow, momentum_copy
 from ..encoders.projector import Projector
 from ..losses.cluster_contrast import cluster_contrast
 from ..losses.collapse import embedding_health, perplexity
 from ..losses.info_nce import contrast, info_nce_logits, instance_accuracy
 from ..views.view import View
-from .method import Method
-from .negatives_queue import NegativesQueue
+from .momentum_contrast import MomentumContrast
 from .negatives_queue import queue_size as size_of_queue
 
 LossMix = Literal["sum", "mean"]
 Enqueue = Literal["both", "one"]
 
 
-class SLICER(Method):
+class SLICER(MomentumContrast):
     """Symmetric instance contrast against a queue, plus cluster contrast of the student's views.
 
     ``L = L_i(student(a), teacher(b)) + L_i(student(b), teacher(a)) + L_c(student(a), student(b))``
@@ -84,37 +82,31 @@ class SLICER(Method):
         enqueue: Enqueue = "both",
         crop_frames: int = 96,
     ) -> None:
-        super().__init__()
-        _check_positive(temperature=temperature, cluster_temperature=cluster_temperature)
+        super().__init__(
+            encoder,
+            projector_hidden=projector_hidden,
+            projector_layers=projector_layers,
+            projector_dim=projector_dim,
+            momentum=momentum,
+            temperature=temperature,
+            crop_frames=crop_frames,
+        )
+        if not cluster_temperature > 0.0:
+            raise ValueError(f"cluster_temperature={cluster_temperature} must be positive")
         _check_weights(cluster_weight=cluster_weight, entropy_weight=entropy_weight)
         _check_word("loss_mix", loss_mix, get_args(LossMix))
         _check_word("enqueue", enqueue, get_args(Enqueue))
-        if not 0.0 <= momentum <= 1.0:
-            raise ValueError(f"momentum={momentum} must be in [0, 1]")
         if n_clusters < 2:
             raise ValueError(f"n_clusters={n_clusters} must be at least 2: one has no negative")
-        self.n_views, self.crop_frames = 2, crop_frames
-        self.momentum, self.temperature = momentum, temperature
         self.cluster_temperature = cluster_temperature
         self.cluster_weight, self.entropy_weight = cluster_weight, entropy_weight
         self.loss_mix, self.enqueue = loss_mix, enqueue
-        self.encoder = encoder
-        self.projector = Projector(
-            inputs=encoder.dim,
-            hidden=projector_hidden,
-            outputs=projector_dim,
-            hidden_layers=projector_layers,
-            batch_norm=False,
-        )
         self.cluster_head = Projector(
             inputs=encoder.dim, hidden=cluster_hidden, outputs=n_clusters, batch_norm=False
         )
-        self.teacher_encoder = momentum_copy(encoder)
-        self.teacher_projector = momentum_copy(self.projector)
         keys_a_clip = 2 if enqueue == "both" else 1
         size = size_of_queue(queue_size, n_clips, default=n_clips, keys_a_clip=keys_a_clip)
-        self.queue = NegativesQueue(size, projector_dim)
-        self._new_keys: list[Tensor] = []  # of each forward pass before after_step
+        self.add_teacher(size, projector_dim)
 
     def forward(
         self, views: tuple[View, ...], clip_ids: Tensor
@@ -139,14 +131,6 @@ class SLICER(Method):
             **embedding_health(z_a),
         }
 
-    def after_step(self, step: int) -> None:
-        """Enqueue the keys of the step's forward passes; move the teacher after the student."""
-        for keys in self._new_keys:
-            self.queue.enqueue(keys)
-        self._new_keys = []
-        follow(self.teacher_encoder, self.encoder, self.momentum)
-        follow(self.teacher_projector, self.projector, self.momentum)
-
     def student(self, view: View) -> tuple[Tensor, Tensor]:
         """Return the projection, (B, projector_dim), and the cluster probabilities, (B, C)."""
         embedding = self.encoder(view.log_mel, view.spans)
@@ -169,12 +153,6 @@ class SLICER(Method):
         both = torch.stack(losses)
         loss = both.sum() if self.loss_mix == "sum" else both.mean()
         return loss, torch.stack(accuracies).mean()
-
-
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0.0:
-            raise ValueError(f"{name}={value} must be positive")
 
 
 def _check_weights(**values: float) -> None:
