@@ -39,50 +39,62 @@ KEYS_FIRST = ("unfused", "model", "classify", "export")  # of the others, when a
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return every registered pipeline, by name."""
-    from .pipelines import data_engineering, evaluation, inference, pretraining, reporting, unfused
+    from .pipelines import inference, reporting
 
     parameters = ProjectConfigLoader.current()["parameters"]
     check_names(parameters)
-    tasks, pools, teacher = (
-        chosen_tasks(parameters),
-        chosen_pools(parameters),
-        chosen_teacher(parameters),
-    )
-    few_labels = bool(
-        ((parameters.get("evaluation") or {}).get("label_efficiency") or {}).get("budgets")
-    )
-
-    def study(tasks: list[str], compared: list[str], **options: bool) -> dict[str, Pipeline]:
-        """Return what a study of some tasks and methods is made of."""
-        data = data_engineering.create_pipeline(tasks, pools, rendered(parameters, tasks))
-        methods = {
-            name: data + pretraining.create_pipeline(name, [*tasks, *pools])
-            for name in namespaces(parameters, "methods")
-        }
-        modelling = sum((methods[name] for name in compared), methods[teacher])
-        for task in tasks:
-            modelling += unfused.create_pipeline(task, teacher)
-            modelling += evaluation.create_pipeline(task, compared, few_labels=few_labels)
-        modelling += evaluation.create_record(tasks)
-        report = reporting.create_pipeline(
-            tasks, pools, teacher, compared, few_labels=few_labels, **options
-        )
-        return {"data": data, **methods, "modelling": modelling, "whole": modelling + report}
-
-    one = study(tasks, [teacher])
-    many = study(benchmark_tasks(parameters, tasks), chosen_methods(parameters), benchmark=True)
+    tasks = chosen_tasks(parameters)
+    one = study(parameters, tasks, [chosen_teacher(parameters)])
+    compared = benchmark_tasks(parameters, tasks), chosen_methods(parameters)
+    used = used_model(parameters, tasks)
     return {
-        "data_engineering": one["data"] + reporting.create_data_report(tasks, pools),
+        "data_engineering": one["data"]
+        + reporting.create_data_report(tasks, chosen_pools(parameters)),
         **{name: one[name] for name in namespaces(parameters, "methods")},
         "modelling": one["modelling"],
         "reporting": one["whole"],
         "unfused": one["whole"],
-        "lape": many["whole"],
+        "lape": study(parameters, *compared, benchmark=True)["whole"],
         "compare_runs": reporting.create_comparison(),
-        "classify": inference.create_classify(**used_model(parameters, tasks)),
-        "export": inference.create_export(**used_model(parameters, tasks)),
+        "classify": inference.create_classify(**used),
+        "export": inference.create_export(**used),
         "__default__": one["whole"],
     }
+
+
+def study(
+    parameters: dict[str, Any], tasks: list[str], compared: list[str], **options: bool
+) -> dict[str, Pipeline]:
+    """Return what a study of some tasks and methods is made of.
+
+    Args:
+        parameters: The configuration.
+        tasks: On which encoders are compared.
+        compared: The methods whose encoders are.
+        **options: Of the report.
+
+    Returns:
+        ``data``; every configured method by its name, with the data; ``modelling`` and ``whole``.
+    """
+    from .pipelines import data_engineering, evaluation, pretraining, reporting, unfused
+
+    pools, teacher = chosen_pools(parameters), chosen_teacher(parameters)
+    asked = (parameters.get("evaluation") or {}).get("label_efficiency") or {}
+    few_labels = bool(asked.get("budgets"))
+    data = data_engineering.create_pipeline(tasks, pools, rendered(parameters, tasks))
+    methods = {
+        name: data + pretraining.create_pipeline(name, [*tasks, *pools])
+        for name in namespaces(parameters, "methods")
+    }
+    modelling = sum((methods[name] for name in compared), methods[teacher])
+    for task in tasks:
+        modelling += unfused.create_pipeline(task, teacher)
+        modelling += evaluation.create_pipeline(task, compared, few_labels=few_labels)
+    modelling += evaluation.create_record(tasks)
+    report = reporting.create_pipeline(
+        tasks, pools, teacher, compared, few_labels=few_labels, **options
+    )
+    return {"data": data, **methods, "modelling": modelling, "whole": modelling + report}
 
 
 def announcement(parameters: dict[str, Any], asked: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,17 @@ from typing import Any
 import pandas as pd
 
 from ..arms import Arm
+from ..encoders.trained import TrainedEncoder
 from ..training.checkpoint import drop_checkpoint
 from ..training.precision import pick_device
 from .candidates import Candidate
+from .fine_tuned import FineTuned
 from .fine_tuning import FineTuningSettings, fine_tune
 from .frozen_evaluation import checked_parts, warn_of_unseen
 from .head import Head
 from .results import RowKeys, scored_rows
 from .stored_classifier import save_classifier
-from .task_data import TaskData
+from .task_data import LabelledClips, TaskData
 
 NETWORK = "network"
 """Where in a training's folder the trained network is kept."""
@@ -92,24 +94,11 @@ def evaluate_supervised(
         LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
     """
     parts = checked_parts(candidate, task, arm.fold, transductive=transductive)
-    train, valid, test = parts.values()
+    test = parts["test"]
     trained = candidate.load()
     if trained is None:
         raise ValueError(f"{candidate.label!r} has no encoder that could be fine-tuned")
-    tuned = fine_tune(
-        trained,
-        task.store,
-        train.rows,
-        train.labels,
-        valid.rows,
-        valid.labels,
-        plan.settings,
-        folder=folder / "training",
-        seed=arm.seed,
-        device=device,
-        kind=task.kind,
-        title=f"{plan.label}, task {task.name}, fold {arm.fold}, seed {arm.seed}",
-    )
+    tuned = _fine_tuned(folder / "training", trained, parts, plan, task, arm, device)
     made = {"encoder": plan.label, "source": plan.source, "seed": arm.seed}
     made["cut"] = trained.encoder.cut
     network = Head.of_fine_tuned(tuned, embedding="whole_clip", **task.facts(arm.fold), **made)
@@ -134,3 +123,29 @@ def evaluate_supervised(
         "predictions": predictions,
         "history": tuned.history.assign(**labels),
     }
+
+
+def _fine_tuned(
+    folder: Path,
+    trained: TrainedEncoder,
+    parts: Mapping[str, LabelledClips],
+    plan: Plan,
+    task: TaskData,
+    arm: Arm,
+    device: str,
+) -> FineTuned:
+    train, valid = parts["train"], parts["valid"]
+    return fine_tune(
+        trained,
+        task.store,
+        train.rows,
+        train.labels,
+        valid.rows,
+        valid.labels,
+        plan.settings,
+        folder=folder,
+        seed=arm.seed,
+        device=device,
+        kind=task.kind,
+        title=f"{plan.label}, task {task.name}, fold {arm.fold}, seed {arm.seed}",
+    )
