@@ -172,7 +172,8 @@ def test_paired_difference_and_its_p_value():
 def test_pairing_is_by_clip_not_by_row():
     first = table(np.arange(60) % 3 != 0)
     result = paired_bootstrap(first, first.sample(frac=1, random_state=0))
-    assert result == (0.0, 0.0, 0.0, 1.0)
+    assert result.in_no_clip
+    assert result.difference == 0
 
 
 def test_p_values_are_uniform_when_nothing_differs():
@@ -201,3 +202,17 @@ def test_resampling_units_are_groups_where_known():
 def test_a_group_column_of_another_length_is_refused():
     with pytest.raises(ValueError, match="groups has 3 entries for 4 clips"):
         clip_bootstrap(list("abab"), list("abab"), list("abc"))
+
+
+@pytest.mark.parametrize("wrong", [[], [3, 7]])
+def test_models_that_differ_on_no_clip_are_not_certain_to_be_equal(wrong):
+    clips = [f"clip{i}" for i in range(40)]
+    first = pd.DataFrame({"clip_id": clips, "label": ["a", "b"] * 20, "predicted": ["a", "b"] * 20})
+    first.loc[wrong, "predicted"] = "c"
+    found = paired_bootstrap(first, first.copy(), n=200)
+    exact = stats.binomtest(0, 40).proportion_ci(0.95, method="exact").high
+    assert found.in_no_clip
+    assert found == pytest.approx((0.0, -exact, exact, 1.0, True))
+    second = first.copy()
+    second.loc[0, "predicted"] = "c"
+    assert not paired_bootstrap(first, second, n=200).in_no_clip

@@ -7,7 +7,8 @@ in Hesterberg 2015 ("What teachers should know about the bootstrap", The America
 Resamples of a few groups never leave the range of those groups (2 speakers who happen to score the
 same would look certain), so below 10 units the interval is Student's t with the bootstrap's
 standard error. Where every prediction is right, or every one wrong, resamples are all the same; the
-interval there is that of Clopper and Pearson 1934 over the units.
+interval there is that of Clopper and Pearson 1934 over the units. So it is where two models differ
+on no unit: it then bounds the share of units on which they would, for better or worse.
 """
 
 from __future__ import annotations
@@ -38,12 +39,16 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A paired difference (first minus second), its interval and two-sided p-value."""
+    """A paired difference (first minus second), its interval and two-sided p-value.
+
+    ``in_no_clip`` tells that no clip made any difference, in whichever resample.
+    """
 
     difference: float
     low: float
     high: float
     p_value: float
+    in_no_clip: bool = False
 
 
 def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
@@ -136,7 +141,10 @@ def _ranking_difference(
         log.warning("one group among the test clips: no interval can be estimated")
         return Difference(observed, np.nan, np.nan, np.nan)
     values = runs.resampled(function, n, seed)
-    draws = _unbiased(observed, values[:, 0] - values[:, 1])
+    draws = values[:, 0] - values[:, 1]
+    if not np.nan_to_num(draws).any():
+        return _no_difference(runs.n_units, level)
+    draws = _unbiased(observed, draws)
     low, high = _bounds(observed, draws, runs.n_units, level)
     return Difference(observed, low, high, _p_value(observed, draws, runs.n_units))
 
@@ -172,7 +180,9 @@ def paired_bootstrap(
         seed: Seed of the resampling.
 
     Returns:
-        The difference; its p-value is the level at which the interval just touches 0.
+        The difference; its p-value is the level at which the interval just touches 0. Where no
+        clip makes any difference, see :attr:`Difference.in_no_clip`, the interval is that of the
+        share of units on which the two would differ: no resample could show its width.
 
     Raises:
         ValueError: The tables are not about the same clips and runs, or disagree on labels.
@@ -193,6 +203,8 @@ def paired_bootstrap(
         return Difference(observed, np.nan, np.nan, np.nan)
     values = counts.resampled(function, n, seed)
     draws = values[:, 0] - values[:, 1]
+    if not draws.any():
+        return _no_difference(counts.n_units, level)
     low, high = _bounds(observed, draws, counts.n_units, level)
     p_value = _p_value(observed, draws, counts.n_units)
     return Difference(observed, max(low, -1.0), min(high, 1.0), p_value)
@@ -225,6 +237,16 @@ def _unanimous(right: bool, n_units: int, level: float) -> Interval:
     """
     least = ((1 - level) / 2) ** (1 / n_units)
     return Interval(least, 1.0) if right else Interval(0.0, 1 - least)
+
+
+def _no_difference(n_units: int, level: float) -> Difference:
+    """Return the difference of two models that differ on none of so many units.
+
+    >>> [round(value, 3) for value in _no_difference(50, 0.95)[:3]]
+    [0.0, -0.071, 0.071]
+    """
+    most = _unanimous(False, n_units, level).high
+    return Difference(0.0, -most, most, 1.0, in_no_clip=True)
 
 
 def _widening(n_units: int) -> float:
