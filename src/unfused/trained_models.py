@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from .config import ProjectConfigLoader
 
+log = logging.getLogger(__name__)
 STUDENTS = ("unfused", "unfused_full")
 
 
@@ -50,9 +52,20 @@ def chosen_task(asked: str | None, tasks: list[str]) -> str:
 
 
 def studied_tasks() -> list[str]:
-    """Return the tasks of the last finished run; none where there was none."""
+    """Return the tasks of the last finished run; none where there was none.
+
+    All pipelines are wired by way of this, so a damaged file is reported and stops none of them; a
+    run that trains writes it anew.
+    """
     entry = ProjectConfigLoader.current()["catalog"].get("study") or {}
     path = Path(entry.get("filepath", ""))
     if not path.is_file():
         return []
-    return [task["name"] for task in json.loads(path.read_text(encoding="utf-8"))["tasks"]]
+    try:
+        return [task["name"] for task in json.loads(path.read_text(encoding="utf-8"))["tasks"]]
+    except (ValueError, LookupError, TypeError, OSError) as error:
+        log.warning(
+            "%s is damaged (%s: %s): name the task with model.task=<task>, or run the study again, "
+            "which reuses what it trained", path, type(error).__name__, error,
+        )  # fmt: skip
+        return []

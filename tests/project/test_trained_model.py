@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from kedro.framework.project import pipelines
 
 from unfused import load_classifier
 
@@ -210,3 +211,18 @@ def test_ones_own_data_need_not_be_named_again(own_data_run, class_folders, tmp_
     card = (project.data / "06_models/exported/README.md").read_text(encoding="utf-8")
     assert "for Büro sounds" in card
     assert "| **this model** |" in card
+    trained_on = project.table("05_model_input/own_data/pseudo_labels.parquet")["clip_id"].nunique()
+    assert f"| {trained_on} clips, 8 of them without a label |" in card
+
+
+@pytest.mark.parametrize("damaged", ["", "{", '{"tasks": 3}', '{"tasks": [{"shown": "x"}]}'])
+def test_a_damaged_record_of_the_last_run_stops_no_pipeline(untouched_project, caplog, damaged):
+    study = untouched_project.data / "07_model_output/study.json"
+    study.parent.mkdir(exist_ok=True)
+    study.write_text(damaged)
+    with untouched_project.session() as session:
+        session.load_context()
+        assert "unfused" in dict(pipelines)
+    study.unlink()
+    assert f"{study} is damaged" in caplog.text
+    assert "model.task=<task>" in caplog.text

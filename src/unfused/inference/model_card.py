@@ -84,6 +84,7 @@ def _origin(classifier: Classifier, task: Mapping[str, Any]) -> dict[str, Any]:
         "data": f"{task['shown']}: {head.get('n_train')} labelled training clips and "
         f"{head.get('n_valid')} for validation (fold {head.get('fold')}); the longest has "
         f"{head.get('longest_seconds')} s",
+        "audio of the encoder": _trained_on(head),
         "encoder": f"{encoder.name}, cut at {encoder.encoder.cut}; {_inline(settings)}",
         "pre-training or distillation": made.get("method"),
         "pseudo-labels of": task.get("teacher") if source == "teacher" else source,
@@ -97,6 +98,13 @@ def _origin(classifier: Classifier, task: Mapping[str, Any]) -> dict[str, Any]:
         "versions": _inline(made.get("versions") or {}),
         "code": made.get("git_commit"),
     }
+
+
+def _trained_on(head: Mapping[str, Any]) -> str | None:
+    """Return what the encoder was trained on; None where that was not noted."""
+    if head.get("n_trained_on") is None:
+        return None
+    return f"{head['n_trained_on']:,} clips, {head['n_unlabelled']:,} of them without a label"
 
 
 def _scores(classifier: Classifier, task: Mapping[str, Any], summary: pd.DataFrame | None) -> str:

@@ -40,10 +40,18 @@ def fit_classifier(
     piece = workspace.piece(folder, fingerprint("classifier 2", *known), fresh=run.fresh)
     if not piece.finished:
         facts = {"task": workspace.path.parent.name, **choice.facts(arm), "cut": cut}
+        facts |= trained_on_facts(encoders.trained_on(name), manifest)
         head = fit_head(trained, task, fold, embedding=embedding, device=run.device, **facts)
         save_classifier(piece.path, trained, head)
         piece.finish()
     return piece.path
+
+
+def trained_on_facts(trained_on: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, int]:
+    """Return how many clips an encoder was trained on, and how many of them have no label."""
+    labelled = manifest.loc[manifest["label"].notna(), "clip_id"]
+    unlabelled = ~trained_on["clip_id"].isin(labelled)
+    return {"n_trained_on": len(trained_on), "n_unlabelled": int(unlabelled.sum())}
 
 
 def open_network(workspace: Workspace, model: TrainedModel) -> Path:
