@@ -55,3 +55,20 @@ def test_a_long_name_does_not_run_into_the_next_panel() -> None:
     title = titles(figure, 0)[1]
     assert title.replace("\n", " ") == name.replace("_", " ")
     assert max(len(line) for line in title.split("\n")) <= 30
+
+
+def curve(metrics: pd.DataFrame, quantity: int = 0) -> tuple[list[float], list[float]]:
+    line = learning_curves(metrics).subfigs[0].axes[quantity].lines[0]
+    return line.get_xdata().tolist(), line.get_ydata().tolist()
+
+
+def test_a_last_row_of_few_steps_does_not_jump() -> None:
+    rows = {"stage": "decar", "seed": 0, "step": [50, 100, 150, 160], "loss": [4.0, 3.0, 2.0, 8.0]}
+    metrics = pd.DataFrame(rows).assign(learning_rate=[4.0, 3.0, 2.0, 1.0])
+    steps, losses = curve(metrics)
+    assert steps == [50, 100, 160]
+    np.testing.assert_allclose(losses, [4.0, 3.0, (50 * 2.0 + 10 * 8.0) / 60])
+    assert curve(metrics, 1) == ([50, 100, 150, 160], [4.0, 3.0, 2.0, 1.0])  # it is no mean
+    longer = metrics.assign(step=[50, 100, 150, 190])
+    assert curve(longer) == ([50, 100, 150, 190], [4.0, 3.0, 2.0, 8.0])
+    assert curve(metrics.iloc[-2:]) == ([150, 160], [2.0, 8.0])  # nothing says what is usual

@@ -32,6 +32,7 @@ _HEALTH = (  # what shows a collapse stands after the losses, in this order, wha
     *("std", "embedding_std", "effective_rank", "queue_similarity"),
     *("cluster_perplexity", "perplexity", "prototype_perplexity"),
 )
+_NO_MEANS = {"learning_rate", "lr"}
 _TITLE_WIDTH = 30  # characters; a longer title would run into the next panel's
 _STAGES = {
     "teacher": "Pre-training (teacher)",
@@ -110,9 +111,9 @@ def _draw_quantity(
 ) -> None:
     runs = [column for column in ("seed", "fold") if column in part]
     for key, run in part.dropna(subset=[name]).groupby(runs, sort=True, dropna=False):
-        run = run.sort_values("step")
+        step, value = _whole_windows(run.sort_values("step"), name)
         panel.plot(
-            run["step"], run[name], color=colours[key[0]], linewidth=1, alpha=0.85,
+            step, value, color=colours[key[0]], linewidth=1, alpha=0.85,
             marker="o" if len(run) < 3 else None, markersize=3,
         )  # fmt: skip
     title = _TITLES.get(name, name.removeprefix("n_").replace("_", " "))
@@ -121,6 +122,25 @@ def _draw_quantity(
     panel.xaxis.set_major_formatter(FuncFormatter(_thousands))
     panel.yaxis.set_major_locator(MaxNLocator(4))
     panel.grid(alpha=0.3, linewidth=0.5)
+
+
+def _whole_windows(run: pd.DataFrame, name: str) -> tuple[pd.Series, pd.Series]:
+    """Return steps and values of a curve; a last row of few steps is joined with the one before.
+
+    A row is a mean over the steps since the row before. Training ends where it ends, so the last
+    row may be the mean of a step or two, and would jump for that alone. What is not a mean over
+    all steps (the learning rate, what is measured once in an epoch) stays as it is.
+    """
+    step, value = run["step"], run[name]
+    windows = step.diff()
+    usual = windows.iloc[1:-1].median()  # NaN for fewer than three rows
+    every_row = windows.iloc[1:-1].eq(usual).all()
+    if name in _NO_MEANS or not every_row or not windows.iloc[-1] < usual / 2:
+        return step, value
+    share = windows.iloc[-1] / (windows.iloc[-1] + windows.iloc[-2])
+    joined = share * value.iloc[-1] + (1 - share) * value.iloc[-2]
+    kept = value.drop(index=value.index[-2])
+    return step.drop(index=step.index[-2]), kept.where(kept.index != kept.index[-1], joined)
 
 
 def _thousands(value: float, _: int) -> str:
