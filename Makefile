@@ -52,6 +52,8 @@ format: $(VENV)/dev  ## repair what ruff can
 	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
 
 viz: $(VENV)/demo  ## pipeline, data and figures in the browser; own data: DATA=... as in the run
+	@test -n "$$UNFUSED_AUDIO" || ! grep -qs own_data data/07_model_output/study.json || \
+	    echo "The last run was on your own data. If they are not shown: make viz DATA=<folder or CSV, as in the run>"
 	@PYTHONWARNINGS=ignore $(RUN) viz run $(if $(ENV),--env=$(ENV))
 
 viz-build: $(VENV)/demo  ## the same as a static site in build/

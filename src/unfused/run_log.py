@@ -22,7 +22,7 @@ WORTH_A_LINE = 1.0  # seconds
 _MOST = 12  # lines of the summary
 RESULTS = {"classify audio": "new_audio.predictions", "write model card": "model_card"}
 """Stages that end a run -> the result that people look at."""
-_OUTCOMES = ("reused", "rebuilt", "resumed")
+_OUTCOMES = ("built", "reused", "rebuilt", "resumed")
 
 
 class Stage(NamedTuple):
@@ -144,7 +144,7 @@ def summary(stages: Sequence[Stage], seconds: float, outcomes: Counter[str]) -> 
     Args:
         stages: Every node of the run.
         seconds: How long the run took.
-        outcomes: How many pieces of work were reused, rebuilt and resumed.
+        outcomes: How many pieces of work were built, reused, rebuilt and resumed.
     """
     counts = ", ".join(f"{outcomes[name]} {name}" for name in _OUTCOMES if outcomes[name])
     head = f"finished in {in_words(seconds)}" + (f" ({counts})" if counts else "")

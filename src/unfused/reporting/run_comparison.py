@@ -16,8 +16,14 @@ from .flat_parameters import flatten
 
 log = logging.getLogger(__name__)
 KEY = ["task", "encoder", "source", "cut", "protocol"]
-_PLACES = ("run_name", "run.fresh", "run.device", "run.expected", "run.processes", "fresh")
-"""What names or paces a run, and does not decide its results."""
+_PLACES = (
+    *("run_name", "run.fresh", "run.device", "run.expected", "run.processes", "run.tracking"),
+    *("fresh", "device", "demo.expected", "extraction", "report"),
+    *("model", "classify", "export", "new_audio"),  # what is done with a trained model
+)
+_PACE = (".training.log_every", ".training.checkpoint_seconds")
+"""What names or paces a run, or comes after it, and does not decide its results: :data:`_PLACES`
+are parameters and groups, :data:`_PACE` how names end."""
 
 
 def compare_runs(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]]) -> pd.DataFrame:
@@ -65,9 +71,20 @@ def different_parameters(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, dic
     differing = [
         name
         for name in names
-        if name not in _PLACES and len({given[name] for given in shown.values()}) > 1
+        if _decides(name) and len({given[name] for given in shown.values()}) > 1
     ]
     return {run: {name: given[name] for name in differing} for run, given in shown.items()}
+
+
+def _decides(name: str) -> bool:
+    """Return whether a parameter may decide results.
+
+    >>> [_decides(name) for name in ("extraction.n_jobs", "model", "modelling.x")]
+    [False, False, True]
+    """
+    return not name.endswith(_PACE) and not any(
+        name == place or name.startswith(f"{place}.") for place in _PLACES
+    )
 
 
 def best_students(table: pd.DataFrame) -> list[str]:
