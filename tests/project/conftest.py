@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +44,6 @@ class Project:
     root: Path
     data: Path
     output: str = ""
-    seconds: float = 0.0
     params: dict = field(default_factory=dict)
 
     def start(self, *arguments, **options):
@@ -81,14 +79,12 @@ class Project:
         log, n_threads = Lines(), torch.get_num_threads()
         torch.set_num_threads(1)
         logging.getLogger("unfused").addHandler(log)
-        began = time.monotonic()
         try:
             with self.session(conf=conf, **params) as session:
                 session.run(pipeline_names=[pipeline], to_outputs=to)
         finally:
             logging.getLogger("unfused").removeHandler(log)
             torch.set_num_threads(n_threads)
-            self.seconds = time.monotonic() - began
         return "\n".join(log.lines)
 
     def table(self, name):
@@ -174,11 +170,10 @@ def finished(kedro_project, once):
     """The one full run: ``kedro run --env=test --pipeline=unfused``; leave its files alone."""
 
     def make(folder):
-        began = time.monotonic()
         process = Project(kedro_project, folder / "results").start("--pipeline=unfused")
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
-        return {"output": output, "seconds": time.monotonic() - began}
+        return {"output": output}
 
     folder, facts = once("finished", make)
     return Project(kedro_project, folder / "results", **facts)
