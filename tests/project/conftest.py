@@ -171,7 +171,10 @@ def finished(kedro_project, once):
 
     def make(folder):
         process = Project(kedro_project, folder / "results").start("--pipeline=unfused")
-        output, _ = process.communicate(timeout=300)
+        try:
+            output, _ = process.communicate(timeout=900)
+        finally:
+            process.kill()
         assert process.returncode == 0, output
         return {"output": output}
 
