@@ -172,7 +172,7 @@ def test_paired_difference_and_its_p_value():
 def test_pairing_is_by_clip_not_by_row():
     first = table(np.arange(60) % 3 != 0)
     result = paired_bootstrap(first, first.sample(frac=1, random_state=0))
-    assert result.in_no_clip
+    assert result.in_no_resample
     assert result.difference == 0
 
 
@@ -211,8 +211,8 @@ def test_models_that_differ_on_no_clip_are_not_certain_to_be_equal(wrong):
     first.loc[wrong, "predicted"] = "c"
     found = paired_bootstrap(first, first.copy(), n=200)
     exact = stats.binomtest(0, 40).proportion_ci(0.95, method="exact").high
-    assert found.in_no_clip
+    assert found.in_no_resample
     assert found == pytest.approx((0.0, -exact, exact, 1.0, True))
     second = first.copy()
     second.loc[0, "predicted"] = "c"
-    assert not paired_bootstrap(first, second, n=200).in_no_clip
+    assert not paired_bootstrap(first, second, n=200).in_no_resample

@@ -114,3 +114,16 @@ def test_a_path_ends_where_a_cold_start_ends(several):
     warm.resume(kept)
     first, second = (path.classifier(path.solve(1e-2, 1e-6)) for path in (warm, cold))
     np.testing.assert_allclose(first.weight, second.weight, atol=2e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_few_leading_dimensions_and_weak_penalties_are_solved(seed):
+    """All eigenvectors are kept at 120 dimensions; nearly all of the variance is in two of them."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(2000, 2)) @ rng.normal(size=(2, 120)) + 0.01 * rng.normal(size=(2000, 120))
+    path = LogisticPath(Standardised.of(x.astype(np.float32), rng.integers(10, size=2000)))
+    for strength in (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6):
+        solution = path.solve(strength, 1e-5)
+    gradient = solution.point.gradient.clone()
+    gradient[:, :-1] += strength * solution.point.theta[:, :-1]
+    assert float(gradient.abs().max()) <= 3e-5

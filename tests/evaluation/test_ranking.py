@@ -128,7 +128,7 @@ def test_the_same_scores_do_not_differ_and_better_ones_do(made):
     plain = predictions(scores, hits)
     better = predictions(scores + 2 * hits, hits)
     same = paired_bootstrap(plain, plain, metric="mAP", n=200)
-    assert same.in_no_clip
+    assert same.in_no_resample
     assert same.low == -same.high < same.difference == 0
     gain = paired_bootstrap(better, plain, metric="mAP", n=200)
     assert 0 < gain.low < gain.difference < gain.high

@@ -104,12 +104,12 @@ def test_null_sources_are_the_same_as_empty_ones(experiment):
     pd.testing.assert_frame_equal(first, student_comparisons(results, blank, n_draws=50))
 
 
-def test_equal_predictions_differ_in_no_clip(three_seeds):
+def test_equal_predictions_differ_in_no_resample(three_seeds):
     predictions = three_seeds[1]
     rows = predictions[
         (predictions["task"] == "NS") & (predictions["encoder"] == "log_mel_statistics")
     ]
     compared = compare(rows, rows.copy(), n_draws=100)
-    assert compared["interval"] == "no difference in any clip"
+    assert compared["interval"] == "no difference in any resample"
     assert compared["low"] == -compared["high"] < 0
     assert compared["outcome"] == "not distinguishable"

@@ -66,6 +66,9 @@ def test_without_training_from_scratch_a_random_encoder_is_the_reference():
     saved = labels_saved(label_curves(frozen)).set_index("name")
     assert saved["reference"].unique().tolist() == ["Random init"]
     assert saved.loc["DECAR-v2", "needed_labels"] == pytest.approx(16)  # .65, half way from 8 to 32
+    own = rows("random_init_slicer", [0.1, 0.1, 0.2])
+    saved = labels_saved(label_curves(pd.concat([frozen, own]))).set_index("name")
+    assert saved.loc["SLICER", "needed_labels"] == pytest.approx(8)  # .25, at 4 per class
     other_cut = frozen[frozen["encoder"] != "random_init"]
     nothing = labels_saved(label_curves(other_cut))
     assert nothing.empty

@@ -162,10 +162,10 @@ class FrontEnd:
             end = min(first + _CHUNK_FRAMES, n_frames)
             chunk = torch.mul(windows[first:end], window, out=windowed[: end - first])
             parts = torch.view_as_real(torch.fft.rfft(chunk)).flatten(1).numpy()
-            with np.errstate(over="ignore"):  # an infinite power is for the caller to judge
+            with np.errstate(over="ignore", invalid="ignore"):  # infinite power: the caller judges
                 square = np.square(parts, out=squares[: end - first], casting="same_kind")
-            for group in groups:
-                mel[first:end, group.mels] = square[:, group.parts] @ group.weights
+                for group in groups:
+                    mel[first:end, group.mels] = square[:, group.parts] @ group.weights
         return torch.from_numpy(mel).add_(self.eps).log_().numpy()
 
     @cached_property

@@ -40,7 +40,7 @@ class CrossEntropy:
         self.x, self.n_classes = x, n_classes
         self._multi_hot = y.ndim == 2
         self._y = y.T.contiguous() if self._multi_hot else y
-        self._rows = torch.arange(len(x), device=x.device)
+        self._rows = torch.arange(len(x))
 
     def logits(self, theta: Tensor) -> Tensor:
         """Return the logits of all clips, (C, N)."""

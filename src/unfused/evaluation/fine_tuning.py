@@ -214,7 +214,7 @@ class _Run:
         cut = self.trained.encoder.cut
         features = embed_clips(self.trained, self.store, rows, device=self.device)[cut]
         x_train, x_valid = np.split(features, [len(train.rows)])
-        probe = LinearProbe(device=self.device, kind=self.kind)
+        probe = LinearProbe(kind=self.kind)
         return probe.fit(x_train, train.labels, x_valid, valid.labels).head()
 
     def train(self, method: Supervised, folder: Path, title: str) -> tuple[pd.DataFrame, BestEpoch]:

@@ -41,14 +41,14 @@ class Interval(NamedTuple):
 class Difference(NamedTuple):
     """A paired difference (first minus second), its interval and two-sided p-value.
 
-    ``in_no_clip`` tells that no clip made any difference, in whichever resample.
+    ``in_no_resample`` tells that no resample of the clips made any difference.
     """
 
     difference: float
     low: float
     high: float
     p_value: float
-    in_no_clip: bool = False
+    in_no_resample: bool = False
 
 
 def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
@@ -142,7 +142,8 @@ def _ranking_difference(
         return Difference(observed, np.nan, np.nan, np.nan)
     values = runs.resampled(function, n, seed)
     draws = values[:, 0] - values[:, 1]
-    if not np.nan_to_num(draws).any():
+    known = draws[np.isfinite(draws)]
+    if len(known) and not known.any():
         return _no_difference(runs.n_units, level)
     draws = _unbiased(observed, draws)
     low, high = _bounds(observed, draws, runs.n_units, level)
@@ -181,8 +182,8 @@ def paired_bootstrap(
 
     Returns:
         The difference; its p-value is the level at which the interval just touches 0. Where no
-        clip makes any difference, see :attr:`Difference.in_no_clip`, the interval is that of the
-        share of units on which the two would differ: no resample could show its width.
+        resample makes a difference, see :attr:`Difference.in_no_resample`, the interval is that of
+        the share of units on which the two would differ: no resample could show its width.
 
     Raises:
         ValueError: The tables are not about the same clips and runs, or disagree on labels.
@@ -246,7 +247,7 @@ def _no_difference(n_units: int, level: float) -> Difference:
     [0.0, -0.071, 0.071]
     """
     most = _unanimous(False, n_units, level).high
-    return Difference(0.0, -most, most, 1.0, in_no_clip=True)
+    return Difference(0.0, -most, most, 1.0, in_no_resample=True)
 
 
 def _widening(n_units: int) -> float:

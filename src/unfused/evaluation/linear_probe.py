@@ -39,7 +39,6 @@ class LinearProbe:
         tolerance: Largest entry of the gradient at which L-BFGS stops.
         max_iterations: Iterations of L-BFGS for each strength.
         seed: Seed of the inner folds; nothing else is random.
-        device: Where to compute.
         kind: Whether a label is one class or a set of classes.
 
     Attributes:
@@ -68,7 +67,6 @@ class LinearProbe:
         tolerance: float = 1e-5,
         max_iterations: int = 500,
         seed: int = 0,
-        device: str | torch.device = "cpu",
         kind: LabelKind = SINGLE_LABEL,
     ) -> None:
         if not strengths or min(strengths) <= 0:
@@ -79,7 +77,6 @@ class LinearProbe:
         self.n_folds = n_folds
         self.tolerance = tolerance
         self.max_iterations = max_iterations
-        self.device = device
         self._rough = max(tolerance, ROUGH)
         self.seed = seed
         self.kind = kind
@@ -199,7 +196,7 @@ class LinearProbe:
 
     def _path(self, x: NDArray[np.float32], y: NDArray) -> LogisticPath:
         targets = self.kind.targets(y, self.kind.classes(y))
-        return LogisticPath(Standardised.of(x, targets), self.device)
+        return LogisticPath(Standardised.of(x, targets))
 
     def _fold_scores(
         self, x: NDArray[np.float32], y: NDArray, groups: ArrayLike | None

@@ -84,17 +84,16 @@ class LogisticPath:
     Minimises mean cross-entropy + strength / 2 * ||W||^2. With multi-hot targets the losses of the
     classes are summed, so that each class has the optimum of its own binary regression.
 
-    Where there are fewer clips than dimensions the optimum lies in the space that the clips span,
-    and is found there: exact, and as small as the number of clips.
+    Where there are clearly fewer clips than dimensions the optimum lies in the space that the
+    clips span, and is found there: exact, and as small as the number of clips.
 
     Args:
         data: Training set.
-        device: Where to compute.
     """
 
-    def __init__(self, data: Standardised, device: str | torch.device = "cpu") -> None:
+    def __init__(self, data: Standardised) -> None:
         self._data = data
-        x, y = (torch.from_numpy(array).to(device) for array in (data.x, data.y))
+        x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
         n_classes = data.y.shape[1] if data.y.ndim == 2 else int(data.y.max()) + 1
         self._basis: Tensor | None = None
         with torch.inference_mode():
@@ -127,19 +126,19 @@ class LogisticPath:
         """Return features (M, D) as they come in the solver's coordinates, for :meth:`logits`."""
         scaled = x - self._data.mean
         scaled /= self._data.scale
-        rows = torch.from_numpy(scaled).to(self._loss.x.device)
+        rows = torch.from_numpy(scaled)
         return rows if self._basis is None else rows @ self._basis
 
     def logits(self, solution: Solution, projected: Tensor) -> NDArray[np.float32]:
         """Return the logits of projected features, (M, C)."""
         theta = solution.point.theta
         with torch.inference_mode():
-            return (projected @ theta[:, :-1].T + theta[:, -1]).cpu().numpy()
+            return (projected @ theta[:, :-1].T + theta[:, -1]).numpy()
 
     def classifier(self, solution: Solution) -> Classifier:
         """Return a solution's classifier."""
         theta = solution.point.theta
         with torch.inference_mode():
             weight = theta[:, :-1] if self._basis is None else theta[:, :-1] @ self._basis.T
-            found = [part.cpu().numpy().copy() for part in (weight, theta[:, -1])]
+            found = [part.numpy().copy() for part in (weight, theta[:, -1])]
         return Classifier(solution.strength, found[0], found[1], *self._data[2:])

@@ -39,12 +39,12 @@ class Spectrum(NamedTuple):
         generator = torch.Generator().manual_seed(0)
         if len(x) > _ROWS:
             chosen = torch.randperm(len(x), generator=generator)[:_ROWS].sort().values
-            x = x[chosen.to(x.device)]
+            x = x[chosen]
         dimension, total = x.shape[1], float(x.square().sum(dtype=torch.float64)) / len(x)
         if dimension <= 2 * rank:
             values, basis = torch.linalg.eigh(x.T @ x / len(x))
-            return cls(basis, values.clamp_(min=0), 0.0)
-        start = torch.randn(dimension, rank, generator=generator).to(x)
+            return cls(basis, values.clamp_(min=0), total / dimension)  # outside is nothing
+        start = torch.randn(dimension, rank, generator=generator)
         start = torch.linalg.qr(start).Q
         found = torch.linalg.qr(((x @ start).T @ x).T).Q
         image = x @ found

@@ -104,7 +104,8 @@ def _trained_on(head: Mapping[str, Any]) -> str | None:
     """Return what the encoder was trained on; None where that was not noted."""
     if head.get("n_trained_on") is None:
         return None
-    return f"{head['n_trained_on']:,} clips, {head['n_unlabelled']:,} of them without a label"
+    clips, unlabelled = head["n_trained_on"], head["n_unlabelled"]
+    return f"{clips:,} clips, {unlabelled:,} of them without a label of this task"
 
 
 def _scores(classifier: Classifier, task: Mapping[str, Any], summary: pd.DataFrame | None) -> str:

@@ -69,7 +69,7 @@ def compare(
     n_groups = a["group"].nunique() if "group" in a else 0
     grouped = f"paired bootstrap over {n_groups} groups of clips"
     words = grouped if n_groups else "paired bootstrap over clips"
-    words = "no difference in any clip" if by_clip.in_no_clip else words
+    words = "no difference in any resample" if by_clip.in_no_resample else words
     return {
         **{"mean_a": scores_a.mean(), "mean_b": scores_b.mean()},
         **{"difference": scores_a.mean() - scores_b.mean(), "low": low, "high": high},

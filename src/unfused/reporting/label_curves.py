@@ -64,9 +64,9 @@ def labels_saved(curves: pd.DataFrame) -> pd.DataFrame:
         curves: Rows of :func:`label_curves`.
 
     Returns:
-        One row per curve: ``task, name, cut, protocol, reference, reference_labels,
-        needed_labels`` (NaN where the curve never gets there; its first budget where it is there
-        from the start) and ``share``, needed over the reference's.
+        One row per curve that has a reference: ``task, name, cut, protocol, reference,
+        reference_labels, needed_labels`` (NaN where the curve never gets there; its first budget
+        where it is there from the start) and ``share``, needed over the reference's.
     """
     rows = []
     for key, part in curves.groupby(CURVE, sort=False) if len(curves) else []:
@@ -90,9 +90,12 @@ def _reference(
         scratch = same_task[same_task["encoder"] == name]
         if len(scratch):
             return scratch
-    random = same_task[same_task["encoder"] == "random_init"]
-    same = random[(random["cut"] == cut) & (random["protocol"] == protocol)]
-    return same if len(same) else None
+    probed = same_task[(same_task["cut"] == cut) & (same_task["protocol"] == protocol)]
+    for name in (f"random_init_{encoder}", "random_init"):
+        random = probed[probed["encoder"] == name]
+        if len(random):
+            return random
+    return None
 
 
 def _labels_for(curve: pd.DataFrame, score: float) -> float:

@@ -21,7 +21,7 @@ _PLACES = (
     *("fresh", "device", "demo.expected", "extraction", "report"),
     *("model", "classify", "export", "new_audio"),  # what is done with a trained model
 )
-_PACE = (".training.log_every", ".training.checkpoint_seconds")
+_PACE = (".log_every", ".checkpoint_seconds")
 """What names or paces a run, or comes after it, and does not decide its results: :data:`_PLACES`
 are parameters and groups, :data:`_PACE` how names end."""
 

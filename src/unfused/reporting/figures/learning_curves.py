@@ -32,7 +32,7 @@ _HEALTH = (  # what shows a collapse stands after the losses, in this order, wha
     *("std", "embedding_std", "effective_rank", "queue_similarity"),
     *("cluster_perplexity", "perplexity", "prototype_perplexity"),
 )
-_NO_MEANS = {"learning_rate", "lr"}
+_NO_MEANS = {"learning_rate", "lr", "validation_score"}
 _TITLE_WIDTH = 30  # characters; a longer title would run into the next panel's
 _STAGES = {
     "teacher": "Pre-training (teacher)",

@@ -73,7 +73,7 @@ def surge(folder: Path) -> pd.DataFrame:
     rows = []
     for file in files_below(folder, ".ogg", ".wav", ".flac"):
         note = _SURGE_NOTE.fullmatch(file.stem)
-        if note and len(file.parts) == 2:
+        if note and len(file.parts) > 1:
             label = str(int(note[1]))
-            rows.append({"path": file.as_posix(), "label": label, "group": file.parts[0]})
+            rows.append({"path": file.as_posix(), "label": label, "group": file.parts[-2]})
     return pd.DataFrame(rows)

@@ -49,7 +49,7 @@ def voxceleb1(folder: Path) -> pd.DataFrame:
     """
     parts = {"1": "train", "2": "valid", "3": "test"}
     rows = []
-    for line in read_lines(needed(folder, "iden_split.txt")):
+    for line in read_lines(needed(folder, "iden_split.txt", "meta/iden_split.txt")):
         part, name = line.split(maxsplit=1)
         if part not in parts:
             raise LayoutError(f"iden_split.txt: part {part!r} in line {line!r} is none of 1, 2, 3")
