@@ -69,6 +69,8 @@ def test_a_last_row_of_few_steps_does_not_jump() -> None:
     assert steps == [50, 100, 160]
     np.testing.assert_allclose(losses, [4.0, 3.0, (50 * 2.0 + 10 * 8.0) / 60])
     assert curve(metrics, 1) == ([50, 100, 150, 160], [4.0, 3.0, 2.0, 1.0])  # it is no mean
+    scored = metrics.assign(validation_score=[0.5, 0.6, 0.7, 0.9])
+    assert curve(scored, 1) == ([50, 100, 150, 160], [0.5, 0.6, 0.7, 0.9])
     longer = metrics.assign(step=[50, 100, 150, 190])
     assert curve(longer) == ([50, 100, 150, 190], [4.0, 3.0, 2.0, 8.0])
     assert curve(metrics.iloc[-2:]) == ([150, 160], [2.0, 8.0])  # nothing says what is usual
