@@ -42,11 +42,7 @@ class Standardised(NamedTuple):
         spread[spread <= 1e-6 * np.abs(centre)] = 1.0  # constant but for rounding
         mean, scale = np.asarray(centre, np.float32), np.asarray(spread, np.float32)
         scale[scale == 0] = 1.0
-        scaled = np.empty_like(x)
-        for rows, into in zip(_blocks(x), _blocks(scaled), strict=True):
-            np.subtract(rows, mean, out=into)
-            into /= scale
-        return cls(scaled, y, mean, scale)
+        return cls(_scaled(x, mean, scale), y, mean, scale)
 
 
 class Classifier(NamedTuple):
@@ -62,7 +58,7 @@ class Classifier(NamedTuple):
         """Return the logits of features as they come, (N, D) -> (N, C)."""
         logits = np.empty((len(x), len(self.bias)), np.float32)
         for rows, into in zip(_blocks(x), _blocks(logits), strict=True):
-            into[:] = (rows - self.mean) / self.scale @ self.weight.T + self.bias
+            into[:] = _scaled(rows, self.mean, self.scale) @ self.weight.T + self.bias
         return logits
 
 
@@ -76,6 +72,15 @@ class Solution(NamedTuple):
 def _blocks(x: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     """Yield views of some rows at a time, so that what is made of them stays small."""
     return (x[first : first + _ROWS] for first in range(0, len(x), _ROWS))
+
+
+def _scaled(
+    x: NDArray[np.float32], mean: NDArray[np.float32], scale: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return features on the training features' scale; no more than the result is allocated."""
+    rows = x - mean
+    rows /= scale
+    return rows
 
 
 class LogisticPath:
@@ -124,9 +129,7 @@ class LogisticPath:
 
     def project(self, x: NDArray[np.float32]) -> Tensor:
         """Return features (M, D) as they come in the solver's coordinates, for :meth:`logits`."""
-        scaled = x - self._data.mean
-        scaled /= self._data.scale
-        rows = torch.from_numpy(scaled)
+        rows = torch.from_numpy(_scaled(x, self._data.mean, self._data.scale))
         return rows if self._basis is None else rows @ self._basis
 
     def logits(self, solution: Solution, projected: Tensor) -> NDArray[np.float32]:
