@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..training.settings import PACE
 from .flat_parameters import flatten
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ _PLACES = (
     *("fresh", "device", "demo.expected", "extraction", "report"),
     *("model", "classify", "export", "new_audio"),  # what is done with a trained model
 )
-_PACE = (".log_every", ".checkpoint_seconds")
+_PACE = tuple(f".{name}" for name in PACE)
 """What names or paces a run, or comes after it, and does not decide its results: :data:`_PLACES`
 are parameters and groups, :data:`_PACE` how names end."""
 

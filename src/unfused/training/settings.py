@@ -114,10 +114,12 @@ class TrainingSettings:
         return {
             name: value
             for name, value in asdict(self).items()
-            if name not in ("log_every", "checkpoint_seconds") and (name, value) not in _OFF.items()
+            if name not in PACE and (name, value) not in _OFF.items()
         }
 
 
+PACE = ("log_every", "checkpoint_seconds")
+"""Settings that only log and save."""
 _OFF = {"accumulate": 1, "bias_learning_rate": None, "sync_batch_norm": True}
 _CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "precision": PRECISIONS}
 _INF = float("inf")
