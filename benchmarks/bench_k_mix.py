@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unfused.seeding import torch_generator
+from unfused.core.seeding import torch_generator
 from unfused.views import KMix, View, ViewMaker
 from unfused.views.k_mix import centroid_distances, time_means
 

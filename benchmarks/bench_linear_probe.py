@@ -35,7 +35,7 @@ import pandas as pd
 import torch
 
 from adam_probe import BATCH, Parts, Solved, accuracy, evar, objective, until_solved
-from unfused.evaluation.linear_probe import STRENGTHS, LinearProbe
+from unfused.probes.linear_probe import STRENGTHS, LinearProbe
 
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 SHAPES = ((500, 512, 10, 0.55), (4500, 2048, 35, 0.55), (4500, 2048, 35, 0.35))
@@ -64,11 +64,11 @@ def make(
 
 def real(dim: int) -> Data:
     """Return fsdd_digits, half for training, embedded by an untrained AudioNTT."""
-    from unfused.audio.log_mel import FrontEnd
-    from unfused.audio.reading import probe, read_mono
-    from unfused.audio.store import LogMelStore
+    from unfused.data.log_mel import FrontEnd
+    from unfused.data.reading import probe, read_mono
+    from unfused.data.store import LogMelStore
+    from unfused.embeddings.embed import embed_clips
     from unfused.encoders import AudioNTT, TrainedEncoder
-    from unfused.evaluation.embedding import embed_clips
 
     folder = Path(os.environ["UNFUSED_DATA"]) / "fsdd_digits"
     table, front_end, log_mels = pd.read_csv(folder / "labels.csv", dtype=str), FrontEnd(), {}

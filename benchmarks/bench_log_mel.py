@@ -25,10 +25,10 @@ import soundfile as sf
 import torch
 from threadpoolctl import threadpool_limits
 
-from unfused.audio.extraction import extract_log_mels
-from unfused.audio.log_mel import FrontEnd
-from unfused.audio.manifest import scan_audio
-from unfused.audio.reading import fast_flac
+from unfused.data.extraction import extract_log_mels
+from unfused.data.log_mel import FrontEnd
+from unfused.data.manifest import scan_audio
+from unfused.data.reading import fast_flac
 
 RATE = 44100
 

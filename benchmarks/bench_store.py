@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from unfused.audio.log_mel import FrontEnd
-from unfused.audio.shards import ShardWriter, finish_store, shard_file
-from unfused.audio.store import LogMelStore
+from unfused.data.log_mel import FrontEnd
+from unfused.data.shards import ShardWriter, finish_store, shard_file
+from unfused.data.store import LogMelStore
 
 CLIPS_PER_SHARD = 512
 

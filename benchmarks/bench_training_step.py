@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from unfused import encoders, methods
-from unfused.audio.log_mel import FrontEnd
-from unfused.audio.store import LogMelStore
+from unfused.data.log_mel import FrontEnd
+from unfused.data.store import LogMelStore
 from unfused.training import CropSource, pick_device
 from unfused.training.optimisers import create
 from unfused.training.precision import autocast, cpu_has_bf16

@@ -9,8 +9,8 @@ __version__ = "0.2.0.dev0"
 _EXPORTS = {
     "load_encoder": "inference",
     "load_classifier": "inference",
-    "LogMelStore": "audio.store",
-    "FrontEnd": "audio.log_mel",
+    "LogMelStore": "data.store",
+    "FrontEnd": "data.log_mel",
 }
 __all__ = [*_EXPORTS, "__version__"]
 

@@ -15,9 +15,9 @@ from kedro.framework.cli.project import run as kedro_run
 
 from . import __version__
 from .config import project_configuration
+from .core.progress import lines_above_bars
 from .mistakes import explanation
 from .packaged import packaged_configuration
-from .progress import lines_above_bars
 
 STOPPED = "stopped; run the same command again to go on"
 SIGINT_STATUS, SIGTERM_STATUS = 128 + signal.SIGINT, 128 + signal.SIGTERM

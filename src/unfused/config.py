@@ -13,8 +13,8 @@ from kedro.config import OmegaConfigLoader
 from kedro.framework.project import pipelines, settings
 from kedro.utils import find_kedro_project
 
+from .core.runs import RUNS
 from .packaged import packaged_configuration
-from .runs import RUNS
 
 
 def project_configuration() -> Path:

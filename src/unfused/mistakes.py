@@ -15,7 +15,7 @@ from kedro.framework.project import pipelines
 from kedro.io import DatasetError
 from omegaconf.errors import OmegaConfBaseException
 
-from .suggestions import did_you_mean
+from .core.errors import did_you_mean
 
 PACKAGES = ("unfused", "kedro")
 MACHINE = {  # what no code can foresee, whoever meets it

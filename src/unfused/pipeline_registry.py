@@ -8,8 +8,8 @@ from typing import Any
 from kedro.pipeline import Pipeline
 
 from .config import ProjectConfigLoader
+from .core.errors import did_you_mean
 from .params import ENTRIES, GROUPS, check_keys, unknown_name
-from .suggestions import did_you_mean
 from .trained_models import used_model
 
 SINGLE = {  # the others are groups

@@ -5,8 +5,9 @@ import pytest
 from kedro.io import DatasetError
 from matplotlib.figure import Figure
 
-from unfused.audio.log_mel import FrontEnd
-from unfused.audio.store import LogMelStore
+from unfused.core.outputs import Workspace
+from unfused.data.log_mel import FrontEnd
+from unfused.data.store import LogMelStore
 from unfused.datasets.figure import FigureDataset
 from unfused.datasets.folders import (
     AudioFolderDataset,
@@ -16,7 +17,6 @@ from unfused.datasets.folders import (
 )
 from unfused.encoders import AudioNTT, TrainedEncoder, provenance, save_encoder
 from unfused.encoders.collection import EncoderCollection
-from unfused.workspace import Workspace
 
 FOLDERS = [WorkspaceDataset, LogMelStoreDataset, EncodersDataset, AudioFolderDataset]
 

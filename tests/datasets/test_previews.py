@@ -11,8 +11,8 @@ import pytest
 from kedro_datasets._typing import HTMLPreview
 from PIL import Image
 
-from unfused.audio.log_mel import FrontEnd
-from unfused.audio.store import LogMelStore
+from unfused.data.log_mel import FrontEnd
+from unfused.data.store import LogMelStore
 from unfused.datasets.clusters import ClusterClipsDataset
 from unfused.datasets.figure import FigureDataset
 from unfused.datasets.folders import (

@@ -8,11 +8,11 @@ import torch
 import torchaudio
 from torch import nn
 
-from unfused.audio.log_mel import FrontEnd
-from unfused.audio.store import LogMelStore
+from unfused.data.log_mel import FrontEnd
+from unfused.data.store import LogMelStore
+from unfused.embeddings.embed import embed_clips
 from unfused.encoders import load_encoder, save_encoder
 from unfused.encoders.published import BYOL_A_STATISTICS, load_byol_a, load_lape
-from unfused.evaluation.embedding import embed_clips
 
 
 class Original(nn.Module):

@@ -8,11 +8,11 @@ import pytest
 import soundfile
 import torch
 
-from unfused.audio.log_mel import FrontEnd
+from unfused.data.log_mel import FrontEnd
 from unfused.encoders import AudioNTT, Conformer, TrainedEncoder
-from unfused.evaluation.head import Head
-from unfused.evaluation.label_kinds import MULTI_LABEL, SINGLE_LABEL
 from unfused.inference import AudioEncoder, Classifier
+from unfused.probes.head import Head
+from unfused.tasks.label_kinds import MULTI_LABEL, SINGLE_LABEL
 
 SOUNDS = {  # name -> seconds, rate, channels
     "short.wav": (0.3, 16000, 1),
@@ -85,9 +85,9 @@ def sounds(tmp_path_factory):
 @pytest.fixture(scope="session")
 def stored(sounds, tmp_path_factory):
     """The same recordings as the pipeline stores them: manifest and log-mel store."""
-    from unfused.audio.extraction import extract_log_mels
-    from unfused.audio.manifest import scan_audio
-    from unfused.audio.store import LogMelStore
+    from unfused.data.extraction import extract_log_mels
+    from unfused.data.manifest import scan_audio
+    from unfused.data.store import LogMelStore
 
     manifest, rejected = scan_audio(sounds, corpus="sounds", labels="none")
     assert rejected.empty

@@ -6,9 +6,9 @@ import soundfile
 import torch
 
 import unfused
-from unfused.audio.reading import UnreadableAudio
+from unfused.data.reading import UnreadableAudio
+from unfused.embeddings.embed import embed_clips
 from unfused.encoders import save_encoder
-from unfused.evaluation.embedding import embed_clips
 
 
 def close(a, b):

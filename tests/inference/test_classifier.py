@@ -7,9 +7,9 @@ import pytest
 
 from unfused import load_classifier
 from unfused.encoders import load_encoder, save_encoder
-from unfused.evaluation.head import Head
-from unfused.evaluation.linear_probe import LinearProbe
-from unfused.evaluation.stored_classifier import save_classifier
+from unfused.probes.head import Head
+from unfused.probes.linear_probe import LinearProbe
+from unfused.probes.stored_classifier import save_classifier
 
 
 def test_a_round_trip(classifier, sounds, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unfused.evaluation.embedding import embed_clips
+from unfused.embeddings.embed import embed_clips
 from unfused.inference.new_audio import classify_store
 from unfused.inference.segments import Segmentation, cut_segments, segment_bounds
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unfused.distributed import gather_rows
+from unfused.core.distributed import gather_rows
 from unfused.losses import (
     barlow_twins,
     correlation_health,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unfused.distributed import gather_rows
+from unfused.core.distributed import gather_rows
 from unfused.losses import cluster_contrast
 
 from .two_processes import assert_equals_one_process

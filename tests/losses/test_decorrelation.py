@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unfused.distributed import gather_rows
+from unfused.core.distributed import gather_rows
 from unfused.losses import Decorrelation, decorrelation
 
 from .two_processes import assert_equals_one_process

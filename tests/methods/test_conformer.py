@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from unfused import methods
+from unfused.distillation.self_distillation import SelfDistillation
 from unfused.encoders import AudioNTT, Conformer
 from unfused.losses import masked_contrast
 from unfused.methods.conformer import ConformerWav2vec2, Draws
-from unfused.methods.self_distillation import SelfDistillation
 from unfused.training.collapse import signs_of_collapse
 from unfused.views.view import View
 

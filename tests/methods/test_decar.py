@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unfused.clustering import agreement
+from unfused.distillation.pseudo_labels import agreement
 from unfused.encoders import AudioNTT
 from unfused.losses import prototype_cross_entropy
 from unfused.methods.decar import DECAR

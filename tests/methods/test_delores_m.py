@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unfused import methods
-from unfused.distributed import rank, world_size
+from unfused.core.distributed import rank, world_size
 from unfused.encoders import AudioNTT, Conformer
 from unfused.losses import barlow_twins, info_nce
 from unfused.methods.delores_m import DeLoResM

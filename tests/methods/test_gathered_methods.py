@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unfused import encoders, methods
-from unfused.distributed import rank, world_size
+from unfused.core.distributed import rank, world_size
 from unfused.views.view import View
 
 from ..losses.two_processes import in_two_processes

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unfused.distributed import rank
+from unfused.core.distributed import rank
 from unfused.methods.negatives_queue import NegativesQueue
 
 from ..losses.two_processes import in_two_processes

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unfused import methods
-from unfused.distributed import rank, world_size
+from unfused.core.distributed import rank, world_size
 from unfused.encoders import AudioNTT
 from unfused.losses import cluster_contrast, info_nce
 from unfused.methods.slicer import SLICER

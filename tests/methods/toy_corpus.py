@@ -26,13 +26,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unfused.audio.log_mel import FrontEnd
-from unfused.audio.store import LogMelStore
+from unfused.data.log_mel import FrontEnd
+from unfused.data.store import LogMelStore
+from unfused.embeddings.embed import embed_clips
 from unfused.encoders import TrainedEncoder, load_encoder
-from unfused.evaluation.embedding import embed_clips
-from unfused.evaluation.linear_probe import LinearProbe
+from unfused.probes.linear_probe import LinearProbe
+from unfused.tasks.training_set import TrainingSet
 from unfused.training.history import load_history
-from unfused.training.pretraining import Recipe, TrainingSet, pretrain, random_encoder
+from unfused.training.pretraining import Recipe, pretrain, random_encoder
 from unfused.training.settings import TrainingSettings
 from unfused.views.k_mix_centroids import fit_centroids
 

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 from kedro.io import DatasetError
 
-from unfused.arms import arm_of
-from unfused.audio.table import ManifestError, read_table
 from unfused.cli import STOPPED, run
+from unfused.core.repeats import arm_of
+from unfused.data.table import ManifestError, read_table
 from unfused.mistakes import explanation
 
 
@@ -190,7 +190,7 @@ def test_a_mistake_keeps_its_traceback_on_demand(command, monkeypatch):
 
 
 def test_a_bug_keeps_its_traceback(command, monkeypatch):
-    monkeypatch.setattr("unfused.audio.manifest.scan_audio", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("unfused.data.manifest.scan_audio", lambda *_, **__: 1 / 0)
     result = command("--params=data=somewhere")
     assert type(result.exception) is ZeroDivisionError
     with pytest.raises(ValueError, match="invalid literal") as caught:
@@ -204,7 +204,7 @@ def test_a_stopped_run_says_how_to_go_on(command, monkeypatch, request, number):
         os.kill(os.getpid(), number)
         time.sleep(10)
 
-    monkeypatch.setattr("unfused.audio.manifest.scan_audio", stopped)
+    monkeypatch.setattr("unfused.data.manifest.scan_audio", stopped)
     if number == signal.SIGINT:  # a suite that runs in the background inherits SIGINT ignored
         previous = signal.signal(signal.SIGINT, signal.default_int_handler)
         request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unfused.audio.log_mel import FrontEnd
-from unfused.audio.store import LogMelStore
+from unfused.core.outputs import Workspace, fingerprint
+from unfused.data.log_mel import FrontEnd
+from unfused.data.store import LogMelStore
 from unfused.params import KMixParams, MethodParams, Run
 from unfused.pipelines.data_engineering.nodes import (
     draw_example_views,
@@ -17,7 +18,6 @@ from unfused.pipelines.data_engineering.nodes import (
 )
 from unfused.pipelines.pretraining.nodes import k_mix_centroids
 from unfused.views.k_mix_centroids import centroids_of
-from unfused.workspace import Workspace, fingerprint
 
 RUN = Run(seeds=[0])
 K_MIX = KMixParams(n_centroids=5, n_examples=2, views={"mixup_bank": 40, "k_mix_furthest": 4})

@@ -1,9 +1,9 @@
 """Typed parameters reach the library."""
 
+from unfused.core.outputs import fingerprint
 from unfused.params import Distillation, EncoderParams, FineTuning
 from unfused.pipelines.evaluation.nodes import supervised_settings
 from unfused.pipelines.unfused.nodes import student_recipe
-from unfused.workspace import fingerprint
 
 TRAINING = {"learning_rate": 0.1, "clip_updates": 8}
 

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from unfused.workspace import KEPT
+from unfused.core.outputs import KEPT
 
 
 def made(project):

@@ -4,15 +4,15 @@ import pytest
 import soundfile
 import torch
 
-from unfused.audio.log_mel import FrontEnd
-from unfused.audio.reading import read_mono
-from unfused.audio.store import LogMelStore
+from unfused.data.log_mel import FrontEnd
+from unfused.data.reading import read_mono
+from unfused.data.store import LogMelStore
 from unfused.reporting.crop_sounds import CropPlayer, Sound, equally_loud
 from unfused.reporting.example_views import example_views
 from unfused.reporting.figures import k_mix_centroids, kmix_pairs
 from unfused.reporting.k_mix_examples import STEPS, KMixExamples, k_mix_examples
+from unfused.tasks.training_set import TrainingSet
 from unfused.training.k_mix_bank import draw_bank
-from unfused.training.pretraining import TrainingSet
 from unfused.views import fit_centroids
 from unfused.views.k_mix import centroid_distances
 from unfused.views.k_mix_centroids import centroid_table

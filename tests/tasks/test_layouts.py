@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import yaml
 
-from unfused.audio.manifest import scan_audio
-from unfused.audio.splits import assign_splits
+from unfused.data.manifest import scan_audio
+from unfused.data.splits import assign_splits
 from unfused.params import Task
 from unfused.tasks.expected import missing_tasks, warn_of_counts
 from unfused.tasks.layouts import LayoutError, available, read_layout

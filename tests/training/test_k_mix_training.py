@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 import torch
 
-from unfused.audio.log_mel import FrontEnd
-from unfused.audio.store import LogMelStore
+from unfused.data.log_mel import FrontEnd
+from unfused.data.store import LogMelStore
 from unfused.methods.byol_a import BYOLA
+from unfused.tasks.training_set import TrainingSet
 from unfused.training.checkpoint import CheckpointError
 from unfused.training.k_mix_bank import draw_bank
 from unfused.training.loop import TrainingSettings, fit
-from unfused.training.pretraining import TrainingSet, crop_source, random_encoder, view_maker
+from unfused.training.pretraining import crop_source, random_encoder, view_maker
 from unfused.views import View, ViewMaker, fit_centroids
 from unfused.views.k_mix import nearest_centroids
 

@@ -16,12 +16,13 @@ import pytest
 import torch
 from torch import distributed as dist
 
-from unfused.audio.log_mel import FrontEnd
-from unfused.audio.store import LogMelStore
-from unfused.distributed import rank
+from unfused.core.distributed import rank
+from unfused.data.log_mel import FrontEnd
+from unfused.data.store import LogMelStore
 from unfused.encoders import load_encoder
+from unfused.tasks.training_set import TrainingSet
 from unfused.training import TrainingSettings, precision, processes
-from unfused.training.pretraining import Recipe, TrainingSet, pretrain
+from unfused.training.pretraining import Recipe, pretrain
 from unfused.training.processes import ProcessFailed, _portable, in_processes, number_of_processes
 
 from ..losses.two_processes import in_two_processes

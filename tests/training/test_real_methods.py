@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from unfused import encoders, methods
-from unfused.audio.log_mel import FrontEnd
-from unfused.audio.store import LogMelStore
-from unfused.methods.self_distillation import SelfDistillation
+from unfused.data.log_mel import FrontEnd
+from unfused.data.store import LogMelStore
+from unfused.distillation.self_distillation import SelfDistillation
 from unfused.methods.supervised import Supervised
 from unfused.training import CropSource, TrainingSettings, fit
 from unfused.views import ViewMaker

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unfused.distributed import gather_rows, rank
+from unfused.core.distributed import gather_rows, rank
 from unfused.methods.method import Method
 from unfused.training import CheckpointError, CropSource, TrainingSettings, fit
 from unfused.views import ViewMaker

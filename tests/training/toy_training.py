@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unfused.distributed import gather_rows
+from unfused.core.distributed import gather_rows
+from unfused.core.seeding import numpy_generator, torch_generator
 from unfused.methods.method import Method
-from unfused.seeding import numpy_generator, torch_generator
 from unfused.training import CropSource, TrainingSettings, fit
 from unfused.views import View, ViewMaker
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from unfused.seeding import torch_generator
+from unfused.core.seeding import torch_generator
 from unfused.views import KMix, View, ViewMaker
 from unfused.views.k_mix import (
     centroid_distances,

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 import torch
 
-from unfused.audio.log_mel import FrontEnd
-from unfused.audio.store import LogMelStore
+from unfused.data.log_mel import FrontEnd
+from unfused.data.store import LogMelStore
 from unfused.views import fit_centroids
 from unfused.views.k_mix_centroids import centroid_table, centroids_of
 

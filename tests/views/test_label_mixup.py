@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from unfused.seeding import torch_generator
+from unfused.core.seeding import torch_generator
 from unfused.views import View
 from unfused.views.label_mixup import draw_mixup, mix_labelled
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from unfused.seeding import torch_generator
+from unfused.core.seeding import torch_generator
 from unfused.views.log_mixup_exp import LogMixupExp, Mixing, log_mixup_exp
 
 

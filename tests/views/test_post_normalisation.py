@@ -1,6 +1,6 @@
 import torch
 
-from unfused.distributed import rank
+from unfused.core.distributed import rank
 from unfused.views import View
 from unfused.views.post_normalisation import post_normalisation
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from unfused.seeding import torch_generator
+from unfused.core.seeding import torch_generator
 from unfused.views import View
 from unfused.views.random_linear_fader import RandomLinearFader, linear_fade
 

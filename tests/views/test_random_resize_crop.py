@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from unfused.seeding import torch_generator
+from unfused.core.seeding import torch_generator
 from unfused.views import View
 from unfused.views.random_resize_crop import (
     Boxes,

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from unfused.seeding import torch_generator
+from unfused.core.seeding import torch_generator
 from unfused.views import View, ViewMaker
 from unfused.views.spec_augment import SpecAugment, hidden
 

@@ -1,7 +1,5 @@
-"""Whitening, k-means and pseudo-labels."""
+"""K-means on the device; k-mix, DECAR's prototypes and pseudo-labels use it."""
 
 from .kmeans import KMeans
-from .pseudo_labels import PseudoLabels, agreement, pseudo_labels
-from .whitening import Whitening
 
-__all__ = ["KMeans", "PseudoLabels", "Whitening", "agreement", "pseudo_labels"]
+__all__ = ["KMeans"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..seeding import torch_generator
+from ..core.seeding import torch_generator
 from .initialisation import draw, plus_plus, random_rows
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from kedro.io import DatasetError
 
-from ..runs import same_folder_of_others
-from ..workspace import Workspace, write_json
+from ..core.outputs import Workspace, write_json
+from ..core.runs import same_folder_of_others
 from .folder import FolderDataset
 from .previews import described, picture_html, player_html, verbatim
 from .tables import first_rows
@@ -58,11 +58,11 @@ class WorkspaceDataset(FolderDataset[Workspace]):
 
 
 class LogMelStoreDataset(FolderDataset[Any]):
-    """A finished :class:`~unfused.audio.store.LogMelStore`, opened memory-mapped."""
+    """A finished :class:`~unfused.data.store.LogMelStore`, opened memory-mapped."""
 
     def load(self) -> Any:
         """Open the store."""
-        from ..audio.store import LogMelStore
+        from ..data.store import LogMelStore
 
         return LogMelStore.open(self._filepath)
 
@@ -118,7 +118,7 @@ class EmbeddingsDataset(FolderDataset[Any]):
 
     def load(self) -> Any:
         """Return the collection."""
-        from ..evaluation.embedding_cache import EmbeddingCollection
+        from ..probes.embedding_cache import EmbeddingCollection
 
         return EmbeddingCollection(self._filepath, _listed(self._filepath))
 

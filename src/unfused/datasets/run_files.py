@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from kedro.io import DatasetError
 
-from ..runs import run_folders
+from ..core.runs import run_folders
 from .folder import FolderDataset
 from .previews import described, verbatim
 

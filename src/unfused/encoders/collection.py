@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..arms import Arm, arm_of, matching_fold
-from ..workspace import KEPT
+from ..core.outputs import KEPT
+from ..core.repeats import Arm, arm_of, matching_fold
 from .trained import TrainedEncoder, load_encoder, read_trained_on
 
 

@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 
-from ..suggestions import did_you_mean
+from ..core.errors import did_you_mean
 from .encoder import Encoder
 
 T = TypeVar("T")

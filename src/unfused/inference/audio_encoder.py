@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..audio.log_mel import FrontEnd
-from ..audio.memory_store import memory_store
-from ..audio.store import LogMelStore
+from ..data.log_mel import FrontEnd
+from ..data.memory_store import memory_store
+from ..data.store import LogMelStore
+from ..embeddings.frames import embed_with_frames
 from ..encoders import trained as encoders
 from ..encoders.trained import TrainedEncoder
 from .audio_input import Audio, log_mel_blocks
-from .frames import embed_with_frames
 
 
 class Embedding(NamedTuple):

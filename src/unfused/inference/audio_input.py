@@ -12,8 +12,8 @@ import soxr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..audio.log_mel import FrontEnd
-from ..audio.reading import UnreadableAudio, read_mono_blocks
+from ..data.log_mel import FrontEnd
+from ..data.reading import UnreadableAudio, read_mono_blocks
 
 Audio = str | os.PathLike[str] | np.ndarray | Tensor
 """A path, or samples (N,) or (channels, N); a list stands for several clips."""

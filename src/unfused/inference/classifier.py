@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..evaluation.clip_pieces import Protocol
-from ..evaluation.embedding import MAX_SECONDS, embed_clips
-from ..evaluation.head import Head
-from ..evaluation.stored_classifier import read_classifier
+from ..embeddings.embed import MAX_SECONDS, embed_clips
+from ..embeddings.pieces import Protocol
+from ..probes.head import Head
+from ..probes.stored_classifier import read_classifier
 from .audio_encoder import AudioEncoder
 from .audio_input import Audio
 

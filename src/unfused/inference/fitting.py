@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from ..arms import Arm, arm_of, matching_fold
+from ..core.repeats import Arm, arm_of, matching_fold
+from ..embeddings.embed import embed_clips
+from ..embeddings.pieces import Protocol
 from ..encoders.collection import EncoderCollection
 from ..encoders.trained import TrainedEncoder
-from ..evaluation.clip_pieces import Protocol
-from ..evaluation.embedding import embed_clips
-from ..evaluation.frozen_evaluation import fit_probe
-from ..evaluation.head import SETTINGS_FILE, Head
-from ..evaluation.linear_probe import LinearProbe
-from ..evaluation.supervised_evaluation import NETWORK
-from ..evaluation.task_data import TaskData
+from ..probes.frozen_evaluation import fit_probe
+from ..probes.head import SETTINGS_FILE, Head
+from ..probes.linear_probe import LinearProbe
+from ..probes.supervised_evaluation import NETWORK
+from ..tasks.task_data import TaskData
 
 STUDENTS = {"unfused": "student", "unfused_full": "full"}
 """Encoders of self-distillation, as results name them -> the folder they are kept in."""

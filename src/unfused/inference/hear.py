@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..audio.store import LogMelStore
-from ..evaluation.embedding import embed_clips
+from ..data.store import LogMelStore
+from ..embeddings.embed import embed_clips
+from ..embeddings.frames import even_frames
 from .audio_encoder import AudioEncoder, load_encoder
-from .frames import even_frames
 
 MAX_HOP_MS = 50.0
 """HEAR recommends timestamps at most this far apart."""

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..audio.store import LogMelStore
-from ..evaluation.embedding import embed_clips
+from ..data.store import LogMelStore
+from ..embeddings.embed import embed_clips
 from .classifier import Classifier, Prediction
 from .segments import Segmentation, cut_segments
 

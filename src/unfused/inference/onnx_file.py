@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..audio.log_mel import FrontEnd
-from ..audio.memory_store import memory_store
+from ..data.log_mel import FrontEnd
+from ..data.memory_store import memory_store
+from ..embeddings.embed import MAX_SECONDS, embed_clips
+from ..embeddings.pieces import MIN_FRAMES, MULTIPLE
 from ..encoders.trained import TrainedEncoder
-from ..evaluation.clip_pieces import MIN_FRAMES, MULTIPLE
-from ..evaluation.embedding import MAX_SECONDS, embed_clips
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 HOW_TO_INSTALL = 'pip install "unfused[onnx]", in the project\'s folder pip install -e ".[onnx]"'

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..audio.store import LogMelStore
+from ..data.store import LogMelStore
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from .decorrelation import Decorrelation, decorrelation
 from .diversity import Diversity, diversity
 from .info_nce import contrast, info_nce, info_nce_logits, instance_accuracy
 from .masked_contrast import masked_contrast
-from .self_distillation import self_distillation_loss
 
 __all__ = [
     "CrossCorrelation",
@@ -41,5 +40,4 @@ __all__ = [
     "perplexity",
     "prototype_cross_entropy",
     "redundancy_reduction",
-    "self_distillation_loss",
 ]

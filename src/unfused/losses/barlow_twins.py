@@ -35,7 +35,7 @@ def barlow_twins(
 
     Args:
         z_a: Embeddings of view a, (N, D); of all processes, see
-            :func:`unfused.distributed.gather_rows`.
+            :func:`unfused.core.distributed.gather_rows`.
         z_b: Those of view b, (N, D).
         redundancy_weight: The papers' lambda, 0.0051 in Barlow Twins and DeLoRes-S.
         scale: Factor of the whole.

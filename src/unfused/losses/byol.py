@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
-
-from .self_distillation import cosine_distance
+from torch.nn import functional as F
 
 
 def byol_loss(
@@ -31,3 +31,14 @@ def byol_loss(
     """
     one_order = cosine_distance(prediction_a, target_b.detach())
     return one_order + cosine_distance(prediction_b, target_a.detach())
+
+
+def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Return 2 - 2 cos(a, b) averaged over the batch: the squared distance of unit vectors.
+
+    Args:
+        a: (B, D).
+        b: (B, D).
+    """
+    wide = torch.promote_types(a.dtype, torch.float32)  # half precision is too coarse
+    return (2.0 - 2.0 * F.cosine_similarity(a.to(wide), b.to(wide), dim=1)).mean()

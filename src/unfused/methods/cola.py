@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..distributed import gather_rows
+from ..core.distributed import gather_rows
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.bilinear_contrast import bilinear_contrast

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..distributed import gather_rows
+from ..core.distributed import gather_rows
 from ..encoders.conformer import Conformer
 from ..encoders.encoder import Encoder
 from ..losses.collapse import embedding_health

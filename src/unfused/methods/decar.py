@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..clustering.kmeans import Initialisation, KMeans
-from ..distributed import gather_rows
+from ..core.distributed import gather_rows
+from ..core.seeding import derive_seed
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.collapse import embedding_health, perplexity
 from ..losses.decar import prototype_cross_entropy
-from ..seeding import derive_seed
 from ..views.view import View
 from .method import Embed, Method
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ..distributed import gather_rows
+from ..core.distributed import gather_rows
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.barlow_twins import correlation_health, cross_correlation, redundancy_reduction

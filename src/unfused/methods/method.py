@@ -45,7 +45,7 @@ class Method(nn.Module):
 
         It may be called several times before :meth:`after_step`, with parts of the batch. In one of
         several processes B are that process's clips: what is written into buffers, or compared over
-        the batch, comes from all of them (:func:`unfused.distributed.gather_rows`).
+        the batch, comes from all of them (:func:`unfused.core.distributed.gather_rows`).
 
         Args:
             views: ``n_views`` views of the same B crops.

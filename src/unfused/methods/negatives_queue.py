@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..distributed import gather_rows
+from ..core.distributed import gather_rows
 
 log = logging.getLogger(__name__)
 MAX_QUEUE = 65536  # MoCo's, and that of the official code of SLICER and DeLoRes-M

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..distributed import gather_rows
+from ..core.distributed import gather_rows
 from ..encoders.encoder import Encoder
 from ..encoders.momentum import follow, momentum_copy
 from ..encoders.projector import Projector

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from ..distributed import gather_rows
+from ..core.distributed import gather_rows
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.cluster_contrast import cluster_contrast

@@ -10,7 +10,7 @@ from .model import Model
 
 
 class FrontEndParams(Model):
-    """Log-mel front-end; see :class:`unfused.audio.log_mel.FrontEnd`.
+    """Log-mel front-end; see :class:`unfused.data.log_mel.FrontEnd`.
 
     Attributes:
         sample_rate: Samples per second; audio of another rate is resampled.
@@ -34,7 +34,7 @@ class FrontEndParams(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> FrontEndParams:
-        from ..audio.log_mel import FrontEnd
+        from ..data.log_mel import FrontEnd
 
         FrontEnd(**self.model_dump())
         return self

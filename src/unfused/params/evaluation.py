@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..suggestions import did_you_mean
+from ..core.errors import did_you_mean
 from .model import Model, Training
 from .views import Views
 
@@ -77,7 +77,7 @@ class LabelEfficiency(Model):
 
     def parsed(self) -> tuple[Any, ...]:
         """Return the budgets as the library has them."""
-        from ..evaluation.label_budgets import LabelBudget
+        from ..tasks.label_budgets import LabelBudget
 
         return tuple(LabelBudget.parse(budget) for budget in self.budgets)
 

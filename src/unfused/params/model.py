@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
-from ..suggestions import did_you_mean
+from ..core.errors import did_you_mean
 from ..training.settings import TrainingSettings
 
 

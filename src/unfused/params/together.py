@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..suggestions import did_you_mean
+from ..core.errors import did_you_mean
 from .audio import FrontEndParams
 from .evaluation import Evaluation
 from .methods import Distillation, MethodParams

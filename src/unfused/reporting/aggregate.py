@@ -14,24 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..audio.label_sets import label_counts
-from ..evaluation.intervals import (
-    clip_bootstrap,
-    ranking_interval,
-    resampling_units,
-    seed_interval,
-)
-from ..evaluation.metrics import METRICS, count
-from ..evaluation.ranking import RANKING_METRICS
-from ..evaluation.ranking_bootstrap import is_ranked, ranked_runs
-from ..progress import progress
-from .naming import (
-    MULTI_LABEL_METRICS,
-    encoder_name,
-    encoder_rank,
-    protocol_rank,
-    teacher_of,
-)
+from ..core.progress import progress
+from ..data.label_sets import label_counts
+from ..scores.intervals import clip_bootstrap, ranking_interval, resampling_units, seed_interval
+from ..scores.metrics import METRICS, count
+from ..scores.ranking import RANKING_METRICS
+from ..scores.ranking_bootstrap import is_ranked, ranked_runs
+from .naming import MULTI_LABEL_METRICS, encoder_name, encoder_rank, protocol_rank, teacher_of
 
 log = logging.getLogger(__name__)
 KEY = ["task", "encoder", "source", "cut", "protocol"]
@@ -122,8 +111,8 @@ def scores_by_seed(predictions: pd.DataFrame, metric: str) -> pd.Series:
 
     Args:
         predictions: ``seed, label, predicted`` of one encoder and protocol on one task.
-        metric: A name in :data:`~unfused.evaluation.metrics.METRICS`; for multi-label predictions
-            one in :data:`~unfused.evaluation.ranking.RANKING_METRICS`, averaged over the folds,
+        metric: A name in :data:`~unfused.scores.metrics.METRICS`; for multi-label predictions
+            one in :data:`~unfused.scores.ranking.RANKING_METRICS`, averaged over the folds,
             because scores of different classifiers cannot be ranked together.
     """
     ranked, scores = is_ranked(predictions), {}

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..audio.label_sets import label_counts
-from ..audio.reading import UnreadableAudio, read_mono
-from ..clustering.pseudo_labels import clustered_points
+from ..data.label_sets import label_counts
+from ..data.reading import UnreadableAudio, read_mono
+from ..distillation.pseudo_labels import clustered_points
 
 _PEAK = 0.9
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..evaluation.intervals import paired_bootstrap
-from ..evaluation.metrics import metric_named
-from ..evaluation.ranking_bootstrap import is_ranked
-from ..progress import progress
+from ..core.progress import progress
+from ..scores.intervals import paired_bootstrap
+from ..scores.metrics import metric_named
+from ..scores.ranking_bootstrap import is_ranked
 from .aggregate import KEY, checked_predictions, over_seeds, scores_by_seed
 from .naming import (
     CONTROLS,
@@ -44,7 +44,7 @@ def compare(
     Args:
         predictions_a: ``seed, clip_id, label, predicted[, group]`` of encoder a.
         predictions_b: The same of encoder b.
-        metric: A name in :data:`~unfused.evaluation.metrics.METRICS`; multi-label predictions are
+        metric: A name in :data:`~unfused.scores.metrics.METRICS`; multi-label predictions are
             compared by what takes its place.
         n_draws: Bootstrap resamples.
         seed: Seed of the bootstrap.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..audio.inversion import approximate_waveform
-from ..audio.reading import UnreadableAudio, read_mono
-from ..training.pretraining import TrainingSet
+from ..data.inversion import approximate_waveform
+from ..data.reading import UnreadableAudio, read_mono
+from ..tasks.training_set import TrainingSet
 
 _PEAK = 0.9
 

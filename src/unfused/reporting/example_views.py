@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..audio.store import LogMelStore
-from ..seeding import torch_generator
+from ..core.seeding import torch_generator
+from ..data.store import LogMelStore
 from ..views.make_views import ViewMaker
 from ..views.view import View
 

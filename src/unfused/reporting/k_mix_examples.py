@@ -11,9 +11,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..seeding import torch_generator
+from ..core.seeding import torch_generator
+from ..tasks.training_set import TrainingSet
 from ..training.k_mix_bank import KMixBank, draw_bank
-from ..training.pretraining import TrainingSet, view_maker
+from ..training.pretraining import view_maker
 from ..views.k_mix import centroid_distances
 from ..views.make_views import ViewMaker
 from ..views.view import View

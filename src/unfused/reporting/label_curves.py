@@ -21,7 +21,7 @@ def label_curves(
     """Return one row per encoder, protocol and label budget.
 
     Args:
-        scores: Rows of :mod:`unfused.evaluation.label_efficiency` with a column ``task``.
+        scores: Rows of :mod:`unfused.probes.label_efficiency` with a column ``task``.
         metric: Metric of single-label tasks; of multi-label ones what takes its place.
         teacher: Method that made the student's pseudo-labels.
 

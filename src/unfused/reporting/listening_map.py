@@ -11,7 +11,7 @@ from string import Template
 import numpy as np
 import pandas as pd
 
-from ..audio.reading import UnreadableAudio
+from ..data.reading import UnreadableAudio
 from .cluster_clips import beginning_of
 from .cluster_players import sound_address
 from .figures.style import PALETTE

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata, studentized_range
 
-from ..progress import progress
+from ..core.progress import progress
 from .aggregate import KEY, checked_predictions, scored_by
 from .comparisons import SAME, compare
 from .naming import TEACHER_SOURCES, encoder_name

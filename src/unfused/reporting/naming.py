@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from ..audio.sources import corpus_name
+from ..data.sources import corpus_name
 
 BASELINES = ("random_init", "log_mel_statistics", "supervised")
 STUDENT, STUDENT_FULL = "unfused", "unfused_full"

@@ -31,7 +31,7 @@ def compare_runs(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]]) -> 
     """Return one row for each run and each of its classifiers, the best of a kind first.
 
     Args:
-        runs: Name -> result rows (see :data:`unfused.evaluation.results.RESULT_COLUMNS`) and
+        runs: Name -> result rows (see :data:`unfused.probes.results.RESULT_COLUMNS`) and
             parameters.
 
     Returns:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..audio.label_sets import label_counts
+from ..data.label_sets import label_counts
 
 log = logging.getLogger(__name__)
 MISSING_COLUMNS = ("task", "title", "put_it_in", "get", "licence", "clips", "classes")

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from ..arms import matching_fold
-from ..audio.overlap import AUDIO_KEY, same_audio
+from ..core.repeats import matching_fold
+from ..data.overlap import AUDIO_KEY, same_audio
 
 TRAINABLE = ("train", "unlabelled")
 NO_TASK = "no task"

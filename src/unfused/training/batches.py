@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..distributed import rank, world_size
-from ..seeding import numpy_generator
+from ..core.distributed import rank, world_size
+from ..core.seeding import numpy_generator
 from ..views.view import View
 from .device_frames import DeviceFrames, fits_on
 
@@ -20,7 +20,7 @@ Batch = tuple[Tensor, View]
 
 
 class CropStore(Protocol):
-    """What a source needs of a log-mel store; :class:`unfused.audio.store.LogMelStore` has it."""
+    """What a source needs of a log-mel store; :class:`unfused.data.store.LogMelStore` has it."""
 
     @property
     def n_frames(self) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..distributed import join_rows
+from ..core.distributed import join_rows
 from ..methods.method import Embed, Method
 from ..views.make_views import ViewMaker
 from ..views.view import View

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..seeding import numpy_generator
+from ..core.seeding import numpy_generator
+from ..tasks.training_set import TrainingSet
 from ..views.k_mix import KMix, nearest_centroids
 from ..views.make_views import ViewMaker
 from ..views.view import View
 from .batches import crop_starts
-from .pretraining import TrainingSet
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..distributed import average
+from ..core.distributed import average
 
 
 class Meter:

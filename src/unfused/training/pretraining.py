@@ -7,18 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 
 from .. import encoders, methods
-from ..audio.store import LogMelStore
-from ..distributed import rank
+from ..core.distributed import rank
+from ..core.seeding import derive_seed
 from ..encoders.encoder import Encoder
-from ..encoders.projector import Projector
 from ..encoders.trained import TrainedEncoder, provenance, save_encoder
 from ..methods.method import Method
-from ..seeding import derive_seed
+from ..tasks.training_set import TrainingSet
 from ..views.make_views import ViewMaker
 from .batches import CropSource
 from .checkpoint import drop_checkpoint
@@ -26,39 +23,6 @@ from .history import save_history
 from .loop import TrainingSettings, fit
 from .precision import pick_device
 from .processes import Number, in_processes, number_of_processes
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """Clips of a store, with the statistics that normalise them.
-
-    Attributes:
-        store: Log-mels.
-        clips: Which clips, columns corpus, clip_id and digest.
-        mean: Mean of their log-mel values.
-        std: Standard deviation of their log-mel values.
-        k_mix_centroids: Centroids of their time-means, (K, F) float32; None where no method mixes
-            by them.
-    """
-
-    store: LogMelStore
-    clips: pd.DataFrame
-    mean: float
-    std: float
-    k_mix_centroids: np.ndarray | None = None
-
-    @property
-    def rows(self) -> np.ndarray:
-        """Rows of the clips in the store, (N,) int64."""
-        return self.store.rows(self.clips["clip_id"].to_numpy())
-
-    def trained(
-        self, encoder: Encoder, name: str, facts: dict[str, Any], projector: Projector | None = None
-    ) -> TrainedEncoder:
-        """Return an encoder that was trained on these clips, with what it takes to use it."""
-        front_end = self.store.front_end.settings()
-        module = encoder.cpu().eval()
-        return TrainedEncoder(module, name, front_end, self.mean, self.std, facts, projector)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import distributed as dist
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..distributed import average, rank, spread, world_size
+from ..core.distributed import average, rank, spread, world_size
 
 
 class Replicas:

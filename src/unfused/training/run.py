@@ -12,12 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..distributed import average
+from ..core.distributed import average
+from ..core.outputs import fingerprint, shown
+from ..core.progress import progress
+from ..core.seeding import derive_seed, torch_generator
 from ..methods.method import Method
-from ..progress import progress
-from ..seeding import derive_seed, torch_generator
 from ..views.make_views import ViewMaker
-from ..workspace import fingerprint, shown
 from .batches import CropSource
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .collapse import signs_of_collapse, warn_of_collapse

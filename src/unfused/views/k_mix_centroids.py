@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from ..clustering.kmeans import KMeans
-from ..progress import progress
-from ..seeding import derive_seed, numpy_generator
+from ..core.progress import progress
+from ..core.seeding import derive_seed, numpy_generator
 
 _CHUNK = 256  # clips between two steps of the progress bar
 
 
 class TimeMeans(Protocol):
-    """What is needed of a log-mel store; :class:`unfused.audio.store.LogMelStore` has it."""
+    """What is needed of a log-mel store; :class:`unfused.data.store.LogMelStore` has it."""
 
     def time_means(self, rows: np.ndarray) -> np.ndarray:
         """Return each clip's mean log-mel over its frames, (B, F) float32."""

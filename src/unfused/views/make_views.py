@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ..distributed import gather_rows
+from ..core.distributed import gather_rows
 from .k_mix import KMix
 from .log_mixup_exp import LogMixupExp
 from .normalisation import Normalisation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..distributed import gather_rows
+from ..core.distributed import gather_rows
 from ..encoders.encoder import span_mask
 from .view import View
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from ...audio.overlap import AUDIO_KEY
+from ...core.outputs import Workspace, fingerprint
+from ...data.overlap import AUDIO_KEY
 from ...params import (
     Audio,
     Demo,
@@ -20,12 +21,11 @@ from ...params import (
     Run,
     Task,
 )
-from ...workspace import Workspace, fingerprint
 
 
 def render_demo_corpus(workspace: Workspace, demo: Demo) -> Path:
     """Render the demo corpus, or what is missing of it."""
-    from ...tasks.demo_corpus import render_demo_corpus as render
+    from ...demo.corpus import render_demo_corpus as render
 
     render(workspace.path, n_notes=demo.n_notes, seconds=demo.seconds)
     return workspace.path
@@ -33,7 +33,7 @@ def render_demo_corpus(workspace: Workspace, demo: Demo) -> Path:
 
 def render_demo_mixtures(workspace: Workspace, demo_corpus: Path, demo: Demo) -> Path:
     """Mix the demo's notes into clips of one to three instruments."""
-    from ...tasks.demo_mixtures import render_mixtures
+    from ...demo.mixtures import render_mixtures
 
     return render_mixtures(workspace.path, demo_corpus, n=demo.n_mixtures)
 
@@ -62,8 +62,8 @@ def scan_task_audio(source: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _columns_found(source: Task) -> str:
     """Say which columns the tables of a task without labels have."""
-    from ...audio.sources import FOLDER_TABLE
-    from ...audio.table import ManifestError, read_table
+    from ...data.sources import FOLDER_TABLE
+    from ...data.table import ManifestError, read_table
 
     for path in _paths(source):
         table = path / FOLDER_TABLE if path.is_dir() else path
@@ -77,8 +77,8 @@ def _columns_found(source: Task) -> str:
 
 def scan_pool_audio(source: Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the headers of a corpus's files; list what can be used and what cannot, with reasons."""
-    from ...audio.manifest import scan_audio as scan
-    from ...audio.sources import corpus_name
+    from ...data.manifest import scan_audio as scan
+    from ...data.sources import corpus_name
 
     paths = _paths(source)
     return scan(
@@ -116,7 +116,7 @@ def extract_log_mels(
     run: Run,
 ) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
     """Decode, mix down, resample and transform every clip, once."""
-    from ...audio.log_mel import FrontEnd
+    from ...data.log_mel import FrontEnd
 
     definition = FrontEnd(**front_end.model_dump())
     return extracted(workspace, scanned, unreadable, definition, extraction, run)
@@ -131,8 +131,8 @@ def extracted(
     run: Run,
 ) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
     """Return the log-mel store of a corpus, its clips, and the files that are not in it."""
-    from ...audio.extraction import extract_log_mels as extract
-    from ...audio.store import LogMelStore
+    from ...data.extraction import extract_log_mels as extract
+    from ...data.store import LogMelStore
 
     if run.fresh and workspace.path.exists():
         shutil.rmtree(workspace.path)
@@ -146,7 +146,7 @@ def assign_task_splits(
     manifest: pd.DataFrame, task: Task, pseudo_labels: PseudoLabels
 ) -> pd.DataFrame:
     """Say which clips train, validate and test, in every fold."""
-    from ...audio.splits import assign_splits
+    from ...data.splits import assign_splits
 
     splits = assign_splits(
         manifest,
@@ -190,7 +190,7 @@ def select_pretraining_clips(
 
 def measure_statistics(clips: pd.DataFrame, *stores: Any) -> dict[str, dict[str, float]]:
     """Measure mean and deviation of the pre-training log-mels of every fold."""
-    from ...audio.store import LogMelStore
+    from ...data.store import LogMelStore
 
     store = LogMelStore.union(stores)
     statistics = {}
@@ -212,7 +212,7 @@ def fit_kmix_centroids(
     workspace: Workspace, clips: pd.DataFrame, k_mix: KMixParams, run: Run, *stores: Any
 ) -> pd.DataFrame:
     """Cluster the pre-training clips of every fold by their time-means, for k-mix."""
-    from ...audio.store import LogMelStore
+    from ...data.store import LogMelStore
     from ...views.k_mix_centroids import centroid_table, fit_centroids
 
     store, found = LogMelStore.union(stores), []
@@ -262,8 +262,8 @@ def _first_fold(
     clips: pd.DataFrame, statistics: dict, centroids: pd.DataFrame, stores: Sequence[Any]
 ) -> Any:
     """Return the pre-training clips of the first fold."""
-    from ...audio.store import LogMelStore
-    from ...training.pretraining import TrainingSet
+    from ...data.store import LogMelStore
+    from ...tasks.training_set import TrainingSet
     from ...views.k_mix_centroids import centroids_of
 
     fold = clips["fold"].min()

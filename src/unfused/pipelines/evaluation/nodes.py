@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from ...core.outputs import Workspace, fingerprint
 from ...params import Distillation, EncoderParams, Evaluation, FineTuning, Run
-from ...workspace import Workspace, fingerprint
 
 _SOUNDFONT = "rendered from the SoundFont TimGM6mb, which is under the GPL-2"
 RENDERED_LICENCE = {"demo": _SOUNDFONT, "demo_mixtures": _SOUNDFONT}
@@ -28,8 +28,8 @@ def embed_task(
     **methods: Any,
 ) -> Any:
     """Embed the labelled clips with every encoder, once; whole ones at the student's cut too."""
-    from ...evaluation.embedding_cache import EmbeddingCollection, embed_candidate, folder_name
-    from ...evaluation.task_data import TaskData
+    from ...probes.embedding_cache import EmbeddingCollection, embed_candidate, folder_name
+    from ...tasks.task_data import TaskData
 
     task, protocol = TaskData(store, manifest, splits), evaluation.embedding
     rows, folders = task.labelled_rows, []
@@ -63,8 +63,8 @@ def evaluate_frozen_encoders(
     **methods: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Probe every frozen encoder of every arm."""
-    from ...evaluation.frozen_evaluation import evaluate_frozen
-    from ...evaluation.task_data import TaskData
+    from ...probes.frozen_evaluation import evaluate_frozen
+    from ...tasks.task_data import TaskData
 
     task, found = TaskData(store, manifest, splits), []
     study = methods, students, task, evaluation, distillation, encoder, run
@@ -98,8 +98,8 @@ def train_supervised(
     **methods: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train end to end on the true labels: chosen encoders, and random ones from scratch."""
-    from ...evaluation.supervised_evaluation import evaluate_supervised, plans
-    from ...evaluation.task_data import TaskData
+    from ...probes.supervised_evaluation import evaluate_supervised, plans
+    from ...tasks.task_data import TaskData
 
     task, found = TaskData(store, manifest, splits), []
     wanted = supervised_settings(evaluation.supervised)
@@ -137,9 +137,9 @@ def measure_label_efficiency(
     **methods: Any,
 ) -> pd.DataFrame:
     """Score chosen encoders after learning from few labels, for every budget and draw."""
-    from ...evaluation import label_efficiency as few
-    from ...evaluation.supervised_evaluation import plans
-    from ...evaluation.task_data import TaskData
+    from ...probes import label_efficiency as few
+    from ...probes.supervised_evaluation import plans
+    from ...tasks.task_data import TaskData
 
     asked, task, found = evaluation.label_efficiency, TaskData(store, manifest, splits), []
     budgets = asked.parsed()
@@ -185,7 +185,7 @@ def _candidates(
     encoder: EncoderParams,
     run: Run,
 ) -> Any:
-    from ...evaluation.candidates import candidates_by_arm
+    from ...probes.candidates import candidates_by_arm
 
     cuts, cut = evaluation.cuts, distillation.cut
     return candidates_by_arm(methods, students, run.seeds, task.folds, encoder, cuts, cut)
@@ -193,7 +193,7 @@ def _candidates(
 
 def _one_by_one(candidates: Iterable[Any], what: str) -> Any:
     """Go through candidates with a progress bar."""
-    from ...progress import progress
+    from ...core.progress import progress
 
     found = list(candidates)
     return progress(found, total=len(found), desc=what, unit="encoder")
@@ -201,7 +201,7 @@ def _one_by_one(candidates: Iterable[Any], what: str) -> Any:
 
 def supervised_settings(supervised: FineTuning) -> tuple[Any, Any]:
     """Return the library's settings of fine-tuning and of training from scratch."""
-    from ...evaluation.fine_tuning import FineTuningSettings
+    from ...probes.fine_tuning import FineTuningSettings
 
     shared: dict[str, Any] = supervised.model_dump(
         exclude={"encoders", "head", "fine_tuning", "from_scratch"}

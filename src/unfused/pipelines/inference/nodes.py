@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from ...core.outputs import Workspace, fingerprint
 from ...params import Classify, Evaluation, Export, Extraction, Run, TrainedModel
-from ...workspace import Workspace, fingerprint
 from ..data_engineering.nodes import extracted, scan_pool_audio
 from ..evaluation.nodes import TRUTH
 
@@ -25,9 +25,9 @@ def fit_classifier(
     run: Run,
 ) -> Path:
     """Fit a linear probe on the chosen encoder and the task's labels, once; nothing is trained."""
-    from ...evaluation.stored_classifier import save_classifier
-    from ...evaluation.task_data import TaskData
     from ...inference.fitting import fit_head
+    from ...probes.stored_classifier import save_classifier
+    from ...tasks.task_data import TaskData
 
     task, choice = TaskData(store, manifest, splits), model_choice(model)
     name, arm = choice.encoder_name(encoders)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from ...core.outputs import Workspace, fingerprint
 from ...params import EncoderParams, MethodParams, Run
-from ...workspace import Workspace, fingerprint
 
 
 def pretrain_encoders(
@@ -22,11 +22,12 @@ def pretrain_encoders(
 
     One encoder for every seed and fold; finished ones are reused, an unfinished one goes on.
     """
-    from ...arms import arms
-    from ...audio.store import LogMelStore
+    from ...core.repeats import arms
+    from ...data.store import LogMelStore
     from ...encoders.collection import EncoderCollection
+    from ...tasks.training_set import TrainingSet
     from ...training.history import load_history
-    from ...training.pretraining import TrainingSet, pretrain
+    from ...training.pretraining import pretrain
 
     store, recipe, histories = LogMelStore.union(stores), method_recipe(method, encoder), []
     study = arms(run.seeds, clips["fold"])

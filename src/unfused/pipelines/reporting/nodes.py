@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from ...core.outputs import Workspace, fingerprint
 from ...params import Evaluation, MethodParams, PseudoLabels, Report, Run, Task
 from ...reporting.naming import task_name
-from ...workspace import Workspace, fingerprint
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from ...core.outputs import Workspace, fingerprint
 from ...params import Distillation, EncoderParams, Evaluation, PseudoLabels, Run
-from ...workspace import Workspace, fingerprint
 
 
 def cluster_pseudo_labels(
@@ -24,9 +24,9 @@ def cluster_pseudo_labels(
     Clips that sound alike to the teacher get the same number. Done for every seed and fold, and for
     the controls: a random encoder, log-mel statistics, shuffled numbers.
     """
-    from ...arms import arms
-    from ...evaluation.clusters import cluster_task
-    from ...evaluation.task_data import TaskData
+    from ...core.repeats import arms
+    from ...distillation.task_clusters import cluster_task
+    from ...tasks.task_data import TaskData
     from ...training.pretraining import untrained_like
 
     task, found = TaskData(store, manifest, splits), []
@@ -70,9 +70,9 @@ def self_distil_students(
     Self-distillation (UnFuSeD): shallow exits of the network learn from its last layer. One student
     for every seed, fold and source of pseudo-labels.
     """
+    from ...distillation.student import self_distil
     from ...encoders.collection import EncoderCollection
-    from ...evaluation.task_data import TaskData
-    from ...training.distillation import self_distil
+    from ...tasks.task_data import TaskData
     from ...training.history import load_history
 
     task, recipe = TaskData(store, manifest, splits), student_recipe(settings, encoder)

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...evaluation.metrics import confusion
+from ...scores.metrics import confusion
 from ..naming import natural_order, short_label
 from .style import FAINT, INK, new_figure, styled
 

@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import normalized_mutual_info_score
 
-from ...seeding import derive_seed, numpy_generator
+from ...core.seeding import derive_seed, numpy_generator
 from ..naming import natural_order, short_label
 from .style import GREY, LIGHT, new_figure, point_style, styled
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...audio.table import text_label
+from ...data.table import text_label
 from .layout import LAYOUTS, LayoutError
 
 __all__ = ["LayoutError", "available", "read_layout"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...audio.table import ManifestError
+from ...data.table import ManifestError
 
 Layout = Callable[..., pd.DataFrame]
 LAYOUTS: dict[str, Layout] = {}

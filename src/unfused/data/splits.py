@@ -1,0 +1,247 @@
+"""Train, validation and test parts: taken as given, made where they are missing, and recorded."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from ..core.seeding import numpy_generator
+from .label_sets import rarest_labels
+from .overlap import same_audio
+from .table import ManifestError
+
+log = logging.getLogger(__name__)
+_FEWEST_GROUPS = {"test": 3, "valid": 2}  # so that every part still to be filled gets one
+_LATER = {"test": ("valid", "train", "unlabelled"), "valid": ("train", "unlabelled")}
+
+
+def assign_splits(
+    manifest: pd.DataFrame,
+    *,
+    seed: int = 0,
+    valid_fraction: float = 0.15,
+    test_fraction: float = 0.2,
+) -> pd.DataFrame:
+    """Say for every fold which clips train, validate and test.
+
+    A fold column is taken as cross-validation, whatever the split column says; else a given split
+    is taken, and a missing validation part is cut from its training part; else the split is made:
+    by groups where there are at least three, stratified by label otherwise. A group is never on two
+    sides of a grouped cut. Every class with a labelled clip outside the test part keeps one in
+    training, so with very few labels the validation part may be empty. The same audio is never in
+    two parts: the test part keeps it first, then the validation part. A clip with several labels
+    counts as one of its rarest.
+
+    Args:
+        manifest: As :func:`unfused.data.manifest.scan_audio` returns it.
+        seed: Seed of the cuts.
+        valid_fraction: Validation share of what is not test, where it is cut here.
+        test_fraction: Test share of all labelled clips, where it is cut here.
+
+    Returns:
+        One row per clip and fold: clip_id, fold (0 for a single split), split (train, valid, test;
+        "unlabelled"; or "excluded" for audio that another part holds and for an unlabelled clip
+        that a given split or fold holds out) and made_by (how the split came about). An unlabelled
+        clip of a group that a grouped cut holds out is excluded too; without a group column, clips
+        of one recording (the same file, or a copy) are a group.
+
+    Raises:
+        ManifestError: A fraction is not within (0, 1), a test part is empty, or a training part has
+            fewer than two classes.
+    """
+    for name, value in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
+        if not 0 < value < 1:
+            raise ManifestError(f"{name}={value} must lie between 0 and 1")
+    if manifest["fold"].notna().any() and manifest["split"].notna().any():
+        log.warning("both fold and split are given: the folds are taken, the split is ignored")
+    if "multi_label" in manifest and manifest["multi_label"].any():
+        manifest = manifest.assign(label=rarest_labels(manifest["label"]))
+    by_recording = manifest["group"].isna().all()
+    manifest = manifest.assign(group=_groups(manifest))
+    labelled = manifest["label"].notna()
+    clips = manifest[labelled].reset_index(drop=True)
+    fractions = (valid_fraction, test_fraction)
+    folds = sorted(manifest["fold"].dropna().unique()) or [0]
+    blocks = []
+    for fold in folds:
+        split, made_by = _split_clips(clips, int(fold), seed, fractions)
+        names = np.full(len(manifest), "unlabelled", dtype=object)
+        names[_held_out(manifest, int(fold)) & ~labelled] = "excluded"
+        names[labelled] = split
+        if "grouped" in made_by:
+            tested = set(manifest["group"][np.isin(names, ["valid", "test"])].dropna())
+            names[~labelled & manifest["group"].isin(tested)] = "excluded"
+        n_shared = int((split == "excluded").sum())
+        n_shared += sum(_exclude_shared(manifest, names, part) for part in _LATER)
+        if n_shared:
+            log.warning(
+                "fold %d: left out %d clips whose audio the test or validation part holds too",
+                fold,
+                n_shared,
+            )
+        _check_parts(clips, split, int(fold))
+        if by_recording:
+            made_by = made_by.replace("grouped", "grouped (copies kept together)")
+        blocks.append(manifest[["clip_id"]].assign(fold=int(fold), split=names, made_by=made_by))
+    return pd.concat(blocks, ignore_index=True)
+
+
+def _split_clips(
+    clips: pd.DataFrame, fold: int, seed: int, fractions: tuple[float, float]
+) -> tuple[np.ndarray, str]:
+    """Return the part of each labelled clip, (N,), and how it came about."""
+    held_out = _held_out(clips, fold).to_numpy(dtype=bool)
+    if clips["fold"].notna().any():
+        split, source = np.where(held_out, "test", "train").astype(object), "given folds"
+    elif clips["split"].notna().any():
+        split, source = clips["split"].fillna("train").to_numpy(dtype=object).copy(), "given split"
+        if not (split == "test").any():
+            raise ManifestError(
+                "the given split has no test clip: mark some rows 'test', or leave the column out"
+            )
+    else:
+        split = np.full(len(clips), "train", dtype=object)
+        kind = _cut(clips, split, "test", fractions[1], (seed, "test", fold))
+        source = f"made {kind} (seed {seed})"
+    _exclude_shared(clips, split, "test")
+    _warn_shared_groups(clips, split, source)
+    if not (split == "valid").any():
+        kind = _cut(clips, split, "valid", fractions[0], (seed, "valid", fold))
+        source += "" if source.startswith("made") else f", inner {kind} (seed {seed})"
+    _exclude_shared(clips, split, "valid")
+    return split, source
+
+
+def _exclude_shared(clips: pd.DataFrame, split: np.ndarray, part: str) -> int:
+    """Exclude from later parts, in place, what shares audio with ``part``; return how many."""
+    shared = np.isin(split, _LATER[part]) & same_audio(clips, clips[split == part])
+    split[shared] = "excluded"
+    return int(shared.sum())
+
+
+def _groups(manifest: pd.DataFrame) -> pd.Series:
+    """Return the group of each clip; clips cut from one recording are one where nothing else is."""
+    shared = manifest["digest"].duplicated(keep=False)
+    if manifest["group"].notna().any() or not shared.any():
+        return manifest["group"]
+    return manifest["digest"].astype(object)
+
+
+def _held_out(manifest: pd.DataFrame, fold: int) -> pd.Series:
+    """Which rows a given fold or split keeps out of training."""
+    if manifest["fold"].notna().any():
+        return (manifest["fold"] == fold).fillna(False).astype(bool)
+    return manifest["split"].isin(["valid", "test"])
+
+
+def _cut(
+    clips: pd.DataFrame,
+    split: np.ndarray,
+    part: str,
+    fraction: float,
+    stream: tuple[int, str, int],
+) -> str:
+    """Move about ``fraction`` of the training clips into ``part``, in place; return how."""
+    train = np.flatnonzero(split == "train")
+    labels = clips["label"].to_numpy(dtype=object)[train]
+    groups = clips["group"].iloc[train]
+    rng = numpy_generator(stream[0], "split", *stream[1:])
+    kind, moved = "stratified", np.empty(0, dtype=np.int64)
+    if groups.nunique() >= _FEWEST_GROUPS[part]:
+        kind, moved = "grouped", _cut_groups(labels, groups, fraction, rng)
+        if not moved.size and part == "test":
+            raise ManifestError(
+                "no test part can be cut by groups: each class would lose its only group. Give a "
+                "split column, or leave the group column out"
+            )
+    if not moved.size:
+        if groups.notna().any():
+            log.warning("too few groups for a grouped %s part: cut by label, groups shared", part)
+        kind, moved = "stratified", _cut_stratified(labels, fraction, rng)
+    if not moved.size:
+        log.warning("no %s part: no class has a labelled clip to spare", part)
+    split[train[moved]] = part
+    return kind
+
+
+def _cut_stratified(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Return positions of about ``fraction`` of each class, never a whole class."""
+    moved: list[int] = []
+    for label in sorted(set(labels)):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        n_moved = min(max(1, round(fraction * len(members))), len(members) - 1)
+        moved.extend(members[:n_moved])
+    return np.sort(np.asarray(moved, dtype=np.int64))
+
+
+def _cut_groups(
+    labels: np.ndarray, groups: pd.Series, fraction: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return positions of whole groups that come close to ``fraction`` of each class.
+
+    One pass over the groups in random order takes each that brings the counts per class closer
+    (least squares) to their targets; never one that holds the last clips of a class. Clips without
+    a group are groups of one.
+    """
+    group_of = _group_numbers(groups)
+    class_of = pd.factorize(labels, sort=True)[0]
+    counts = np.zeros((group_of.max(initial=-1) + 1, class_of.max(initial=-1) + 1))  # (G, C)
+    np.add.at(counts, (group_of, class_of), 1)
+    total = counts.sum(axis=0)
+    target, taken = fraction * total, np.zeros_like(total)
+    chosen: list[int] = []
+    for group in rng.permutation(len(counts)):
+        with_it = taken + counts[group]
+        closer = np.square(with_it - target).sum() < np.square(taken - target).sum()
+        if closer and (with_it < total).all():
+            chosen.append(int(group))
+            taken = with_it
+    if not chosen:  # every group is larger than the part
+        possible = np.flatnonzero((counts < total).all(axis=1))
+        excess = np.square(counts[possible] - target).sum(axis=1)
+        chosen = possible[[excess.argmin()]].tolist() if possible.size else []
+    return np.flatnonzero(np.isin(group_of, chosen))
+
+
+def _group_numbers(groups: pd.Series) -> np.ndarray:
+    """Return the number of each clip's group, (N,); clips without a group get their own."""
+    numbers = pd.factorize(groups, sort=True)[0].astype(np.int64)
+    alone = numbers < 0
+    numbers[alone] = numbers.max(initial=-1) + 1 + np.arange(alone.sum())
+    return numbers
+
+
+def _check_parts(clips: pd.DataFrame, split: np.ndarray, fold: int) -> None:
+    n_classes = clips["label"][split == "train"].nunique()
+    n_shared = int((split == "excluded").sum())
+    shared = f" ({n_shared} more are also in a held-out part)" if n_shared else ""
+    if n_classes < 2:
+        raise ManifestError(
+            f"fold {fold}: the training part has {n_classes} class(es) in "
+            f"{int((split == 'train').sum())} clips{shared}; it needs at least 2: label more clips"
+        )
+    if not (split == "test").any():
+        raise ManifestError(f"fold {fold}: the test part has no labelled clip: label more clips")
+    unseen = set(clips["label"][split == "test"]) - set(clips["label"][split == "train"])
+    if unseen:
+        log.warning("fold %d: classes only in the test part: %s", fold, sorted(unseen)[:10])
+
+
+def _warn_shared_groups(clips: pd.DataFrame, split: np.ndarray, source: str) -> None:
+    test, rest = split == "test", np.isin(split, ["train", "valid"])
+    shared = set(clips["group"][test].dropna()) & set(clips["group"][rest].dropna())
+    if not shared:
+        return
+    what, example = "groups", min(shared)
+    if shared <= set(clips["digest"]):  # groups made here: say it in the user's words
+        what = "recordings"
+        example = clips["path"][clips["group"].isin(shared)].min()
+    log.warning(
+        "%s: %d %s stand on both sides of the test part, e.g. %s; scores may flatter",
+        source,
+        len(shared),
+        what,
+        example,
+    )

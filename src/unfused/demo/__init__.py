@@ -1,0 +1,1 @@
+"""The demo corpus: notes of a SoundFont, rendered on this machine."""

@@ -1,0 +1,106 @@
+"""UnFuSeD's unsupervised fine-tuning: the deepest block teaches the shallower ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..losses.byol import cosine_distance
+
+Hint = Literal["logits", "features"]
+
+
+def self_distillation_loss(
+    block_logits: Sequence[Tensor],
+    teacher_logits: Tensor,
+    labels: Tensor,
+    *,
+    block_features: Sequence[Tensor] | None = None,
+    teacher_features: Tensor | None = None,
+    alpha: float = 0.7,
+    beta: float = 0.003,
+    mse_on: Hint = "logits",
+    detach_teacher: bool = True,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Self-distillation on pseudo-labels (UnFuSeD, arXiv 2303.05668).
+
+    ``L = L_ce + alpha sum_i L_ce^i + (1 - alpha) sum_i L_kl^i + beta sum_i L_mse^i``: the teacher's
+    and every block's cross entropy, the divergence of every block's prediction from the teacher's,
+    and a hint. Weights as in the official code. The paper's figure draws the hint from the final
+    embedding to a block's projection (``mse_on="features"``); the official code takes
+    ``2 - 2 cos`` of the two logit vectors instead (``mse_on="logits"``).
+
+    Args:
+        block_logits: Prediction after each block, each (B, K).
+        teacher_logits: Prediction of the full encoder, (B, K).
+        labels: Pseudo-labels, (B,) int64.
+        block_features: Projection of each block, each (B, D); needed for ``mse_on="features"``.
+        teacher_features: Embedding of the full encoder, (B, D); needed for ``mse_on="features"``.
+        alpha: Weight of the blocks' cross entropies against their divergences.
+        beta: Weight of the hints.
+        mse_on: What the hint compares.
+        detach_teacher: Whether divergences and hints leave the teacher alone; the paper does not
+            say, the official code lets their gradient through.
+
+    Returns:
+        The scalar loss, and its unweighted parts ``ce``, ``block_ce``, ``block_kl``, ``block_mse``
+        (sums over blocks), detached.
+
+    Raises:
+        ValueError: ``mse_on`` is unknown, or features are missing for it.
+    """
+    targets = teacher_logits.detach() if detach_teacher else teacher_logits
+    if mse_on == "logits":
+        hints = [cosine_distance(logits, targets) for logits in block_logits]
+    elif mse_on == "features":
+        hints = _feature_hints(block_features, teacher_features, detach_teacher)
+    else:
+        raise ValueError(f"mse_on={mse_on!r} is unknown; choose from {list(get_args(Hint))}")
+    parts = {
+        "ce": _cross_entropy(teacher_logits, labels),
+        "block_ce": torch.stack([_cross_entropy(z, labels) for z in block_logits]).sum(),
+        "block_kl": torch.stack([divergence(z, targets) for z in block_logits]).sum(),
+        "block_mse": torch.stack(hints).sum(),
+    }
+    blocks = alpha * parts["block_ce"] + (1 - alpha) * parts["block_kl"]
+    loss = parts["ce"] + blocks + beta * parts["block_mse"]
+    return loss, {name: part.detach() for name, part in parts.items()}
+
+
+def divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Return KL(teacher || student) of the two softmax distributions, averaged over the batch.
+
+    Args:
+        student_logits: (B, K).
+        teacher_logits: (B, K).
+    """
+    return F.kl_div(
+        F.log_softmax(_wide(student_logits), dim=1),
+        F.log_softmax(_wide(teacher_logits), dim=1),
+        reduction="batchmean",
+        log_target=True,
+    )
+
+
+def _feature_hints(
+    block_features: Sequence[Tensor] | None, teacher_features: Tensor | None, detach: bool
+) -> list[Tensor]:
+    if block_features is None or teacher_features is None:
+        raise ValueError(
+            'mse_on="features" compares features: give block_features and teacher_features'
+        )
+    target = _wide(teacher_features.detach() if detach else teacher_features)
+    return [F.mse_loss(_wide(features), target) for features in block_features]
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(_wide(logits), labels)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Return the tensor in at least float32; half precision is too coarse for these losses."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

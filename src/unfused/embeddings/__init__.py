@@ -1,0 +1,1 @@
+"""From log-mels to one vector for each clip."""

@@ -1,1 +1,0 @@
-"""Evaluation: embeddings, linear probe, fine-tuning, metrics and their intervals."""

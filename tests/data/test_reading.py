@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import soxr
+
+from unfused.data import reading
+from unfused.data.reading import AudioInfo, UnreadableAudio, probe, read_mono, read_mono_blocks
+
+Write = Callable[..., Path]
+FORMATS = [
+    ("a.wav", 44100, {}),
+    ("a8.wav", 8000, {"subtype": "PCM_U8"}),
+    ("a24.wav", 48000, {"subtype": "PCM_24"}),
+    ("afloat.wav", 22050, {"subtype": "FLOAT"}),
+    ("a.flac", 44100, {}),
+    ("a24.flac", 96000, {"subtype": "PCM_24"}),
+    ("a8.flac", 11025, {"subtype": "PCM_S8"}),
+    ("a.ogg", 44100, {"subtype": "VORBIS"}),
+    ("a.opus", 48000, {"format": "OGG", "subtype": "OPUS"}),
+    ("a.mp3", 44100, {}),
+]
+
+
+@pytest.mark.parametrize(("name", "rate", "settings"), FORMATS)
+def test_decoding_equals_soundfile(write: Write, name: str, rate: int, settings: dict) -> None:
+    path = write(name, 0.8, rate, **settings)
+    expected, _ = sf.read(path, dtype="float32")
+    decoded = read_mono(path, sample_rate=rate)
+    np.testing.assert_array_equal(decoded, expected)
+    resampled = read_mono(path)
+    np.testing.assert_array_equal(resampled, soxr.resample(expected, rate, 16000, quality="HQ"))
+    info = probe(path)
+    assert (info.frames, info.sample_rate, info.channels) == (len(expected), rate, 1)
+    assert info.seconds == len(expected) / rate
+
+
+@pytest.mark.parametrize(("name", "rate", "settings"), FORMATS)
+def test_a_part_is_a_slice_of_the_whole(write: Write, name: str, rate: int, settings: dict) -> None:
+    path = write(name, 1.0, rate, **settings)
+    whole = read_mono(path, sample_rate=rate)
+    part = read_mono(path, offset=3000, frames=2000, sample_rate=rate)
+    np.testing.assert_allclose(part, whole[3000:5000], atol=1e-6)
+    np.testing.assert_array_equal(read_mono(path, offset=3000, sample_rate=rate), whole[3000:])
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_channels_are_averaged(tmp_path: Path, suffix: str) -> None:
+    stereo = np.random.default_rng(0).uniform(-0.5, 0.5, (4000, 2)).astype(np.float32)
+    path = tmp_path / f"stereo.{suffix}"
+    sf.write(path, stereo, 16000)
+    decoded, _ = sf.read(path, dtype="float32")
+    np.testing.assert_allclose(read_mono(path), decoded.mean(axis=1), atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["long.wav", "long.flac", "long.ogg"])
+def test_blocks_equal_one_reading(write: Write, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(name, 1.5, 44100)
+    whole = read_mono(path)
+    monkeypatch.setattr(reading, "BLOCK_SAMPLES", 10_000)
+    blocks = list(read_mono_blocks(path))
+    assert len(blocks) > 3
+    np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-6)
+
+
+def test_without_the_fast_decoder_the_samples_are_the_same(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write("a.flac", 0.5, 44100)
+    fast = read_mono(path)
+    monkeypatch.setattr(reading, "fast_flac", None)
+    np.testing.assert_array_equal(read_mono(path), fast)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_the_fast_decoder_hides_no_damage(
+    tmp_path: Path, channels: int, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "bad.flac"
+    sf.write(path, rng.uniform(-0.5, 0.5, (20_000, channels)), 44100)
+    whole = path.read_bytes()
+    for place in rng.integers(100, len(whole), 20):
+        data = bytearray(whole)
+        if damage == "cut":
+            del data[place:]
+        else:
+            data[place] ^= 0x10
+        path.write_bytes(data)
+        with pytest.raises(UnreadableAudio) as fast:
+            read_mono(path)
+        with monkeypatch.context() as without:
+            without.setattr(reading, "fast_flac", None)
+            with pytest.raises(UnreadableAudio) as reference:
+                read_mono(path)
+        assert str(fast.value) == str(reference.value)
+
+
+def test_the_content_counts_not_the_extension(write: Write) -> None:
+    flac = write("real.flac")
+    wrong = flac.rename(flac.with_name("wrong name ü.mp3"))
+    assert probe(wrong) == AudioInfo(8000, 16000, 1, "FLAC")
+    assert read_mono(wrong).shape == (8000,)
+
+
+def damaged(write: Write, tmp_path: Path, kind: str) -> Path:
+    """Make one bad file."""
+    path = tmp_path / f"{kind.replace(' ', '_')}.wav"
+    data = bytearray(write("good.wav").read_bytes())
+    if kind == "no audio":
+        data = bytearray(b"this is no audio" * 100)
+    elif kind == "empty":
+        data = bytearray()
+    elif kind == "truncated":
+        del data[len(data) // 2 :]
+    elif kind == "zero length":
+        del data[44:]
+        data[40:44] = bytes(4)
+    elif kind == "zero channels":
+        data[22:24] = bytes(2)
+    elif kind == "zero rate":
+        data[24:28] = bytes(4)
+    elif kind in ("nan", "inf"):
+        sf.write(path, np.array([0.1, float(kind), 0.2], np.float32), 16000, subtype="FLOAT")
+        return path
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("no audio", "unreadable"),
+        ("empty", "empty file"),
+        ("truncated", "truncated"),
+        ("zero length", "zero length"),
+        ("zero channels", "[Cc]hannel"),
+        ("zero rate", "unreadable"),
+        ("nan", "not finite"),
+        ("inf", "not finite"),
+    ],
+)
+def test_bad_files_have_a_reason(write: Write, tmp_path: Path, kind: str, reason: str) -> None:
+    with pytest.raises(UnreadableAudio, match=reason):
+        read_mono(damaged(write, tmp_path, kind))
+
+
+@pytest.mark.parametrize(("name", "rate", "settings"), FORMATS)
+@pytest.mark.parametrize("keep", [0.5, 0.97])
+def test_truncated_files_of_every_format(
+    write: Write, name: str, rate: int, settings: dict, keep: float
+) -> None:
+    path = write(name, 1.0, rate, **settings)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data))])
+    with pytest.raises(UnreadableAudio, match=r"truncated|unreadable|zero length"):
+        read_mono(path)
+
+
+def test_a_streamed_wav_without_a_length_is_whole(write: Write) -> None:
+    path = write("stream.wav")
+    data = bytearray(path.read_bytes())
+    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    assert read_mono(path).shape == (8000,)
+
+
+def test_one_sample(tmp_path: Path) -> None:
+    path = tmp_path / "one.wav"
+    sf.write(path, np.array([0.5], np.float32), 16000)
+    assert read_mono(path).tolist() == [0.5]
+    sf.write(path, np.array([0.5], np.float32), 48000)
+    with pytest.raises(UnreadableAudio, match="zero length"):
+        read_mono(path)
+
+
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableAudio, match="not found"):
+        probe(tmp_path / "nothing.wav")
+    with pytest.raises(UnreadableAudio, match="not a file"):
+        probe(tmp_path)
+
+
+@pytest.mark.parametrize(("offset", "frames"), [(-1, 5), (0, 0), (0, 8001), (8000, None)])
+def test_a_part_beyond_the_file(write: Write, offset: int, frames: int | None) -> None:
+    with pytest.raises(UnreadableAudio, match="not within the file's 8000"):
+        read_mono(write("a.wav"), offset=offset, frames=frames)

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unfused.data.log_mel import FrontEnd
+from unfused.data.shards import INDEX_FILE, STORE_FILE, ShardWriter, finish_store, shard_file
+from unfused.data.store import LogMelStore, StoreError
+
+LENGTHS = [30, 96, 1, 250, 97, 12, 180]
+
+
+def make_store(folder: Path, prefix: str = "clip", seed: int = 0) -> tuple[LogMelStore, list]:
+    """A store of three shards and the float32 log-mels it was made from."""
+    rng, folder = np.random.default_rng(seed), folder / prefix
+    folder.mkdir(parents=True)
+    clips = [rng.normal(-6, 4, (n, 64)).astype(np.float32) for n in LENGTHS]
+    rows: list[tuple[object, ...]] = []
+    for shard in range(3):
+        with ShardWriter(shard_file(folder, shard), 64) as writer:
+            for i in range(shard, len(clips), 3):
+                rows.append((f"{prefix}{i}", f"d{i}", shard, *writer.append([clips[i]])))
+    finish_store(folder, FrontEnd(), rows)
+    store = LogMelStore.open(folder, FrontEnd())
+    return store, [clips[int(name.removeprefix(prefix))] for name in store.clip_ids]
+
+
+def crop_by_hand(clip: np.ndarray, start: int, length: int, pad: float) -> np.ndarray:
+    out = np.full((length, clip.shape[1]), pad, np.float32)
+    for i in range(length):
+        if 0 <= start + i < len(clip):
+            out[i] = clip[start + i]
+    return out
+
+
+def test_crops_equal_slicing_one_by_one(tmp_path: Path) -> None:
+    store, clips = make_store(tmp_path)
+    rng = np.random.default_rng(1)
+    rows = rng.integers(0, len(store), 200)
+    starts = rng.integers(-120, 260, 200)
+    crops, spans = store.crops(rows, starts, 96)
+    assert crops.dtype == torch.float32
+    for i, (row, start) in enumerate(zip(rows, starts, strict=True)):
+        stored = clips[row].astype(np.float16).astype(np.float32)
+        expected = crop_by_hand(stored, start, 96, FrontEnd().pad_value)
+        np.testing.assert_array_equal(crops[i].numpy(), expected)
+        real = [j for j in range(96) if 0 <= start + j < len(stored)]
+        if real:
+            assert spans[i].tolist() == [real[0], real[-1] + 1]
+        else:
+            assert spans[i, 0] == spans[i, 1]
+
+
+def test_crops_take_tensors_and_give_float16(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path)
+    rows, starts = torch.tensor([3, 0]), torch.tensor([4, -3])
+    half, spans = store.crops(rows, starts, 50, dtype=torch.float16)
+    full, same = store.crops(rows.numpy(), starts.numpy(), 50)
+    assert half.dtype == torch.float16
+    torch.testing.assert_close(half, full.half())
+    torch.testing.assert_close(spans, same)
+    empty, none = store.crops(np.empty(0, np.int64), np.empty(0, np.int64), 96)
+    assert empty.shape == (0, 96, 64)
+    assert none.shape == (0, 2)
+
+
+def test_float16_keeps_log_mels_within_a_hundredth(tmp_path: Path) -> None:
+    store, clips = make_store(tmp_path)
+    for row, clip in enumerate(clips):
+        np.testing.assert_allclose(store.clip(row), clip, atol=1e-2)
+
+
+def test_padded_does_not_depend_on_the_batch(tmp_path: Path) -> None:
+    store, clips = make_store(tmp_path)
+    batch, spans = store.padded(np.arange(len(store)))
+    assert batch.shape == (len(LENGTHS), 250, 64)
+    for row, clip in enumerate(clips):
+        alone, span = store.padded([row])
+        length = max(len(clip), 96)
+        assert alone.shape == (1, length, 64)
+        torch.testing.assert_close(batch[row, :length], alone[0], rtol=0, atol=0)
+        assert (batch[row, length:] == FrontEnd().pad_value).all()
+        torch.testing.assert_close(spans[row], span[0])
+        first, end = (int(frame) for frame in span[0])
+        assert end - first == len(clip)
+        assert abs(first - (length - end)) <= 1  # centred
+        np.testing.assert_array_equal(alone[0, first:end].numpy(), store.clip(row))
+
+
+def test_statistics_are_those_of_the_unrounded_values(tmp_path: Path) -> None:
+    store, clips = make_store(tmp_path)
+    rows = [0, 3, 6]
+    values = np.concatenate([clips[row] for row in rows]).astype(np.float64)
+    mean, std = store.statistics(rows)
+    assert mean == pytest.approx(values.mean(), abs=1e-9)
+    assert std == pytest.approx(values.std(), abs=1e-9)
+    with pytest.raises(StoreError, match="at least one"):
+        store.statistics([])
+
+
+def test_time_means(tmp_path: Path) -> None:
+    store, clips = make_store(tmp_path)
+    expected = np.stack([clips[row].mean(axis=0) for row in (5, 1)])
+    np.testing.assert_allclose(store.time_means([5, 1]), expected, atol=1e-2)
+
+
+def test_rows_finds_clips_and_names_missing_ones(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path)
+    ids = store.clip_ids[[4, 2, 2]]
+    assert store.rows(ids).tolist() == [4, 2, 2]
+    with pytest.raises(StoreError, match=r"1 of 2 clips are not in .*nobody"):
+        store.rows([ids[0], "nobody"])
+
+
+def test_union_concatenates(tmp_path: Path) -> None:
+    (first, clips_a), (second, clips_b) = make_store(tmp_path, "a"), make_store(tmp_path, "b", 1)
+    union = LogMelStore.union([first, second])
+    assert union.clip_ids.tolist() == [*first.clip_ids, *second.clip_ids]
+    for row, clip in enumerate([*clips_a, *clips_b]):
+        np.testing.assert_allclose(union.clip(row), clip, atol=1e-2)
+    rows = np.array([0, len(first) + 3, 3])
+    crops, _ = union.crops(rows, np.zeros(3, int), 20)
+    torch.testing.assert_close(crops[1], second.crops([3], [0], 20)[0][0])
+    again = pickle.loads(pickle.dumps(union))
+    torch.testing.assert_close(again.crops(rows, np.zeros(3, int), 20)[0], crops)
+
+
+def test_union_takes_a_shared_clip_once(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path)
+    union = LogMelStore.union([store, store])
+    assert union.clip_ids.tolist() == store.clip_ids.tolist()
+    np.testing.assert_array_equal(union.clip(0), store.clip(0))
+
+
+def test_union_refuses_other_front_ends_and_nothing(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path)
+    with pytest.raises(StoreError, match="at least one"):
+        LogMelStore.union([])
+    other = FrontEnd(hop=200)
+    foreign = LogMelStore.write(tmp_path / "other", other, {"x": np.zeros((3, 64), np.float32)})
+    with pytest.raises(StoreError, match="hop=200"):
+        LogMelStore.union([store, foreign])
+
+
+def test_open_refuses_another_front_end(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path)
+    with pytest.raises(StoreError, match=r"hop=160.*hop=200"):
+        LogMelStore.open(store.path, FrontEnd(hop=200))
+
+
+def test_open_refuses_what_is_missing_unfinished_or_damaged(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path)
+    with pytest.raises(StoreError, match="does not exist"):
+        LogMelStore.open(tmp_path / "nowhere")
+    shard = shard_file(store.path, 1)
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-2])
+    with pytest.raises(StoreError, match="damaged"):
+        LogMelStore.open(store.path)
+    shard.unlink()
+    with pytest.raises(StoreError, match="damaged"):
+        LogMelStore.open(store.path)
+    shard.write_bytes(whole)
+    settings = json.loads((store.path / STORE_FILE).read_text())
+    (store.path / STORE_FILE).write_text(json.dumps(settings | {"format": 99}))
+    with pytest.raises(StoreError, match="format 99"):
+        LogMelStore.open(store.path)
+    (store.path / STORE_FILE).write_text("{")
+    with pytest.raises(StoreError, match="damaged"):
+        LogMelStore.open(store.path)
+    (store.path / INDEX_FILE).write_text("no parquet")
+    (store.path / STORE_FILE).write_text(json.dumps(settings))
+    with pytest.raises(StoreError, match="damaged"):
+        LogMelStore.open(store.path)
+    (store.path / INDEX_FILE).unlink()
+    with pytest.raises(StoreError, match="unfinished"):
+        LogMelStore.open(store.path)
+
+
+def test_writer_drops_a_clip_that_fails_and_a_shard_that_fails(tmp_path: Path) -> None:
+    clip = np.ones((5, 64), np.float32)
+
+    def broken():
+        yield clip
+        raise RuntimeError("decoder")
+
+    path = tmp_path / "shard-00000.npy"
+    with ShardWriter(path, 64) as writer:
+        writer.append([clip])
+        with pytest.raises(RuntimeError):
+            writer.append(broken())
+        assert writer.append([clip * 2]).start == 5
+    frames = np.load(path)
+    assert frames.shape == (10, 64)
+    assert frames[5:].min() == 2
+    with pytest.raises(RuntimeError), ShardWriter(tmp_path / "other.npy", 64) as writer:
+        writer.append(broken())
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
