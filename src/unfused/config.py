@@ -13,6 +13,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.framework.project import pipelines, settings
 from kedro.utils import find_kedro_project
 
+from .core.errors import UserError
 from .core.runs import RUNS
 from .packaged import packaged_configuration
 
@@ -43,7 +44,7 @@ def folders(given: Mapping[str, Any], run_name: object) -> dict[str, Any]:
     if run_name is None:
         return {**given, "shared_root": shared}
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", str(run_name), flags=re.ASCII):
-        raise ValueError(
+        raise UserError(
             f"run_name={str(run_name)!r} becomes a folder: use letters, digits, _, . and -, and "
             "begin with a letter or digit"
         )

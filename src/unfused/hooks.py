@@ -10,6 +10,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 
 from .config import ProjectConfigLoader
+from .core.errors import UserError
 from .params import (
     Distillation,
     EncoderParams,
@@ -51,7 +52,7 @@ def check_model(pipeline: Pipeline, catalog: Any) -> None:
     """
     tags = {tag for node in pipeline.nodes for tag in node.tags}
     if "classify" in tags and not catalog.load("params:classify").audio:
-        raise ValueError(
+        raise UserError(
             "no new audio is named: kedro run --pipeline=classify --params new_audio=<folder or "
             "file>, or make classify AUDIO=<folder or file>"
         )
@@ -63,7 +64,7 @@ def check_model(pipeline: Pipeline, catalog: Any) -> None:
     ]
     missing = sorted(name for name in needed if not catalog.exists(name))
     if missing:
-        raise ValueError(
+        raise UserError(
             f"there is no trained model to use ({', '.join(missing)} not found): first run `kedro "
             "run --pipeline=unfused` with the same --env (and run_name), for your own data with "
             "--params data=<folder>; or name a stored classifier with model.folder=<folder>, "

@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from .core.errors import UserError
+
 log = logging.getLogger(__name__)
 EXPERIMENT = "unfused"
 AT_ONCE = 100  # parameters or metrics of a request
@@ -47,7 +49,7 @@ class MLflowStore:
 
     def __init__(self, root: Path) -> None:
         if importlib.util.find_spec("mlflow") is None:
-            raise ValueError(
+            raise UserError(
                 "run.tracking=mlflow, but MLflow is not installed: pip install "
                 "'unfused[tracking]', or set run.tracking to null"
             )
@@ -62,7 +64,7 @@ class MLflowStore:
             self._client = MlflowClient(tracking_uri=self.uri)
             self._experiment = self._find_experiment(here)
         except self._failures as error:
-            raise ValueError(
+            raise UserError(
                 f"MLflow's store {self.uri} cannot be used ({error}): set MLFLOW_TRACKING_URI to "
                 "one that can, or run.tracking to null"
             ) from error

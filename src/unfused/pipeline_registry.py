@@ -8,7 +8,7 @@ from typing import Any
 from kedro.pipeline import Pipeline
 
 from .config import ProjectConfigLoader
-from .core.errors import did_you_mean
+from .core.errors import UserError, did_you_mean
 from .params import ENTRIES, GROUPS, check_keys, unknown_name
 from .trained_models import used_model
 
@@ -121,7 +121,7 @@ def check_names(parameters: dict[str, Any]) -> None:
     """Refuse parameters that nothing reads, and names that would stand for two things."""
     for name in sorted(set(parameters) & TOP_LEVEL - SINGLE):
         if not isinstance(parameters[name] or {}, dict):
-            raise ValueError(
+            raise UserError(
                 f"{name}={parameters[name]!r} is a group of parameters: set one in it, as "
                 f"{name}.<parameter>=<value>"
             )
@@ -130,7 +130,7 @@ def check_names(parameters: dict[str, Any]) -> None:
     for prefix, names in given.items():
         for name in sorted(set(names) - known[prefix]):
             if not name.startswith("_"):
-                raise ValueError(unknown_name(f"{prefix}{name}", name, sorted(known[prefix])))
+                raise UserError(unknown_name(f"{prefix}{name}", name, sorted(known[prefix])))
     for group in KEYS_FIRST:
         check_keys(parameters.get(group), GROUPS[group], group)
     kinds: dict[str, str] = {}
@@ -138,7 +138,7 @@ def check_names(parameters: dict[str, Any]) -> None:
         for name in namespaces(parameters, kind):
             if name in RESERVED or name in kinds:
                 taken = f"taken by {kinds[name]}.{name}" if name in kinds else "reserved"
-                raise ValueError(f"{kind}.{name}: the name {name!r} is {taken}; choose another")
+                raise UserError(f"{kind}.{name}: the name {name!r} is {taken}; choose another")
             kinds[name] = kind
             check_keys(parameters[kind][name], GROUPS[kind], f"{kind}.{name}")
 
@@ -153,12 +153,12 @@ def chosen_tasks(parameters: dict[str, Any]) -> list[str]:
         names = [names]
     names = names or [name for name in entries if _is_there(parameters["tasks"][name])]
     if unknown := sorted(set(names) - set(entries)):
-        raise ValueError(
+        raise UserError(
             f"select.tasks names {unknown}; the configuration has {entries}"
             f"{did_you_mean(unknown[0], entries)}"
         )
     if silent := [name for name in names if not parameters["tasks"][name].get("audio")]:
-        raise ValueError(f"tasks {silent} name no audio; set tasks.{silent[0]}.audio")
+        raise UserError(f"tasks {silent} name no audio; set tasks.{silent[0]}.audio")
     return list(names)
 
 
@@ -199,7 +199,7 @@ def chosen_teacher(parameters: dict[str, Any]) -> str:
     teacher, known = str(parameters["teacher"]), namespaces(parameters, "methods")
     if teacher not in known:
         hint = did_you_mean(teacher, known)
-        raise ValueError(f"teacher={teacher!r} is no configured method; choose from {known}{hint}")
+        raise UserError(f"teacher={teacher!r} is no configured method; choose from {known}{hint}")
     return teacher
 
 
@@ -209,7 +209,7 @@ def chosen_methods(parameters: dict[str, Any]) -> list[str]:
     names = (parameters.get("select") or {}).get("methods") or known
     names = [names] if isinstance(names, str) else list(names)
     if unknown := sorted(set(names) - set(known)):
-        raise ValueError(
+        raise UserError(
             f"select.methods names {unknown}; the configuration has {known}"
             f"{did_you_mean(unknown[0], known)}"
         )
@@ -220,5 +220,5 @@ def namespaces(parameters: dict[str, Any], kind: str) -> list[str]:
     """Return the names under ``parameters[kind]``, which become namespaces."""
     names = [name for name, entry in (parameters.get(kind) or {}).items() if entry is not None]
     if bad := [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]:
-        raise ValueError(f"{kind}: {bad} cannot be namespaces; use a-z, 0-9 and _, a letter first")
+        raise UserError(f"{kind}: {bad} cannot be namespaces; use a-z, 0-9 and _, a letter first")
     return names

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .config import ProjectConfigLoader
+from .core.errors import UserError
 
 log = logging.getLogger(__name__)
 STUDENTS = ("unfused", "unfused_full")
@@ -33,7 +34,7 @@ def used_model(parameters: dict[str, Any], tasks: list[str]) -> dict[str, Any]:
     known = [*STUDENTS, *methods]
     if not networks and encoder not in known:
         hint = " (with model.protocol=fine_tuning)" if encoder == "supervised" else ""
-        raise ValueError(f"model.encoder={encoder!r} is no encoder: choose from {known}{hint}")
+        raise UserError(f"model.encoder={encoder!r} is no encoder: choose from {known}{hint}")
     task = chosen_task(given.get("task"), tasks)
     of_encoder = f"{task}.students" if encoder in STUDENTS else f"{encoder}.encoders"
     return {

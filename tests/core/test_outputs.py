@@ -1,174 +1,190 @@
-"""Workspaces: reuse, resume, rebuild."""
+"""Outputs: reused, resumed, rebuilt; nothing damaged or foreign is used."""
 
 import json
+import logging
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from unfused.core.outputs import Workspace, fingerprint
-from unfused.core.runs import same_folder_of_others
+from unfused.core import outputs, source
+from unfused.core.outputs import RECORD, OutputFolder, damage, mark_of
 
 
-def test_a_piece_is_reused_only_when_finished_with_the_same_fingerprint(tmp_path):
-    workspace = Workspace(tmp_path)
-    piece = workspace.piece("a", "one")
-    assert not piece.finished
-    (piece.path / "part").write_text("half")
-    assert (workspace.piece("a", "one").path / "part").read_text() == "half"  # resumed
-    piece.finish()
-    assert workspace.piece("a", "one").finished
-    other = workspace.piece("a", "two")
-    assert not other.finished
-    assert not (other.path / "part").exists()
+@pytest.fixture
+def folder(tmp_path):
+    return OutputFolder(tmp_path / "models")
 
 
-def test_an_unfinished_piece_never_passes_for_a_finished_one(tmp_path):
-    workspace = Workspace(tmp_path)
-    workspace.piece("a", "one").finish()
-    workspace.piece("a", "two")  # interrupted before finish()
-    assert workspace.piece("a", "one").finished
-    assert not workspace.piece("a", "two").finished
+@pytest.fixture(autouse=True)
+def another_process():
+    outputs._checked.clear()
 
 
-def test_a_finished_piece_is_set_aside_and_comes_back(tmp_path):
-    workspace = Workspace(tmp_path)
-    first = workspace.piece("a", "one")
-    (first.path / "weights").write_text("1")
-    first.finish()
-    second = workspace.piece("a", "two")
-    (second.path / "weights").write_text("2")
-    second.finish()
-    again = workspace.piece("a", "one")
-    assert again.finished
-    assert (again.path / "weights").read_text() == "1"
-    assert (workspace.piece("a", "two").path / "weights").read_text() == "2"
-    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["a-one"]
+def write(text):
+    return lambda path: (path / "weights").write_text(text)
 
 
-def test_an_unfinished_piece_is_resumed_after_another_study(tmp_path):
-    workspace = Workspace(tmp_path)
-    (workspace.piece("a", "one").path / "half").write_text("x")
-    workspace.piece("a", "two").finish()
-    again = workspace.piece("a", "one")
-    assert not again.finished
-    assert (again.path / "half").read_text() == "x"
+def never(path):
+    raise AssertionError("built again")
 
 
-def test_fresh_ignores_what_is_finished(tmp_path):
-    workspace = Workspace(tmp_path)
-    workspace.piece("a", "one").finish()
-    assert not workspace.piece("a", "one", fresh=True).finished
+def test_an_output_is_built_once(folder):
+    first = folder.built("a", {"x": 1}, write("one"))
+    outputs._checked.clear()
+    assert folder.built("a", {"x": 1}, never) == first
+    assert first.parent == folder.path
+    assert first.name.startswith("a-")
 
 
-def test_a_torn_marker_counts_as_unfinished(tmp_path):
-    piece = Workspace(tmp_path).piece("a", "one")
-    (piece.path / "fingerprint.json").write_text('{"fingerpr')
-    assert not piece.finished
+def test_going_to_and_fro_builds_nothing_twice(folder):
+    first = folder.built("a", {"x": 1}, write("one"))
+    second = folder.built("a", {"x": 2}, write("two"))
+    assert first != second
+    assert (folder.built("a", {"x": 1}, never) / "weights").read_text() == "one"
 
 
-def test_tables_are_built_once(tmp_path):
-    calls = []
-
-    def build(_):
-        calls.append(1)
-        return {"scores": pd.DataFrame({"x": [1, 2]})}
-
-    workspace = Workspace(tmp_path)
-    first = workspace.tables("t", "m", build)
-    second = workspace.tables("t", "m", build)
-    assert len(calls) == 1
-    pd.testing.assert_frame_equal(first["scores"], second["scores"])
-
-
-def test_tables_of_an_interrupted_build_are_built_again(tmp_path):
-    def fail(_):
+def test_unfinished_work_is_resumed(folder):
+    def stopped(path):
+        (path / "half").write_text("half")
         raise KeyboardInterrupt
 
-    workspace = Workspace(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        workspace.tables("t", "m", fail)
-    tables = workspace.tables("t", "m", lambda _: {"s": pd.DataFrame({"x": [3]})})
-    assert tables["s"]["x"].tolist() == [3]
+        folder.built("a", {}, stopped)
+    seen = []
+    folder.built("a", {}, lambda path: seen.append((path / "half").read_text()))
+    assert seen == ["half"]
+
+
+def test_fresh_builds_again_once_in_a_process(folder):
+    folder.built("a", {}, write("one"))
+    outputs._checked.clear()
+    fresh = OutputFolder(folder.path, fresh=True)
+    assert (fresh.built("a", {}, write("two")) / "weights").read_text() == "two"
+    assert (fresh.built("a", {}, never) / "weights").read_text() == "two"
+
+
+def truncate(file):
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def empty(file):
+    file.write_bytes(b"")
+
+
+def delete(file):
+    file.unlink()
+
+
+@pytest.mark.parametrize("attack", [truncate, flip, empty, delete])
+@pytest.mark.parametrize("victim", ["weights", RECORD])
+def test_a_damaged_output_is_built_again(folder, attack, victim, caplog):
+    path = folder.built("a", {"x": 1}, write("weights of some length"))
+    attack(path / victim)
+    outputs._checked.clear()
+    with caplog.at_level(logging.INFO):
+        folder.built("a", {"x": 1}, write("weights of some length"))
+    assert (path / "weights").read_text() == "weights of some length"
+    assert {"rebuilt", "resumed"} & {getattr(record, "outcome", "") for record in caplog.records}
+    assert not damage(path)
+
+
+def test_the_output_of_something_else_is_not_taken(folder):
+    first = folder.built("a", {"x": 1}, write("one"))
+    second = folder.built("a", {"x": 2}, write("two"))
+    shutil.rmtree(first)
+    shutil.copytree(second, first)
+    outputs._checked.clear()
+    assert (folder.built("a", {"x": 1}, write("one")) / "weights").read_text() == "one"
+
+
+def test_what_is_damaged_after_the_first_look_is_found_by_the_next_process(folder):
+    path = folder.built("a", {}, write("one"))
+    flip(path / "weights")
+    outputs._checked.clear()
+    assert "weights" in damage(path)
+
+
+def test_a_record_says_what_made_the_output(folder):
+    path = folder.built("a", {"rate": 0.5, "clips": np.arange(5)}, write("one"))
+    assert json.loads((path / RECORD).read_text())["made_of"]["rate"] == 0.5
+
+
+def test_tables_are_built_once(folder):
+    table = pd.DataFrame({"x": [1, 2]})
+    folder.tables("a", {}, lambda _: {"scores": table})
+    found = folder.tables("a", {}, never)
+    pd.testing.assert_frame_equal(found["scores"], table)
 
 
 @pytest.mark.parametrize(
     ("one", "two"),
     [
-        ({"lr": 0.1}, {"lr": 0.2}),
         (np.arange(3), np.arange(4)),
-        (pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]})),
-        (pd.Series(["x", "y"]), pd.Series(["y", "x"])),
-        (["ab", "c"], ["a", "bc"]),
+        (np.array(["a"]), np.array(["b"])),
+        (pd.DataFrame({"x": [1]}), pd.DataFrame({"x": [2]})),
+        ({"x": 1}, {"x": 1.5}),
+        ("1", 1),
     ],
 )
-def test_fingerprints_tell_values_apart(one, two):
-    assert fingerprint(one) != fingerprint(two)
-    assert fingerprint(one) == fingerprint(one)
+def test_marks_tell_values_apart(one, two):
+    assert mark_of(value=one) != mark_of(value=two)
+    assert mark_of(value=one) == mark_of(value=one)
 
 
-def test_fingerprint_ignores_what_does_not_decide_the_result():
-    from unfused.training.settings import TrainingSettings
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package in which losses decide methods, and a room only draws."""
+    for name, text in {
+        "losses/one.py": "def loss(x):\n    '''Doc.'''\n    return x\n",
+        "methods/a.py": "from ..losses.one import loss\nfrom ..reporting.draw import plot\n",
+        "reporting/draw.py": "def plot(): ...\n",
+        "data/store.py": "RATE = 1\n",
+    }.items():
+        file = tmp_path / "pack" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        (file.parent / "__init__.py").touch()
+        file.write_text(text)
+    monkeypatch.setattr(source, "PACKAGE", tmp_path / "pack")
 
-    quiet = TrainingSettings(epochs=1, log_every=1)
-    assert fingerprint(quiet) == fingerprint(TrainingSettings(epochs=1, log_every=50))
-    assert fingerprint(quiet) != fingerprint(TrainingSettings(epochs=2, log_every=1))
+    def edit(name, old, new):
+        file = tmp_path / "pack" / name
+        file.write_text(file.read_text().replace(old, new))
 
+    def digest():
+        for cached in (source._tree, source._code, source._imports):
+            cached.cache_clear()
+        return source.source_digest("methods.a")
 
-def test_the_marker_is_readable(tmp_path):
-    piece = Workspace(tmp_path).piece("a", "one")
-    piece.finish()
-    marker = json.loads((piece.path / "fingerprint.json").read_text())
-    assert marker == {"fingerprint": "one"}
-
-
-def test_a_finished_piece_of_another_run_is_taken_over(tmp_path):
-    first = Workspace(tmp_path / "one/w")
-    lent = first.piece("a", "mark")
-    (lent.path / "inner").mkdir()
-    (lent.path / "inner/weights").write_text("1")
-    second = Workspace(tmp_path / "two/w", [first.path])
-    assert not second.piece("a", "mark").finished  # not while it is unfinished
-    lent.finish()
-    third = Workspace(tmp_path / "three/w", [second.path, first.path])
-    assert not third.piece("a", "other").finished
-    piece = third.piece("a", "mark")
-    assert piece.finished
-    assert (piece.path / "inner/weights").read_text() == "1"
-    assert lent.finished
-    assert not third.piece("a", "mark", fresh=True).finished
-    assert (lent.path / "inner/weights").read_text() == "1"
+    yield edit, digest
+    for cached in (source._tree, source._code, source._imports):
+        cached.cache_clear()
 
 
-def test_a_piece_that_another_run_has_set_aside_is_taken_over(tmp_path):
-    first = Workspace(tmp_path / "one")
-    first.piece("a", "old").finish()
-    first.piece("a", "new").finish()
-    assert Workspace(tmp_path / "two", [first.path]).piece("a", "old").finished
-    assert first.piece("a", "new").finished
+def test_editing_a_loss_changes_what_made_a_method(package):
+    edit, digest = package
+    before = digest()
+    edit("losses/one.py", "return x", "return 2 * x")
+    assert digest() != before
 
 
-def test_the_same_folder_of_other_runs(tmp_path):
-    for name in ("w", "runs/k10/w", "runs/k20/w", "runs/k30/other"):
-        (tmp_path / name).mkdir(parents=True)
-    named = same_folder_of_others(tmp_path / "runs/k10/w", tmp_path)
-    assert named == [tmp_path / "w", tmp_path / "runs/k20/w"]
-    unnamed = same_folder_of_others(tmp_path / "w", tmp_path)
-    assert unnamed == [tmp_path / "runs/k10/w", tmp_path / "runs/k20/w"]
-
-
-def test_a_piece_that_another_run_moves_meanwhile_is_made_anew(tmp_path, monkeypatch, caplog):
-    lender = Workspace(tmp_path / "lender")
-    lent = lender.piece("a", "mark")
-    (lent.path / "x").write_text("1", encoding="utf-8")
-    lent.finish()
-
-    def gone(source, target, **options):
-        raise shutil.Error([(source, target, "gone")])
-
-    monkeypatch.setattr("unfused.core.runs.shutil.copytree", gone)
-    piece = Workspace(tmp_path / "borrower", lenders=[tmp_path / "lender"]).piece("a", "mark")
-    assert not piece.finished
-    assert "could not be taken over" in caplog.text
-    assert [path.name for path in (tmp_path / "borrower").iterdir()] == ["a"]
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("losses/one.py", "'''Doc.'''", "'''Another word.'''"),
+        ("losses/one.py", "return x", "return x  # a comment"),
+        ("reporting/draw.py", "...", "return 1"),
+    ],
+)
+def test_editing_what_only_explains_or_shows_changes_nothing(package, file, old, new):
+    edit, digest = package
+    before = digest()
+    edit(file, old, new)
+    assert digest() == before

@@ -1,12 +1,12 @@
-"""Arms: which folds go together."""
+"""Repeats: which folds go together."""
 
 import pytest
 
-from unfused.core.repeats import Arm, arm_of, arms, matching_fold
+from unfused.core.repeats import Repeat, matching_fold, repeat_named, repeats
 
 
-def test_arms_are_seeds_times_folds():
-    assert arms([1, 0], [2, 1, 2]) == [Arm(1, 1), Arm(1, 2), Arm(0, 1), Arm(0, 2)]
+def test_repeats_are_seeds_times_folds():
+    assert repeats([1, 0], [2, 1, 2]) == [Repeat(1, 1), Repeat(1, 2), Repeat(0, 1), Repeat(0, 2)]
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ def test_matching_fold(fold, available, expected):
     assert matching_fold(fold, available) == expected
 
 
-def test_arm_of_reads_the_name_back():
-    assert arm_of(f"teacher-{Arm(12, 3).name}") == Arm(12, 3)
+def test_repeat_of_reads_the_name_back():
+    assert repeat_named(f"teacher-{Repeat(12, 3).name}") == Repeat(12, 3)

@@ -5,7 +5,7 @@ import pytest
 from kedro.io import DatasetError
 from matplotlib.figure import Figure
 
-from unfused.core.outputs import Workspace
+from unfused.core.workspace import Workspace
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.datasets.figure import FigureDataset

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unfused.core.repeats import Arm
+from unfused.core.repeats import Repeat
 from unfused.distillation.task_clusters import cluster_task
 from unfused.tasks.task_data import TaskData
 
@@ -23,7 +23,7 @@ def task(tones):
 def cluster(task, make_trained, **changed):
     options = {"n_clusters": None, "features": "encoder", "whiten_dim": 8, "iterations": 5}
     options |= {"controls": ["true_labels"], "transductive": False, "device": "cpu"}
-    return cluster_task(task, Arm(0, 0), {"teacher": make_trained()}, **options | changed)
+    return cluster_task(task, Repeat(0, 0), {"teacher": make_trained()}, **options | changed)
 
 
 def test_the_upper_bound_has_the_true_classes_of_training_clips_alone(task, make_trained):

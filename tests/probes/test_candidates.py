@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from unfused.core.repeats import Arm
+from unfused.core.repeats import Repeat
 from unfused.encoders import AudioNTT, TrainedEncoder, save_encoder
 from unfused.encoders.collection import EncoderCollection
 from unfused.probes.candidates import list_candidates
@@ -29,7 +29,9 @@ def methods(tmp_path, make_trained):
 
 
 def candidates(methods, cuts=("fc2",), student_cut="block3"):
-    found = list_candidates(methods, None, Arm(0, 3), **USUAL, cuts=cuts, student_cut=student_cut)
+    found = list_candidates(
+        methods, None, Repeat(0, 3), **USUAL, cuts=cuts, student_cut=student_cut
+    )
     return {candidate.label: candidate for candidate in found}
 
 
@@ -44,7 +46,7 @@ def test_a_method_with_its_own_architecture_brings_its_own_random_encoder(method
 def test_defaults_spelt_out_are_the_same_architecture(methods):
     spelt = {**USUAL, "encoder_settings": {"d": 32, "channels": 8, "cut": "fc2", "dropout": 0.3}}
     found = list_candidates(
-        {"decar": methods["decar"]}, None, Arm(0, 0), **spelt, cuts=["fc2"], student_cut="block3"
+        {"decar": methods["decar"]}, None, Repeat(0, 0), **spelt, cuts=["fc2"], student_cut="block3"
     )
     assert [candidate.label for candidate in found][1:] == ["random_init", "decar"]
 
@@ -64,7 +66,7 @@ def test_every_architecture_is_trained_from_scratch_too(methods):
 def test_random_encoders_differ_by_seed_only(methods):
     one, again = (candidates(methods)["random_init"].load().encoder for _ in range(2))
     other = list_candidates(
-        {"decar": methods["decar"]}, None, Arm(0, 1), **USUAL, cuts=["fc2"], student_cut="block3"
+        {"decar": methods["decar"]}, None, Repeat(0, 1), **USUAL, cuts=["fc2"], student_cut="block3"
     )[1]
     assert isinstance(one, AudioNTT)
     for mine, same, of_other_fold in zip(

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from kedro.io import DatasetError
 
 from unfused.cli import STOPPED, run
-from unfused.core.repeats import arm_of
+from unfused.core.repeats import repeat_named
 from unfused.data.table import ManifestError, read_table
 from unfused.mistakes import explanation
 
@@ -194,7 +194,7 @@ def test_a_bug_keeps_its_traceback(command, monkeypatch):
     result = command("--params=data=somewhere")
     assert type(result.exception) is ZeroDivisionError
     with pytest.raises(ValueError, match="invalid literal") as caught:
-        arm_of("seedX-fold0")  # Python raises it, not our code
+        repeat_named("seedX-fold0")  # Python raises it, not our code
     assert explanation(caught.value) is None
 
 

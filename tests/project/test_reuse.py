@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from unfused.core.outputs import KEPT
+from unfused.core.workspace import KEPT
 
 
 def made(project):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from unfused.core.repeats import Arm
+from unfused.core.repeats import Repeat
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.probes.candidates import Candidate
@@ -19,7 +19,7 @@ from unfused.tasks.label_budgets import LabelBudget
 from unfused.tasks.task_data import TaskData
 
 K, N, N_TEST, SHUFFLES = 4, 240, 120, 6
-ARM, CUT = Arm(0, 0), "block3"
+ARM, CUT = Repeat(0, 0), "block3"
 RARE = 1e-6  # how often a test of pure chance would fail
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unfused.core.repeats import Arm
+from unfused.core.repeats import Repeat
 from unfused.probes.candidates import Candidate
 from unfused.probes.frozen_evaluation import evaluate_frozen, fit_probe
 from unfused.probes.linear_probe import LinearProbe
@@ -49,7 +49,7 @@ def predictions(features, labels, seen=(), transductive=False, protocols=("linea
     trained_on = pd.DataFrame({"clip_id": seen, "digest": seen, "corpus": "pool"})
     candidate = Candidate("decar", "", ("fc2",), "d", lambda: None, lambda: trained_on)
     found = evaluate_frozen(
-        candidate, Embedded(features), TaskData(Rows(), manifest, splits), Arm(0, 0),
+        candidate, Embedded(features), TaskData(Rows(), manifest, splits), Repeat(0, 0),
         protocols=protocols, transductive=transductive, facts={},
     )  # fmt: skip
     return found["predictions"]["predicted"].to_numpy()

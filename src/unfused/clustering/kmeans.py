@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.errors import UserError
 from ..core.seeding import torch_generator
 from .initialisation import draw, plus_plus, random_rows
 
@@ -151,23 +152,23 @@ class KMeans:
 
     def _check(self, points: Tensor) -> None:
         if points.dim() != 2 or not points.is_floating_point():
-            raise ValueError(
+            raise UserError(
                 f"points of shape {tuple(points.shape)} and type {points.dtype}: expected (N, D) "
                 "floating point"
             )
         if not 1 <= self.n_clusters <= len(points):
-            raise ValueError(
+            raise UserError(
                 f"n_clusters={self.n_clusters} must be at least 1 and at most the {len(points)} "
                 "points there are; ask for fewer clusters or give more points"
             )
         if self.init not in ("kmeans++", "random"):
-            raise ValueError(f"init={self.init!r} is unknown; choose from ['kmeans++', 'random']")
+            raise UserError(f"init={self.init!r} is unknown; choose from ['kmeans++', 'random']")
         if self.n_iterations < 1 or self.n_init < 1:
-            raise ValueError(
+            raise UserError(
                 f"n_iterations={self.n_iterations} and n_init={self.n_init} must be at least 1"
             )
         if not torch.isfinite(points).all():
-            raise ValueError("some points are NaN or infinite; the features have diverged")
+            raise UserError("some points are NaN or infinite; the features have diverged")
 
 
 def _sum_by_label(points: Tensor, labels: Tensor, n_labels: int) -> Tensor:

@@ -1,9 +1,20 @@
-"""What a mistyped name was probably meant to be."""
+"""Errors that are meant for users, and what a mistyped name was probably meant to be."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """Something that the user can mend: the message names the value, the rule and the remedy.
+
+    Commands show its words alone; every other error is a bug and keeps its traceback.
+    """
+
+
+class NotFoundError(UserError, FileNotFoundError):
+    """Something that was asked for is not there."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

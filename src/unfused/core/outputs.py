@@ -1,8 +1,10 @@
-"""Folders of expensive results: reused if nothing changed, resumed if unfinished, else rebuilt.
+"""Outputs that know what made them: reused while that holds, resumed if unfinished, else built.
 
-A :class:`Workspace` is a folder; each finished result in it is a :class:`Piece`, a sub-folder with
-a ``fingerprint.json``. The marker is written last, so a half-written piece never passes for a whole
-one.
+An output is a folder ``<name>-<mark>``. The mark stands for everything that decides its content:
+settings, inputs, and the source code (:mod:`.source`). So an output never changes once it is
+whole: another setting gets another folder, and going back finds the first one again. Last of all
+``made_of.json`` is written, with size and digest of every file; whoever takes the output checks
+them, so that nothing unfinished, damaged or foreign passes for it.
 """
 
 from __future__ import annotations
@@ -13,31 +15,192 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .runs import take_over
-
 log = logging.getLogger(__name__)
-FORMAT_VERSION = 1
-_STARTED, _FINISHED = "started.json", "fingerprint.json"
-KEPT = "kept"
+RECORD = "made_of.json"
+_checked: set[tuple[Path, int, str]] = set()  # outputs that this process has verified
 
 
-def fingerprint(*parts: Any) -> str:
+def mark_of(**made_of: Any) -> str:
     """Return a short hash of anything made of JSON values, arrays, tables, dataclasses and paths.
 
-    >>> fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
+    >>> mark_of(a=1, b=[2]) == mark_of(b=[2], a=1) != mark_of(a=1, b=[3])
     True
     """
-    digest = hashlib.blake2b(str(FORMAT_VERSION).encode(), digest_size=12)
-    for part in parts:
-        digest.update(json.dumps(_plain(part), sort_keys=True).encode())
-    return digest.hexdigest()
+    text = json.dumps(_plain(made_of), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """A folder of outputs.
+
+    Attributes:
+        path: The folder; made when the first output is.
+        fresh: Build everything again once in this process, whatever stands there.
+    """
+
+    path: Path
+    fresh: bool = False
+
+    def built(self, name: str, made_of: Mapping[str, Any], build: Callable[[Path], object]) -> Path:
+        """Return the folder of an output, built only if it does not stand there whole.
+
+        Args:
+            name: What people call it.
+            made_of: Everything that its content depends on, by name.
+            build: Fills the folder that it is given; may resume what it finds there.
+
+        Returns:
+            The folder ``<name>-<mark>``. What became of it is logged, and is the log record's
+            attribute ``outcome``: built, reused, resumed or rebuilt.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        mark = mark_of(**made_of)
+        path = self.path / f"{name}-{mark}"
+        label = f"{self.path.name}/{name}"
+        outcome = self._prepared(path, mark, label)
+        if outcome == "reused":
+            log.info("reused %s", label, extra={"outcome": outcome})
+            return path
+        if outcome != "built":
+            log.info("%s %s", outcome, label, extra={"outcome": outcome})
+        path.mkdir(parents=True, exist_ok=True)
+        build(path)
+        _finish(path, mark, made_of)
+        _checked.add(_key(path))
+        return path
+
+    def tables(
+        self,
+        name: str,
+        made_of: Mapping[str, Any],
+        build: Callable[[Path], Mapping[str, pd.DataFrame]],
+    ) -> dict[str, pd.DataFrame]:
+        """Return the tables of an output, built only if they do not stand there whole.
+
+        Args:
+            name: What people call it.
+            made_of: Everything that the tables depend on, by name.
+            build: Makes the tables; may keep unfinished work in the folder that it is given.
+        """
+
+        def write(path: Path) -> None:
+            for key, table in build(path).items():
+                table.to_parquet(path / f"{key}.parquet")
+
+        path = self.built(name, made_of, write)
+        return {file.stem: pd.read_parquet(file) for file in sorted(path.glob("*.parquet"))}
+
+    def _prepared(self, path: Path, mark: str, label: str) -> str:
+        """Clear the place of an output where needed; return what is going to become of it."""
+        if not path.exists():
+            return "built"
+        if self.fresh and _key(path) not in _checked:
+            shutil.rmtree(path)
+            return "rebuilt"
+        if not (path / RECORD).exists():
+            return "resumed"
+        if wrong := damage(path, mark):
+            log.warning("%s is damaged and is built again: %s", label, wrong)
+            shutil.rmtree(path)
+            return "rebuilt"
+        return "reused"
+
+
+def damage(path: Path, mark: str | None = None) -> str:
+    """Return what is wrong with a finished output; "" if nothing is.
+
+    Sizes and digests are compared; once in a process, as long as its record does not change.
+
+    Args:
+        path: Its folder.
+        mark: What its record must say; None: whatever it says.
+    """
+    try:
+        if _key(path) in _checked:
+            return ""
+        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
+        files: dict[str, list[Any]] = dict(record["files"])
+        if mark not in (None, record["mark"]) or record["seal"] != _seal(record):
+            return f"{RECORD} is not its own"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{RECORD} cannot be read ({error})"
+    for name, (size, digest) in files.items():
+        file = path / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if file.stat().st_size != size:
+            return f"{name} has {file.stat().st_size} bytes instead of {size}"
+        if digest_of(file) != digest:
+            return f"{name} is not what was written"
+    _checked.add(_key(path))
+    return ""
+
+
+def digest_of(file: Path) -> str:
+    """Return a hash of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that the file is either the old one or the whole new one."""
+    write_bytes(path, json.dumps(content, indent=1, sort_keys=True).encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it is either the old one or the whole new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def shown(path: Path) -> str:
+    """Return a path for people: from the working directory, if it is below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _finish(path: Path, mark: str, made_of: Mapping[str, Any]) -> None:
+    """Declare an output whole; after the last file is in place."""
+    files = {
+        file.relative_to(path).as_posix(): [file.stat().st_size, digest_of(file)]
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name != RECORD and not file.name.endswith(".tmp")
+    }
+    record: dict[str, Any] = {"mark": mark, "made_of": _short(made_of), "files": files}
+    write_json(path / RECORD, {**record, "seal": _seal(record)})
+
+
+def _seal(record: Mapping[str, Any]) -> str:
+    """Return a hash of a record, which notices a flipped bit in it."""
+    return mark_of(**{key: value for key, value in record.items() if key != "seal"})
+
+
+def _key(path: Path) -> tuple[Path, int, str]:
+    """Return what changes when an output's record does."""
+    record = path / RECORD
+    if not record.is_file():
+        return path, 0, ""
+    return path.resolve(), record.stat().st_mtime_ns, digest_of(record)
+
+
+def _short(made_of: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what made an output for people to read: long values as their hash."""
+    plain = {name: _plain(value) for name, value in made_of.items()}
+    return {
+        name: value if len(json.dumps(value)) < 2000 else f"hash {mark_of(value=value)}"
+        for name, value in plain.items()
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -58,166 +221,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [_plain(item) for item in value]
     return value if isinstance(value, str | int | float | bool | type(None)) else str(value)
-
-
-def shown(path: Path) -> str:
-    """Return a path for people: from the working directory, if it is below it."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that the file is either the old one or the whole new one."""
-    write_bytes(path, json.dumps(content, indent=1, sort_keys=True).encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that it is either the old one or the whole new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-
-
-class Piece:
-    """One result in a workspace: a folder, and whether what is in it is finished."""
-
-    def __init__(self, path: Path, mark: str) -> None:
-        self.path = path
-        self.mark = mark
-
-    @property
-    def finished(self) -> bool:
-        """Whether the whole result stands in :attr:`path`, made with this fingerprint."""
-        return _read_mark(self.path / _FINISHED) == self.mark
-
-    def finish(self) -> None:
-        """Declare the result whole; call it after the last file is in place."""
-        write_json(self.path / _FINISHED, {"fingerprint": self.mark})
-        (self.path / _STARTED).unlink(missing_ok=True)
-
-
-class Workspace:
-    """A folder of finished or unfinished pieces.
-
-    Args:
-        path: The folder; made when the first piece is.
-        lenders: The same folder of other runs, whose finished pieces are taken over where they fit.
-    """
-
-    def __init__(self, path: str | Path, lenders: Sequence[Path] = ()) -> None:
-        self.path = Path(path)
-        self.lenders = lenders
-
-    def piece(self, name: str, mark: str, *, fresh: bool = False) -> Piece:
-        """Return the piece ``name``; one made from something else is set aside, not deleted.
-
-        A piece that no longer fits is moved to ``kept/<name>-<its fingerprint>`` and comes back
-        when it fits again: going to and fro between two data sets trains nothing twice.
-
-        Args:
-            name: Name of the sub-folder.
-            mark: :func:`fingerprint` of everything the result depends on.
-            fresh: Start again even if a finished piece with this fingerprint stands there.
-
-        Returns:
-            A finished piece (reuse it), an unfinished one with this fingerprint (resume it), or an
-            empty one.
-
-        What became of it is logged, and is the log record's attribute ``outcome``.
-
-        Raises:
-            OSError: The folder cannot be written.
-        """
-        piece = Piece(self.path / name, mark)
-        label = f"{self.path.name}/{name}"
-        if piece.finished and not fresh:
-            log.info("reused %s", label, extra={"outcome": "reused"})
-            return piece
-        if not fresh and _read_mark(piece.path / _STARTED) == mark:
-            log.info("resuming %s", label, extra={"outcome": "resumed"})
-            return piece
-        kept = self._kept(name, mark)
-        comes_back = kept.is_dir() and not fresh
-        self._set_aside(piece, label, fresh, outcome=None if comes_back else "rebuilt")
-        if comes_back:
-            kept.rename(piece.path)
-            how, outcome = ("reused",) * 2 if piece.finished else ("resuming", "resumed")
-            log.info("%s %s, which had been set aside", how, label, extra={"outcome": outcome})
-            return piece
-        if not fresh and self._borrowed(piece, label):
-            return piece
-        piece.path.mkdir(parents=True)
-        write_json(piece.path / _STARTED, {"fingerprint": mark})
-        return piece
-
-    def _kept(self, name: str, mark: str) -> Path:
-        return self.path / KEPT / f"{name}-{mark}"
-
-    def _borrowed(self, piece: Piece, label: str) -> bool:
-        """Take over a finished piece of another run, if one has it."""
-        name = piece.path.name
-        for lender in self.lenders:
-            for place in (lender / name, lender / KEPT / f"{name}-{piece.mark}"):
-                if Piece(place, piece.mark).finished:
-                    self.path.mkdir(parents=True, exist_ok=True)
-                    try:
-                        take_over(place, piece.path)
-                    except OSError as error:  # the other run has moved it meanwhile
-                        log.warning("%s of another run could not be taken over: %s", label, error)
-                        continue
-                    log.info(
-                        "reused %s, which another run had made in %s", label, shown(place),
-                        extra={"outcome": "reused"},
-                    )  # fmt: skip
-                    return True
-        return False
-
-    def _set_aside(self, piece: Piece, label: str, delete: bool, outcome: str | None) -> None:
-        """Clear the place of a piece."""
-        if not piece.path.exists():
-            return
-        old = _read_mark(piece.path / _FINISHED) or _read_mark(piece.path / _STARTED)
-        why = "fresh=true" if delete else "its inputs changed"
-        level = logging.DEBUG if outcome is None else logging.INFO  # None: another one comes back
-        if old is None or delete or self._kept(piece.path.name, old).exists():
-            log.log(level, "rebuilding %s: %s", label, why, extra={"outcome": outcome})
-            shutil.rmtree(piece.path)
-            return
-        kept = self._kept(piece.path.name, old)
-        kept.parent.mkdir(exist_ok=True)
-        piece.path.rename(kept)
-        log.log(
-            level, "rebuilding %s: %s; the old one is kept in %s", label, why, shown(kept),
-            extra={"outcome": outcome},
-        )  # fmt: skip
-
-    def tables(
-        self,
-        name: str,
-        mark: str,
-        build: Callable[[Path], Mapping[str, pd.DataFrame]],
-        *,
-        fresh: bool = False,
-    ) -> dict[str, pd.DataFrame]:
-        """Return the tables of the piece ``name``, built only if they do not stand there.
-
-        Args:
-            name: Name of the sub-folder.
-            mark: :func:`fingerprint` of everything the tables depend on.
-            build: Makes the tables; may keep unfinished work in the folder it is given.
-            fresh: Build again whatever stands there.
-        """
-        piece = self.piece(name, mark, fresh=fresh)
-        if not piece.finished:
-            for key, table in build(piece.path).items():
-                table.to_parquet(piece.path / f"{key}.parquet")
-            piece.finish()
-        return {file.stem: pd.read_parquet(file) for file in sorted(piece.path.glob("*.parquet"))}
-
-
-def _read_mark(path: Path) -> str | None:
-    try:
-        mark = json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    return str(mark)

@@ -1,4 +1,4 @@
-"""Arms of a study: one pre-training, one set of pseudo-labels and one student per seed and fold."""
+"""Repeats of a study: one encoder, one set of pseudo-labels, one student per seed and fold."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
-class Arm(NamedTuple):
+class Repeat(NamedTuple):
     """One repetition of the whole study.
 
     Attributes:
@@ -19,27 +19,27 @@ class Arm(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name of the arm's folder."""
+        """Name of the repeat's folder."""
         return f"seed{self.seed}-fold{self.fold}"
 
 
-def arms(seeds: Sequence[int], folds: Iterable[int]) -> list[Arm]:
+def repeats(seeds: Sequence[int], folds: Iterable[int]) -> list[Repeat]:
     """Return every seed with every fold, in a fixed order.
 
-    >>> [arm.name for arm in arms([0, 1], [2, 1])]
+    >>> [repeat.name for repeat in repeats([0, 1], [2, 1])]
     ['seed0-fold1', 'seed0-fold2', 'seed1-fold1', 'seed1-fold2']
     """
-    return [Arm(seed, fold) for seed in seeds for fold in sorted({int(fold) for fold in folds})]
+    return [Repeat(seed, fold) for seed in seeds for fold in sorted({int(fold) for fold in folds})]
 
 
-def arm_of(name: str) -> Arm:
-    """Return the arm that a folder name ends with.
+def repeat_named(name: str) -> Repeat:
+    """Return the repeat that a folder name ends with.
 
-    >>> arm_of("teacher-seed3-fold1")
-    Arm(seed=3, fold=1)
+    >>> repeat_named("teacher-seed3-fold1")
+    Repeat(seed=3, fold=1)
     """
     seed, fold = name.rsplit("seed", 1)[1].split("-fold")
-    return Arm(int(seed), int(fold))
+    return Repeat(int(seed), int(fold))
 
 
 def matching_fold(fold: int, available: Iterable[int]) -> int:

@@ -18,8 +18,9 @@ import pandas as pd
 import torch
 from threadpoolctl import threadpool_limits
 
-from ..core.outputs import fingerprint, shown, write_json
+from ..core.errors import UserError
 from ..core.progress import progress
+from ..core.workspace import fingerprint, shown, write_json
 from .backends import STREAMING, joblib_backend
 from .log_mel import FrontEnd
 from .manifest import rejected_table
@@ -107,7 +108,7 @@ def extract_log_mels(
 
 def _plan(manifest: pd.DataFrame, front_end: FrontEnd, clips_per_shard: int) -> list[_Shard]:
     if clips_per_shard < 1:
-        raise ValueError(f"clips_per_shard={clips_per_shard} must be at least 1")
+        raise UserError(f"clips_per_shard={clips_per_shard} must be at least 1")
     groups: list[list[dict[str, Any]]] = [[]]
     seconds = [0.0]
     records = manifest[list(_CLIP_COLUMNS)].to_dict("records")

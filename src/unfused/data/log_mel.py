@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
+
 SCALES, NORMS = ("slaney", "htk"), ("slaney", "none")
 _CHUNK_FRAMES = 64  # frames transformed at once: 64 x 1024 float64 stay in the cache of one core
 _FILTER_GROUPS = 4  # neighbouring filters that are multiplied together: most weights are zero
@@ -66,24 +68,24 @@ class FrontEnd:
         for name in ("sample_rate", "n_fft", "hop", "n_mels"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}={value!r} must be an integer above 0")
+                raise UserError(f"{name}={value!r} must be an integer above 0")
         if self.n_fft % 2 or self.hop >= self.n_fft // 2:
-            raise ValueError(
+            raise UserError(
                 f"n_fft={self.n_fft} must be even and more than twice hop={self.hop}: "
                 "raise n_fft or lower hop"
             )
         if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
-            raise ValueError(
+            raise UserError(
                 f"f_min={self.f_min}, f_max={self.f_max} must obey 0 <= f_min < f_max <= "
                 f"sample_rate / 2 = {self.sample_rate / 2}"
             )
         for name, choices in (("mel_scale", SCALES), ("norm", NORMS)):
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be one of {list(choices)}")
+                raise UserError(f"{name}={getattr(self, name)!r} must be one of {list(choices)}")
         if not self.eps > 0 or not math.isfinite(self.eps):
-            raise ValueError(f"eps={self.eps} must be a positive number: it keeps silence finite")
+            raise UserError(f"eps={self.eps} must be a positive number: it keeps silence finite")
         if not mel_filters(self).any(axis=0).all():
-            raise ValueError(
+            raise UserError(
                 f"n_mels={self.n_mels} leaves bands without a frequency bin at n_fft={self.n_fft}: "
                 "use fewer bands or a longer n_fft"
             )
@@ -124,7 +126,7 @@ class FrontEnd:
         """
         waveform = np.asarray(waveform, dtype=np.float32)
         if waveform.ndim != 1 or not waveform.size:
-            raise ValueError(f"a waveform of shape {waveform.shape} must be (N,) with N >= 1")
+            raise UserError(f"a waveform of shape {waveform.shape} must be (N,) with N >= 1")
         return np.concatenate(list(self.log_mel_blocks([waveform])))
 
     def log_mel_blocks(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -13,6 +13,8 @@ import numpy as np
 import soundfile as sf
 import soxr
 
+from ..core.errors import UserError
+
 fast_flac: Callable[[bytes], np.ndarray] | None
 try:  # half of libsndfile's time, the same samples; not for every machine there is a wheel
     import miniaudio
@@ -30,7 +32,7 @@ BLOCK_SAMPLES = 2**22  # decoded at once over all channels: 95 s of mono at 44.1
 _UNKNOWN_SIZE = 0x7FFFF000  # recorders that stream to a pipe write a data size at least this large
 
 
-class UnreadableAudio(ValueError):  # noqa: N818  the state of the file, not of the program
+class UnreadableAudio(UserError):  # noqa: N818  the state of the file, not of the program
     """An audio file cannot be used; the message says why."""
 
 

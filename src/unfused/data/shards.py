@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..core.outputs import write_json
+from ..core.errors import UserError
+from ..core.workspace import write_json
 from .log_mel import FrontEnd
 
 STORE_FILE, INDEX_FILE = "store.json", "index.parquet"
@@ -30,7 +31,7 @@ _INDEX_TYPES = {
 }
 
 
-class StoreError(ValueError):
+class StoreError(UserError):
     """A log-mel store is missing, unfinished, of other settings, or lacks the clip asked for."""
 
 

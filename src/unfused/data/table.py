@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..core.errors import UserError
+
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 COLUMNS = ("path", "label", "split", "fold", "group", "offset", "frames")
 SPLIT_NAMES = {
@@ -20,7 +22,7 @@ SPLIT_NAMES = {
 }
 
 
-class ManifestError(ValueError):
+class ManifestError(UserError):
     """The audio, or the table that lists it, cannot be used; the message says how to mend it."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.outputs import write_json
+from ..core.workspace import write_json
 from .folder import FolderDataset
 from .previews import described
 from .tables import first_rows

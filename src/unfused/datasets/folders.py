@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from kedro.io import DatasetError
 
-from ..core.outputs import Workspace, write_json
 from ..core.runs import same_folder_of_others
+from ..core.workspace import Workspace, write_json
 from .folder import FolderDataset
 from .previews import described, picture_html, player_html, verbatim
 from .tables import first_rows

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.outputs import write_json
+from ..core.workspace import write_json
 from .folder import FolderDataset
 from .previews import described, picture_html, player_html
 from .tables import ParquetTableDataset

@@ -12,6 +12,8 @@ import pandas as pd
 from unfused.core.seeding import numpy_generator
 from unfused.demo.soundfont import sharing_groups
 
+from ..core.errors import UserError
+
 FAMILIES_TABLE = Path(__file__).with_name("instrument_families.csv")
 _OVERALL = 4  # weight of the overall share beside those of the families
 _IMPOSSIBLE = 1e6  # more than any spread of shares can cost
@@ -68,7 +70,7 @@ def cast_programmes(
     kept = _splittable(present, samples)
     left_out = tuple(sorted(set(present.values()) - set(kept.values())))
     if len(set(kept.values())) < 2:
-        raise ValueError(
+        raise UserError(
             f"{len(set(kept.values()))} families have two groups of programmes that share no "
             "sample, and the task needs two; use a SoundFont with more instruments"
         )
@@ -135,7 +137,7 @@ def choose_test_groups(
     results = [_descend(start, share, test_fraction) for start in starts]
     cost, best = min(results, key=lambda result: result[0])
     if cost >= _IMPOSSIBLE:
-        raise ValueError(
+        raise UserError(
             f"found no groups that leave each of the families {', '.join(names)} with programmes "
             "in training and in test; leave a family out of the table of families"
         )

@@ -16,9 +16,10 @@ import pandas as pd
 import soundfile
 from numpy.typing import NDArray
 
-from ..core.outputs import fingerprint, shown, write_json
+from ..core.errors import UserError
 from ..core.progress import progress
 from ..core.seeding import numpy_generator
+from ..core.workspace import fingerprint, shown, write_json
 
 log = logging.getLogger(__name__)
 TABLE, RECORD, AUDIO = "labels.csv", "mixtures.json", "audio"
@@ -81,12 +82,12 @@ def _finished(folder: Path, mark: str) -> bool:
 def _plan(notes: pd.DataFrame, n: int, seed: int) -> list[tuple[str, pd.DataFrame]]:
     """Return the part and the notes of every clip."""
     if n < 1:
-        raise ValueError(f"n={n} mixtures: ask for at least 1")
+        raise UserError(f"n={n} mixtures: ask for at least 1")
     generator, plan = numpy_generator(seed, "demo mixtures"), []
     for split, part in notes.groupby("split"):
         families = {name: rows.index.to_numpy() for name, rows in part.groupby("label")}
         if len(families) < _MOST:
-            raise ValueError(
+            raise UserError(
                 f"the {split} part of the demo has {len(families)} families, a mixture takes up "
                 f"to {_MOST}: render more notes (demo.n_notes)"
             )

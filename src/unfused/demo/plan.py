@@ -11,6 +11,8 @@ import pandas as pd
 from unfused.core.seeding import numpy_generator
 from unfused.demo.casting import Casting
 
+from ..core.errors import UserError
+
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 COLUMNS = (
     "path",
@@ -53,14 +55,14 @@ class DemoSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.lowest <= self.highest - 11 or self.highest > 127:
-            raise ValueError(
+            raise UserError(
                 f"pitches {self.lowest} to {self.highest}: the range must lie within 0 to 127 and "
                 "hold at least an octave (12 pitches), so that every pitch class occurs"
             )
         if not 0.1 <= self.seconds <= 60:
-            raise ValueError(f"seconds={self.seconds}: a note lasts 0.1 to 60 s")
+            raise UserError(f"seconds={self.seconds}: a note lasts 0.1 to 60 s")
         if not 0 < self.test_fraction < 1:
-            raise ValueError(f"test_fraction={self.test_fraction} must lie between 0 and 1")
+            raise UserError(f"test_fraction={self.test_fraction} must lie between 0 and 1")
 
 
 def held_out_pitches(settings: DemoSettings) -> list[int]:
@@ -98,7 +100,7 @@ def plan_notes(
     available = sum(len(order) for order in orders.values())
     fewest = _FEWEST * len(families)
     if not fewest <= settings.n_notes <= available:
-        raise ValueError(
+        raise UserError(
             f"n_notes={settings.n_notes}: {len(families)} programmes at pitches {settings.lowest} "
             f"to {settings.highest} give {fewest} to {available} notes; ask for a number between, "
             "or widen the range of pitches"

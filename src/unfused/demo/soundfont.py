@@ -20,6 +20,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from ..core.errors import UserError
+
 MELODIC_BANK = 0
 _INSTRUMENT, _SAMPLE = 41, 53  # generator operators, section 8.1.2
 _LINKED_TYPES = (2, 4, 8)  # right, left and linked samples, section 7.10
@@ -64,7 +66,7 @@ _TABLES = {
 }
 
 
-class SoundFontError(ValueError):
+class SoundFontError(UserError):
     """The file is no SoundFont 2, or it is damaged."""
 
 

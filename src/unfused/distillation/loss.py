@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.errors import UserError
 from ..losses.byol import cosine_distance
 
 Hint = Literal["logits", "features"]
@@ -59,7 +60,7 @@ def self_distillation_loss(
     elif mse_on == "features":
         hints = _feature_hints(block_features, teacher_features, detach_teacher)
     else:
-        raise ValueError(f"mse_on={mse_on!r} is unknown; choose from {list(get_args(Hint))}")
+        raise UserError(f"mse_on={mse_on!r} is unknown; choose from {list(get_args(Hint))}")
     parts = {
         "ce": _cross_entropy(teacher_logits, labels),
         "block_ce": torch.stack([_cross_entropy(z, labels) for z in block_logits]).sum(),
@@ -90,7 +91,7 @@ def _feature_hints(
     block_features: Sequence[Tensor] | None, teacher_features: Tensor | None, detach: bool
 ) -> list[Tensor]:
     if block_features is None or teacher_features is None:
-        raise ValueError(
+        raise UserError(
             'mse_on="features" compares features: give block_features and teacher_features'
         )
     target = _wide(teacher_features.detach() if detach else teacher_features)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..clustering.kmeans import KMeans
+from ..core.errors import UserError
 from .whitening import Whitening
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ def agreement(pseudo: Sequence[int] | np.ndarray, labels: Sequence[Any]) -> dict
     true = pd.Series(list(labels), dtype=object)
     clusters = np.asarray(pseudo)
     if len(true) != len(clusters):
-        raise ValueError(f"{len(clusters)} pseudo-labels but {len(true)} labels; give one for each")
+        raise UserError(f"{len(clusters)} pseudo-labels but {len(true)} labels; give one for each")
     known = (true.notna() & (true.astype(str) != "")).to_numpy()
     if not known.any():
         return {"nmi": float("nan"), "ami": float("nan")}
@@ -153,23 +154,23 @@ def _whitened_axes(features: Tensor, asked: int) -> int:
 
 def _check(features: Tensor, n_clusters: int) -> None:
     if features.dim() != 2 or not features.is_floating_point():
-        raise ValueError(
+        raise UserError(
             f"features of shape {tuple(features.shape)} and type {features.dtype}: expected (N, D) "
             "floating point"
         )
     if not 2 <= n_clusters <= len(features):
-        raise ValueError(
+        raise UserError(
             f"n_clusters={n_clusters} must be at least 2 and at most the number of clips, "
             f"{len(features)}; set pseudo_labels.n_clusters in between, or add audio"
         )
     if not torch.isfinite(features).all():
-        raise ValueError("some features are NaN or infinite: the encoder has diverged; train again")
+        raise UserError("some features are NaN or infinite: the encoder has diverged; train again")
 
 
 def _check_sizes(sizes: np.ndarray) -> None:
     used = int((sizes > 0).sum())
     if used < 2:
-        raise ValueError(
+        raise UserError(
             "all clips fell into one cluster: their features are the same, the encoder has "
             "collapsed; look at the effective rank in the training metrics"
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..core.errors import UserError
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..methods.method import Method
@@ -142,17 +143,17 @@ def _check(
     encoder: Encoder, blocks: Sequence[str], alpha: float, beta: float, hidden: int | None
 ) -> None:
     if encoder.cut != encoder.taps[-1]:
-        raise ValueError(
+        raise UserError(
             f"the encoder ends at cut={encoder.cut!r}, but its last tap {encoder.taps[-1]!r} is "
             "the teacher; give a whole encoder and cut the student from it afterwards"
         )
     unknown = [tap for tap in blocks if tap not in encoder.taps[:-1]]
     if unknown or not blocks:
-        raise ValueError(
+        raise UserError(
             f"blocks={list(blocks)} must name at least one tap before the last: "
             f"{list(encoder.taps[:-1])}"
         )
     if hidden is not None and hidden < 1:
-        raise ValueError(f"hidden={hidden} must be at least 1, or None for the number of classes")
+        raise UserError(f"hidden={hidden} must be at least 1, or None for the number of classes")
     if not 0.0 <= alpha <= 1.0 or beta < 0.0:
-        raise ValueError(f"alpha={alpha} must be in [0, 1] and beta={beta} not negative")
+        raise UserError(f"alpha={alpha} must be in [0, 1] and beta={beta} not negative")

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..core.repeats import Arm
+from ..core.errors import UserError
+from ..core.repeats import Repeat
 from ..core.seeding import numpy_generator
 from ..embeddings.embed import embed_clips, log_mel_statistics
 from ..encoders.trained import TrainedEncoder
@@ -31,7 +32,7 @@ NOT_CLUSTERED = ("shuffled", "true_labels")
 
 def cluster_task(
     task: TaskData,
-    arm: Arm,
+    repeat: Repeat,
     encoders: Mapping[str, TrainedEncoder],
     *,
     n_clusters: int | None,
@@ -42,12 +43,12 @@ def cluster_task(
     transductive: bool,
     device: str,
 ) -> dict[str, pd.DataFrame]:
-    """Cluster one arm's training audio from every source of pseudo-labels.
+    """Cluster one repeat's training audio from every source of pseudo-labels.
 
     Args:
         task: The task; its labels only say how many classes there are, report agreement, and are
             the control ``true_labels``.
-        arm: Seed and fold.
+        repeat: Seed and fold.
         encoders: ``teacher`` and, if it is a control, ``random_encoder``.
         n_clusters: Number of pseudo-classes; None: the number of classes in the training part.
         features: ``projector`` (official code) or ``encoder``: the teacher's that are clustered.
@@ -61,8 +62,8 @@ def cluster_task(
         ``pseudo_labels`` (clip_id, pseudo_label, source, seed, fold), ``quality`` (one row per
         source) and ``features`` (the teacher's, one row per clip).
     """
-    data = task.unsupervised(arm.fold, transductive=transductive)
-    n_clusters = n_clusters or len(task.kind.classes(task.part(arm.fold, "train").labels))
+    data = task.unsupervised(repeat.fold, transductive=transductive)
+    n_clusters = n_clusters or len(task.kind.classes(task.part(repeat.fold, "train").labels))
     found: dict[str, PseudoLabels] = {}
     teacher_features = np.empty((0, 0))
     for source in ["teacher", *(name for name in controls if name not in NOT_CLUSTERED)]:
@@ -73,21 +74,21 @@ def cluster_task(
             n_clusters,
             whiten_dim=whiten_dim,
             iterations=iterations,
-            seed=arm.seed,
+            seed=repeat.seed,
         )
     labels = {source: np.asarray(result.labels) for source, result in found.items()}
     if "shuffled" in controls:
-        labels["shuffled"] = numpy_generator(arm.seed, "shuffled").permutation(labels["teacher"])
+        labels["shuffled"] = numpy_generator(repeat.seed, "shuffled").permutation(labels["teacher"])
     truth = task.labels_of(data.clips)
     if "true_labels" in controls:
         labels["true_labels"] = _class_indices(truth, task, transductive=transductive)
     tables = [
         data.clips[["clip_id"]].assign(
-            pseudo_label=values, source=source, seed=arm.seed, fold=arm.fold
+            pseudo_label=values, source=source, seed=repeat.seed, fold=repeat.fold
         )
         for source, values in labels.items()
     ]
-    quality = [_quality(source, values, truth, arm) for source, values in labels.items()]
+    quality = [_quality(source, values, truth, repeat) for source, values in labels.items()]
     columns = [f"f{index}" for index in range(teacher_features.shape[1])]
     matrix_table = pd.DataFrame(teacher_features.astype(np.float32), columns=columns)
     return {
@@ -105,7 +106,7 @@ def _class_indices(truth: pd.Series, task: TaskData, *, transductive: bool) -> n
         or f"{truth.isna().sum()} training clips have no label" * bool(truth.isna().any())
     )
     if why:
-        raise ValueError(
+        raise UserError(
             f"the control true_labels needs one class for every training clip, but {why}; take it "
             "out of unfused.pseudo_labels.controls"
         )
@@ -123,14 +124,14 @@ def _features(
     if source == "log_mel_statistics":
         return log_mel_statistics(task.store, rows)
     if encoder is None:
-        raise ValueError(f"pseudo-labels from {source!r} need that encoder; choose from {SOURCES}")
+        raise UserError(f"pseudo-labels from {source!r} need that encoder; choose from {SOURCES}")
     embedding = embed_clips(encoder, task.store, rows, device=pick_device(device))[
         encoder.encoder.cut
     ]
     if features == "encoder" or source != "teacher":
         return embedding
     if encoder.projector is None:
-        raise ValueError(
+        raise UserError(
             "unfused.pseudo_labels.features=projector, but this teacher has no projector; "
             "use features=encoder"
         )
@@ -138,14 +139,14 @@ def _features(
         return encoder.projector.eval()(torch.from_numpy(embedding)).numpy()
 
 
-def _quality(source: str, values: np.ndarray, truth: pd.Series, arm: Arm) -> dict[str, Any]:
+def _quality(source: str, values: np.ndarray, truth: pd.Series, repeat: Repeat) -> dict[str, Any]:
     known = truth.notna().to_numpy()
     sizes = np.bincount(values)
     scores = agreement(values[known], truth.to_numpy()[known].astype(str))
     return {
         "source": source,
-        "seed": arm.seed,
-        "fold": arm.fold,
+        "seed": repeat.seed,
+        "fold": repeat.fold,
         "clips": len(values),
         "n_clusters": len(sizes),
         "sizes": sizes.tolist(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
+
 _BLOCK = 8192  # rows
 
 
@@ -47,9 +49,9 @@ class Whitening:
         """
         n, width = features.shape
         if n < 2:
-            raise ValueError(f"whitening needs at least 2 rows of features, got {n}")
+            raise UserError(f"whitening needs at least 2 rows of features, got {n}")
         if self.dim is not None and not 1 <= self.dim <= width:
-            raise ValueError(
+            raise UserError(
                 f"dim={self.dim} must be at least 1 and at most the features' {width} dimensions; "
                 "None keeps all"
             )
@@ -58,7 +60,7 @@ class Whitening:
         variances, axes = variances.flip(0)[: self.dim], axes.flip(1)[:, : self.dim].T
         kept = (variances > self.eps * variances[0]) & (variances > 0.0)
         if not kept.any():
-            raise ValueError("all rows of features are equal: the encoder has collapsed")
+            raise UserError("all rows of features are equal: the encoder has collapsed")
         largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
         self.components_ = (axes * largest.sign())[kept].float().to(features.device)
         self.scales_ = variances[kept].sqrt().float().to(features.device)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..core.errors import UserError
 from ..core.progress import progress
 from ..data.store import LogMelStore
 from ..encoders.encoder import Encoder
@@ -126,7 +127,7 @@ def inference_copy(encoder: Encoder, cuts: Sequence[str], device: torch.device) 
     """Return a copy for inference that ends at the deepest cut; channels last is twice as fast."""
     unknown = [cut for cut in cuts if cut not in encoder.dims]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"cuts={unknown} are no taps of this encoder; choose from {list(encoder.dims)}"
         )
     deepest = max(cuts, key=list(encoder.dims).index)

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.errors import UserError
 from ..core.seeding import derive_seed
 
 Protocol = Literal["whole_clip", "window_mean", "random_crop"]
@@ -67,7 +68,7 @@ def cut_pieces(
         return windows(n_frames, crop_frames)
     if protocol == "random_crop":
         return random_crops(clip_ids, n_frames, crop_frames, seed)
-    raise ValueError(f"protocol={protocol!r} is unknown; choose from {list(get_args(Protocol))}")
+    raise UserError(f"protocol={protocol!r} is unknown; choose from {list(get_args(Protocol))}")
 
 
 def whole_clips(n_frames: NDArray[np.int64], max_frames: int) -> Pieces:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.errors import UserError
 from .encoder import Encoder, span_mask
 from .pooling import Pooling, pool_frames
 
@@ -117,7 +118,7 @@ class AudioNTT(Encoder):
     def _check_input(self, log_mel: Tensor) -> None:
         n_mels, shortest = self.settings["n_mels"], self.strides[self.cut]
         if log_mel.dim() != 4 or log_mel.shape[1:3] != (1, n_mels) or log_mel.shape[3] < shortest:
-            raise ValueError(
+            raise UserError(
                 f"log_mel has shape {tuple(log_mel.shape)}, expected (B, 1, {n_mels}, T) with "
                 f"T >= {shortest}; pad short clips and set n_mels to the front-end's"
             )
@@ -142,10 +143,10 @@ def _as_frames(output: Tensor) -> Tensor:
 
 def _check(d: int, n_mels: int, channels: int, dropout: float, cut: str) -> None:
     if n_mels < 8 or n_mels % 8:
-        raise ValueError(f"n_mels={n_mels} must be a multiple of 8: three blocks halve it each")
+        raise UserError(f"n_mels={n_mels} must be a multiple of 8: three blocks halve it each")
     if d < 1 or channels < 1:
-        raise ValueError(f"d={d} and channels={channels} must be at least 1")
+        raise UserError(f"d={d} and channels={channels} must be at least 1")
     if not 0.0 <= dropout < 1.0:
-        raise ValueError(f"dropout={dropout} must be in [0, 1)")
+        raise UserError(f"dropout={dropout} must be in [0, 1)")
     if cut not in AudioNTT.taps:
-        raise ValueError(f"cut={cut!r} is no tap of AudioNTT; choose from {list(AudioNTT.taps)}")
+        raise UserError(f"cut={cut!r} is no tap of AudioNTT; choose from {list(AudioNTT.taps)}")

@@ -1,4 +1,4 @@
-"""The trained encoders of a study: one folder per arm."""
+"""The trained encoders of a study: one folder per repeat."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..core.outputs import KEPT
-from ..core.repeats import Arm, arm_of, matching_fold
+from ..core.errors import NotFoundError
+from ..core.repeats import Repeat, matching_fold, repeat_named
+from ..core.workspace import KEPT
 from .trained import TrainedEncoder, load_encoder, read_trained_on
 
 
@@ -41,7 +42,7 @@ class EncoderCollection:
         """
         folder = self.path / name
         if not (folder / "encoder.json").is_file():
-            raise FileNotFoundError(
+            raise NotFoundError(
                 f"no encoder {name!r} under {self.path}; there are {self.names() or 'none'}"
             )
         return load_encoder(folder)
@@ -52,10 +53,10 @@ class EncoderCollection:
         Raises:
             FileNotFoundError: No encoder has this seed.
         """
-        folds = [arm.fold for arm in map(arm_of, self.names()) if arm.seed == seed]
+        folds = [repeat.fold for repeat in map(repeat_named, self.names()) if repeat.seed == seed]
         if not folds:
-            raise FileNotFoundError(f"no encoder of seed {seed} under {self.path}")
-        return Arm(seed, matching_fold(fold, folds)).name
+            raise NotFoundError(f"no encoder of seed {seed} under {self.path}")
+        return Repeat(seed, matching_fold(fold, folds)).name
 
     def digest(self, name: str) -> str:
         """Return a hash of one encoder's weights."""
@@ -66,5 +67,5 @@ class EncoderCollection:
         """Return the clips that one encoder has seen, columns corpus, clip_id and digest."""
         seen = read_trained_on(self.path / name)
         if seen is None:
-            raise FileNotFoundError(f"{self.path / name} does not say what it was trained on")
+            raise NotFoundError(f"{self.path / name} does not say what it was trained on")
         return seen

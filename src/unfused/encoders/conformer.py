@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..core.errors import UserError
 from .conformer_block import ConformerBlock
 from .encoder import Encoder, frame_centres
 from .pooling import Pooling, pool_frames
@@ -184,7 +185,7 @@ class Conformer(Encoder):
             or log_mel.shape[1:3] != (1, n_mels)
             or log_mel.shape[3] < self.stride
         ):
-            raise ValueError(
+            raise UserError(
                 f"log_mel has shape {tuple(log_mel.shape)}, expected (B, 1, {n_mels}, T) with "
                 f"T >= {self.stride}; pad short clips and set n_mels to the front-end's"
             )
@@ -208,19 +209,19 @@ def _check(settings: dict[str, Any]) -> None:
     whole = ("n_mels", "stride", "latent_dim", "embed_dim", "n_layers", "n_heads", "ffn_dim")
     for name in (*whole, "first_kernel", "kernel"):
         if settings[name] < 1:
-            raise ValueError(f"{name}={settings[name]} must be at least 1")
+            raise UserError(f"{name}={settings[name]} must be at least 1")
     for name in ("first_kernel", "kernel"):
         if settings[name] % 2 == 0:
-            raise ValueError(
+            raise UserError(
                 f"{name}={settings[name]} must be odd, so that a convolution keeps the length"
             )
     width, n_heads = settings["embed_dim"], settings["n_heads"]
     if width % n_heads:
-        raise ValueError(f"n_heads={n_heads} does not divide embed_dim={width}; choose a divisor")
+        raise UserError(f"n_heads={n_heads} does not divide embed_dim={width}; choose a divisor")
     if not 0.0 <= settings["dropout"] < 1.0:
-        raise ValueError(f"dropout={settings['dropout']} must be in [0, 1)")
+        raise UserError(f"dropout={settings['dropout']} must be in [0, 1)")
 
 
 def _check_cut(cut: str, taps: tuple[str, ...]) -> None:
     if cut not in taps:
-        raise ValueError(f"cut={cut!r} is no tap of this Conformer; choose from {list(taps)}")
+        raise UserError(f"cut={cut!r} is no tap of this Conformer; choose from {list(taps)}")

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..core.errors import UserError
+
 
 class Encoder(nn.Module):
     """Base class of all encoders.
@@ -87,9 +89,7 @@ class Encoder(nn.Module):
             ValueError: ``cut`` is no tap of this encoder.
         """
         if cut not in self.dims:
-            raise ValueError(
-                f"cut={cut!r} is no tap of this encoder; choose from {list(self.dims)}"
-            )
+            raise UserError(f"cut={cut!r} is no tap of this encoder; choose from {list(self.dims)}")
         with torch.random.fork_rng(devices=[]):  # its initial weights must not cost random numbers
             short = type(self)(**{**self.settings, "cut": cut})
         state = self.state_dict()

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..core.errors import UserError
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -47,7 +49,7 @@ def follow(teacher: nn.Module, online: nn.Module, momentum: float) -> None:
         ValueError: ``momentum`` is outside [0, 1], or the weights are kept in half precision.
     """
     if not 0.0 <= momentum <= 1.0:
-        raise ValueError(f"momentum={momentum} must be in [0, 1]")
+        raise UserError(f"momentum={momentum} must be in [0, 1]")
     averaged: tuple[list[Tensor], list[Tensor]] = ([], [])
     for mine, other in zip(_state(teacher), _state(online), strict=True):
         if mine.is_floating_point():
@@ -61,7 +63,7 @@ def follow(teacher: nn.Module, online: nn.Module, momentum: float) -> None:
 
 def _check_precision(mine: Tensor) -> None:
     if mine.element_size() < 4:
-        raise ValueError(
+        raise UserError(
             f"a momentum copy in {str(mine.dtype).removeprefix('torch.')} stands still, because a "
             "small step of its average is less than half a unit in the last place; keep the "
             "weights in float32 and compute under autocast"

@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
+
 Pooling = Literal["mean", "max", "max+mean"]
 
 
@@ -30,7 +32,7 @@ def pool_frames(frames: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor
         return masked_max(frames, mask)
     if pooling == "max+mean":
         return masked_max(frames, mask) + masked_mean(frames, mask)
-    raise ValueError(f"pooling={pooling!r} is unknown; choose from {list(get_args(Pooling))}")
+    raise UserError(f"pooling={pooling!r} is unknown; choose from {list(get_args(Pooling))}")
 
 
 def masked_mean(frames: Tensor, mask: Tensor | None) -> Tensor:

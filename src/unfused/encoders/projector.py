@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..core.errors import UserError
+
 
 class Projector(nn.Sequential):
     """Linear layers with batch norm, if wanted, and ReLU between them.
@@ -40,7 +42,7 @@ class Projector(nn.Sequential):
     ) -> None:
         widths = [inputs, *[hidden] * hidden_layers, outputs]
         if min(widths) < 1:
-            raise ValueError(f"projector of widths {widths}: every width must be at least 1")
+            raise UserError(f"projector of widths {widths}: every width must be at least 1")
         layers: list[nn.Module] = []
         for i, (width, next_width) in enumerate(pairwise(widths)):
             layers.append(nn.Linear(width, next_width, bias=bias))

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
 from .audio_ntt import AudioNTT
 from .origin import provenance
 from .trained import TrainedEncoder
@@ -67,7 +68,7 @@ def load_byol_a(
     state = _read(path)
     encoder, left = _audio_ntt(state, _BYOL_A, "", path)
     if left:
-        raise ValueError(f"{path} holds tensors that BYOL-A's encoder does not have: {left}")
+        raise UserError(f"{path} holds tensors that BYOL-A's encoder does not have: {left}")
     return _trained(encoder, "byol_a", path, BYOL_A_FRONT_END, mean, std)
 
 
@@ -88,14 +89,14 @@ def load_lape(path: str | Path, *, mean: float, std: float) -> TrainedEncoder:
     state = _read(path)
     prefix = next((p for p in _LAPE_PREFIXES if any(key.startswith(p) for key in state)), None)
     if prefix is None:
-        raise ValueError(
+        raise UserError(
             f"{path} has no tensor below {' or '.join(_LAPE_PREFIXES)}; it has "
             f"{sorted(state)[:5]} ...: is it a LAPE checkpoint?"
         )
     encoder, left = _audio_ntt(state, _LAPE, prefix, path)
     unknown = [key for key in left if not _LAPE_HEADS.match(key)]
     if unknown:
-        raise ValueError(f"{path} holds tensors that no LAPE method has: {unknown}")
+        raise UserError(f"{path} holds tensors that no LAPE method has: {unknown}")
     log.info("%s: left out %d tensors of heads, momentum encoder and queue: %s", path, len(left),
              ", ".join(sorted({key.split(".")[0] for key in left})))  # fmt: skip
     return _trained(encoder, "lape", path, LAPE_FRONT_END, mean, std)
@@ -105,14 +106,14 @@ def _read(path: str | Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(
+        raise UserError(
             f"{path} holds more than tensors (Lightning keeps classes in its checkpoints), and "
             "loading those would run their code. If you trust the file, save its tensors alone: "
             "torch.save(torch.load(file, weights_only=False)['state_dict'], other_file)"
         ) from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path} holds no table of tensors: name a checkpoint's file")
+        raise UserError(f"{path} holds no table of tensors: name a checkpoint's file")
     return dict(state)
 
 
@@ -129,7 +130,7 @@ def _audio_ntt(
         else:
             renamed[names[start] + own.removeprefix(start)] = tensor
     if "fc1.weight" not in renamed:
-        raise ValueError(f"{path} lacks {prefix}fc.0.weight; it has {sorted(state)[:5]} ...")
+        raise UserError(f"{path} lacks {prefix}fc.0.weight; it has {sorted(state)[:5]} ...")
     d, flat = renamed["fc1.weight"].shape
     encoder = AudioNTT(d=int(d), n_mels=int(flat) // 64 * 8)
     wanted = encoder.state_dict()
@@ -141,7 +142,7 @@ def _audio_ntt(
     ]
     surplus = sorted(renamed.keys() - wanted.keys())
     if missing or wrong or surplus:
-        raise ValueError(
+        raise UserError(
             f"{path} does not fit AudioNTT of d={d}: missing {missing}, of another shape {wrong}, "
             f"not known {surplus}"
         )

@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 
-from ..core.errors import did_you_mean
+from ..core.errors import UserError, did_you_mean
 from .encoder import Encoder
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class Registry(Generic[T]):
         """
         classes = self.classes()
         if name not in classes:
-            raise ValueError(_unknown(self.what, name, classes))
+            raise UserError(_unknown(self.what, name, classes))
         return classes[name]
 
 
@@ -95,7 +95,7 @@ def check_settings(what: str, settings: Mapping[str, Any], known: Iterable[str])
     choices = list(known)
     for name in settings:
         if name not in choices:
-            raise ValueError(_unknown(f"setting of {what}", name, choices))
+            raise UserError(_unknown(f"setting of {what}", name, choices))
 
 
 def _unknown(what: str, name: str, choices: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from ..core.errors import NotFoundError, UserError
 from .encoder import Encoder
 from .origin import provenance as provenance
 from .projector import Projector
@@ -54,7 +55,7 @@ class TrainedEncoder:
             self.front_end = asdict(self.front_end)
         self.mean, self.std = float(self.mean), float(self.std)
         if not self.std > 0.0:
-            raise ValueError(f"std={self.std} must be positive: were all log-mels the same?")
+            raise UserError(f"std={self.std} must be positive: were all log-mels the same?")
 
     def normalise(self, log_mel: Tensor) -> Tensor:
         """Turn log-mels as stored into the encoder's input, (B, T, F) -> (B, 1, F, T)."""
@@ -77,7 +78,7 @@ class TrainedEncoder:
             if mine.get(key) != other.get(key)
         ]
         if differing:
-            raise ValueError(
+            raise UserError(
                 f"encoder {self.name!r} expects log-mels of another front-end "
                 f"({'; '.join(differing)}); extract the log-mels again with the encoder's settings"
             )
@@ -124,14 +125,14 @@ def load_encoder(folder: str | Path) -> TrainedEncoder:
     folder = Path(folder)
     for file in (SETTINGS_FILE, WEIGHTS_FILE):
         if not (folder / file).is_file():
-            raise FileNotFoundError(
+            raise NotFoundError(
                 f"{folder} holds no trained encoder: {file} is missing; "
                 "give the folder that training wrote, or train again"
             )
     settings = _read_settings(folder)
     weights = (folder / WEIGHTS_FILE).read_bytes()
     if hashlib.blake2b(weights).hexdigest() != settings["checksum"]:
-        raise ValueError(
+        raise UserError(
             f"{folder / WEIGHTS_FILE} is not the file that {SETTINGS_FILE} describes (interrupted "
             "save or damaged copy); copy the folder again, or train again"
         )
@@ -161,7 +162,7 @@ def _tensors(trained: TrainedEncoder) -> dict[str, Tensor]:
     }
     broken = [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
-        raise ValueError(
+        raise UserError(
             f"encoder {trained.name!r} has NaN or infinite weights in {broken[:3]}; training "
             "diverged: lower the learning rate or set gradient_clip"
         )
@@ -171,7 +172,7 @@ def _tensors(trained: TrainedEncoder) -> dict[str, Tensor]:
 def _settings(trained: TrainedEncoder, weights: bytes) -> dict[str, Any]:
     architecture = getattr(type(trained.encoder), "name", None)
     if ENCODERS.classes().get(str(architecture)) is not type(trained.encoder):
-        raise ValueError(
+        raise UserError(
             f"{type(trained.encoder).__name__} is not in the encoder registry, so it could not be "
             f"loaded again: give the class a `name` and put its file in {ENCODERS.package}"
         )
@@ -192,9 +193,9 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     try:
         settings: dict[str, Any] = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{folder / SETTINGS_FILE} is damaged ({error}); train again") from error
+        raise UserError(f"{folder / SETTINGS_FILE} is damaged ({error}); train again") from error
     if settings.get("format") != FORMAT_VERSION:
-        raise ValueError(
+        raise UserError(
             f"{folder / SETTINGS_FILE} has format {settings.get('format')!r}, this version reads "
             f"{FORMAT_VERSION}; use the version of unfused that wrote it, or train again"
         )
@@ -229,7 +230,7 @@ def _fill(trained: TrainedEncoder, tensors: dict[str, Tensor], folder: Path) -> 
         if key not in tensors or expected.get(key) != tensors[key].shape
     )
     if wrong:
-        raise ValueError(
+        raise UserError(
             f"{folder / WEIGHTS_FILE} does not fit the architecture in {SETTINGS_FILE}: tensors "
             f"{wrong[:5]} are missing, left over or of another shape"
         )
@@ -243,7 +244,7 @@ def _fill(trained: TrainedEncoder, tensors: dict[str, Tensor], folder: Path) -> 
 def _seen(clip_ids: pd.DataFrame) -> pd.DataFrame:
     missing = [column for column in TRAINED_ON_COLUMNS if column not in clip_ids]
     if missing:
-        raise ValueError(f"the table of clips lacks {missing}; it has {list(clip_ids.columns)}")
+        raise UserError(f"the table of clips lacks {missing}; it has {list(clip_ids.columns)}")
     known = [name for name in (*TRAINED_ON_COLUMNS, "offset", "frames") if name in clip_ids]
     return clip_ids.loc[:, known].reset_index(drop=True)
 

@@ -119,7 +119,7 @@ def load_encoder(folder: str | Path) -> AudioEncoder:
     """Read a trained encoder, on the CPU and in evaluation mode.
 
     Args:
-        folder: What training wrote, e.g. ``data/06_models/<task>/unfused/<arm>/student``, or what
+        folder: What training wrote, e.g. ``data/06_models/decar/seed0-fold0``, or what
             ``kedro run --pipeline=export`` wrote.
 
     Returns:

@@ -12,6 +12,7 @@ import soxr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..core.errors import UserError
 from ..data.log_mel import FrontEnd
 from ..data.reading import UnreadableAudio, read_mono_blocks
 
@@ -46,11 +47,9 @@ def _waveform(audio: Audio, wanted: int, sample_rate: int | None) -> Iterable[ND
     if isinstance(audio, str | os.PathLike):
         return read_mono_blocks(Path(audio), sample_rate=wanted)
     if sample_rate is None:
-        raise ValueError(
-            "samples need their rate: give sample_rate=<Hz>; only a file knows its own"
-        )
+        raise UserError("samples need their rate: give sample_rate=<Hz>; only a file knows its own")
     if sample_rate < 1:
-        raise ValueError(f"sample_rate={sample_rate} must be at least 1 Hz")
+        raise UserError(f"sample_rate={sample_rate} must be at least 1 Hz")
     mono = mono_samples(audio)
     if sample_rate == wanted:
         return [mono]
@@ -77,14 +76,14 @@ def mono_samples(audio: Any) -> NDArray[np.float32]:
         audio = audio.detach().cpu().float().numpy()
     samples = np.asarray(audio)
     if samples.dtype.kind != "f":
-        raise ValueError(
+        raise UserError(
             f"samples of type {samples.dtype} have no known full scale: convert them to floating "
             "point between -1 and 1 (16-bit integers: samples / 32768)"
         )
     if samples.ndim == 2 and samples.shape[0] <= samples.shape[1]:
         samples = samples.mean(axis=0)
     if samples.ndim != 1 or not samples.size:
-        raise ValueError(
+        raise UserError(
             f"samples of shape {np.shape(audio)} must be (N,) or (channels, N) with N >= 1: "
             "transpose (N, channels); give several clips as a list"
         )

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..core.errors import UserError
 from ..data.store import LogMelStore
 from ..embeddings.embed import embed_clips
 from ..embeddings.frames import even_frames
@@ -54,7 +55,7 @@ class HearModel(nn.Module):
             ValueError: Another shape.
         """
         if audio.dim() != 2:
-            raise ValueError(f"audio of shape {tuple(audio.shape)} must be (B, N)")
+            raise UserError(f"audio of shape {tuple(audio.shape)} must be (B, N)")
         return self.trained.store_of(list(audio), self.sample_rate)
 
 
@@ -70,7 +71,7 @@ def load_model(model_file_path: str = "") -> HearModel:
         ValueError: No path is given, or the encoder is damaged.
     """
     if not model_file_path:
-        raise ValueError(
+        raise UserError(
             "model_file_path is empty, and this package brings no weights: give the folder of a "
             "trained encoder, e.g. one that `kedro run --pipeline=export` wrote"
         )

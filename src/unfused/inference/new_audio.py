@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..core.errors import UserError
 from ..data.store import LogMelStore
 from ..embeddings.embed import embed_clips
 from .classifier import Classifier, Prediction
@@ -44,7 +45,7 @@ def classify_store(
         ValueError: The store has another front-end, or ``top_k`` is less than 1.
     """
     if top_k < 1:
-        raise ValueError(f"top_k={top_k} must be at least 1")
+        raise UserError(f"top_k={top_k} must be at least 1")
     segments, table = cut_segments(store, segmentation)
     matrix = embed_clips(
         classifier.encoder,

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..core.errors import UserError
 from ..data.store import LogMelStore
 
 
@@ -29,11 +30,11 @@ class Segmentation:
 
     def __post_init__(self) -> None:
         if not self.seconds > 0 or not self.hop_seconds > 0:
-            raise ValueError(
+            raise UserError(
                 f"segment_seconds={self.seconds} and hop_seconds={self.hop_seconds} must be above 0"
             )
         if self.hop_seconds > self.seconds:
-            raise ValueError(
+            raise UserError(
                 f"hop_seconds={self.hop_seconds} is more than segment_seconds={self.seconds}, so "
                 "audio between segments would not be heard: set it lower, or segments longer"
             )

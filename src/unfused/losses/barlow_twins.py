@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
+
 _EPS = 1e-5  # batch norm's
 
 
@@ -76,7 +78,7 @@ def cross_correlation(z_a: Tensor, z_b: Tensor) -> CrossCorrelation:
         ValueError: The shapes differ or are not (N, D), or there is only one sample.
     """
     if z_a.shape != z_b.shape or z_a.dim() != 2 or len(z_a) < 2:
-        raise ValueError(
+        raise UserError(
             f"embeddings of shapes {tuple(z_a.shape)} and {tuple(z_b.shape)}: both views need the "
             "same shape (N, D) with at least 2 samples, because a correlation is over samples"
         )

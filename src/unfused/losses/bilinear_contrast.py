@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.errors import UserError
+
 
 def bilinear_similarity(anchors: Tensor, positives: Tensor, weight: Tensor) -> Tensor:
     """Return ``anchors @ weight @ positives.T``, (N, N), in at least float32.
@@ -43,7 +45,7 @@ def bilinear_contrast(anchors: Tensor, positives: Tensor, weight: Tensor) -> tup
     """
     n = len(anchors)
     if len(positives) != n or n < 2:
-        raise ValueError(
+        raise UserError(
             f"{n} anchors and {len(positives)} positives: give one positive for each of at least "
             "2 anchors"
         )

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.errors import UserError
+
 
 def cluster_contrast(
     p_a: Tensor, p_b: Tensor, temperature: float = 1.0, entropy_weight: float = 0.0
@@ -42,12 +44,12 @@ def cluster_contrast(
     tensor(0.5514)
     """
     if p_a.shape != p_b.shape or p_a.dim() != 2 or p_a.shape[1] < 2:
-        raise ValueError(
+        raise UserError(
             f"cluster probabilities of shapes {tuple(p_a.shape)} and {tuple(p_b.shape)}: both "
             "views need the same shape (B, C) with at least 2 clusters"
         )
     if not temperature > 0.0:
-        raise ValueError(f"temperature={temperature} must be positive")
+        raise UserError(f"temperature={temperature} must be positive")
     dtype = torch.promote_types(p_a.dtype, torch.float32)
     with torch.autocast(p_a.device.type, enabled=False):
         columns = F.normalize(torch.cat([p_a, p_b], dim=1).to(dtype), dim=0)  # (B, 2C)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.errors import UserError
+
 
 def prototype_cross_entropy(
     z: Tensor, prototypes: Tensor, assignments: Tensor, temperature: float = 1.0
@@ -31,7 +33,7 @@ def prototype_cross_entropy(
     (tensor(0.6931), tensor([[0., 0.]]))
     """
     if not temperature > 0.0:
-        raise ValueError(f"temperature={temperature} must be positive")
+        raise UserError(f"temperature={temperature} must be positive")
     dtype = torch.promote_types(z.dtype, torch.float32)
     with torch.autocast(z.device.type, enabled=False):
         logits = z.to(dtype) @ prototypes.detach().to(dtype).T / temperature

@@ -11,6 +11,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
+
 Decorrelation = Literal["covariance", "correlation"]
 _EPS = 1e-5  # batch norm's
 
@@ -42,7 +44,7 @@ def decorrelation(z: Tensor, kind: Decorrelation = "covariance") -> Tensor:
     """
     check_decorrelation(kind)
     if len(z) < 2:
-        raise ValueError(f"{len(z)} embedding(s): a covariance needs at least 2")
+        raise UserError(f"{len(z)} embedding(s): a covariance needs at least 2")
     with torch.autocast(z.device.type, enabled=False):
         wide = z.to(torch.promote_types(z.dtype, torch.float32))
         centred = wide - wide.mean(dim=0)
@@ -60,7 +62,7 @@ def check_decorrelation(kind: str) -> None:
     """
     if kind not in get_args(Decorrelation):
         choices = list(get_args(Decorrelation))
-        raise ValueError(f"decorrelation={kind!r} is unknown; choose from {choices}")
+        raise UserError(f"decorrelation={kind!r} is unknown; choose from {choices}")
 
 
 def _off_diagonal(rows: Tensor, divisor: int) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.errors import UserError
+
 Diversity = Literal["uniformity", "squared_cosine", "hinge"]
 
 
@@ -50,7 +52,7 @@ def diversity(
     """
     check_diversity(kind, sharpness, margin)
     if len(z) < 2:
-        raise ValueError(f"{len(z)} embedding(s): diversity compares samples, so give at least 2")
+        raise UserError(f"{len(z)} embedding(s): diversity compares samples, so give at least 2")
     with torch.autocast(z.device.type, enabled=False):
         unit = F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=1)
         if kind == "squared_cosine":
@@ -71,11 +73,11 @@ def check_diversity(kind: str, sharpness: float, margin: float) -> None:
         ValueError: ``kind`` is unknown or a number out of range.
     """
     if kind not in get_args(Diversity):
-        raise ValueError(f"diversity={kind!r} is unknown; choose from {list(get_args(Diversity))}")
+        raise UserError(f"diversity={kind!r} is unknown; choose from {list(get_args(Diversity))}")
     if not sharpness > 0.0:
-        raise ValueError(f"sharpness={sharpness} must be positive")
+        raise UserError(f"sharpness={sharpness} must be positive")
     if not -1.0 <= margin < 1.0:
-        raise ValueError(f"margin={margin} must be a cosine, in [-1, 1)")
+        raise UserError(f"margin={margin} must be a cosine, in [-1, 1)")
 
 
 def _mean_squared_cosine(unit: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.errors import UserError
+
 
 def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     """Contrastive loss of each query with its own key against the negatives.
@@ -43,7 +45,7 @@ def info_nce_logits(
         The positives' logits, (B,), and the negatives', (B, K).
     """
     if not temperature > 0.0:
-        raise ValueError(f"temperature={temperature} must be positive")
+        raise UserError(f"temperature={temperature} must be positive")
     dtype = torch.promote_types(queries.dtype, torch.float32)
     with torch.autocast(queries.device.type, enabled=False):
         queries = F.normalize(queries.to(dtype), dim=1) / temperature

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.errors import UserError
+
 
 def masked_contrast(
     predictions: Tensor,
@@ -61,7 +63,7 @@ def contrast_logits(
         (B, M, 1 + K).
     """
     if not temperature > 0.0:
-        raise ValueError(f"temperature={temperature} must be positive")
+        raise UserError(f"temperature={temperature} must be positive")
     dtype = torch.promote_types(predictions.dtype, torch.float32)
     with torch.autocast(predictions.device.type, enabled=False):
         wide = targets.to(dtype)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.distributed import gather_rows
+from ..core.errors import UserError
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.bilinear_contrast import bilinear_contrast
@@ -51,7 +52,7 @@ class COLA(Method):
     ) -> None:
         super().__init__()
         if not bilinear_std > 0.0:
-            raise ValueError(f"bilinear_std={bilinear_std} must be positive: W=0 compares nothing")
+            raise UserError(f"bilinear_std={bilinear_std} must be positive: W=0 compares nothing")
         self.n_views, self.n_crops, self.crop_frames = 2, 2, crop_frames
         self.encoder = encoder
         self.projector = Projector(inputs=encoder.dim, outputs=projector_dim, hidden_layers=0)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.distributed import gather_rows
+from ..core.errors import UserError
 from ..encoders.conformer import Conformer
 from ..encoders.encoder import Encoder
 from ..losses.collapse import embedding_health
@@ -75,7 +76,7 @@ class ConformerWav2vec2(Method):
         super().__init__()
         check_spans(mask_prob, mask_length)
         if n_distractors < 1 or not temperature > 0.0:
-            raise ValueError(
+            raise UserError(
                 f"n_distractors={n_distractors} must be at least 1 and "
                 f"temperature={temperature} positive"
             )
@@ -176,13 +177,13 @@ def _spread(targets: Tensor, counted: Tensor) -> Tensor:
 def _conformer(encoder: Encoder, crop_frames: int) -> Conformer:
     if not isinstance(encoder, Conformer) or encoder.projection is None:
         found = type(encoder).__name__
-        raise ValueError(
+        raise UserError(
             f"method 'conformer' masks what enters the blocks of a Conformer, but its encoder is "
             f"{found}, ending at {encoder.cut!r}: give the method an encoder of its own, "
             "methods.conformer.encoder: {name: conformer}"
         )
     if crop_frames < 2 * encoder.stride:
-        raise ValueError(
+        raise UserError(
             f"crop_frames={crop_frames} must be at least {2 * encoder.stride}, two latents: one is "
             "hidden and one is left"
         )

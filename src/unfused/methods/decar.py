@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ..clustering.kmeans import Initialisation, KMeans
 from ..core.distributed import gather_rows
+from ..core.errors import UserError
 from ..core.seeding import derive_seed
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
@@ -72,9 +73,9 @@ class DECAR(Method):
     ) -> None:
         super().__init__()
         if not temperature > 0.0:
-            raise ValueError(f"temperature={temperature} must be positive")
+            raise UserError(f"temperature={temperature} must be positive")
         if kmeans_iterations < 1:
-            raise ValueError(f"kmeans_iterations={kmeans_iterations} must be at least 1")
+            raise UserError(f"kmeans_iterations={kmeans_iterations} must be at least 1")
         self.n_prototypes = _n_prototypes(n_prototypes, n_clips)
         self.n_views, self.crop_frames = 2, crop_frames
         self.normalise_z, self.temperature = normalise_z, temperature
@@ -152,7 +153,7 @@ def _metrics(logits: Tensor, targets: Tensor, z: Tensor) -> dict[str, Tensor]:
 def _n_prototypes(asked: int | None, n_clips: int) -> int:
     n = max(2, min(MAX_PROTOTYPES, n_clips // 10)) if asked is None else asked
     if not 2 <= n <= n_clips:
-        raise ValueError(
+        raise UserError(
             f"n_prototypes={n} must be at least 2 and at most the number of training clips, "
             f"{n_clips}; set n_prototypes lower, or give more unlabelled audio"
         )

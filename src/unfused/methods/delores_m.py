@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.distributed import gather_rows
+from ..core.errors import UserError
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.barlow_twins import correlation_health, cross_correlation, redundancy_reduction
@@ -157,7 +158,7 @@ def _checked_taps(taps: Sequence[str], encoder: Encoder) -> tuple[str, ...]:
     known = list(encoder.dims)
     missing = [tap for tap in asked if tap not in known]
     if missing or not asked or len(set(asked)) < len(asked):
-        raise ValueError(
+        raise UserError(
             f"taps={list(asked)} of encoder {type(encoder).__name__}: delores_m decorrelates at "
             f"least one of its layers, each named once; set taps to some of {known}"
         )
@@ -166,7 +167,7 @@ def _checked_taps(taps: Sequence[str], encoder: Encoder) -> tuple[str, ...]:
 
 def _check_weights(barlow_weight: float, redundancy_weight: float) -> None:
     if not (barlow_weight >= 0.0 and redundancy_weight >= 0.0):
-        raise ValueError(
+        raise UserError(
             f"barlow_weight={barlow_weight} and redundancy_weight={redundancy_weight} must be 0 or "
             "positive; a negative weight would make dimensions alike"
         )

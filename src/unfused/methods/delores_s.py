@@ -12,6 +12,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ..core.distributed import gather_rows
+from ..core.errors import UserError
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.barlow_twins import correlation_health, cross_correlation, redundancy_reduction
@@ -58,9 +59,9 @@ class DeLoResS(Method):
     ) -> None:
         super().__init__()
         if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout={dropout} must be in [0, 1); the official code's is 0.5")
+            raise UserError(f"dropout={dropout} must be in [0, 1); the official code's is 0.5")
         if not redundancy_weight >= 0.0 or not loss_scale > 0.0:
-            raise ValueError(
+            raise UserError(
                 f"redundancy_weight={redundancy_weight} must be 0 or positive and "
                 f"loss_scale={loss_scale} positive; the paper's are 0.0051 and 1"
             )

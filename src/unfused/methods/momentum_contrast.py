@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..core.errors import UserError
 from ..encoders.encoder import Encoder
 from ..encoders.momentum import follow, momentum_copy
 from ..encoders.projector import Projector
@@ -43,9 +44,9 @@ class MomentumContrast(Method):
     ) -> None:
         super().__init__()
         if not 0.0 <= momentum <= 1.0:
-            raise ValueError(f"momentum={momentum} must be in [0, 1]; the official code's is 0.999")
+            raise UserError(f"momentum={momentum} must be in [0, 1]; the official code's is 0.999")
         if not temperature > 0.0:
-            raise ValueError(f"temperature={temperature} must be positive")
+            raise UserError(f"temperature={temperature} must be positive")
         self.n_views, self.crop_frames = 2, crop_frames
         self.momentum, self.temperature = momentum, temperature
         self.encoder = encoder

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.distributed import gather_rows
+from ..core.errors import UserError
 
 log = logging.getLogger(__name__)
 MAX_QUEUE = 65536  # MoCo's, and that of the official code of SLICER and DeLoRes-M
@@ -34,7 +35,7 @@ class NegativesQueue(nn.Module):
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
         if size < 1 or dim < 1:
-            raise ValueError(f"a queue of {size} keys of {dim} dimensions: both must be at least 1")
+            raise UserError(f"a queue of {size} keys of {dim} dimensions: both must be at least 1")
         self.register_buffer("keys", F.normalize(torch.randn(size, dim), dim=1))
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
 

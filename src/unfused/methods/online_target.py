@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..core.distributed import gather_rows
+from ..core.errors import UserError
 from ..encoders.encoder import Encoder
 from ..encoders.momentum import follow, momentum_copy
 from ..encoders.projector import Projector
@@ -64,7 +65,7 @@ class OnlineTarget(Method):
     ) -> None:
         super().__init__()
         if not 0.0 <= momentum <= 1.0:
-            raise ValueError(f"momentum={momentum} must be in [0, 1]; the papers' is 0.99")
+            raise UserError(f"momentum={momentum} must be in [0, 1]; the papers' is 0.99")
         self.n_views, self.crop_frames, self.momentum = 2, crop_frames, momentum
         self.post_normalisation = post_normalisation
         self.encoder = encoder

@@ -12,6 +12,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.errors import UserError
 from ..encoders.encoder import Encoder
 from ..losses.byol import byol_loss
 from ..losses.decorrelation import Decorrelation, check_decorrelation, decorrelation
@@ -79,7 +80,7 @@ class SELFIE(OnlineTarget):
         check_diversity(diversity, sharpness, margin)
         check_decorrelation(decorrelation)
         if min(diversity_weight, decorrelation_weight) < 0.0:
-            raise ValueError(
+            raise UserError(
                 f"diversity_weight={diversity_weight}, decorrelation_weight={decorrelation_weight}:"
                 " a negative weight would make embeddings alike; 0 switches a loss off"
             )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..core.distributed import gather_rows
+from ..core.errors import UserError
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.cluster_contrast import cluster_contrast
@@ -92,12 +93,12 @@ class SLICER(MomentumContrast):
             crop_frames=crop_frames,
         )
         if not cluster_temperature > 0.0:
-            raise ValueError(f"cluster_temperature={cluster_temperature} must be positive")
+            raise UserError(f"cluster_temperature={cluster_temperature} must be positive")
         _check_weights(cluster_weight=cluster_weight, entropy_weight=entropy_weight)
         _check_word("loss_mix", loss_mix, get_args(LossMix))
         _check_word("enqueue", enqueue, get_args(Enqueue))
         if n_clusters < 2:
-            raise ValueError(f"n_clusters={n_clusters} must be at least 2: one has no negative")
+            raise UserError(f"n_clusters={n_clusters} must be at least 2: one has no negative")
         self.cluster_temperature = cluster_temperature
         self.cluster_weight, self.entropy_weight = cluster_weight, entropy_weight
         self.loss_mix, self.enqueue = loss_mix, enqueue
@@ -158,9 +159,9 @@ class SLICER(MomentumContrast):
 def _check_weights(**values: float) -> None:
     for name, value in values.items():
         if not value >= 0.0:
-            raise ValueError(f"{name}={value} must be 0 or positive")
+            raise UserError(f"{name}={value} must be 0 or positive")
 
 
 def _check_word(name: str, word: str, choices: tuple[str, ...]) -> None:
     if word not in choices:
-        raise ValueError(f"{name}={word!r} is unknown; choose from {list(choices)}")
+        raise UserError(f"{name}={word!r} is unknown; choose from {list(choices)}")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.errors import UserError
 from ..encoders.encoder import Encoder
 from ..views.label_mixup import draw_mixup, mix_labelled
 from ..views.view import View
@@ -53,11 +54,11 @@ class Supervised(Method):
     ) -> None:
         super().__init__()
         if not 0.0 <= dropout < 1.0 or not 0.0 <= label_smoothing < 1.0:
-            raise ValueError(
+            raise UserError(
                 f"dropout={dropout} and label_smoothing={label_smoothing} must be in [0, 1)"
             )
         if not mixup_alpha >= 0.0:
-            raise ValueError(f"mixup_alpha={mixup_alpha} must be 0 (no mixup) or positive")
+            raise UserError(f"mixup_alpha={mixup_alpha} must be 0 (no mixup) or positive")
         self.crop_frames, self.label_smoothing = crop_frames, label_smoothing
         self.mixup_alpha = mixup_alpha
         self.encoder = encoder
@@ -102,7 +103,7 @@ class Supervised(Method):
 
 def _set(classifier: nn.Linear, weight: Tensor, bias: Tensor) -> None:
     if weight.shape != classifier.weight.shape or bias.shape != classifier.bias.shape:
-        raise ValueError(
+        raise UserError(
             f"head has shapes {tuple(weight.shape)} and {tuple(bias.shape)}, expected "
             f"{tuple(classifier.weight.shape)} and {tuple(classifier.bias.shape)}; "
             "fit it on this encoder's embeddings and these classes"

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
+
 
 def label_targets(labels: Any, n_classes: int) -> Tensor:
     """Return what a classifier is trained on, checked: one class of each clip, or several.
@@ -25,12 +27,12 @@ def label_targets(labels: Any, n_classes: int) -> Tensor:
     if tensor.dim() != 2:
         return class_labels(tensor, n_classes)
     if tensor.shape[1] != n_classes or n_classes < 2 or not len(tensor):
-        raise ValueError(
+        raise UserError(
             f"labels of shape {tuple(tensor.shape)} for n_classes={n_classes}: expected one column "
             "for each of at least 2 classes"
         )
     if not ((tensor == 0) | (tensor == 1)).all():
-        raise ValueError("multi-hot labels must be 0 or 1; give 1 where a clip has the class")
+        raise UserError("multi-hot labels must be 0 or 1; give 1 where a clip has the class")
     return tensor.float().clone()
 
 
@@ -49,15 +51,15 @@ def class_labels(labels: Any, n_classes: int) -> Tensor:
     """
     tensor = torch.as_tensor(labels)
     if tensor.dim() != 1 or len(tensor) == 0 or tensor.is_floating_point():
-        raise ValueError(
+        raise UserError(
             f"labels of shape {tuple(tensor.shape)} and type {tensor.dtype}: expected one integer "
             "for each training clip"
         )
     if n_classes < 2:
-        raise ValueError(f"n_classes={n_classes} must be at least 2: one class teaches nothing")
+        raise UserError(f"n_classes={n_classes} must be at least 2: one class teaches nothing")
     low, high = int(tensor.min()), int(tensor.max())
     if low < 0 or high >= n_classes:
-        raise ValueError(
+        raise UserError(
             f"labels run from {low} to {high}, but n_classes={n_classes} allows 0 to "
             f"{n_classes - 1}; leave unlabelled clips out and number the classes from 0"
         )

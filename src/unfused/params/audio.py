@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ..core.errors import UserError
 from .model import Model
 
 
@@ -58,7 +59,7 @@ class Extraction(Model):
     @classmethod
     def _some(cls, given: int) -> int:
         if given == 0:
-            raise ValueError("n_jobs=0 would do nothing: give a number, or -1 for one per core")
+            raise UserError("n_jobs=0 would do nothing: give a number, or -1 for one per core")
         return given
 
 
@@ -85,7 +86,7 @@ class Audio(Model):
     def _no_number(cls, given: Any) -> Any:
         if isinstance(given, int | float):
             kind = "true or false" if isinstance(given, bool) else "a number"
-            raise ValueError(f"audio={given} is {kind} to YAML; write ./{given}")
+            raise UserError(f"audio={given} is {kind} to YAML; write ./{given}")
         return given
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..core.errors import did_you_mean
+from ..core.errors import UserError, did_you_mean
 from .model import Model, Training
 from .views import Views
 
@@ -49,7 +49,7 @@ class FineTuning(Model):
         choices = ["random_init", "unfused", "unfused_full", *available()]
         if unknown := [name for name in self.encoders if name not in choices]:
             hint = did_you_mean(unknown[0], choices)
-            raise ValueError(f"encoders names {unknown}: choose from {choices}{hint}")
+            raise UserError(f"encoders names {unknown}: choose from {choices}{hint}")
         return self
 
 

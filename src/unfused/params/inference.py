@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from ..core.errors import UserError
 from .audio import Audio
 from .model import Model
 
@@ -20,8 +21,8 @@ class TrainedModel(Model):
         source: Where the pseudo-labels of ``unfused`` and ``unfused_full`` came from.
         protocol: A linear probe on the frozen encoder, or a network that was trained end to end.
         cut: Tap of the encoder that the probe takes; null: its own.
-        seed: Seed of the arm; null: the first.
-        fold: Fold of the arm; null: the first.
+        seed: Seed of the repeat; null: the first.
+        fold: Fold of the repeat; null: the first.
         folder: A stored classifier, in place of all the above.
     """
 
@@ -37,7 +38,7 @@ class TrainedModel(Model):
     @model_validator(mode="after")
     def _possible(self) -> TrainedModel:
         if self.cut is not None and self.protocol == "fine_tuning":
-            raise ValueError(
+            raise UserError(
                 f"cut={self.cut!r} goes with protocol=linear_probe: a network that was trained end "
                 "to end ends where it did; leave it null"
             )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
-from ..core.errors import did_you_mean
+from ..core.errors import UserError, did_you_mean
 from ..training.settings import TrainingSettings
 
 
@@ -35,7 +35,7 @@ class Model(BaseModel):
     def _only_known(cls, given: Any) -> Any:
         for name in given if isinstance(given, dict) else ():
             if name not in cls.model_fields:
-                raise ValueError(unknown_name(repr(name), str(name), cls.model_fields, " here"))
+                raise UserError(unknown_name(repr(name), str(name), cls.model_fields, " here"))
         return given
 
 
@@ -43,7 +43,7 @@ def _only_settings(given: Any) -> Any:
     names = names_in(TrainingSettings)
     for name in given if isinstance(given, dict) else ():
         if name not in names:
-            raise ValueError(unknown_name(repr(name), str(name), names, " here"))
+            raise UserError(unknown_name(repr(name), str(name), names, " here"))
     return given
 
 
@@ -68,10 +68,10 @@ def check_keys(given: Any, group: type, where: str) -> None:
         return
     names = names_in(group)
     if not isinstance(given, dict):
-        raise ValueError(f"{where}={given!r} is a group of parameters: set one of {names} in it")
+        raise UserError(f"{where}={given!r} is a group of parameters: set one of {names} in it")
     for name, value in given.items():
         if name not in names:
-            raise ValueError(unknown_name(f"{where}.{name}", str(name), names))
+            raise UserError(unknown_name(f"{where}.{name}", str(name), names))
         inner = get_type_hints(group)[name]
         if isinstance(inner, type) and names_in(inner):
             check_keys(value, inner, f"{where}.{name}")

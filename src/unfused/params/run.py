@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ..core.errors import UserError
 from .model import Model
 
 
@@ -32,7 +33,7 @@ class Run(Model):
     @model_validator(mode="after")
     def _distinct(self) -> Run:
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds={self.seeds} names a seed twice; each is one repetition")
+            raise UserError(f"seeds={self.seeds} names a seed twice; each is one repetition")
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..core.errors import did_you_mean
+from ..core.errors import UserError, did_you_mean
 from .audio import FrontEndParams
 from .evaluation import Evaluation
 from .methods import Distillation, MethodParams
@@ -46,14 +46,14 @@ def check_together(
         ("evaluation.cuts", evaluation.cuts, every),
     ):
         if unknown := [cut for cut in given if cut not in choices]:
-            raise ValueError(
+            raise UserError(
                 f"{name}={unknown[0]!r} is no tap of encoder {encoder.name!r}: choose from "
                 f"{choices}{did_you_mean(unknown[0], choices)}"
             )
     for where, module in modules.items():
         n_mels = getattr(module, "settings", {}).get("n_mels", front_end.n_mels)
         if n_mels != front_end.n_mels:
-            raise ValueError(
+            raise UserError(
                 f"front_end.n_mels={front_end.n_mels}, but the encoder takes {n_mels}: set "
                 f"{where}encoder.settings.n_mels={front_end.n_mels} too"
             )

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from ..core.errors import UserError
 from .model import Model
 
 
@@ -41,7 +42,7 @@ class Views(Model):
         for name in ("freq_scale", "time_scale"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise ValueError(f"{name}=({low}, {high}) must be 0 < low <= high")
+                raise UserError(f"{name}=({low}, {high}) must be 0 < low <= high")
         return self
 
     @model_serializer(mode="wrap")
@@ -71,7 +72,7 @@ class MethodViews(Views):
     @model_validator(mode="after")
     def _below_the_bank(self) -> MethodViews:
         if self.mixing == "k_mix" and self.k_mix_furthest >= self.mixup_bank:
-            raise ValueError(
+            raise UserError(
                 f"k_mix_furthest={self.k_mix_furthest} must be less than mixup_bank="
                 f"{self.mixup_bank}: with the whole bank to draw from k-mix is plain mixup"
             )

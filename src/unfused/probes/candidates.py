@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.repeats import Arm, arms
+from ..core.repeats import Repeat, repeats
 from ..encoders.collection import EncoderCollection
 from ..encoders.registry import ENCODERS, settings_of
 from ..encoders.trained import TrainedEncoder
@@ -52,22 +52,22 @@ class Candidate:
 def list_candidates(
     methods: Mapping[str, EncoderCollection],
     students: EncoderCollection | None,
-    arm: Arm,
+    repeat: Repeat,
     *,
     encoder: str,
     encoder_settings: Mapping[str, Any],
     cuts: Sequence[str],
     student_cut: str,
 ) -> list[Candidate]:
-    """Return the candidates of one arm.
+    """Return the candidates of one repeat.
 
     A method that brings its own architecture (a Conformer among AudioNTTs) also brings a random
     encoder of it, ``random_init_<method>``.
 
     Args:
         methods: Method -> its pre-trained encoders; at least one.
-        students: Folders ``<source>-<arm>`` with ``student`` and ``full``; None: there are none.
-        arm: Seed and fold of the task.
+        students: Folders ``<source>-<repeat>`` with ``student`` and ``full``; None: there are none.
+        repeat: Seed and fold of the task.
         encoder: Architecture of the random encoder.
         encoder_settings: Its constructor's arguments.
         cuts: Taps at which whole encoders are evaluated; an encoder that has none of them is
@@ -75,7 +75,7 @@ def list_candidates(
         student_cut: The student's; whole encoders are evaluated there too, like for like.
     """
     whole = tuple(dict.fromkeys([student_cut, *cuts]))
-    pretrained = [_Pretrained(label, found, arm) for label, found in methods.items()]
+    pretrained = [_Pretrained(label, found, repeat) for label, found in methods.items()]
     usual = (encoder, dict(encoder_settings))
     found = [
         Candidate("log_mel_statistics", "", ("",), "log_mel_statistics", lambda: None, _nothing),
@@ -87,20 +87,20 @@ def list_candidates(
         if _architecture(*own) != _architecture(*usual):
             found.append(item.untrained(f"random_init_{item.label}", *own, whole))
         found.append(item.candidate(whole))
-    return found + (_students(students, arm, whole, student_cut) if students else [])
+    return found + (_students(students, repeat, whole, student_cut) if students else [])
 
 
 @dataclass(frozen=True)
 class _Pretrained:
-    """The encoder of one method that belongs to an arm."""
+    """The encoder of one method that belongs to an repeat."""
 
     label: str
     encoders: EncoderCollection
-    arm: Arm
+    repeat: Repeat
 
     @property
     def name(self) -> str:
-        return self.encoders.matching(*self.arm)
+        return self.encoders.matching(*self.repeat)
 
     def load(self) -> TrainedEncoder:
         return self.encoders.load(self.name)
@@ -123,13 +123,13 @@ class _Pretrained:
         trained = self.load()
 
         def random() -> TrainedEncoder:
-            return untrained_like(trained, encoder, settings, self.arm.seed)
+            return untrained_like(trained, encoder, settings, self.repeat.seed)
 
         return Candidate(
             label,
             "",
             _cuts_of(random(), cuts),
-            f"random {encoder} {dict(settings)} {trained.mean} {trained.std} {self.arm.seed}",
+            f"random {encoder} {dict(settings)} {trained.mean} {trained.std} {self.repeat.seed}",
             random,
             partial(self.encoders.trained_on, self.name),
         )
@@ -146,7 +146,7 @@ def _architecture(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str
     return name, {**defaults, **settings}
 
 
-def candidates_by_arm(
+def candidates_by_repeat(
     methods: Mapping[str, EncoderCollection],
     students: EncoderCollection | None,
     seeds: Sequence[int],
@@ -154,29 +154,29 @@ def candidates_by_arm(
     encoder: Any,
     cuts: Sequence[str],
     student_cut: str,
-) -> Iterator[tuple[Arm, Candidate]]:
-    """Yield every candidate of every arm; ``encoder`` has a ``name`` and ``settings``."""
-    for arm in arms(seeds, folds):
+) -> Iterator[tuple[Repeat, Candidate]]:
+    """Yield every candidate of every repeat; ``encoder`` has a ``name`` and ``settings``."""
+    for repeat in repeats(seeds, folds):
         for candidate in list_candidates(
             methods,
             students,
-            arm,
+            repeat,
             encoder=encoder.name,
             encoder_settings=encoder.settings,
             cuts=cuts,
             student_cut=student_cut,
         ):
-            yield arm, candidate
+            yield repeat, candidate
 
 
 def _students(
-    students: EncoderCollection, arm: Arm, whole: tuple[str, ...], student_cut: str
+    students: EncoderCollection, repeat: Repeat, whole: tuple[str, ...], student_cut: str
 ) -> list[Candidate]:
     found = []
     for name in students.names():
-        source_arm, _, kind = name.partition("/")
-        source = source_arm.removesuffix(f"-{arm.name}")
-        if source == source_arm:
+        source_repeat, _, kind = name.partition("/")
+        source = source_repeat.removesuffix(f"-{repeat.name}")
+        if source == source_repeat:
             continue
         label = "unfused" if kind == "student" else "unfused_full"
         cuts = tuple(cut for cut in whole if (cut == student_cut) == (kind == "student"))

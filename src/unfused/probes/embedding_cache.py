@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.outputs import fingerprint, write_json
-from ..core.repeats import Arm
+from ..core.errors import NotFoundError, UserError
+from ..core.repeats import Repeat
+from ..core.workspace import fingerprint, write_json
 from ..data.store import LogMelStore
 from ..embeddings.embed import embed_clips, log_mel_statistics
 from ..embeddings.pieces import Protocol
@@ -49,7 +50,7 @@ class ClipEmbeddings:
         known = np.load(self.path / _ROWS)
         places = np.minimum(np.searchsorted(known, rows), len(known) - 1)
         if (known[places] != rows).any():
-            raise ValueError(
+            raise UserError(
                 f"{self.path} lacks some of the clips; run again with --params fresh=true"
             )
         return np.asarray(np.load(_file(self.path, cut), mmap_mode="r")[places])
@@ -67,26 +68,26 @@ class EmbeddingCollection:
     path: Path
     folders: tuple[str, ...] | None = None
 
-    def of(self, candidate: Candidate, arm: Arm, protocol: Protocol) -> ClipEmbeddings:
+    def of(self, candidate: Candidate, repeat: Repeat, protocol: Protocol) -> ClipEmbeddings:
         """Return a candidate's embeddings.
 
         Raises:
             FileNotFoundError: It was not embedded.
         """
-        folder = self.path / folder_name(candidate, arm, protocol)
+        folder = self.path / folder_name(candidate, repeat, protocol)
         if not (folder / _SIZES).is_file():
-            raise FileNotFoundError(
+            raise NotFoundError(
                 f"no embeddings of {candidate.name} in {folder}; run from the start"
             )
         return ClipEmbeddings(folder)
 
 
-def folder_name(candidate: Candidate, arm: Arm, protocol: Protocol) -> str:
+def folder_name(candidate: Candidate, repeat: Repeat, protocol: Protocol) -> str:
     """Return the name under which a candidate's embeddings are kept.
 
-    Folds that share an encoder share its embeddings, unless crops are drawn with the arm's seed.
+    Folds that share an encoder share its embeddings, unless crops are drawn with the repeat's seed.
     """
-    drawn = [arm.seed] if protocol == "random_crop" else []
+    drawn = [repeat.seed] if protocol == "random_crop" else []
     known = candidate.digest, candidate.cuts, protocol, drawn
     return f"{candidate.name}-{fingerprint('embeddings', *known)[:12]}"
 

@@ -20,8 +20,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core.outputs import fingerprint
+from ..core.errors import UserError
 from ..core.seeding import derive_seed
+from ..core.workspace import fingerprint
 from ..data.store import LogMelStore
 from ..embeddings.embed import embed_clips
 from ..encoders.encoder import Encoder
@@ -78,11 +79,11 @@ class FineTuningSettings:
 
     def __post_init__(self) -> None:
         if self.head not in ("linear_probe", "random"):
-            raise ValueError(f"head={self.head!r} is unknown; choose linear_probe or random")
+            raise UserError(f"head={self.head!r} is unknown; choose linear_probe or random")
         if self.validate_every < 1:
-            raise ValueError(f"validate_every={self.validate_every} must be at least 1 epoch")
+            raise UserError(f"validate_every={self.validate_every} must be at least 1 epoch")
         if self.patience is not None and self.patience < 1:
-            raise ValueError(
+            raise UserError(
                 f"patience={self.patience} must be at least 1 validation, or None for no early stop"
             )
 
@@ -163,7 +164,7 @@ class _Clips:
     def of(cls, rows: ArrayLike, labels: ArrayLike) -> _Clips:
         clips = cls(np.asarray(rows, np.int64), np.asarray(labels, dtype=object).astype(str))
         if len(clips.rows) != len(clips.labels):
-            raise ValueError(
+            raise UserError(
                 f"{len(clips.rows)} clips but {len(clips.labels)} labels; give one label a clip"
             )
         return clips

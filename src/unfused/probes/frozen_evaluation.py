@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ..core.repeats import Arm
+from ..core.errors import UserError
+from ..core.repeats import Repeat
 from ..probes.embedding_cache import ClipEmbeddings
 from ..probes.results import RowKeys, scored_rows
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
@@ -46,7 +47,7 @@ def evaluate_frozen(
     candidate: Candidate,
     embeddings: ClipEmbeddings,
     task: TaskData,
-    arm: Arm,
+    repeat: Repeat,
     *,
     protocols: Sequence[FrozenProtocol],
     transductive: bool,
@@ -58,7 +59,7 @@ def evaluate_frozen(
         candidate: Which encoder.
         embeddings: Its embeddings of the task's clips.
         task: The task.
-        arm: Seed of the encoder, fold of the task.
+        repeat: Seed of the encoder, fold of the task.
         protocols: Which probes.
         transductive: Whether encoders may have seen held-out audio, without labels.
         facts: More columns of the result rows.
@@ -69,7 +70,7 @@ def evaluate_frozen(
     Raises:
         LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
     """
-    parts = checked_parts(candidate, task, arm.fold, transductive=transductive)
+    parts = checked_parts(candidate, task, repeat.fold, transductive=transductive)
     labels = {name: part.labels for name, part in parts.items()}
     results, predictions = [], []
     for cut in candidate.cuts:
@@ -82,7 +83,7 @@ def evaluate_frozen(
             if protocol == "linear_probe" and not probe.scores_:
                 log.warning("%s: too few clips to choose the probe's penalty", task.name)
             rows, guesses = scored_rows(
-                RowKeys(candidate.label, candidate.source, cut, protocol, *arm),
+                RowKeys(candidate.label, candidate.source, cut, protocol, *repeat),
                 parts["test"].table,
                 probe.decision_function(features["test"]),
                 probe.classes_,
@@ -129,7 +130,7 @@ def fit_probe(
         return KNNProbe(kind=kind).fit(*given)
     if protocol == "linear_probe":
         return LinearProbe(kind=kind).fit(*given, groups=groups)
-    raise ValueError(f"protocol={protocol!r} must be one of {list(get_args(FrozenProtocol))}")
+    raise UserError(f"protocol={protocol!r} must be one of {list(get_args(FrozenProtocol))}")
 
 
 def warn_of_unseen(labels: ArrayLike, classes: Iterable[str], kind: LabelKind) -> list[str]:

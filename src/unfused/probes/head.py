@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from ..core.outputs import write_bytes, write_json
+from ..core.errors import NotFoundError, UserError
+from ..core.workspace import write_bytes, write_json
 from ..tasks.label_kinds import MULTI_LABEL, SINGLE_LABEL, LabelKind
 from .fine_tuned import FineTuned
 from .linear_probe import LinearProbe
@@ -57,7 +58,7 @@ class Head:
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape or not np.isfinite(array).all():
-                raise ValueError(
+                raise UserError(
                     f"{name} of shape {array.shape} must be finite and of shape {shape}, for "
                     f"{n_classes} classes on {dimension} dimensions: fit the classifier again"
                 )
@@ -98,7 +99,7 @@ class Head:
             ValueError: The embeddings have another dimension.
         """
         if embeddings.ndim != 2 or embeddings.shape[1] != len(self.mean):
-            raise ValueError(
+            raise UserError(
                 f"embeddings of shape {embeddings.shape} must be (N, {len(self.mean)}): embed with "
                 "the encoder that this head was fitted on"
             )
@@ -156,19 +157,19 @@ def load_head(folder: str | Path, *, encoder: str) -> Head:
     folder = Path(folder)
     for file in (SETTINGS_FILE, WEIGHTS_FILE):
         if not (folder / file).is_file():
-            raise FileNotFoundError(
+            raise NotFoundError(
                 f"{folder} holds no classifier: {file} is missing; give the folder that "
                 "`kedro run --pipeline=classify` or `--pipeline=export` wrote"
             )
     settings = _read_settings(folder / SETTINGS_FILE)
     weights = (folder / WEIGHTS_FILE).read_bytes()
     if checksum(weights) != settings["checksum"]:
-        raise ValueError(
+        raise UserError(
             f"{folder / WEIGHTS_FILE} is not the file that {SETTINGS_FILE} describes (interrupted "
             "save or damaged copy): copy the folder again, or fit the classifier again"
         )
     if encoder != settings["encoder"]:
-        raise ValueError(
+        raise UserError(
             f"the classifier in {folder} was fitted on another encoder than the one beside it: "
             "copy the whole folder again, or fit the classifier again"
         )
@@ -186,9 +187,9 @@ def _read_settings(path: Path) -> dict[str, Any]:
     try:
         settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): fit the classifier again") from error
+        raise UserError(f"{path} is damaged ({error}): fit the classifier again") from error
     if settings.get("format") != FORMAT_VERSION:
-        raise ValueError(
+        raise UserError(
             f"{path} has format {settings.get('format')!r}, this version reads {FORMAT_VERSION}: "
             "use the version of unfused that wrote it, or fit the classifier again"
         )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.errors import UserError
 from ..core.seeding import numpy_generator
 
 
@@ -51,7 +52,7 @@ def _units(groups: ArrayLike | None, n: int) -> NDArray[np.int64]:
         return np.arange(n)
     names = pd.Series(np.asarray(groups, dtype=object))
     if len(names) != n:
-        raise ValueError(f"groups has {len(names)} entries for {n} clips; give one for each clip")
+        raise UserError(f"groups has {len(names)} entries for {n} clips; give one for each clip")
     known = names.notna() & (names.astype(str) != "")
     keys = names.astype(str).where(known, [f"\0{i}" for i in range(n)])
     return np.unique(keys.to_numpy(str), return_inverse=True)[1].astype(np.int64)

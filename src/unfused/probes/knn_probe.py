@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.errors import UserError
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 
 NEIGHBOURS = (1, 5, 10, 20, 50)
@@ -46,7 +47,7 @@ class KNNProbe:
         kind: LabelKind = SINGLE_LABEL,
     ) -> None:
         if not neighbours or min(neighbours) < 1 or not temperature > 0:
-            raise ValueError(
+            raise UserError(
                 f"neighbours={list(neighbours)} must be 1 or more and temperature={temperature} "
                 "positive"
             )
@@ -76,7 +77,7 @@ class KNNProbe:
         eye = np.eye(len(self.classes_), dtype=np.float32)
         self._votes = eye[targets] if targets.ndim == 1 else targets  # (N, C)
         if len(self._x) != len(self._votes) or not len(self._x):
-            raise ValueError(
+            raise UserError(
                 f"{len(self._x)} feature rows but {len(self._votes)} labels; give one each"
             )
         self.k_ = min(10, len(self._x))

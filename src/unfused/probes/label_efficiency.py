@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.repeats import Arm
+from ..core.errors import UserError
+from ..core.repeats import Repeat
 from ..probes.embedding_cache import ClipEmbeddings
 from ..probes.results import RowKeys, scored_rows
 from ..tasks.label_budgets import LabelBudget, draw_labelled
@@ -51,7 +52,7 @@ def probe_with_few_labels(
     candidate: Candidate,
     embeddings: ClipEmbeddings,
     task: TaskData,
-    arm: Arm,
+    repeat: Repeat,
     protocol: FrozenProtocol,
     settings: EfficiencySettings,
 ) -> pd.DataFrame:
@@ -63,13 +64,13 @@ def probe_with_few_labels(
     Raises:
         LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
     """
-    parts = checked_parts(candidate, task, arm.fold, transductive=settings.transductive)
+    parts = checked_parts(candidate, task, repeat.fold, transductive=settings.transductive)
     train, test = parts["train"], parts["test"]
     rows = []
     for cut in candidate.cuts:
         x_train, x_test = (embeddings.matrix(cut, part.rows) for part in (train, test))
-        keys = RowKeys(candidate.label, candidate.source, cut, protocol, *arm)
-        for budget, draw, chosen in _draws(train, task, arm, settings):
+        keys = RowKeys(candidate.label, candidate.source, cut, protocol, *repeat)
+        for budget, draw, chosen in _draws(train, task, repeat, settings):
             labels = train.labels[chosen]
             groups = None if train.groups is None else train.groups[chosen]
             probe = fit_probe(
@@ -86,7 +87,7 @@ def train_with_few_labels(
     candidate: Candidate,
     plan: Plan,
     task: TaskData,
-    arm: Arm,
+    repeat: Repeat,
     settings: EfficiencySettings,
 ) -> pd.DataFrame:
     """Score end-to-end training from an encoder for every budget and draw.
@@ -96,27 +97,27 @@ def train_with_few_labels(
         candidate: The encoder to start from.
         plan: How to train.
         task: The task.
-        arm: Seed of everything random, fold of the task.
+        repeat: Seed of everything random, fold of the task.
         settings: Budgets and draws.
 
     Returns:
         Rows with :data:`COLUMNS`.
     """
-    parts = checked_parts(candidate, task, arm.fold, transductive=settings.transductive)
+    parts = checked_parts(candidate, task, repeat.fold, transductive=settings.transductive)
     trained = candidate.load()
     if trained is None:
-        raise ValueError(f"{candidate.label!r} has no encoder that could be fine-tuned")
-    keys = RowKeys(plan.label, plan.source, trained.encoder.cut, "fine_tuning", *arm)
+        raise UserError(f"{candidate.label!r} has no encoder that could be fine-tuned")
+    keys = RowKeys(plan.label, plan.source, trained.encoder.cut, "fine_tuning", *repeat)
     train, test, rows = parts["train"], parts["test"], []
-    for budget, draw, chosen in _draws(train, task, arm, settings):
+    for budget, draw, chosen in _draws(train, task, repeat, settings):
         done = folder / f"{budget}-{draw}.parquet".replace(" ", "_").replace("%", "percent")
         if not done.exists():
             training = folder / "training"
             tuned = fine_tune(
                 trained, task.store, train.rows[chosen], train.labels[chosen], [], [],
-                plan.settings, folder=training, seed=arm.seed, device=settings.device,
+                plan.settings, folder=training, seed=repeat.seed, device=settings.device,
                 kind=task.kind,
-                title=f"{plan.label}, task {task.name}, fold {arm.fold}, seed {arm.seed}, "
+                title=f"{plan.label}, task {task.name}, fold {repeat.fold}, seed {repeat.seed}, "
                 f"{budget}, draw {draw}",
             )  # fmt: skip
             logits = tuned.logits(task.store, test.rows, device=pick_device(settings.device))
@@ -128,12 +129,16 @@ def train_with_few_labels(
     return pd.concat(rows, ignore_index=True)
 
 
-def _draws(train: LabelledClips, task: TaskData, arm: Arm, settings: EfficiencySettings) -> Any:
+def _draws(
+    train: LabelledClips, task: TaskData, repeat: Repeat, settings: EfficiencySettings
+) -> Any:
     """Yield each budget, the number of each draw and the training clips that keep their label."""
     for budget in settings.budgets:
         everything = budget.share == 1.0
         for draw in range(1 if everything else settings.draws):
-            chosen = draw_labelled(train.labels, budget, draw=draw, seed=arm.seed, kind=task.kind)
+            chosen = draw_labelled(
+                train.labels, budget, draw=draw, seed=repeat.seed, kind=task.kind
+            )
             if len(task.kind.classes(train.labels[chosen])) > 1:
                 yield budget, draw, chosen
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..core.errors import UserError
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .inner_folds import inner_folds
 from .logistic_path import Classifier, LogisticPath, Solution, Standardised
@@ -70,9 +71,9 @@ class LinearProbe:
         kind: LabelKind = SINGLE_LABEL,
     ) -> None:
         if not strengths or min(strengths) <= 0:
-            raise ValueError(f"strengths={list(strengths)} must be positive numbers, one or more")
+            raise UserError(f"strengths={list(strengths)} must be positive numbers, one or more")
         if n_folds < 2:
-            raise ValueError(f"n_folds={n_folds} must be at least 2")
+            raise UserError(f"n_folds={n_folds} must be at least 2")
         self.strengths = sorted(strengths, reverse=True)
         self.n_folds = n_folds
         self.tolerance = tolerance
@@ -106,7 +107,7 @@ class LinearProbe:
         x, y = _labelled(x_train, y_train, "training")
         self.classes_ = self.kind.classes(y)
         if len(self.classes_) < 2:
-            raise ValueError(
+            raise UserError(
                 f"the training clips are all of class {self.classes_.tolist()}; a probe needs at "
                 "least 2 classes: label more clips or change the split"
             )
@@ -121,7 +122,7 @@ class LinearProbe:
         """Return the logits of each class, (N, C)."""
         rows = _features(x, "evaluated")
         if rows.shape[1] != len(self.classifier_.mean):
-            raise ValueError(
+            raise UserError(
                 f"features have {rows.shape[1]} dimensions, the probe was fitted on "
                 f"{len(self.classifier_.mean)}; embed both at the same cut"
             )
@@ -152,7 +153,7 @@ class LinearProbe:
         self, x: NDArray[np.float32], y: NDArray, x_valid: NDArray[np.float32], y_valid: NDArray
     ) -> None:
         if x_valid.shape[1] != x.shape[1]:
-            raise ValueError(
+            raise UserError(
                 f"validation features have {x_valid.shape[1]} dimensions, training features "
                 f"{x.shape[1]}; embed both at the same cut"
             )
@@ -230,7 +231,7 @@ class LinearProbe:
 def _labelled(x: ArrayLike, y: ArrayLike, part: str) -> tuple[NDArray[np.float32], NDArray]:
     rows, labels = _features(x, part), np.asarray(y, dtype=object).astype(str)
     if len(rows) != len(labels):
-        raise ValueError(
+        raise UserError(
             f"{len(rows)} {part} feature rows but {len(labels)} labels; give one label a row"
         )
     return rows, labels
@@ -239,10 +240,10 @@ def _labelled(x: ArrayLike, y: ArrayLike, part: str) -> tuple[NDArray[np.float32
 def _features(x: ArrayLike, part: str) -> NDArray[np.float32]:
     rows = np.ascontiguousarray(x, dtype=np.float32)
     if rows.ndim != 2:
-        raise ValueError(f"{part} features have shape {rows.shape}, expected (N, D)")
+        raise UserError(f"{part} features have shape {rows.shape}, expected (N, D)")
     broken = ~np.isfinite(rows).all(1)
     if broken.any():
-        raise ValueError(
+        raise UserError(
             f"{broken.sum()} of {len(rows)} {part} feature rows are not finite (first: row "
             f"{broken.argmax()}); the encoder diverged or a clip is damaged"
         )

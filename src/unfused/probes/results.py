@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.errors import UserError
 from ..data.label_sets import BAR, multi_hot
 from ..scores.metrics import METRICS, count
 from ..scores.ranking import RANKING_METRICS
@@ -143,5 +144,5 @@ def prediction_rows(
 def _in_order(rows: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
     unknown = [name for name in rows if name not in columns]
     if unknown:
-        raise ValueError(f"{unknown} are no columns of the table; it has {list(columns)}")
+        raise UserError(f"{unknown} are no columns of the table; it has {list(columns)}")
     return rows[[name for name in columns if name in rows]]

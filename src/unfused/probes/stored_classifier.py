@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..core.errors import UserError
 from ..encoders.trained import WEIGHTS_FILE, TrainedEncoder, load_encoder, save_encoder
 from .head import SETTINGS_FILE, Head, checksum, load_head, save_head
 
@@ -25,7 +26,7 @@ def save_classifier(folder: str | Path, trained: TrainedEncoder, head: Head) -> 
     """
     folder = Path(folder)
     if len(head.mean) != trained.encoder.dim:
-        raise ValueError(
+        raise UserError(
             f"the head takes {len(head.mean)} dimensions, the encoder at {trained.encoder.cut!r} "
             f"gives {trained.encoder.dim}: fit the head on this encoder's embeddings"
         )

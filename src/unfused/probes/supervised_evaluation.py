@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.repeats import Arm
+from ..core.errors import UserError
+from ..core.repeats import Repeat
 from ..encoders.trained import TrainedEncoder
 from ..probes.results import RowKeys, scored_rows
 from ..tasks.task_data import LabelledClips, TaskData
@@ -71,7 +72,7 @@ def evaluate_supervised(
     candidate: Candidate,
     plan: Plan,
     task: TaskData,
-    arm: Arm,
+    repeat: Repeat,
     *,
     transductive: bool,
     device: str,
@@ -83,7 +84,7 @@ def evaluate_supervised(
         candidate: The encoder to start from.
         plan: How to train.
         task: The task.
-        arm: Seed of everything random, fold of the task.
+        repeat: Seed of everything random, fold of the task.
         transductive: Whether the encoder may have seen held-out audio, without labels.
         device: Where to train.
 
@@ -93,20 +94,20 @@ def evaluate_supervised(
     Raises:
         LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
     """
-    parts = checked_parts(candidate, task, arm.fold, transductive=transductive)
+    parts = checked_parts(candidate, task, repeat.fold, transductive=transductive)
     test = parts["test"]
     trained = candidate.load()
     if trained is None:
-        raise ValueError(f"{candidate.label!r} has no encoder that could be fine-tuned")
-    tuned = _fine_tuned(folder / "training", trained, parts, plan, task, arm, device)
-    made = {"encoder": plan.label, "source": plan.source, "seed": arm.seed}
+        raise UserError(f"{candidate.label!r} has no encoder that could be fine-tuned")
+    tuned = _fine_tuned(folder / "training", trained, parts, plan, task, repeat, device)
+    made = {"encoder": plan.label, "source": plan.source, "seed": repeat.seed}
     made["cut"] = trained.encoder.cut
-    network = Head.of_fine_tuned(tuned, embedding="whole_clip", **task.facts(arm.fold), **made)
+    network = Head.of_fine_tuned(tuned, embedding="whole_clip", **task.facts(repeat.fold), **made)
     save_classifier(folder / NETWORK, tuned.trained, network)
     drop_checkpoint(folder / "training")
     warn_of_unseen(test.labels, tuned.classes, task.kind)
     logits = tuned.logits(task.store, test.rows, device=pick_device(device))
-    keys = RowKeys(plan.label, plan.source, trained.encoder.cut, "fine_tuning", *arm)
+    keys = RowKeys(plan.label, plan.source, trained.encoder.cut, "fine_tuning", *repeat)
     facts: dict[str, Any] = {
         **{f"n_{name}": len(part.rows) for name, part in parts.items()},
         "parameters": trained.encoder.n_parameters,
@@ -116,7 +117,7 @@ def evaluate_supervised(
         "embedding": "whole_clip",
         "transductive": transductive,
     }
-    labels = {"encoder": plan.label, "source": plan.source, **arm._asdict()}
+    labels = {"encoder": plan.label, "source": plan.source, **repeat._asdict()}
     results, predictions = scored_rows(keys, test.table, logits, tuned.classes, task.kind, **facts)
     return {
         "results": results,
@@ -131,7 +132,7 @@ def _fine_tuned(
     parts: Mapping[str, LabelledClips],
     plan: Plan,
     task: TaskData,
-    arm: Arm,
+    repeat: Repeat,
     device: str,
 ) -> FineTuned:
     train, valid = parts["train"], parts["valid"]
@@ -144,8 +145,8 @@ def _fine_tuned(
         valid.labels,
         plan.settings,
         folder=folder,
-        seed=arm.seed,
+        seed=repeat.seed,
         device=device,
         kind=task.kind,
-        title=f"{plan.label}, task {task.name}, fold {arm.fold}, seed {arm.seed}",
+        title=f"{plan.label}, task {task.name}, fold {repeat.fold}, seed {repeat.seed}",
     )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..core.errors import UserError
 from ..core.progress import progress
 from ..data.label_sets import label_counts
 from ..scores.intervals import clip_bootstrap, ranking_interval, resampling_units, seed_interval
@@ -84,7 +85,7 @@ def scored_by(summary: pd.DataFrame, metric: str) -> pd.DataFrame:
     chosen = summary[summary["metric"].isin(known)] if len(summary) else summary
     if chosen.empty:
         names = sorted(summary["metric"].unique()) if len(summary) else []
-        raise ValueError(f"no summary row has metric={metric!r}; there are {names}")
+        raise UserError(f"no summary row has metric={metric!r}; there are {names}")
     return chosen
 
 
@@ -98,7 +99,7 @@ def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
     repeated = predictions.duplicated([*KEY, "seed", "clip_id"])
     if repeated.any():
         row = predictions[repeated].iloc[0]
-        raise ValueError(
+        raise UserError(
             f"clip {row['clip_id']!r} was predicted more than once by {row['encoder']!r} (cut "
             f"{row['cut']!r}, seed {row['seed']}); each test clip belongs to one fold: remove the "
             "repeated rows or evaluate again"
@@ -135,7 +136,7 @@ def over_seeds(values: np.ndarray) -> tuple[float, float]:
 def _checked(table: pd.DataFrame, columns: list[str], what: str) -> pd.DataFrame:
     missing = [column for column in columns if column not in table]
     if missing:
-        raise ValueError(f"{what} lack the columns {missing}; they have {list(table.columns)}")
+        raise UserError(f"{what} lack the columns {missing}; they have {list(table.columns)}")
     texts = [column for column in ("source", "cut") if column in table]
     table = table.assign(**{column: table[column].fillna("").astype(str) for column in texts})
     labels = [column for column in ("label", "predicted") if column in table]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..core.errors import UserError
 from ..core.progress import progress
 from ..scores.intervals import paired_bootstrap
 from ..scores.metrics import metric_named
@@ -88,7 +89,7 @@ def _shared(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFram
     rows_a, rows_b = (pd.MultiIndex.from_frame(part[["seed", "clip_id"]]) for part in (a, b))
     a, b = a[rows_a.isin(rows_b)], b[rows_b.isin(rows_a)]
     if a.empty:
-        raise ValueError(
+        raise UserError(
             "the two encoders share no test clip of the same seed; evaluate both on one split"
         )
     return a, b

@@ -11,6 +11,7 @@ from string import Template
 import numpy as np
 import pandas as pd
 
+from ..core.errors import UserError
 from ..data.reading import UnreadableAudio
 from .cluster_clips import beginning_of
 from .cluster_players import sound_address
@@ -69,7 +70,7 @@ def listening_map(
         ValueError: There is no point.
     """
     if points.empty:
-        raise ValueError("a map needs at least one clip, and there is none")
+        raise UserError("a map needs at least one clip, and there is none")
     clusters = [f"pseudo-cluster {number}" for number in points["pseudo_label"]]
     labels = [
         _UNKNOWN if pd.isna(label) or label == "" else str(label) for label in points["label"]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
+from ..core.errors import UserError
 from ..core.seeding import numpy_generator
 from .metrics import Counts, Metric, encode
 
@@ -95,5 +96,5 @@ class UnitCounts:
 def _codes(values: ArrayLike, n: int, name: str) -> NDArray[np.int64]:
     names = np.asarray(values, dtype=object).astype(str)
     if len(names) != n:
-        raise ValueError(f"{name} has {len(names)} entries for {n} clips; give one for each clip")
+        raise UserError(f"{name} has {len(names)} entries for {n} clips; give one for each clip")
     return np.unique(names, return_inverse=True)[1].astype(np.int64)

@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from ..core.errors import UserError
 from .bootstrap import UnitCounts
 from .metrics import metric_named
 from .ranking import RANKING_METRICS
@@ -59,7 +60,7 @@ def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
     """
     sample = np.asarray(values, dtype=float)
     if len(sample) < 3:
-        raise ValueError(
+        raise UserError(
             f"a t-interval needs at least 3 seeds, got {len(sample)}; use clip_bootstrap and say so"
         )
     half = stats.t.ppf(0.5 + level / 2, len(sample) - 1) * sample.std(ddof=1) / len(sample) ** 0.5
@@ -289,10 +290,10 @@ def _matched(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     )
     alone = pairs[pairs["_merge"] != "both"]
     if len(alone):
-        raise ValueError(
+        raise UserError(
             f"{len(alone)} predictions stand in one table only, such as clip "
             f"{alone['clip_id'].iloc[0]}; compare encoders on the same clips, seeds and folds"
         )
     if (pairs["label"].astype(str) != pairs["label_second"].astype(str)).any():
-        raise ValueError("the two tables disagree on the labels of some clips; evaluate both anew")
+        raise UserError("the two tables disagree on the labels of some clips; evaluate both anew")
     return pairs

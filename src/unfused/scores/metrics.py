@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.errors import UserError
+
 
 class Counts(NamedTuple):
     """Counts per class, each (..., C) float64."""
@@ -34,12 +36,12 @@ def encode(*columns: ArrayLike) -> tuple[NDArray[np.str_], list[NDArray[np.int64
     arrays = [np.asarray(column, dtype=object) for column in columns]
     lengths = {len(array) for array in arrays}
     if len(lengths) != 1 or lengths == {0}:
-        raise ValueError(
+        raise UserError(
             f"label columns have lengths {[len(array) for array in arrays]}; "
             "give one label and one prediction for each of at least one clip"
         )
     if any(pd.isna(array).any() for array in arrays):
-        raise ValueError("a label or prediction is missing; score labelled clips only")
+        raise UserError("a label or prediction is missing; score labelled clips only")
     flat = np.concatenate([array.astype(str) for array in arrays])
     classes, codes = np.unique(flat, return_inverse=True)
     return classes, list(codes.astype(np.int64).reshape(len(arrays), -1))
@@ -86,7 +88,7 @@ def metric_named(name: str) -> Metric:
         ValueError: There is no such metric.
     """
     if name not in METRICS:
-        raise ValueError(f"metric={name!r} is unknown; choose from {list(METRICS)}")
+        raise UserError(f"metric={name!r} is unknown; choose from {list(METRICS)}")
     return METRICS[name]
 
 

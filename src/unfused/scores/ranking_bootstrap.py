@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.errors import UserError
 from ..core.seeding import numpy_generator
 from ..data.label_sets import multi_hot, split_labels
 from .ranking import RankingMetric
@@ -46,12 +47,12 @@ class RankedRuns:
         )
         arrays, truth = [np.asarray(item, float) for item in scores], np.asarray(hits, bool)
         if any(item.shape != truth.shape for item in arrays) or len(unit) != len(truth):
-            raise ValueError(
+            raise UserError(
                 f"scores of shapes {[item.shape for item in arrays]} for labels of shape "
                 f"{truth.shape} and {len(unit)} rows; give one score per clip and class"
             )
         if not all(np.isfinite(item).all() for item in arrays):
-            raise ValueError("some scores are not finite; the encoder or the probe has diverged")
+            raise UserError("some scores are not finite; the encoder or the probe has diverged")
         return cls(arrays, truth, unit, run)
 
     @property

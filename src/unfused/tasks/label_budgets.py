@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.errors import UserError
 from ..core.seeding import numpy_generator
 from .label_kinds import SINGLE_LABEL, LabelKind
 
@@ -43,7 +44,7 @@ class LabelBudget:
         except ValueError:
             share = math.nan
         if not 0 < share <= 1:
-            raise ValueError(
+            raise UserError(
                 f"label budget {given!r} must be a number of labels per class, such as 5, or a "
                 "share of all labels, such as 10%"
             )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..core.errors import UserError
 from ..data.overlap import same_audio
 
 
-class LeakError(ValueError):
+class LeakError(UserError):
     """An encoder is about to be evaluated on clips that it was trained on."""
 
 
@@ -29,7 +30,7 @@ def check_no_leak(trained_on: pd.DataFrame, evaluated: pd.DataFrame) -> None:
     for name, table in (("trained_on", trained_on), ("evaluated", evaluated)):
         missing = [column for column in ("clip_id", "digest") if column not in table]
         if missing:
-            raise ValueError(f"{name} lacks the columns {missing}; it has {list(table.columns)}")
+            raise UserError(f"{name} lacks the columns {missing}; it has {list(table.columns)}")
     leaked = evaluated["clip_id"].isin(trained_on["clip_id"]) | same_audio(evaluated, trained_on)
     if not leaked.any():
         return

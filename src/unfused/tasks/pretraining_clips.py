@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from ..core.errors import UserError
 from ..core.repeats import matching_fold
 from ..data.overlap import AUDIO_KEY, same_audio
 
@@ -56,7 +57,7 @@ def select_pretraining_clips(
     chosen = [_select_fold(splits, fold, transductive) for fold in folds]
     for fold, clips in zip(folds, chosen, strict=True):
         if clips.empty:
-            raise ValueError(
+            raise UserError(
                 f"fold {fold} leaves no clip to pre-train on; every clip is held out by some task. "
                 "Add unlabelled audio (parameter unlabelled=<folder>) or training clips."
             )
@@ -66,7 +67,7 @@ def select_pretraining_clips(
 def _pools_only(splits: Mapping[str, pd.DataFrame], transductive: bool) -> pd.DataFrame:
     pools = {name: table for name, table in splits.items() if (table["made_by"] == NO_TASK).all()}
     if not pools:
-        raise ValueError(
+        raise UserError(
             "pretraining.task_audio=false leaves nothing to pre-train on: name unlabelled audio "
             "(parameter unlabelled=<folder>, or an entry under pools)"
         )
@@ -76,7 +77,7 @@ def _pools_only(splits: Mapping[str, pd.DataFrame], transductive: bool) -> pd.Da
     if held_out and not transductive:
         pool = pool[~same_audio(pool, pd.concat(held_out))]
     if pool.empty:
-        raise ValueError("every clip of the pools is held out by some task; add unlabelled audio")
+        raise UserError("every clip of the pools is held out by some task; add unlabelled audio")
     return pool.drop_duplicates("clip_id").assign(fold=0).reset_index(drop=True)[COLUMNS]
 
 

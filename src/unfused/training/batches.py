@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.distributed import rank, world_size
+from ..core.errors import UserError
 from ..core.seeding import numpy_generator
 from ..views.view import View
 from .device_frames import DeviceFrames, fits_on
@@ -72,12 +73,12 @@ class CropSource:
     ) -> None:
         self.rows = np.asarray(rows, dtype=np.int64)
         if len(self.rows) < 2:
-            raise ValueError(
+            raise UserError(
                 f"{len(self.rows)} training clips: training needs at least 2, because batch "
                 "normalisation does; add audio or check the split"
             )
         if batch_size < 2 or crop_frames < 1 or n_crops < 1:
-            raise ValueError(
+            raise UserError(
                 f"batch_size={batch_size}, crop_frames={crop_frames}, n_crops={n_crops}: a batch "
                 "needs at least 2 clips, a clip 1 crop and a crop 1 frame"
             )
@@ -177,12 +178,12 @@ class CropSource:
 
     def _check_shares(self) -> None:
         if self.batch_size % self.processes:
-            raise ValueError(
+            raise UserError(
                 f"batch_size={self.batch_size} cannot be shared by {self.processes} processes; "
                 f"take a multiple of {self.processes}"
             )
         if self.clips_per_step < 2 * self.processes:
-            raise ValueError(
+            raise UserError(
                 f"a batch of {self.clips_per_step} clips is too small for {self.processes} "
                 "processes: each needs at least 2 clips; take fewer processes or more clips"
             )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..core.errors import UserError
 from ..core.seeding import numpy_generator
 from ..tasks.training_set import TrainingSet
 from ..views.k_mix import KMix, nearest_centroids
@@ -44,7 +45,7 @@ class KMixBank:
             ValueError: They do not.
         """
         if not isinstance(views.mixup, KMix):
-            raise ValueError(f"{views!r} uses no k-mix: make it with mixing='k_mix'")
+            raise UserError(f"{views!r} uses no k-mix: make it with mixing='k_mix'")
         views.mixup.remember(views.plain(self.view).log_mel, torch.from_numpy(self.clusters))
         return views.mixup
 
@@ -67,7 +68,7 @@ def draw_bank(
         ValueError: The training set has no centroids.
     """
     if data.k_mix_centroids is None:
-        raise ValueError("the training set has no k_mix_centroids; fit them first")
+        raise UserError("the training set has no k_mix_centroids; fit them first")
     store, rows = data.store, data.rows
     random = numpy_generator(seed, "k-mix", stream)
     rounds = [random.permutation(rows) for _ in range(-(-size // len(rows)))]

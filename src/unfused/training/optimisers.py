@@ -8,6 +8,7 @@ from typing import Any
 from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from ..core.errors import UserError
 from .lars import LARS
 from .settings import OPTIMISERS
 
@@ -39,7 +40,7 @@ def create(
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
-        raise ValueError(
+        raise UserError(
             "the method has no parameter with requires_grad=True, so there is nothing to train; "
             "unfreeze the encoder or the head"
         )
@@ -52,7 +53,7 @@ def create(
     if name in ("adam", "adamw"):
         kind = Adam if name == "adam" else AdamW
         return kind(groups, lr, betas=(momentum, 0.999), fused=fused)
-    raise ValueError(f"optimiser={name!r} must be one of {list(OPTIMISERS)}")
+    raise UserError(f"optimiser={name!r} must be one of {list(OPTIMISERS)}")
 
 
 def _groups(

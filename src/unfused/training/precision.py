@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from ..core.errors import UserError
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -23,7 +25,7 @@ def pick_device(device: torch.device | str = "auto") -> torch.device:
     there.append("cpu")
     chosen = torch.device(there[0] if str(device) == "auto" else device)
     if chosen.type in ("cuda", "mps") and chosen.type not in there:
-        raise ValueError(
+        raise UserError(
             f"device={str(device)!r}: torch sees no such device here, only {there}; "
             "use device='auto' or one of these"
         )
@@ -48,14 +50,14 @@ def pick_precision(precision: str, device: torch.device | str) -> torch.dtype:
     """
     kind = torch.device(device).type
     if precision == "fp16" and kind != "cuda":
-        raise ValueError(
+        raise UserError(
             f"precision='fp16' needs a CUDA GPU, and the device is {kind!r}: use precision='bf16' "
             "or 'auto', which is bf16 where the hardware multiplies it and fp32 elsewhere"
         )
     if precision in _DTYPES:
         return _DTYPES[precision]
     if precision != "auto":
-        raise ValueError(f"precision={precision!r} must be one of {['auto', *_DTYPES]}")
+        raise UserError(f"precision={precision!r} must be one of {['auto', *_DTYPES]}")
     fast = torch.cuda.is_bf16_supported(including_emulation=False) if kind == "cuda" else False
     if kind == "cpu":
         fast = cpu_has_bf16()

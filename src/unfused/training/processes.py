@@ -20,6 +20,7 @@ import torch
 from torch import distributed as dist
 from tqdm import tqdm
 
+from ..core.errors import UserError
 from .interruption import StopRequest
 from .precision import pick_device
 
@@ -44,11 +45,11 @@ def number_of_processes(asked: Number, device: str) -> int:
     if asked == "auto":
         return torch.cuda.device_count() if kind == "cuda" else 1
     if asked < 1:
-        raise ValueError(f"processes={asked} must be at least 1, or 'auto'")
+        raise UserError(f"processes={asked} must be at least 1, or 'auto'")
     if asked > 1 and kind == "mps":
-        raise ValueError(f"processes={asked}: there is one GPU on mps; take 1, or device='cpu'")
+        raise UserError(f"processes={asked}: there is one GPU on mps; take 1, or device='cpu'")
     if kind == "cuda" and asked > torch.cuda.device_count():
-        raise ValueError(
+        raise UserError(
             f"processes={asked} need one GPU each, and there are {torch.cuda.device_count()}; "
             "take fewer, or 'auto'"
         )

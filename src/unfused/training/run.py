@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from ..core.distributed import average
-from ..core.outputs import fingerprint, shown
+from ..core.errors import UserError
 from ..core.progress import progress
 from ..core.seeding import derive_seed, torch_generator
+from ..core.workspace import fingerprint, shown
 from ..methods.method import Method
 from ..views.make_views import ViewMaker
 from .batches import CropSource
@@ -240,7 +241,7 @@ def _check_fit(method: Method, source: CropSource, settings: TrainingSettings) -
     ):
         if mine != other:
             whose = "settings" if name == "batch_size" else "method"
-            raise ValueError(
+            raise UserError(
                 f"the source has {name}={mine} and the {whose} {name}={other}; build the source "
                 f"with {name}={other}"
             )

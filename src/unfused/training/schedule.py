@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import cos, pi
 
+from ..core.errors import UserError
+
 FINAL = 1e-3
 """Where the cosine ends, relative to the peak: a thousandth, as DeLoRes (arXiv 2203.13628)."""
 
@@ -29,7 +31,7 @@ def learning_rate(step: int, total: int, warmup: int, base: float, kind: str = "
     [0.5, 1.0, 1.0, 0.75, 0.251, 0.001]
     """
     if kind not in ("cosine", "constant"):
-        raise ValueError(f"schedule={kind!r} must be one of ['cosine', 'constant']")
+        raise UserError(f"schedule={kind!r} must be one of ['cosine', 'constant']")
     if step < warmup:
         return base * (step + 1) / warmup
     if kind == "constant":

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from ..core.errors import UserError
+
 Optimiser = Literal["sgd", "adam", "adamw", "lars"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -72,21 +74,21 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.clip_updates is None):
-            raise ValueError(
+            raise UserError(
                 "give exactly one of epochs and clip_updates, and set the other to null (None): "
                 f"here epochs={self.epochs!r} and clip_updates={self.clip_updates!r}"
             )
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be one of {list(choices)}")
+                raise UserError(f"{name}={getattr(self, name)!r} must be one of {list(choices)}")
         for name, (low, high, inclusive, rule) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not (low <= value if inclusive else low < value) & (
                 value <= high
             ):
-                raise ValueError(f"{name}={value!r} must be {rule}")
+                raise UserError(f"{name}={value!r} must be {rule}")
         if self.accumulate * 2 > self.batch_size:
-            raise ValueError(
+            raise UserError(
                 f"accumulate={self.accumulate} must be at most half of batch_size="
                 f"{self.batch_size}: a micro-batch needs two clips, because batch norm does"
             )

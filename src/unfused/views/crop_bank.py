@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..core.errors import UserError
+
 
 class CropBank(nn.Module):
     """The newest unmixed crops, kept in buffers so that ``state_dict()`` is whole.
@@ -26,9 +28,9 @@ class CropBank(nn.Module):
     def __init__(self, *, ratio: float, bank_size: int, n_mels: int, crop_frames: int) -> None:
         super().__init__()
         if not 0 <= ratio <= 1:
-            raise ValueError(f"mixup_ratio={ratio!r} must lie in [0, 1]; 0 switches mixup off")
+            raise UserError(f"mixup_ratio={ratio!r} must lie in [0, 1]; 0 switches mixup off")
         if bank_size < 1:
-            raise ValueError(
+            raise UserError(
                 f"mixup_bank={bank_size!r} must be at least 1; to switch mixup off set "
                 "mixup_ratio to 0"
             )

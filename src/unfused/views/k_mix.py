@@ -7,6 +7,7 @@ import hashlib
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
 from .crop_bank import CropBank
 from .log_mixup_exp import Mixing, log_mixup_exp
 from .view import View
@@ -92,11 +93,11 @@ class KMix(CropBank):
         crop_frames: int,
     ) -> None:
         if centroids.ndim != 2 or not len(centroids) or not torch.isfinite(centroids).all():
-            raise ValueError(
+            raise UserError(
                 f"centroids of shape {tuple(centroids.shape)} must be finite and (K, F), K >= 1"
             )
         if not 1 <= furthest < bank_size:
-            raise ValueError(
+            raise UserError(
                 f"k_mix_furthest={furthest} must be at least 1 and less than mixup_bank="
                 f"{bank_size}: with the whole bank to draw from k-mix is plain mixup"
             )

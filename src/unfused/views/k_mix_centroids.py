@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..clustering.kmeans import KMeans
+from ..core.errors import UserError
 from ..core.progress import progress
 from ..core.seeding import derive_seed, numpy_generator
 
@@ -51,7 +52,7 @@ def fit_centroids(
         ValueError: There is no clip, or a number is below 1.
     """
     if n_centroids < 1 or max_clips < 1 or not len(rows):
-        raise ValueError(
+        raise UserError(
             f"n_centroids={n_centroids} and max_clips={max_clips} must be at least 1, and there "
             f"must be a training clip to cluster; there are {len(rows)}"
         )

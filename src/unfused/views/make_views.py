@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.distributed import gather_rows
+from ..core.errors import UserError
 from .k_mix import KMix
 from .log_mixup_exp import LogMixupExp
 from .normalisation import Normalisation
@@ -75,7 +76,7 @@ class ViewMaker(nn.Module):
         super().__init__()
         self.normalisation = Normalisation(mean=mean, std=std)
         if mixing not in get_args(Mixing):
-            raise ValueError(f"mixing={mixing!r} is unknown; choose from {list(get_args(Mixing))}")
+            raise UserError(f"mixing={mixing!r} is unknown; choose from {list(get_args(Mixing))}")
         bank = {"ratio": mixup_ratio, "bank_size": mixup_bank, "crop_frames": crop_frames}
         mixup: LogMixupExp | KMix
         if mixing == "k_mix":
@@ -153,12 +154,12 @@ class ViewMaker(nn.Module):
 def _checked(centroids: Tensor | None, n_mels: int) -> Tensor:
     """Return the centroids of k-mix if they fit the crops."""
     if centroids is None:
-        raise ValueError(
+        raise UserError(
             "mixing='k_mix' needs k_mix_centroids: centroids of the training clips' time-means, "
             "as unfused.views.fit_centroids finds them; or set mixing to 'mixup'"
         )
     if centroids.shape[1:] != (n_mels,):
-        raise ValueError(
+        raise UserError(
             f"k_mix_centroids of shape {tuple(centroids.shape)} must be (K, {n_mels}), one value "
             "for each mel band of the crops; fit them on log-mels of this front-end"
         )

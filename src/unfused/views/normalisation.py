@@ -6,6 +6,8 @@ from math import isfinite
 
 from torch import Tensor, nn
 
+from ..core.errors import UserError
+
 
 class Normalisation(nn.Module):
     """Subtract the mean and divide by the standard deviation of the training set's log-mels.
@@ -23,7 +25,7 @@ class Normalisation(nn.Module):
     def __init__(self, *, mean: float, std: float) -> None:
         super().__init__()
         if not (isfinite(mean) and isfinite(std) and std > 0):
-            raise ValueError(
+            raise UserError(
                 f"mean={mean!r}, std={std!r} are no statistics of a training set: both must be "
                 "finite and std positive; digital silence alone has no spread, so check the audio"
             )

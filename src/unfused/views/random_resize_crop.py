@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
 from .view import View
 
 Range = tuple[float, float]
@@ -114,11 +115,11 @@ class RandomResizeCrop:
         for name in ("freq_scale", "time_scale"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise ValueError(
+                raise UserError(
                     f"{name}={(low, high)} must be 0 < low <= high; (1, 1) leaves the axis alone"
                 )
         if min(self.virtual_crop) < 1:
-            raise ValueError(
+            raise UserError(
                 f"virtual_crop={tuple(self.virtual_crop)} must be at least (1, 1): the canvas "
                 "holds the whole crop"
             )

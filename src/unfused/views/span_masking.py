@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
+
 
 def draw_masked_spans(
     n_real: Tensor,
@@ -69,9 +71,9 @@ def check_spans(mask_prob: float, mask_length: int) -> None:
         ValueError: ``mask_prob`` is outside (0, 1] or ``mask_length`` below 1.
     """
     if not 0.0 < mask_prob <= 1.0:
-        raise ValueError(
+        raise UserError(
             f"mask_prob={mask_prob} must be in (0, 1]; wav2vec-style training hides "
             "frames and predicts them, so some have to be masked"
         )
     if mask_length < 1:
-        raise ValueError(f"mask_length={mask_length} must be at least 1 frame")
+        raise UserError(f"mask_length={mask_length} must be at least 1 frame")

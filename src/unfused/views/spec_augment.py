@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
 from .view import View
 
 
@@ -57,7 +58,7 @@ class SpecAugment:
             for axis in ("freq", "time"):
                 value = getattr(self, f"{axis}_{name}")
                 if value < least:
-                    raise ValueError(
+                    raise UserError(
                         f"{axis}_{name}={value!r} must be at least {least}; "
                         f"{axis}_masks=0 hides nothing"
                     )

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from ...core.outputs import Workspace, fingerprint
+from ...core.errors import UserError
+from ...core.workspace import Workspace, fingerprint
 from ...data.overlap import AUDIO_KEY
 from ...params import (
     Audio,
@@ -51,7 +52,7 @@ def scan_task_audio(source: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
 
         warn_of_counts(usable, unusable, clips=source.card.clips, classes=source.card.classes)
     if usable["label"].isna().all():
-        raise ValueError(
+        raise UserError(
             f"{source.audio} has no labels, and a task needs at least 2 classes: make one folder "
             "per class, or list the files in a CSV with columns path and label. A column of "
             "another name (columns.label) is --params tasks.own_data.columns.label=<column>"
@@ -165,7 +166,7 @@ def check_n_clusters(splits: pd.DataFrame, n_clusters: int | None) -> None:
     for fold in splits["fold"].unique():
         n_clips = len(training_clips(splits, fold))
         if n_clusters is not None and n_clusters > n_clips:
-            raise ValueError(
+            raise UserError(
                 f"unfused.pseudo_labels.n_clusters={n_clusters} is more than the {n_clips} "
                 f"training clips of fold {fold}: set it lower, or null for the number of classes, "
                 "or add audio"

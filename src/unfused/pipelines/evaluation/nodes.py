@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...core.outputs import Workspace, fingerprint
+from ...core.workspace import Workspace, fingerprint
 from ...params import Distillation, EncoderParams, Evaluation, FineTuning, Run
 
 _SOUNDFONT = "rendered from the SoundFont TimGM6mb, which is under the GPL-2"
@@ -34,8 +34,8 @@ def embed_task(
     task, protocol = TaskData(store, manifest, splits), evaluation.embedding
     rows, folders = task.labelled_rows, []
     study = methods, students, task, evaluation, distillation, encoder, run
-    for arm, candidate in _candidates(*study):
-        name = folder_name(candidate, arm, protocol)
+    for repeat, candidate in _candidates(*study):
+        name = folder_name(candidate, repeat, protocol)
         if name not in folders:
             folders.append(name)
             mark = fingerprint("embed", name, store.clip_ids[rows], store.front_end)
@@ -43,7 +43,7 @@ def embed_task(
             if not piece.finished:
                 embed_candidate(
                     piece.path, candidate, store, rows,
-                    protocol=protocol, seed=arm.seed, device=run.device,
+                    protocol=protocol, seed=repeat.seed, device=run.device,
                 )  # fmt: skip
                 piece.finish()
     return EmbeddingCollection(workspace.path, tuple(folders))
@@ -62,18 +62,18 @@ def evaluate_frozen_encoders(
     students: Any = None,
     **methods: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Probe every frozen encoder of every arm."""
+    """Probe every frozen encoder of every repeat."""
     from ...probes.frozen_evaluation import evaluate_frozen
     from ...tasks.task_data import TaskData
 
     task, found = TaskData(store, manifest, splits), []
     study = methods, students, task, evaluation, distillation, encoder, run
-    for arm, candidate in _one_by_one(_candidates(*study), "probing"):
-        given = embeddings.of(candidate, arm, evaluation.embedding)
+    for repeat, candidate in _one_by_one(_candidates(*study), "probing"):
+        given = embeddings.of(candidate, repeat, evaluation.embedding)
         known = given.path.name, evaluation.protocols, evaluation.transductive
-        mark = fingerprint("probe 3", *known, arm, splits, manifest[TRUTH], store.front_end)
+        mark = fingerprint("probe 3", *known, repeat, splits, manifest[TRUTH], store.front_end)
 
-        def build(_: Any, of: Any = (candidate, given, task, arm)) -> dict[str, pd.DataFrame]:
+        def build(_: Any, of: Any = (candidate, given, task, repeat)) -> dict[str, pd.DataFrame]:
             return evaluate_frozen(
                 *of,
                 protocols=evaluation.protocols,
@@ -81,7 +81,9 @@ def evaluate_frozen_encoders(
                 facts={"embedding": evaluation.embedding},
             )
 
-        found.append(workspace.tables(f"{candidate.name}-{arm.name}", mark, build, fresh=run.fresh))
+        found.append(
+            workspace.tables(f"{candidate.name}-{repeat.name}", mark, build, fresh=run.fresh)
+        )
     return _joined(found, "results"), _joined(found, "predictions")
 
 
@@ -105,17 +107,17 @@ def train_supervised(
     wanted = supervised_settings(evaluation.supervised)
     how: dict[str, Any] = {"transductive": evaluation.transductive, "device": run.device}
     study = methods, students, task, evaluation, distillation, encoder, run
-    for arm, candidate in _candidates(*study):
+    for repeat, candidate in _candidates(*study):
         for plan in plans(candidate, evaluation.supervised.encoders, *wanted):
             known = candidate.digest, plan, store.front_end, evaluation.transductive
-            mark = fingerprint("supervised 3", *known, arm, splits, manifest[TRUTH])
+            mark = fingerprint("supervised 3", *known, repeat, splits, manifest[TRUTH])
 
             def build(
-                folder: Any, of: Any = (candidate, plan, task, arm)
+                folder: Any, of: Any = (candidate, plan, task, repeat)
             ) -> dict[str, pd.DataFrame]:
                 return evaluate_supervised(folder, *of, **how)
 
-            name = f"{plan.label}-{arm.name}"
+            name = f"{plan.label}-{repeat.name}"
             found.append(workspace.tables(name, mark, build, fresh=run.fresh))
     results, predictions, history = (
         _joined(found, key) for key in ("results", "predictions", "history")
@@ -147,24 +149,24 @@ def measure_label_efficiency(
     wanted = supervised_settings(evaluation.supervised)
     study = methods, students, task, evaluation, distillation, encoder, run
     chosen = _candidates(*study) if budgets else ()
-    for arm, candidate in _one_by_one(chosen, "label efficiency"):
-        given = embeddings.of(candidate, arm, evaluation.embedding)
+    for repeat, candidate in _one_by_one(chosen, "label efficiency"):
+        given = embeddings.of(candidate, repeat, evaluation.embedding)
         known = candidate.digest, budgets, asked.draws, store.front_end, evaluation.transductive
-        truth = arm, splits, manifest[TRUTH]
+        truth = repeat, splits, manifest[TRUTH]
         for protocol in asked.protocols if asked.takes(candidate.label, candidate.source) else ():
             probe = partial(
-                few.probe_with_few_labels, candidate, given, task, arm, protocol, settings
+                few.probe_with_few_labels, candidate, given, task, repeat, protocol, settings
             )
             mark = fingerprint("few labels 3", protocol, given.path.name, *known, *truth)
-            name = f"{candidate.name}-{protocol}-{arm.name}"
+            name = f"{candidate.name}-{protocol}-{repeat.name}"
             found.append(workspace.tables(name, mark, _rows_of(probe), fresh=run.fresh))
         for plan in plans(candidate, asked.fine_tuning, *wanted) if asked.fine_tuning else ():
             tune = partial(
                 few.train_with_few_labels,
-                candidate=candidate, plan=plan, task=task, arm=arm, settings=settings,
+                candidate=candidate, plan=plan, task=task, repeat=repeat, settings=settings,
             )  # fmt: skip
             mark = fingerprint("few labels 3", plan, *known, *truth)
-            name = f"{plan.label}-fine_tuning-{arm.name}"
+            name = f"{plan.label}-fine_tuning-{repeat.name}"
             found.append(workspace.tables(name, mark, _rows_of(tune, True), fresh=run.fresh))
     return _joined(found, "rows") if found else pd.DataFrame(columns=list(few.COLUMNS))
 
@@ -185,10 +187,10 @@ def _candidates(
     encoder: EncoderParams,
     run: Run,
 ) -> Any:
-    from ...probes.candidates import candidates_by_arm
+    from ...probes.candidates import candidates_by_repeat
 
     cuts, cut = evaluation.cuts, distillation.cut
-    return candidates_by_arm(methods, students, run.seeds, task.folds, encoder, cuts, cut)
+    return candidates_by_repeat(methods, students, run.seeds, task.folds, encoder, cuts, cut)
 
 
 def _one_by_one(candidates: Iterable[Any], what: str) -> Any:

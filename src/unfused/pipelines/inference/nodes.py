@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...core.outputs import Workspace, fingerprint
+from ...core.workspace import Workspace, fingerprint
 from ...params import Classify, Evaluation, Export, Extraction, Run, TrainedModel
 from ..data_engineering.nodes import extracted, scan_pool_audio
 from ..evaluation.nodes import TRUTH
@@ -30,16 +30,16 @@ def fit_classifier(
     from ...tasks.task_data import TaskData
 
     task, choice = TaskData(store, manifest, splits), model_choice(model)
-    name, arm = choice.encoder_name(encoders)
+    name, repeat = choice.encoder_name(encoders)
     trained = encoders.load(name)
     if model.cut is not None:
         trained.encoder = trained.encoder.truncated(model.cut)
-    cut, fold, embedding = trained.encoder.cut, choice.task_fold(task, arm), evaluation.embedding
+    cut, fold, embedding = trained.encoder.cut, choice.task_fold(task, repeat), evaluation.embedding
     known = encoders.digest(name), cut, fold, embedding, splits, manifest[TRUTH], store.front_end
-    folder = "-".join(filter(None, [model.encoder, choice.known_source, cut, arm.name]))
+    folder = "-".join(filter(None, [model.encoder, choice.known_source, cut, repeat.name]))
     piece = workspace.piece(folder, fingerprint("classifier 2", *known), fresh=run.fresh)
     if not piece.finished:
-        facts = {"task": workspace.path.parent.name, **choice.facts(arm), "cut": cut}
+        facts = {"task": workspace.path.parent.name, **choice.facts(repeat), "cut": cut}
         facts |= trained_on_facts(encoders.trained_on(name), manifest)
         head = fit_head(trained, task, fold, embedding=embedding, device=run.device, **facts)
         save_classifier(piece.path, trained, head)

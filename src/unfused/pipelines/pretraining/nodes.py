@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...core.outputs import Workspace, fingerprint
+from ...core.workspace import Workspace, fingerprint
 from ...params import EncoderParams, MethodParams, Run
 
 
@@ -22,7 +22,7 @@ def pretrain_encoders(
 
     One encoder for every seed and fold; finished ones are reused, an unfinished one goes on.
     """
-    from ...core.repeats import arms
+    from ...core.repeats import repeats
     from ...data.store import LogMelStore
     from ...encoders.collection import EncoderCollection
     from ...tasks.training_set import TrainingSet
@@ -30,22 +30,22 @@ def pretrain_encoders(
     from ...training.pretraining import pretrain
 
     store, recipe, histories = LogMelStore.union(stores), method_recipe(method, encoder), []
-    study = arms(run.seeds, clips["fold"])
-    for arm in study:
-        of_fold = clips[clips["fold"] == arm.fold].drop(columns="fold").reset_index(drop=True)
-        level = statistics[str(arm.fold)]
-        mixed = k_mix_centroids(method, centroids, arm.fold)
+    study = repeats(run.seeds, clips["fold"])
+    for repeat in study:
+        of_fold = clips[clips["fold"] == repeat.fold].drop(columns="fold").reset_index(drop=True)
+        level = statistics[str(repeat.fold)]
+        mixed = k_mix_centroids(method, centroids, repeat.fold)
         data = TrainingSet(store, of_fold, level["mean"], level["std"], *mixed)
-        mark = fingerprint("pretrain", recipe, arm, of_fold["clip_id"], store.front_end, *mixed)
-        piece = workspace.piece(arm.name, mark, fresh=run.fresh)
+        mark = fingerprint("pretrain", recipe, repeat, of_fold["clip_id"], store.front_end, *mixed)
+        piece = workspace.piece(repeat.name, mark, fresh=run.fresh)
         if not piece.finished:
             pretrain(
-                piece.path, data, recipe, seed=arm.seed, fold=arm.fold,
+                piece.path, data, recipe, seed=repeat.seed, fold=repeat.fold,
                 device=run.device, processes=run.processes,
             )  # fmt: skip
             piece.finish()
-        histories.append(load_history(piece.path, seed=arm.seed, fold=arm.fold))
-    encoders = EncoderCollection(workspace.path, tuple(arm.name for arm in study))
+        histories.append(load_history(piece.path, seed=repeat.seed, fold=repeat.fold))
+    encoders = EncoderCollection(workspace.path, tuple(repeat.name for repeat in study))
     return encoders, pd.concat(histories, ignore_index=True)
 
 

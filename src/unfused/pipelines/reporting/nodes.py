@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...core.outputs import Workspace, fingerprint
+from ...core.workspace import Workspace, fingerprint
 from ...params import Evaluation, MethodParams, PseudoLabels, Report, Run, Task
 from ...reporting.naming import task_name
 
@@ -72,7 +72,7 @@ def place_clusters(
     report: Report,
     run: Run,
 ) -> pd.DataFrame:
-    """Place the first arm's clips on a t-SNE map of the teacher's features."""
+    """Place the first repeat's clips on a t-SNE map of the teacher's features."""
     from ...reporting.figures import tsne_points
 
     def build(_: Any) -> dict[str, pd.DataFrame]:
@@ -97,7 +97,7 @@ def pick_cluster_clips(
     manifest: pd.DataFrame,
     settings: PseudoLabels,
 ) -> Any:
-    """Pick the clips nearest to the centre of each of the first arm's clusters, to be heard."""
+    """Pick the clips nearest to the centre of each of the first repeat's clusters, to be heard."""
     from ...reporting.cluster_clips import cluster_clips
 
     of_teacher = pseudo_labels[pseudo_labels["source"] == "teacher"].drop_duplicates("clip_id")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...core.outputs import Workspace, fingerprint
+from ...core.workspace import Workspace, fingerprint
 from ...params import Distillation, EncoderParams, Evaluation, PseudoLabels, Run
 
 
@@ -24,31 +24,31 @@ def cluster_pseudo_labels(
     Clips that sound alike to the teacher get the same number. Done for every seed and fold, and for
     the controls: a random encoder, log-mel statistics, shuffled numbers.
     """
-    from ...core.repeats import arms
+    from ...core.repeats import repeats
     from ...distillation.task_clusters import cluster_task
     from ...tasks.task_data import TaskData
     from ...training.pretraining import untrained_like
 
     task, found = TaskData(store, manifest, splits), []
-    for arm in arms(run.seeds, task.folds):
-        name = teachers.matching(*arm)
+    for repeat in repeats(run.seeds, task.folds):
+        name = teachers.matching(*repeat)
         transductive = evaluation.transductive
-        known = settings, transductive, arm, teachers.digest(name), store.front_end
+        known = settings, transductive, repeat, teachers.digest(name), store.front_end
         mark = fingerprint("clusters", *known, splits, manifest[["clip_id", "label"]])
 
-        def build(_: Any, arm: Any = arm, name: str = name) -> dict[str, pd.DataFrame]:
+        def build(_: Any, repeat: Any = repeat, name: str = name) -> dict[str, pd.DataFrame]:
             teacher = teachers.load(name)
-            random = untrained_like(teacher, teacher.name, teacher.encoder.settings, arm.seed)
+            random = untrained_like(teacher, teacher.name, teacher.encoder.settings, repeat.seed)
             return cluster_task(
                 task,
-                arm,
+                repeat,
                 {"teacher": teacher, "random_encoder": random},
                 transductive=evaluation.transductive,
                 device=run.device,
                 **settings.model_dump(),
             )
 
-        found.append(workspace.tables(arm.name, mark, build, fresh=run.fresh))
+        found.append(workspace.tables(repeat.name, mark, build, fresh=run.fresh))
     labels = pd.concat([tables["pseudo_labels"] for tables in found], ignore_index=True)
     quality = pd.concat([tables["quality"] for tables in found], ignore_index=True)
     return labels, json.loads(quality.to_json(orient="records")), found[0]["features"]
@@ -77,9 +77,11 @@ def self_distil_students(
 
     task, recipe = TaskData(store, manifest, splits), student_recipe(settings, encoder)
     histories, folders = [], []
-    for (source, seed, fold), of_arm in pseudo_labels.groupby(["source", "seed", "fold"]):
+    for (source, seed, fold), of_repeat in pseudo_labels.groupby(["source", "seed", "fold"]):
         data = task.unsupervised(int(fold), transductive=evaluation.transductive)
-        labels = of_arm.set_index("clip_id")["pseudo_label"].loc[data.clips["clip_id"]].to_numpy()
+        labels = (
+            of_repeat.set_index("clip_id")["pseudo_label"].loc[data.clips["clip_id"]].to_numpy()
+        )
         mark = fingerprint(
             "student", recipe, settings.cut, seed, data.clips, labels, store.front_end
         )

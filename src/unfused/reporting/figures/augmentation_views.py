@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ...core.errors import UserError
 from ..naming import short_label
 from .style import new_figure, styled
 
@@ -31,11 +32,11 @@ def augmentation_views(
         ValueError: There is no example, or one lacks a step.
     """
     if not examples:
-        raise ValueError("examples is empty; give at least one clip to draw")
+        raise UserError("examples is empty; give at least one clip to draw")
     steps = list(next(iter(examples.values())))
     for name, views in examples.items():
         if list(views) != steps:
-            raise ValueError(f"example {name!r} has the steps {list(views)}, the first has {steps}")
+            raise UserError(f"example {name!r} has the steps {list(views)}, the first has {steps}")
     figure = new_figure(2.7 * len(steps) + 0.9, 1.95 * len(examples) + 0.7)
     axes = figure.subplots(len(examples), len(steps), squeeze=False, sharey="row")
     for row, (name, views) in enumerate(examples.items()):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ...core.errors import UserError
 from ..method_ranking import critical_difference
 from .style import GREY, INK, PALETTE, new_figure, styled
 
@@ -23,7 +24,7 @@ def average_ranks(ranking: pd.DataFrame) -> Figure:
         ValueError: There are fewer than two encoders.
     """
     if len(ranking) < 2:
-        raise ValueError(f"{len(ranking)} encoders have all tasks; ranks need at least 2")
+        raise UserError(f"{len(ranking)} encoders have all tasks; ranks need at least 2")
     n_tasks = int(ranking["n_tasks"].iloc[0])
     difference = critical_difference(len(ranking), n_tasks)
     figure = new_figure(7.5, 1.3 + _LINE * len(ranking))

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
+from ...core.errors import UserError
 from ..k_mix_examples import STEPS, Example, KMixExamples, Pair
 from .style import new_figure, styled
 
@@ -24,7 +25,7 @@ def kmix_pairs(shown: KMixExamples, *, title: str = "k-mix pairs") -> Figure:
         ValueError: There is no example.
     """
     if not shown.examples:
-        raise ValueError("there is no example of k-mix to draw")
+        raise UserError("there is no example of k-mix to draw")
     rows = len(shown.examples)
     figure = new_figure(2.8 * len(STEPS) + 0.9, 1.95 * rows + 0.7)
     axes = figure.subplots(rows, len(STEPS), squeeze=False, sharey=True)

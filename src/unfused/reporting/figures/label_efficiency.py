@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from ...core.errors import UserError
 from ..naming import BASELINES, encoder_rank, metric_name, protocol_name
 from .style import GREY, MARKERS, PALETTE, counted, new_figure, styled
 
@@ -27,7 +28,7 @@ def label_efficiency(curves: pd.DataFrame) -> Figure:
         ValueError: There is no row.
     """
     if curves.empty:
-        raise ValueError("no label budget was measured: set evaluation.label_efficiency.budgets")
+        raise UserError("no label budget was measured: set evaluation.label_efficiency.budgets")
     curves = curves[_best_cuts(curves)]
     tasks = list(dict.fromkeys(curves["task"]))
     lines = _lines(curves)

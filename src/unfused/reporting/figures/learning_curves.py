@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from ...core.errors import UserError
 from .style import PALETTE, new_figure, styled
 
 _COLUMNS = 4
@@ -58,11 +59,11 @@ def learning_curves(metrics: pd.DataFrame, *, title: str = "Learning curves") ->
     """
     missing = [column for column in ("stage", "seed", "step") if column not in metrics]
     if missing:
-        raise ValueError(f"metrics lack the columns {missing}; they have {list(metrics.columns)}")
+        raise UserError(f"metrics lack the columns {missing}; they have {list(metrics.columns)}")
     stages = {str(name): part for name, part in metrics.groupby("stage", sort=False)}
     stages = {name: part for name, part in stages.items() if _quantities(part)}
     if not stages:
-        raise ValueError("metrics hold no numeric column to draw; log at least the loss")
+        raise UserError("metrics hold no numeric column to draw; log at least the loss")
     rows = [-(-len(_quantities(part)) // _COLUMNS) for part in stages.values()]
     heights = [0.45 + 1.75 * number for number in rows]
     figure = new_figure(11, 0.8 + sum(heights))

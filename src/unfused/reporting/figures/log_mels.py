@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ...core.errors import UserError
 from ..naming import short_label
 from .style import new_figure, styled
 
@@ -26,7 +27,7 @@ def log_mels(clips: Mapping[str, np.ndarray], *, hop_seconds: float = 0.01) -> F
         ValueError: There is no clip.
     """
     if not clips:
-        raise ValueError("clips is empty; give at least one clip to draw")
+        raise UserError("clips is empty; give at least one clip to draw")
     rows, columns = -(-len(clips) // _COLUMNS), min(len(clips), _COLUMNS)
     figure = new_figure(2.7 * columns + 0.9, 1.9 * rows + 0.2)
     axes = figure.subplots(rows, columns, squeeze=False)

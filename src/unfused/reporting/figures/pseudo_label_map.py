@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import normalized_mutual_info_score
 
+from ...core.errors import UserError
 from ...core.seeding import derive_seed, numpy_generator
 from ..naming import natural_order, short_label
 from .style import GREY, LIGHT, new_figure, point_style, styled
@@ -55,9 +56,9 @@ def tsne_points(embeddings: np.ndarray, seed: int, max_points: int = 3000) -> Ts
     """
     embeddings = np.asarray(embeddings, dtype=np.float64)
     if embeddings.ndim != 2 or not len(embeddings):
-        raise ValueError(f"embeddings has shape {embeddings.shape}; (N, D) with N >= 1 is needed")
+        raise UserError(f"embeddings has shape {embeddings.shape}; (N, D) with N >= 1 is needed")
     if not np.isfinite(embeddings).all():
-        raise ValueError("embeddings hold NaN or infinity; the training that made them diverged")
+        raise UserError("embeddings hold NaN or infinity; the training that made them diverged")
     rows = np.arange(len(embeddings))
     if len(rows) > max_points:
         rows = np.sort(numpy_generator(seed, "tsne").choice(rows, max_points, replace=False))

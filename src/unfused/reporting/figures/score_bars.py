@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...core.errors import UserError
 from ..aggregate import scored_by
 from ..naming import BASELINES, STUDENT, STUDENT_FULL, TEACHER_SOURCES, metric_name, protocol_name
 from .style import GREY, INK, LIGHT, PALETTE, counted, new_figure, styled
@@ -31,7 +32,7 @@ def score_bars(
     chosen = summary[summary["protocol"] == protocol]
     chosen = scored_by(chosen, metric) if len(chosen) else chosen
     if chosen.empty:
-        raise ValueError(f"no summary row has metric={metric!r} and protocol={protocol!r}")
+        raise UserError(f"no summary row has metric={metric!r} and protocol={protocol!r}")
     tasks = list(dict.fromkeys(chosen["task"]))
     names = _names(chosen)
     columns = min(3, len(tasks))
@@ -77,8 +78,8 @@ def _draw_task(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
         panel.barh(place, mean, height=0.72, color=_colour(row), zorder=2)
         bounds = np.array([100 * row["low"], 100 * row["high"]])
         if np.isfinite(bounds).all():
-            arms = np.abs(bounds - mean)[:, None]
-            panel.errorbar(mean, place, xerr=arms, color=INK, capsize=2.5, linewidth=1, zorder=3)
+            repeats = np.abs(bounds - mean)[:, None]
+            panel.errorbar(mean, place, xerr=repeats, color=INK, capsize=2.5, linewidth=1, zorder=3)
         end = np.nanmax([mean, bounds[1]]) + 1.5
         panel.text(end, place, f"{mean:.1f}", va="center", fontsize=9, zorder=4)
     chance = 100 * rows["chance"].max()

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ...core.errors import UserError
+
 _DPI = 150
 
 
@@ -18,7 +20,7 @@ def stack(figures: Sequence[Figure]) -> Figure:
         ValueError: There is no figure.
     """
     if not figures:
-        raise ValueError("there is no figure to show")
+        raise UserError("there is no figure to show")
     if len(figures) == 1:
         return figures[0]
     pictures = [_pixels(figure) for figure in figures]
