@@ -101,6 +101,11 @@ class AudioNTT(Encoder):
         pooling = self.block_pooling if tap.startswith("block") else self.fc_pooling
         return pool_frames(frames, mask, pooling)
 
+    @property
+    def read_out_tap(self) -> str:
+        """The last block: the linear layers behind it are shaped by the pretext task."""
+        return "block3" if "block3" in self.dims else self.cut
+
     def _outputs(self, log_mel: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Yield each tap with its output: (B, C, F', T') of blocks, (B, T', d) of linear layers."""
         self._check_input(log_mel)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..core.errors import UserError
 from .conformer_block import ConformerBlock
-from .encoder import Encoder, frame_centres
+from .encoder import Encoder, Moments, frame_centres
 from .pooling import Pooling, pool_frames
 
 
@@ -168,6 +168,16 @@ class Conformer(Encoder):
         n_latents = frames.shape[1]
         centres = spans[:, :1].round() + frame_centres(n_latents, self.stride, frames.device)
         return frames, _first(self.n_real(spans, n_latents), n_latents), centres
+
+    def moments(self, log_mel: Tensor, spans: Tensor) -> dict[str, Moments]:
+        """See :meth:`Encoder.moments`; the real frames come first."""
+        found = {}
+        for tap, frames in self.frame_features(log_mel, spans).items():
+            n_latents = frames.shape[1]
+            centres = spans[:, :1].round() + frame_centres(n_latents, self.stride, frames.device)
+            mask = _first(self.n_real(spans, n_latents), n_latents)
+            found[tap] = Moments(frames, mask, centres)
+        return found
 
     def pooled(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:
         """Return the pooled features of every tap in one pass, tap -> (B, D_tap)."""

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import UserError
+
+
+class Moments(NamedTuple):
+    """The frames of one tap.
+
+    Attributes:
+        features: (B, T', D).
+        mask: Which of them belong to the clip, at least one in each row, (B, T') bool.
+        centres: Where their centres lie, in input frames, (B, T').
+    """
+
+    features: Tensor
+    mask: Tensor
+    centres: Tensor
 
 
 class Encoder(nn.Module):
@@ -82,6 +96,25 @@ class Encoder(nn.Module):
         mask = span_mask(spans, frames.shape[1], stride)
         return frames, mask, centres.expand(len(frames), -1)
 
+    def moments(self, log_mel: Tensor, spans: Tensor) -> dict[str, Moments]:
+        """Return every tap's frames, with those marked that lie wholly in the real part.
+
+        Args:
+            log_mel: Normalised log-mel spectrograms, (B, 1, F, T).
+            spans: Real part of each clip in input frames, (B, 2).
+        """
+        found = {}
+        for tap, frames in self.frame_features(log_mel).items():
+            n_frames, stride = frames.shape[1], self.strides[tap]
+            centres = frame_centres(n_frames, stride, frames.device).expand(len(frames), -1)
+            found[tap] = Moments(frames, whole_frames(spans, n_frames, stride), centres)
+        return found
+
+    @property
+    def read_out_tap(self) -> str:
+        """The tap that is read out if nothing else is asked for."""
+        return self.cut
+
     def truncated(self, cut: str) -> Encoder:
         """Return a new encoder that ends at ``cut``, with copies of this one's weights.
 
@@ -133,3 +166,19 @@ def span_mask(spans: Tensor, n_frames: int, stride: int) -> Tensor:
     end = (spans[:, 1:] / stride).ceil()
     mask = (frame >= first) & (frame < end)
     return mask | ~mask.any(dim=1, keepdim=True)
+
+
+def whole_frames(spans: Tensor, n_frames: int, stride: int) -> Tensor:
+    """Return which pooled frames lie wholly in each clip's real part; else those that overlap it.
+
+    Args:
+        spans: First and end input frame of the real part, (B, 2).
+        n_frames: Number of pooled frames T'.
+        stride: Input frames per pooled frame.
+
+    Returns:
+        Boolean mask, (B, T'), at least one in each row.
+    """
+    first = torch.arange(n_frames, device=spans.device) * stride
+    whole = (first >= spans[:, :1]) & (first + stride <= spans[:, 1:])
+    return torch.where(whole.any(dim=1, keepdim=True), whole, span_mask(spans, n_frames, stride))

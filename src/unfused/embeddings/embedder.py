@@ -1,0 +1,355 @@
+"""Embedders: whatever turns the clips of a corpus into vectors, all used in the same way.
+
+A trained encoder with its read-out, plain statistics of log-mels or MFCCs, and several of them side
+by side. Another kind is one class here, or in a module of its own, with a ``kind``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.fft import dct
+
+from ..core.errors import NotFoundError, UserError
+from ..core.outputs import mark_of, write_json
+from ..encoders.trained import TrainedEncoder, load_encoder, read_trained_on, save_encoder
+from ..tasks.corpus import Corpus
+from .read_out import ReadOut, read_out
+
+FILE = "embedder.json"
+NOTHING = pd.DataFrame({"corpus": [], "clip_id": [], "digest": []}, dtype=str)
+
+
+class Embedder(ABC):
+    """Turns clips into vectors.
+
+    Attributes:
+        kind: What files call the class.
+        name: What tables call it.
+        dim: Dimension D of the vectors.
+        n_parameters: Trained parameters that a vector takes.
+        digest: Identifies what it computes.
+        trained_on: Clips that its weights have seen: columns corpus, clip_id, digest.
+        facts: Licence, pre-training data and the like, for tables and model cards.
+    """
+
+    kind: ClassVar[str]
+    name: str
+    dim: int
+    n_parameters: int = 0
+    digest: str
+    trained_on: pd.DataFrame = NOTHING
+    facts: Mapping[str, Any] = {}
+
+    @abstractmethod
+    def embed(self, corpus: Corpus, *, device: torch.device | str = "auto") -> NDArray[np.float32]:
+        """Return the vectors of a corpus's clips, (N, D)."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return what :meth:`restore` needs besides files, as JSON values."""
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, settings: dict[str, Any], folder: Path) -> Embedder:
+        """Return what :meth:`save` wrote."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write it into a folder, ``embedder.json`` last."""
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        self.write_files(path)
+        write_json(path / FILE, {"kind": self.kind, "name": self.name, **self.settings()})
+
+    def write_files(self, folder: Path) -> None:  # noqa: B027  # statistics have no files
+        """Write what is more than settings."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, dim={self.dim})"
+
+
+class EncoderEmbedder(Embedder):
+    """A trained encoder and how it is read out.
+
+    Args:
+        trained: The encoder.
+        read_out: How it is read out; None: the mean, maximum and deviation of its own choice.
+        trained_on: Clips that it has seen; None: not recorded.
+        name: What tables call it; None: as the encoder.
+    """
+
+    kind = "encoder"
+
+    def __init__(
+        self,
+        trained: TrainedEncoder,
+        read_out: ReadOut | None = None,
+        *,
+        trained_on: pd.DataFrame | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.trained = trained
+        self.read_out = (read_out or ReadOut()).of(trained)
+        self.name = name or trained.name
+        self.dim = self.read_out.dim(trained.encoder)
+        if trained_on is not None:
+            self.trained_on = trained_on
+        self.facts = trained.provenance
+
+    @cached_property
+    def n_parameters(self) -> int:  # type: ignore[override]
+        """Parameters up to the deepest tap that is read."""
+        deepest = max(self.read_out.taps, key=list(self.trained.encoder.dims).index)
+        return self.trained.encoder.truncated(deepest).n_parameters
+
+    @cached_property
+    def digest(self) -> str:  # type: ignore[override]
+        """Of weights, normalisation and read-out."""
+        weights = hashlib.blake2b(digest_size=12)
+        for key, tensor in sorted(self.trained.encoder.state_dict().items()):
+            weights.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return mark_of(
+            weights=weights.hexdigest(),
+            normalisation=[self.trained.mean, self.trained.std],
+            read_out=self.read_out,
+        )
+
+    def embed(self, corpus: Corpus, *, device: torch.device | str = "auto") -> NDArray[np.float32]:
+        """See :meth:`Embedder.embed`."""
+        (found,) = read_out(self.trained, corpus.store, corpus.rows, [self.read_out], device=device)
+        return found
+
+    def settings(self) -> dict[str, Any]:
+        """See :meth:`Embedder.settings`."""
+        return {"read_out": self.read_out.settings()}
+
+    def write_files(self, folder: Path) -> None:
+        """Write the encoder, and what it has seen where that is known."""
+        seen = self.trained_on if self.trained_on is not NOTHING else None
+        save_encoder(folder, self.trained, seen)
+
+    @classmethod
+    def restore(cls, settings: dict[str, Any], folder: Path) -> EncoderEmbedder:
+        """See :meth:`Embedder.restore`."""
+        return cls(
+            load_encoder(folder),
+            ReadOut(**settings["read_out"]),
+            trained_on=read_trained_on(folder),
+            name=settings["name"],
+        )
+
+
+class _Statistics(Embedder):
+    """Statistics of frames that take no training: the plain alternative to every encoder.
+
+    Args:
+        segments: Equal parts of the clip, one after the other, that each have a mean of their own.
+    """
+
+    def __init__(self, *, segments: int = 1) -> None:
+        if segments < 1:
+            raise UserError(f"segments={segments} must be at least 1")
+        self.segments = segments
+        self.digest = mark_of(kind=self.kind, **self.settings())
+
+    def settings(self) -> dict[str, Any]:
+        """See :meth:`Embedder.settings`."""
+        return {"segments": self.segments}
+
+    @classmethod
+    def restore(cls, settings: dict[str, Any], folder: Path) -> _Statistics:
+        """See :meth:`Embedder.restore`."""
+        return cls(**{key: value for key, value in settings.items() if key != "name"})
+
+    def embed(self, corpus: Corpus, *, device: torch.device | str = "auto") -> NDArray[np.float32]:
+        """See :meth:`Embedder.embed`; computed on the CPU."""
+        rows = [self._vector(corpus.store.clip(int(row))) for row in corpus.rows]
+        return np.stack(rows).astype(np.float32)
+
+    @abstractmethod
+    def _vector(self, log_mel: NDArray[np.float32]) -> NDArray[np.floating]: ...
+
+
+class LogMelStatistics(_Statistics):
+    """Mean of each mel band in each segment, and its standard deviation over the whole clip."""
+
+    kind = "log_mel_statistics"
+
+    def __init__(self, *, segments: int = 3, n_mels: int = 64) -> None:
+        self.n_mels = n_mels
+        super().__init__(segments=segments)
+        self.name = "Log-mel statistics" + (f" in {segments} segments" if segments > 1 else "")
+        self.dim = n_mels * (segments + 1)
+
+    def settings(self) -> dict[str, Any]:
+        """See :meth:`Embedder.settings`."""
+        return {"segments": self.segments, "n_mels": self.n_mels}
+
+    def _vector(self, log_mel: NDArray[np.float32]) -> NDArray[np.floating]:
+        return np.concatenate([*segment_means(log_mel, self.segments), log_mel.std(0)])
+
+
+class MFCCStatistics(_Statistics):
+    """Statistics of mel-frequency cepstral coefficients: mean, deviation, that of differences.
+
+    Args:
+        n_mfcc: Coefficients, from the 0th, which is the level.
+        segments: Parts that each have a mean of their own.
+        step: Frames from one to the next that differences are taken over.
+        n_mels: Mel bands of the log-mels.
+    """
+
+    kind = "mfcc_statistics"
+
+    def __init__(
+        self, *, n_mfcc: int = 20, segments: int = 1, step: int = 3, n_mels: int = 64
+    ) -> None:
+        if not 1 <= n_mfcc <= n_mels:
+            raise UserError(f"n_mfcc={n_mfcc} must be between 1 and the {n_mels} mel bands")
+        self.n_mfcc, self.step, self.n_mels = n_mfcc, step, n_mels
+        super().__init__(segments=segments)
+        self.name = "MFCC statistics" + (f" in {segments} segments" if segments > 1 else "")
+        self.dim = n_mfcc * (segments + 2)
+
+    def settings(self) -> dict[str, Any]:
+        """See :meth:`Embedder.settings`."""
+        return {
+            "n_mfcc": self.n_mfcc,
+            "segments": self.segments,
+            "step": self.step,
+            "n_mels": self.n_mels,
+        }
+
+    def _vector(self, log_mel: NDArray[np.float32]) -> NDArray[np.floating]:
+        mfcc = dct(log_mel, type=2, norm="ortho", axis=1)[:, : self.n_mfcc]
+        differences = mfcc[self.step :] - mfcc[: -self.step]
+        spread = differences.std(0) if len(differences) else np.zeros(self.n_mfcc)
+        return np.concatenate([*segment_means(mfcc, self.segments), mfcc.std(0), spread])
+
+
+class Joined(Embedder):
+    """Several embedders side by side.
+
+    Args:
+        parts: The embedders, two or more.
+    """
+
+    kind = "joined"
+
+    def __init__(self, parts: Sequence[Embedder]) -> None:
+        if len(parts) < 2:
+            raise UserError(f"{len(parts)} embedders cannot be joined; give two or more")
+        self.parts = list(parts)
+        self.name = " + ".join(part.name for part in parts)
+        self.dim = sum(part.dim for part in parts)
+        self.n_parameters = sum(part.n_parameters for part in parts)
+        self.digest = mark_of(parts=[part.digest for part in parts])
+        self.trained_on = pd.concat([part.trained_on for part in parts]).drop_duplicates()
+        self.facts = {part.name: dict(part.facts) for part in parts}
+
+    def embed(self, corpus: Corpus, *, device: torch.device | str = "auto") -> NDArray[np.float32]:
+        """See :meth:`Embedder.embed`."""
+        return np.concatenate([part.embed(corpus, device=device) for part in self.parts], axis=1)
+
+    def settings(self) -> dict[str, Any]:
+        """See :meth:`Embedder.settings`."""
+        return {"parts": len(self.parts)}
+
+    def write_files(self, folder: Path) -> None:
+        """Write each part into a folder of its own."""
+        for number, part in enumerate(self.parts):
+            part.save(folder / f"part{number}")
+
+    @classmethod
+    def restore(cls, settings: dict[str, Any], folder: Path) -> Joined:
+        """See :meth:`Embedder.restore`."""
+        return cls([load_embedder(folder / f"part{i}") for i in range(settings["parts"])])
+
+
+def segment_means(frames: NDArray[np.float32], segments: int) -> list[NDArray[np.float32]]:
+    """Return the mean of each of a clip's equal parts, (T, D) -> segments times (D,).
+
+    >>> [part.tolist() for part in segment_means(np.arange(6.0)[:, None], 3)]
+    [[0.5], [2.5], [4.5]]
+    """
+    edges = np.arange(segments + 1) * len(frames) // segments
+    return [
+        frames[begin : max(end, begin + 1)].mean(0)
+        for begin, end in zip(np.minimum(edges[:-1], len(frames) - 1), edges[1:], strict=True)
+    ]
+
+
+def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
+    """Return an embedder of whatever stands for one.
+
+    Args:
+        source: An embedder, a trained encoder, a fitted estimator (its ``student_`` or
+            ``encoder_``), a folder that one was saved in, or the name of plain statistics
+            (``mfcc_statistics``, ``log_mel_statistics``); or a list of these, which are joined.
+        read_out: How encoders are read out.
+
+    Raises:
+        UserError: It is none of these, or not fitted.
+    """
+    if isinstance(source, Embedder):
+        return source
+    if isinstance(source, TrainedEncoder):
+        return EncoderEmbedder(source, read_out)
+    if isinstance(source, list | tuple):
+        return Joined([as_embedder(part, read_out) for part in source])
+    if isinstance(source, str) and source in _plain():
+        return _plain()[source]()
+    if isinstance(source, str | Path):
+        return load_embedder(source, read_out)
+    for attribute in ("student_", "encoder_"):
+        if hasattr(source, attribute):
+            seen = getattr(source, "trained_on_", None)
+            return EncoderEmbedder(getattr(source, attribute), read_out, trained_on=seen)
+    raise UserError(
+        f"{source!r} is no encoder: give a fitted method, load_encoder(...), an embedder, or one "
+        f"of {sorted(_plain())}; call fit() first"
+    )
+
+
+def load_embedder(folder: str | Path, read_out: ReadOut | None = None) -> Embedder:
+    """Read an embedder, or a trained encoder's folder.
+
+    Args:
+        folder: What :meth:`Embedder.save` or training wrote.
+        read_out: How a trained encoder's folder that names no read-out is read out.
+
+    Raises:
+        NotFoundError: Nothing of the kind is there.
+        UserError: It is damaged, or of a kind that this version does not know.
+    """
+    path = Path(folder)
+    if not (path / FILE).is_file():
+        return EncoderEmbedder(load_encoder(path), read_out, trained_on=read_trained_on(path))
+    try:
+        settings: dict[str, Any] = json.loads((path / FILE).read_text(encoding="utf-8"))
+        kind = settings.pop("kind")
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path / FILE} is damaged ({error}); save it again") from error
+    known = {found.kind: found for found in _subclasses(Embedder) if hasattr(found, "kind")}
+    if kind not in known:
+        raise NotFoundError(f"{path / FILE} has kind={kind!r}; this version reads {sorted(known)}")
+    return known[kind].restore(settings, path)
+
+
+def _plain() -> dict[str, Callable[[], Embedder]]:
+    return {found.kind: found for found in (LogMelStatistics, MFCCStatistics)}
+
+
+def _subclasses(parent: type) -> list[Any]:
+    children: list[Any] = parent.__subclasses__()
+    return children + [found for child in children for found in _subclasses(child)]

@@ -1,0 +1,354 @@
+"""How a frozen encoder is read out: which layers, which statistics over time, of which input.
+
+How an encoder is read out decides as much as how it was trained (Niizumi et al., EUSIPCO 2022, and
+our own measurements in docs/results.md), so it is a thing of its own, chosen on validation clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..core.errors import UserError
+from ..core.progress import progress
+from ..core.seeding import derive_seed
+from ..data.store import LogMelStore
+from ..encoders.encoder import Encoder, Moments
+from ..encoders.trained import TrainedEncoder
+from ..training.precision import pick_device
+
+Statistic = Literal["mean", "max", "std", "max+mean"]
+Padding = Literal["none", "repeat", "silence"]
+MAX_SECONDS = 12.0
+"""Longer clips pass in chunks; their statistics are those of the whole clip all the same."""
+WINDOW = 96
+"""Frames of a training window; ``padding`` fills shorter clips up to it."""
+MULTIPLE = 8
+"""Frames that the encoders' strides divide."""
+BATCH_FRAMES = 9600
+
+
+@dataclass(frozen=True)
+class ReadOut:
+    """What of an encoder becomes the vector of a clip.
+
+    Attributes:
+        taps: Layers, side by side; none: the encoder's own choice (:attr:`Encoder.read_out_tap`).
+        statistics: Over the clip's frames, side by side: ``mean``, ``max``, ``std`` or
+            ``max+mean`` (their sum, as in BYOL-A and the official UnFuSeD code).
+        segments: Equal parts of the clip, one after the other, that each have a mean of their own.
+        clip_normalisation: Subtract each clip's mean in each mel band from the input: takes away
+            level and colour of room and microphone. None: as the encoder was trained.
+        padding: What shorter clips than a training window are filled up with: nothing, themselves
+            again, or ``silence`` (log(eps), as in the papers). The frames that count are those of
+            the clip alone.
+        crop_frames: One random crop of so many frames is heard, as in the papers' evaluation; None:
+            the whole clip.
+        seed: Seed of that crop.
+
+    Raises:
+        UserError: A value has no meaning.
+
+    >>> ReadOut(("block3",), ("mean", "std"), segments=3).name
+    'block3 3 x mean+std'
+    """
+
+    taps: tuple[str, ...] = ()
+    statistics: tuple[Statistic, ...] = ("mean", "max", "std")
+    segments: int = 1
+    clip_normalisation: bool | None = None
+    padding: Padding = "none"
+    crop_frames: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "taps", tuple(self.taps))
+        object.__setattr__(self, "statistics", tuple(self.statistics))
+        unknown = [name for name in self.statistics if name not in get_args(Statistic)]
+        if unknown or not self.statistics:
+            raise UserError(
+                f"statistics={list(self.statistics)} must be one or more of "
+                f"{list(get_args(Statistic))}"
+            )
+        if self.padding not in get_args(Padding):
+            raise UserError(f"padding={self.padding!r} must be one of {list(get_args(Padding))}")
+        if self.segments < 1 or (self.segments > 1 and "mean" not in self.statistics):
+            raise UserError(
+                f"segments={self.segments} must be at least 1, and 1 without the statistic 'mean'"
+            )
+        if self.crop_frames is not None and self.crop_frames < MULTIPLE:
+            raise UserError(f"crop_frames={self.crop_frames} must be at least {MULTIPLE}, or None")
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        segments = f"{self.segments} x " if self.segments > 1 else ""
+        parts = ["+".join(self.taps) or "encoder", segments + "+".join(self.statistics)]
+        if self.clip_normalisation:
+            parts.append("clip-normalised")
+        if self.padding != "none":
+            parts.append(f"padded with {'itself' if self.padding == 'repeat' else 'silence'}")
+        if self.crop_frames is not None:
+            parts.append(f"one crop of {self.crop_frames} frames")
+        return ", ".join([" ".join(parts[:2]), *parts[2:]])
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON values."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+    def of(self, trained: TrainedEncoder) -> ReadOut:
+        """Return it with the encoder's own choices filled in.
+
+        Raises:
+            UserError: A tap is none of the encoder's.
+        """
+        encoder = trained.encoder
+        taps = self.taps or (encoder.read_out_tap,)
+        if unknown := [tap for tap in taps if tap not in encoder.dims]:
+            raise UserError(
+                f"taps={unknown} are no taps of {trained.name!r}; choose from {list(encoder.dims)}"
+            )
+        normalised = self.clip_normalisation
+        if normalised is None:
+            normalised = bool(getattr(trained, "clip_normalisation", False))
+        values = {**asdict(self), "taps": taps, "clip_normalisation": normalised}
+        return ReadOut(**values)
+
+    def dim(self, encoder: Encoder) -> int:
+        """Return the dimension of the vector."""
+        width = sum(encoder.dims[tap] for tap in self.taps or (encoder.read_out_tap,))
+        return width * (len(self.statistics) + self.segments - 1)
+
+
+class _Chunks(NamedTuple):
+    """Parts of clips that pass through the encoder at once, in input frames."""
+
+    clip: NDArray[np.int64]  # number of the clip
+    start: NDArray[np.int64]  # first frame; negative: begins in padding
+    length: NDArray[np.int64]  # padding included
+
+    def at(self, chosen: NDArray[np.int64]) -> _Chunks:
+        return _Chunks(self.clip[chosen], self.start[chosen], self.length[chosen])
+
+
+def read_out(
+    trained: TrainedEncoder,
+    store: LogMelStore,
+    rows: NDArray[np.int64],
+    read_outs: Sequence[ReadOut],
+    *,
+    batch_frames: int = BATCH_FRAMES,
+    device: torch.device | str = "auto",
+) -> list[NDArray[np.float32]]:
+    """Embed clips; read-outs that hear the same input share one pass.
+
+    What comes out for a clip does not depend on the others.
+
+    Args:
+        trained: The encoder, its normalisation and front-end.
+        store: Log-mels.
+        rows: Which clips, (N,).
+        read_outs: What of the encoder is wanted.
+        batch_frames: Frames in a batch; the memory it takes is proportional.
+        device: Where to compute, with a copy; "auto" takes a GPU if there is one.
+
+    Returns:
+        For each read-out the clips' vectors, (N, D) float32.
+
+    Raises:
+        UserError: Unknown tap, or the store has another front-end.
+    """
+    trained.check_front_end(store.front_end)
+    wanted = [item.of(trained) for item in read_outs]
+    rows = np.asarray(rows, dtype=np.int64)
+    found: dict[int, NDArray[np.float32]] = {}
+    for key in dict.fromkeys(_heard(item) for item in wanted):
+        sharing = [i for i, item in enumerate(wanted) if _heard(item) == key]
+        shared = [wanted[i] for i in sharing]
+        vectors = _one_pass(trained, store, rows, shared, batch_frames, pick_device(device))
+        found |= dict(zip(sharing, vectors, strict=True))
+    return [found[i] for i in range(len(wanted))]
+
+
+def _heard(item: ReadOut) -> tuple[Any, ...]:
+    """Return what decides the encoder's input."""
+    drawn = item.seed if item.crop_frames is not None else 0
+    return item.clip_normalisation, item.padding, item.crop_frames, drawn
+
+
+def _one_pass(
+    trained: TrainedEncoder,
+    store: LogMelStore,
+    rows: NDArray[np.int64],
+    wanted: Sequence[ReadOut],
+    batch_frames: int,
+    device: torch.device,
+) -> list[NDArray[np.float32]]:
+    taps = tuple(dict.fromkeys(tap for item in wanted for tap in item.taps))
+    encoder = inference_copy(trained.encoder, taps, device)
+    like, lengths = wanted[0], store.n_frames[rows]
+    chunks = _cut(like, store, rows)
+    means = store.time_means(rows) if like.clip_normalisation else None
+    n_segments = {item.segments for item in wanted}
+    first, heard = _parts_heard(chunks, lengths)
+    running = {tap: _Running(len(rows), encoder.dims[tap], n_segments) for tap in taps}
+    bar = progress(total=len(chunks.clip), desc="embedding", unit="clip")
+    with torch.inference_mode(), bar:
+        for batch in _batches(chunks, batch_frames):
+            log_mel, spans = store.crops(rows[batch.clip], batch.start, int(batch.length[0]))
+            if like.padding != "silence":
+                log_mel = _repeated(log_mel, spans)
+            if means is not None:
+                offset = torch.from_numpy(means[batch.clip] - trained.mean)
+                log_mel = log_mel - offset[:, None]
+            spans = spans.to(device)
+            inputs = trained.normalise(log_mel.to(device))
+            origin = torch.from_numpy(batch.start - first[batch.clip])
+            size = torch.from_numpy(heard[batch.clip])
+            for tap, moments in encoder.moments(inputs, spans).items():
+                if tap in running:
+                    position = (moments.centres.cpu() + origin[:, None]) / size[:, None]
+                    running[tap].add(batch.clip, moments, position)
+            bar.update(len(batch.clip))
+    return [_vector(item, running) for item in wanted]
+
+
+def inference_copy(encoder: Encoder, taps: Sequence[str], device: torch.device) -> Encoder:
+    """Return a copy for inference that ends at the deepest tap; channels last is twice as fast."""
+    deepest = max(taps, key=list(encoder.dims).index)
+    if deepest == encoder.cut:
+        copy = deepcopy(encoder)
+    else:
+        with torch.random.fork_rng(devices=[]):  # a new module draws weights first
+            copy = encoder.truncated(deepest)
+    copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return copy.to(device).eval()
+
+
+class _Running:
+    """Statistics of one tap's frames that are put together chunk by chunk, in float64."""
+
+    def __init__(self, n_clips: int, dim: int, segments: set[int]) -> None:
+        self.count = np.zeros((n_clips, 1))
+        self.mean, self.squares = np.zeros((n_clips, dim)), np.zeros((n_clips, dim))
+        self.max = np.full((n_clips, dim), -np.inf)
+        self.sums = {n: np.zeros((n_clips, n, dim)) for n in segments if n > 1}
+        self.counts = {n: np.zeros((n_clips, n, 1)) for n in segments if n > 1}
+
+    def add(self, clips: NDArray[np.int64], moments: Moments, position: Tensor) -> None:
+        """Add the frames of chunks of distinct clips; ``position`` within the clip, in [0, 1)."""
+        frames, mask = moments.features.float(), moments.mask
+        weight = mask[..., None].to(frames.dtype)
+        count = weight.sum(1)
+        mean = (frames * weight).sum(1) / count
+        squares = ((frames - mean[:, None]).square() * weight).sum(1)
+        highest = frames.masked_fill(~mask[..., None], -torch.inf).amax(1)
+        arrays = [item.double().cpu().numpy() for item in (count, mean, squares, highest)]
+        self._merge(clips, *arrays)
+        for n, sums in self.sums.items():
+            number = (position * n).long().clamp(0, n - 1)  # (B, T')
+            member = torch.nn.functional.one_hot(number, n).to(frames.device) * weight
+            part = torch.einsum("bts,btd->bsd", member, frames)
+            np.add.at(sums, clips, part.double().cpu().numpy())
+            np.add.at(self.counts[n], clips, member.sum(1)[..., None].double().cpu().numpy())
+
+    def _merge(self, clips: Any, count: Any, mean: Any, squares: Any, highest: Any) -> None:
+        """Merge moments of two samples (Chan, Golub & LeVeque 1979); a clip's chunks in turn."""
+        for turn in _distinct(clips):
+            where, n, delta = clips[turn], count[turn], mean[turn] - self.mean[clips[turn]]
+            before = self.count[where]
+            total = before + n
+            self.mean[where] += delta * n / total
+            self.squares[where] += squares[turn] + delta**2 * before * n / total
+            self.max[where] = np.maximum(self.max[where], highest[turn])
+            self.count[where] = total
+
+    def statistic(self, name: Statistic, segments: int) -> NDArray[np.float64]:
+        """Return one statistic of every clip, (N, D), or (N, segments * D) for the mean."""
+        if name == "mean" and segments > 1:
+            counts = self.counts[segments]
+            means = self.sums[segments] / np.maximum(counts, 1)
+            filled = np.where(counts > 0, means, self.mean[:, None])  # clips of very few frames
+            return filled.reshape(len(filled), -1)
+        return {
+            "mean": self.mean,
+            "max": self.max,
+            "std": np.sqrt(self.squares / self.count),
+            "max+mean": self.max + self.mean,
+        }[name]
+
+
+def _vector(item: ReadOut, running: dict[str, _Running]) -> NDArray[np.float32]:
+    parts = [
+        running[tap].statistic(name, item.segments) for tap in item.taps for name in item.statistics
+    ]
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def _distinct(clips: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield places in ``clips`` such that no clip stands twice among those yielded at once."""
+    order = np.argsort(clips, kind="stable")
+    begins = np.r_[True, np.diff(clips[order]) > 0]
+    turn = np.arange(len(clips)) - np.maximum.accumulate(np.where(begins, np.arange(len(clips)), 0))
+    for number in range(int(turn.max(initial=-1)) + 1):
+        yield order[turn == number]
+
+
+def _repeated(log_mel: Tensor, spans: Tensor) -> Tensor:
+    """Fill padding with the clip itself, again and again, (B, T, F)."""
+    first, end = spans.long().split(1, dim=1)
+    if bool((first == 0).all() and (end == log_mel.shape[1]).all()):
+        return log_mel
+    position = torch.arange(log_mel.shape[1])
+    source = (position - first) % (end - first) + first  # (B, T)
+    return log_mel.gather(1, source[..., None].expand_as(log_mel))
+
+
+def _cut(item: ReadOut, store: LogMelStore, rows: NDArray[np.int64]) -> _Chunks:
+    """Return the chunks of every clip: equal ones of at most 12 s, or one random crop."""
+    lengths = store.n_frames[rows]
+    if item.crop_frames is not None:
+        ids = store.clip_ids[rows]
+        drawn = [derive_seed(item.seed, "random crop", str(name)) / 2**63 for name in ids]
+        start = (np.array(drawn) * (lengths - item.crop_frames + 1)).astype(np.int64)
+        short = lengths < item.crop_frames
+        start = np.where(short, -((item.crop_frames - lengths) // 2), start)
+        return _Chunks(np.arange(len(rows)), start, np.full(len(rows), item.crop_frames))
+    shortest = MULTIPLE if item.padding == "none" else WINDOW
+    longest = store.front_end.frames(MAX_SECONDS)
+    units, n_chunks = -(-lengths // MULTIPLE), -(-lengths // longest)
+    clip = np.repeat(np.arange(len(rows)), n_chunks)
+    number = np.arange(len(clip)) - np.repeat(np.cumsum(n_chunks) - n_chunks, n_chunks)
+    begin = units[clip] * number // n_chunks[clip] * MULTIPLE
+    end = units[clip] * (number + 1) // n_chunks[clip] * MULTIPLE
+    length = np.maximum(end - begin, shortest)
+    short = lengths[clip] < shortest
+    begin = np.where(short, -((shortest - lengths[clip]) // 2), begin)
+    return _Chunks(clip, begin, length)
+
+
+def _parts_heard(
+    chunks: _Chunks, lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return first frame and number of frames that are heard of each clip."""
+    first, end = lengths.copy(), np.zeros_like(lengths)
+    np.minimum.at(first, chunks.clip, np.maximum(chunks.start, 0))
+    np.maximum.at(end, chunks.clip, np.minimum(chunks.start + chunks.length, lengths[chunks.clip]))
+    return first, end - first
+
+
+def _batches(chunks: _Chunks, batch_frames: int) -> Iterator[_Chunks]:
+    """Yield chunks of equal length, short ones first, at most ``batch_frames`` frames at once."""
+    order = np.argsort(chunks.length, kind="stable")
+    edges = np.flatnonzero(np.diff(chunks.length[order])) + 1
+    for same in np.split(order, edges):
+        size = max(1, batch_frames // int(chunks.length[same].max(initial=1)))
+        for begin in range(0, len(same), size):
+            yield chunks.at(same[begin : begin + size])
