@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -295,7 +295,8 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
     Args:
         source: An embedder, a trained encoder, a fitted estimator (its ``student_`` or
             ``encoder_``), a folder that one was saved in, or the name of plain statistics
-            (``mfcc_statistics``, ``log_mel_statistics``); or a list of these, which are joined.
+            (``mfcc_statistics``, ``log_mel_statistics``); a mapping ``{kind: ..., ...}`` with the
+            settings of a kind (see :mod:`.outside`); or a list of these, which are joined.
         read_out: How encoders are read out.
 
     Raises:
@@ -307,8 +308,10 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
         return EncoderEmbedder(source, read_out)
     if isinstance(source, list | tuple):
         return Joined([as_embedder(part, read_out) for part in source])
-    if isinstance(source, str) and source in _plain():
-        return _plain()[source]()
+    if isinstance(source, Mapping):
+        return _configured(source)
+    if isinstance(source, str) and source in [plain.kind for plain in _PLAIN]:
+        return _configured({"kind": source})
     if isinstance(source, str | Path):
         return load_embedder(source, read_out)
     for attribute in ("student_", "encoder_"):
@@ -317,7 +320,7 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
             return EncoderEmbedder(getattr(source, attribute), read_out, trained_on=seen)
     raise UserError(
         f"{source!r} is no encoder: give a fitted method, load_encoder(...), an embedder, or one "
-        f"of {sorted(_plain())}; call fit() first"
+        f"of {[plain.kind for plain in _PLAIN]}; call fit() first"
     )
 
 
@@ -340,16 +343,34 @@ def load_embedder(folder: str | Path, read_out: ReadOut | None = None) -> Embedd
         kind = settings.pop("kind")
     except (ValueError, KeyError) as error:
         raise UserError(f"{path / FILE} is damaged ({error}); save it again") from error
-    known = {found.kind: found for found in _subclasses(Embedder) if hasattr(found, "kind")}
+    return _kind(kind).restore(settings, path)
+
+
+def _configured(settings: Mapping[str, Any]) -> Embedder:
+    """Return what a mapping ``{kind: ..., ...}`` describes."""
+    given = dict(settings)
+    kind = given.pop("kind", None)
+    try:
+        if kind == EncoderEmbedder.kind:
+            return load_embedder(given["folder"], ReadOut(**given.get("read_out", {})))
+        if kind == Joined.kind:
+            return as_embedder(list(given["parts"]))
+        made: Embedder = _kind(kind)(**given)
+        return made
+    except (TypeError, KeyError) as error:
+        raise UserError(
+            f"an embedder of kind={kind!r} cannot be made of {given}: {error}"
+        ) from error
+
+
+def _kind(kind: Any) -> Any:
+    """Return the class of a kind."""
+    from . import outside
+
+    known = {found.kind: found for found in (EncoderEmbedder, Joined, *_PLAIN, *outside.KINDS)}
     if kind not in known:
-        raise NotFoundError(f"{path / FILE} has kind={kind!r}; this version reads {sorted(known)}")
-    return known[kind].restore(settings, path)
+        raise NotFoundError(f"kind={kind!r} is no embedder's; choose from {sorted(known)}")
+    return known[kind]
 
 
-def _plain() -> dict[str, Callable[[], Embedder]]:
-    return {found.kind: found for found in (LogMelStatistics, MFCCStatistics)}
-
-
-def _subclasses(parent: type) -> list[Any]:
-    children: list[Any] = parent.__subclasses__()
-    return children + [found for child in children for found in _subclasses(child)]
+_PLAIN = (LogMelStatistics, MFCCStatistics)
