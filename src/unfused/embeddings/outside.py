@@ -28,7 +28,7 @@ from ..core.progress import progress
 from ..data.reading import read_mono
 from ..tasks.corpus import Corpus
 from ..training.precision import pick_device
-from .embedder import Embedder
+from .embedder import Device, Embedder
 
 TRIED_SECONDS = (0.1, 1.0, 3.7)
 """Lengths of noise that a model is tried out with."""
@@ -98,11 +98,11 @@ class OutsideModel(Embedder):
             )
         return np.concatenate([_STATISTICS[name](frames, axis=0) for name in self.statistics])
 
-    def embed(self, corpus: Corpus, *, device: torch.device | str = "auto") -> NDArray[np.float32]:
+    def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]:
         """See :meth:`Embedder.embed`; the clips' files are read."""
-        vectors = np.empty((len(corpus), self.dim), np.float32)
-        clips = corpus.clips[["path", "offset", "frames"]].itertuples(index=False)
-        bar = progress(clips, total=len(corpus), desc=f"embedding with {self.name}", unit="clip")
+        vectors = np.empty((len(audio), self.dim), np.float32)
+        clips = audio.clips[["path", "offset", "frames"]].itertuples(index=False)
+        bar = progress(clips, total=len(audio), desc=f"embedding with {self.name}", unit="clip")
         for i, (path, offset, n) in enumerate(bar):
             samples = read_mono(path, offset=offset, frames=n, sample_rate=self.sample_rate)
             vectors[i] = self._vector(samples, str(path))
@@ -285,16 +285,16 @@ class EmbeddingTable(Embedder):
         self.dim = self._vectors.shape[1]
         self.digest = mark_of(kind=self.kind, file=digest_of(path))
 
-    def embed(self, corpus: Corpus, *, device: torch.device | str = "auto") -> NDArray[np.float32]:
+    def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]:
         """See :meth:`Embedder.embed`.
 
         Raises:
             UserError: The table lacks a clip, or does not tell clips of one file apart.
         """
-        keys = corpus.clips[self._key].astype(str)
+        keys = audio.clips[self._key].astype(str)
         if missing := keys[~keys.isin(self._vectors.index)].tolist():
             raise UserError(
-                f"{self.file} lacks {len(missing)} of the {len(keys)} clips of {corpus.name}, such "
+                f"{self.file} lacks {len(missing)} of the {len(keys)} clips of {audio.name}, such "
                 f"as {missing[0]}: embed these too"
             )
         if self._key == "path" and keys.duplicated().any():
