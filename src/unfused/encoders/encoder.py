@@ -181,4 +181,4 @@ def whole_frames(spans: Tensor, n_frames: int, stride: int) -> Tensor:
     """
     first = torch.arange(n_frames, device=spans.device) * stride
     whole = (first >= spans[:, :1]) & (first + stride <= spans[:, 1:])
-    return torch.where(whole.any(dim=1, keepdim=True), whole, span_mask(spans, n_frames, stride))
+    return whole | (span_mask(spans, n_frames, stride) & ~whole.any(dim=1, keepdim=True))
