@@ -3,11 +3,14 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -264,3 +267,29 @@ def test_real_digits(real_data: Path, tmp_path: Path) -> None:
     few = manifest.iloc[::50]
     assert extract_log_mels(few, tmp_path / "s", FRONT_END, n_jobs=1).empty
     assert len(LogMelStore.open(tmp_path / "s")) == len(few)
+
+
+def test_joblibs_own_configuration_is_respected(
+    manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads take the work, make the same bytes, and unrelated warnings are heard."""
+    extract_log_mels(manifest, tmp_path / "alone", FRONT_END, clips_per_shard=3, n_jobs=1)
+    threads, extract = set(), extraction._extract_shard
+
+    def spy(*arguments: Any) -> int:
+        threads.add(threading.get_ident())
+        warnings.warn("A worker stopped while some jobs were given to the executor.", UserWarning)  # noqa: B028
+        warnings.warn("something else", UserWarning)  # noqa: B028
+        return extract(*arguments)
+
+    monkeypatch.setattr(extraction, "_extract_shard", spy)
+    monkeypatch.setattr(extraction, "_WORTH_PROCESSES", 0.0)
+    before = torch.get_num_threads()
+    with joblib.parallel_config(backend="threading"), warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        extract_log_mels(manifest, tmp_path / "threads", FRONT_END, clips_per_shard=3, n_jobs=2)
+    assert threads
+    assert threading.main_thread().ident not in threads
+    assert contents(tmp_path / "alone") == contents(tmp_path / "threads")
+    assert {str(warning.message) for warning in heard} == {"something else"}
+    assert torch.get_num_threads() == before
