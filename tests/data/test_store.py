@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from unfused.data.log_mel import FrontEnd
-from unfused.data.shards import STORE_FILE, ShardWriter, finish_store, shard_file
+from unfused.data.shards import STORE_FILE, Clip, finish_store, shard_file, write_shard
 from unfused.data.store import LogMelStore, StoreError
 
 LENGTHS = [30, 96, 1, 250, 97, 12, 180]
@@ -21,9 +21,10 @@ def make_store(folder: Path, prefix: str = "clip", seed: int = 0) -> tuple[LogMe
     clips = [rng.normal(-6, 4, (n, 64)).astype(np.float32) for n in LENGTHS]
     rows: list[tuple[object, ...]] = []
     for shard in range(3):
-        with ShardWriter(shard_file(folder, shard), 64) as writer:
-            for i in range(shard, len(clips), 3):
-                rows.append((f"{prefix}{i}", f"d{i}", shard, *writer.append([clips[i]])))
+        numbers = range(shard, len(clips), 3)
+        whole = [Clip.of([clips[i]]) for i in numbers]
+        places = write_shard(shard_file(folder, shard), whole, 64)
+        rows += [(f"{prefix}{i}", f"d{i}", shard, *p) for i, p in zip(numbers, places, strict=True)]
     finish_store(folder, FrontEnd(), rows)
     store = LogMelStore.open(folder, FrontEnd())
     return store, [clips[int(name.removeprefix(prefix))] for name in store.clip_ids]
@@ -187,22 +188,24 @@ def test_parts_are_slices_of_clips(tmp_path: Path) -> None:
         store.parts(rows, starts, store.n_frames[rows])
 
 
-def test_writer_drops_a_clip_that_fails_and_a_shard_that_fails(tmp_path: Path) -> None:
-    clip = np.ones((5, 64), np.float32)
-
-    def broken():
-        yield clip
-        raise RuntimeError("decoder")
-
+def test_a_shard_is_an_array_that_is_whole_or_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ones = np.ones((5, 64), np.float32)
+    clips = [Clip.of([ones]), Clip.of([2 * ones[:2], 2 * ones[2:]])]
     path = tmp_path / "shard-00000.npy"
-    with ShardWriter(path, 64) as writer:
-        writer.append([clip])
-        with pytest.raises(RuntimeError):
-            writer.append(broken())
-        assert writer.append([clip * 2]).start == 5
+    places = write_shard(path, clips, 64)
+    assert [place[:2] for place in places] == [(0, 5), (5, 5)]
     frames = np.load(path)
     assert frames.shape == (10, 64)
     assert frames[5:].min() == 2
-    with pytest.raises(RuntimeError), ShardWriter(tmp_path / "other.npy", 64) as writer:
-        writer.append(broken())
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert write_shard(path.with_name("none.npy"), [], 64) == []
+    assert np.load(path.with_name("none.npy")).shape == (0, 64)
+
+    def full(_: int) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr("unfused.data.shards.os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_shard(tmp_path / "other.npy", clips, 64)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["none.npy", path.name]

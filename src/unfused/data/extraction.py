@@ -28,7 +28,7 @@ from .overlap import AUDIO_KEY
 from .reading import UnreadableAudio, read_mono_blocks
 from .shards import (
     STORE_FILE,
-    ShardWriter,
+    Clip,
     StoreError,
     check_store,
     damage,
@@ -37,6 +37,7 @@ from .shards import (
     read_sealed,
     shard_file,
     write_sealed,
+    write_shard,
 )
 from .table import ManifestError
 
@@ -119,7 +120,10 @@ def extract_log_mels(
             "and run again; finished shards stay"
         ) from error
     except OSError as error:
-        raise _explained(error, folder) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "the disk is full: free some space" if full else "choose a writable folder"
+        text = f"cannot write the log-mel store to {folder} ({error}); {remedy} and run again"
+        raise OSError(error.errno, f"{text}; finished shards stay") from error
     if todo:
         floor = (front_end.pad_value + 1e-4) * front_end.n_mels  # of one frame's sum
         silent = sum(total <= floor * n_frames for *_, n_frames, total, _total_sq in rows)
@@ -201,17 +205,20 @@ def _run(todo: Sequence[_Shard], front_end: FrontEnd, n_jobs: int) -> None:
 
 def _extract_shard(shard: _Shard, front_end: FrontEnd) -> int:
     """Write one shard and, after it, the part that declares it whole; return its clip count."""
-    clips: list[list[Any]] = []
+    decoded: list[Clip] = []
+    names: list[list[str]] = []
     rejected: list[dict[str, Any]] = []
     shard.part.unlink(missing_ok=True)
-    with _one_thread(), ShardWriter(shard.path, front_end.n_mels) as writer:
+    with _one_thread():
         for clip in shard.clips:
             try:
-                stored = writer.append(_log_mel_blocks(clip, front_end))
-                clips.append([clip["clip_id"], clip["digest"], *stored])
+                decoded.append(Clip.of(_log_mel_blocks(clip, front_end)))
+                names.append([clip["clip_id"], clip["digest"]])
             except UnreadableAudio as error:
                 known = {key: clip[key] for key in ("corpus", "path", "offset", "frames")}
                 rejected.append({**known, "stage": "decode", "reason": str(error)})
+    places = write_shard(shard.path, decoded, front_end.n_mels)
+    clips = [[*name, *place] for name, place in zip(names, places, strict=True)]
     facts = {"mark": shard.mark, "file": file_facts(shard.path)}
     write_sealed(shard.part, {**facts, "clips": clips, "rejected": rejected})
     return len(shard.clips)
@@ -263,13 +270,3 @@ def _finish(
     except StoreError:
         finish_store(folder, front_end, rows, files)
     return rows, rejected
-
-
-def _explained(error: OSError, folder: Path) -> OSError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        text = f"the disk is full: free some space for {folder} and run again; finished shards stay"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-        text = f"cannot write the log-mel store to {folder} ({error}): choose a writable folder"
-    else:
-        text = f"writing the log-mel store to {folder} failed: {error}"
-    return OSError(error.errno, text)

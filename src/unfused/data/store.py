@@ -14,13 +14,13 @@ from torch import Tensor
 from .log_mel import FrontEnd
 from .shards import (
     INDEX_FILE,
-    ShardWriter,
+    Clip,
     StoreError,
     check_store,
     finish_store,
     map_shard,
     shard_file,
-    to_half,
+    write_shard,
 )
 
 
@@ -136,8 +136,9 @@ class LogMelStore:
         """
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
-        with ShardWriter(shard_file(path, 0), front_end.n_mels) as writer:
-            rows = [(clip, "", 0, *writer.append([log_mels[clip]])) for clip in log_mels]
+        clips = [Clip.of([log_mel]) for log_mel in log_mels.values()]
+        places = write_shard(shard_file(path, 0), clips, front_end.n_mels)
+        rows = [(name, "", 0, *place) for name, place in zip(log_mels, places, strict=True)]
         finish_store(path, front_end, rows)
         return cls.open(path)
 
@@ -158,21 +159,16 @@ class LogMelStore:
         Raises:
             StoreError: No clip.
         """
-        clips = [np.concatenate(list(blocks)) for blocks in log_mels]
+        clips = [Clip.of(blocks) for blocks in log_mels]
         if not clips:
             raise StoreError("a store in memory needs at least one clip; none was given")
-        n_frames = np.array([len(clip) for clip in clips])
-        index = {
-            "clip_id": [str(i) for i in range(len(clips))] if clip_ids is None else list(clip_ids),
-            "digest": "",
-            "shard": 0,
-            "start": np.cumsum(n_frames) - n_frames,
-            "n_frames": n_frames,
-            "total": [clip.sum(dtype=np.float64) for clip in clips],
-            "total_sq": [np.square(clip, dtype=np.float64).sum() for clip in clips],
-        }
-        frames = np.concatenate([to_half(clip) for clip in clips])
-        return cls([], front_end, pd.DataFrame(index), [frames])
+        frames, total, total_sq = zip(*clips, strict=True)
+        n_frames = np.array([len(clip) for clip in frames])
+        names = [str(i) for i in range(len(clips))] if clip_ids is None else list(clip_ids)
+        index = pd.DataFrame({"clip_id": names, "n_frames": n_frames})
+        index = index.assign(digest="", shard=0, start=np.cumsum(n_frames) - n_frames)
+        index = index.assign(total=total, total_sq=total_sq)
+        return cls([], front_end, index, [np.concatenate(frames)])
 
     def parts(self, rows: np.ndarray, starts: np.ndarray, n_frames: np.ndarray) -> LogMelStore:
         """Return a store whose clips are parts of this one's, on the same memory-mapped frames.
