@@ -92,6 +92,6 @@ def stored(sounds, tmp_path_factory):
     manifest, rejected = scan_audio(sounds, corpus="sounds", labels="none")
     assert rejected.empty
     folder = tmp_path_factory.mktemp("store")
-    extract_log_mels(manifest, folder, FrontEnd(), n_jobs=1, backend="threading")
+    extract_log_mels(manifest, folder, FrontEnd(), n_jobs=1)
     names = pd.Series([path.rsplit("/", 1)[1] for path in manifest["path"]])
     return manifest.assign(name=names), LogMelStore.open(folder)

@@ -46,6 +46,8 @@ def scan_demo_audio(source: Task, rendered: Path) -> tuple[pd.DataFrame, pd.Data
 
 def scan_task_audio(source: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the headers of a task's files, and see that there are labels."""
+    from ...data.manifest import check_classes
+
     usable, unusable = scan_pool_audio(source)
     if source.card is not None:
         from ...tasks.expected import warn_of_counts
@@ -58,6 +60,7 @@ def scan_task_audio(source: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
             "another name (columns.label) is --params tasks.own_data.columns.label=<column>"
             f"{_columns_found(source)}. Audio without labels is --params unlabelled=<folder>"
         )
+    check_classes(usable)
     return usable, unusable
 
 
