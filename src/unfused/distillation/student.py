@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,33 @@ import torch
 
 from ..core.seeding import derive_seed
 from ..encoders.trained import provenance, save_encoder
+from ..tasks.corpus import Corpus
 from ..tasks.training_set import TrainingSet
 from ..training.checkpoint import drop_checkpoint
 from ..training.history import save_history
 from ..training.loop import fit
-from ..training.pretraining import Recipe, crop_source, random_encoder, view_maker
+from ..training.pretraining import crop_source, random_encoder, view_maker
+from ..training.settings import TrainingSettings
 from .self_distillation import SelfDistillation
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train, apart from the data.
+
+    Attributes:
+        encoder: Registered name of the encoder.
+        encoder_settings: Its constructor's arguments.
+        training: Length, optimiser and precision.
+        method_settings: Hyper-parameters of the method.
+        views: Arguments of :class:`~unfused.views.make_views.ViewMaker`.
+    """
+
+    encoder: str
+    encoder_settings: Mapping[str, Any]
+    training: TrainingSettings
+    method_settings: Mapping[str, Any] = field(default_factory=dict)
+    views: Mapping[str, Any] = field(default_factory=dict)
 
 
 def self_distil(
@@ -51,8 +73,9 @@ def self_distil(
         n_classes=int(labels.max()) + 1,
         **recipe.method_settings,
     )
-    views = view_maker(data, recipe.views, method.crop_frames)
-    with crop_source(data, method, recipe.training, seed, device) as source:
+    corpus = Corpus.of(data.store, data.clips)
+    views = view_maker(corpus, recipe.views, method.crop_frames)
+    with crop_source(corpus, method, recipe.training, seed, device) as source:
         history = fit(
             method, source, views, recipe.training,
             folder=folder, seed=seed, device=device, title=_title(facts, seed),
