@@ -20,9 +20,9 @@ from unfused.core.distributed import rank
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.encoders import load_encoder
-from unfused.tasks.training_set import TrainingSet
+from unfused.tasks.corpus import Corpus
 from unfused.training import TrainingSettings, precision, processes
-from unfused.training.pretraining import Recipe, pretrain
+from unfused.training.pretraining import estimator
 from unfused.training.processes import ProcessFailed, _portable, in_processes, number_of_processes
 
 from ..losses.two_processes import in_two_processes
@@ -134,21 +134,18 @@ def test_an_encoder_is_pretrained_in_two_processes(tmp_path: Path, caplog: Any) 
     mels = {name: rng.normal(-6, 3, (110, 16)).astype(np.float32) for name in names}
     store = LogMelStore.write(tmp_path / "store", FrontEnd(n_mels=16), mels)
     clips = pd.DataFrame({"corpus": "toy", "clip_id": names, "digest": names})
-    recipe = Recipe(
-        encoder="audio_ntt",
-        encoder_settings={"d": 16, "n_mels": 16, "channels": 8},
-        training=TrainingSettings(epochs=2, batch_size=8, log_every=1, precision="fp32"),
-        method="cola",
-        method_settings={"projector_dim": 8},
-    )
-    data = TrainingSet(store, clips, -6.0, 3.0)
+    model = estimator("cola")(
+        encoder_settings={"d": 16, "n_mels": 16, "channels": 8}, projector_dim=8,
+        epochs=2, batch_size=8, log_every=1, precision="fp32",
+        device="cpu", processes=2, folder=tmp_path / "models",
+    )  # fmt: skip
     with caplog.at_level(logging.INFO):
-        pretrain(tmp_path, data, recipe, seed=0, fold=0, device="cpu", processes=2)
+        model.fit(Corpus.of(store, clips))
     assert "4 steps of 8 clips" in caplog.text
     assert "2 processes" in caplog.text
-    assert len(pd.read_parquet(tmp_path / "history.parquet")) == 4
-    assert not (tmp_path / "checkpoint.pt").exists()
-    assert load_encoder(tmp_path).provenance["method"] == "cola"
+    assert len(model.history_) == 4
+    assert not (model.folder_ / "checkpoint.pt").exists()
+    assert load_encoder(model.folder_).provenance["method"] == "cola"
 
 
 @pytest.mark.parametrize(

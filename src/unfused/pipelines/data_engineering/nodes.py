@@ -238,10 +238,12 @@ def fill_kmix_bank(
     clips: pd.DataFrame, statistics: dict, centroids: pd.DataFrame, k_mix: KMixParams, *stores: Any
 ) -> Any:
     """Draw a full bank of k-mix, as training on the first fold comes to have it."""
+    from ...tasks.corpus import Corpus
     from ...training.k_mix_bank import draw_bank
 
     data = _first_fold(clips, statistics, centroids, stores)
-    return draw_bank(data, size=k_mix.views.mixup_bank, seed=k_mix.seed)
+    corpus = Corpus.of(data.store, data.clips, name="k-mix")
+    return draw_bank(corpus, data.k_mix_centroids, size=k_mix.views.mixup_bank, seed=k_mix.seed)
 
 
 def draw_example_views(
