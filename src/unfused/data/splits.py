@@ -13,6 +13,8 @@ from .overlap import same_audio
 from .table import ManifestError
 
 log = logging.getLogger(__name__)
+NO_CLASSES = "no classes"
+"""``made_by`` where there is nothing to tell apart, so nothing to test."""
 _FEWEST_GROUPS = {"test": 3, "valid": 2}  # so that every part still to be filled gets one
 _LATER = {"test": ("valid", "train", "unlabelled"), "valid": ("train", "unlabelled")}
 
@@ -65,7 +67,7 @@ def assign_splits(
     blocks = []
     for fold in sorted(int(fold) for fold in manifest["fold"].dropna().unique()) or [0]:
         names = np.where(_held_out(manifest, fold), "excluded", "unlabelled").astype(object)
-        made_by, n_shared = "no classes", 0
+        made_by, n_shared = NO_CLASSES, 0
         if clips["label"].nunique() >= 2:
             split, made_by = _split_clips(clips, fold, seed, (valid_fraction, test_fraction))
             _check_parts(clips, split, fold)
