@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
@@ -56,6 +57,21 @@ def sounds(tmp_path_factory):
         wave = 0.3 * np.sin(2 * np.pi * 400 * time)[:, None] * np.ones(channels)
         soundfile.write(folder / name, wave + 0.05 * rng.standard_normal(wave.shape), rate)
     return folder
+
+
+@pytest.fixture(scope="session")
+def stored(sounds, tmp_path_factory):
+    """The same recordings as the pipeline stores them: manifest and log-mel store."""
+    from unfused.data.extraction import extract_log_mels
+    from unfused.data.manifest import scan_audio
+    from unfused.data.store import LogMelStore
+
+    manifest, rejected = scan_audio(sounds, corpus="sounds", labels="none")
+    assert rejected.empty
+    folder = tmp_path_factory.mktemp("store")
+    extract_log_mels(manifest, folder, FrontEnd(), n_jobs=1)
+    names = pd.Series([path.rsplit("/", 1)[1] for path in manifest["path"]])
+    return manifest.assign(name=names), LogMelStore.open(folder)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,28 +13,28 @@ from ..scores.metrics import balanced_accuracy
 from ..scores.ranking import mean_average_precision
 
 
-class LabelKind(Protocol):
-    """What depends on how many labels a clip has.
+class LabelKind:
+    """What depends on how many labels a clip has; this one is for one label.
 
     Attributes:
         name: ``single_label`` or ``multi_label``.
         chosen_by: What model selection maximises on validation clips.
     """
 
-    name: str
-    chosen_by: str
+    name = "single_label"
+    chosen_by = "balanced_accuracy"
 
     def classes(self, labels: ArrayLike) -> NDArray[np.str_]:
         """Return the sorted class names among labels, (C,)."""
-        ...
+        return np.unique(_texts(labels))
 
     def targets(self, labels: ArrayLike, classes: NDArray[np.str_]) -> NDArray[Any]:
         """Return what a loss is computed with: codes (N,) int64, or multi-hot (N, C) float32."""
-        ...
+        return np.searchsorted(classes, _texts(labels)).astype(np.int64)
 
     def strata(self, labels: ArrayLike) -> NDArray[np.str_]:
         """Return one class per clip, for cuts that spread classes evenly, (N,)."""
-        ...
+        return _texts(labels)
 
     def decide(
         self, logits: NDArray, classes: NDArray[np.str_], known: NDArray[np.str_]
@@ -46,43 +46,18 @@ class LabelKind(Protocol):
             classes: The classes of a classifier, among ``known``.
             known: All classes.
         """
-        ...
+        return classes[logits.argmax(axis=1)]
 
     def score(self, labels: ArrayLike, decided: NDArray[Any], known: NDArray[np.str_]) -> float:
         """Return how good judgements are, by :attr:`chosen_by`."""
-        ...
-
-    def predicted(self, logits: NDArray, classes: NDArray[np.str_]) -> NDArray[np.str_]:
-        """Return the label, or the set of labels more likely than not, of each clip, (N,)."""
-        ...
-
-
-class _SingleLabel:
-    name = "single_label"
-    chosen_by = "balanced_accuracy"
-
-    def classes(self, labels: ArrayLike) -> NDArray[np.str_]:
-        return np.unique(_texts(labels))
-
-    def targets(self, labels: ArrayLike, classes: NDArray[np.str_]) -> NDArray[Any]:
-        return np.searchsorted(classes, _texts(labels)).astype(np.int64)
-
-    def strata(self, labels: ArrayLike) -> NDArray[np.str_]:
-        return _texts(labels)
-
-    def decide(
-        self, logits: NDArray, classes: NDArray[np.str_], known: NDArray[np.str_]
-    ) -> NDArray[Any]:
-        return classes[logits.argmax(axis=1)]
-
-    def score(self, labels: ArrayLike, decided: NDArray[Any], known: NDArray[np.str_]) -> float:
         return balanced_accuracy(_texts(labels), decided)
 
     def predicted(self, logits: NDArray, classes: NDArray[np.str_]) -> NDArray[np.str_]:
+        """Return the label, or the set of labels more likely than not, of each clip, (N,)."""
         return classes[logits.argmax(axis=1)]
 
 
-class _MultiLabel:
+class _MultiLabel(LabelKind):
     name = "multi_label"
     chosen_by = "mAP"
 
@@ -111,7 +86,7 @@ class _MultiLabel:
         return np.array([BAR.join(classes[row > 0]) for row in logits], dtype=object)
 
 
-SINGLE_LABEL: LabelKind = _SingleLabel()
+SINGLE_LABEL: LabelKind = LabelKind()
 MULTI_LABEL: LabelKind = _MultiLabel()
 
 
