@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from ..data.log_mel import FrontEnd
-from ..data.memory_store import memory_store
 from ..data.reading import UnreadableAudio, read_mono_blocks
 from ..data.store import LogMelStore
 
@@ -26,8 +25,8 @@ def audio_store(
     clips: Sequence[Audio], front_end: FrontEnd, sample_rate: int | None = None
 ) -> LogMelStore:
     """Return the log-mels of some clips, in memory; arguments as for :func:`log_mel_blocks`."""
-    return memory_store(
-        front_end, [list(log_mel_blocks(clip, front_end, sample_rate)) for clip in clips]
+    return LogMelStore.in_memory(
+        front_end, (log_mel_blocks(clip, front_end, sample_rate) for clip in clips)
     )
 
 

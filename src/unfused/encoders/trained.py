@@ -28,7 +28,7 @@ WEIGHTS_FILE, SETTINGS_FILE = "encoder.safetensors", "encoder.json"
 _TRAINED_ON = "trained_on.parquet"
 
 
-@dataclass
+@dataclass(repr=False)
 class TrainedEncoder:
     """An encoder, the input it expects and where it comes from.
 
@@ -56,6 +56,9 @@ class TrainedEncoder:
         self.mean, self.std = float(self.mean), float(self.std)
         if not self.std > 0.0:
             raise UserError(f"std={self.std} must be positive: were all log-mels the same?")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, dim={self.encoder.dim})"
 
     def normalise(self, log_mel: Tensor) -> Tensor:
         """Turn log-mels as stored into the encoder's input, (B, T, F) -> (B, 1, F, T)."""

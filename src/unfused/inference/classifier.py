@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from ..core.errors import NotFoundError, UserError
-from ..core.outputs import digest_of, write_json
 from ..data.log_mel import FrontEnd
+from ..data.shards import damage, file_facts, read_sealed, write_sealed
 from ..embeddings.embedder import Device, Embedder, as_embedder, load_embedder
 from ..embeddings.read_out import MAX_SECONDS, ReadOut
 from ..probes.head import HEAD_FILES, Head, load_head, save_head
@@ -24,14 +24,14 @@ from ..tasks.label_kinds import SINGLE_LABEL, with_unknown
 from ..tasks.leakage import check_no_leak
 from .recordings import PLACE, Segmentation, recordings_of, segments_of
 
-FORMAT, FILE, SEEN_FILE = 1, "classifier.json", "seen.parquet"
+FILE, SEEN_FILE = "classifier.json", "seen.parquet"
 SEEN = ("corpus", "clip_id", "digest", "offset", "frames")
 UNKNOWN = "unknown"
 """The label of what is silent, or like none of the classes."""
 SILENT_DB = 50.0
 """A segment that is so much quieter than the loudest of its recording is silent."""
 STRANGE = 3.0
-"""Strangeness from which on a sound is none of the classes, see :mod:`unfused.probes.calibration`."""
+"""Strangeness above which a sound is none of the classes, see :mod:`unfused.probes.calibration`."""
 
 
 class Prediction(NamedTuple):
@@ -77,8 +77,8 @@ class Classifier(BaseEstimator):
     """A probe on an embedder, as scikit-learn's estimators are used.
 
     Args:
-        encoder: A fitted method, ``load_encoder(...)``, an embedder, the name or settings of one, a
-            folder with one, or a list of these; see :func:`unfused.embeddings.embedder.as_embedder`.
+        encoder: A fitted method, ``load_encoder(...)``, an embedder, the name, settings or folder
+            of one, or a list; see :func:`unfused.embeddings.embedder.as_embedder`.
         read_out: How encoders are read out; None: as they were saved, or the default.
         probe: "auto", or a :class:`~unfused.probes.probe.Probe` with settings of its own.
         seed: Seed of the folds that choose where there are no validation clips.
@@ -132,6 +132,15 @@ class Classifier(BaseEstimator):
         model.seen_, model.facts_ = seen, dict(facts)
         return model
 
+    def __repr__(self) -> str:
+        if not hasattr(self, "head_"):
+            return f"Classifier({self.encoder!r})"
+        name, classes = self.embedder_.name, len(self.classes_)
+        return f"Classifier({name!r}, classes={classes}, cv_score={self.cv_score_:.3f})"
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "head_")
+
     @property
     def classes_(self) -> NDArray[np.str_]:
         """Names of the classes, (C,)."""
@@ -179,13 +188,19 @@ class Classifier(BaseEstimator):
             LeakError: Encoder or probe have seen some of the clips.
             UserError: A clip has no label.
         """
+        check_is_fitted(self)
         check_no_leak(self.seen_, corpus.clips)
-        vectors, kind = self.embedder_.embed(corpus, device=self.device), self.head_.kind
+        vectors = self.embedder_.embed(corpus, device=self.device)
+        return self.scored(self.head_.probabilities(vectors), corpus)
+
+    def scored(self, probabilities: NDArray[np.float32], corpus: Corpus) -> float:
+        """Return how good probabilities (N, C) of a corpus's clips are, as in :meth:`score`."""
+        kind, labels = self.head_.kind, corpus.labels
         if kind is SINGLE_LABEL:
-            return float((self.head_.labels(vectors) == corpus.labels).mean())
-        known = np.union1d(self.classes_, kind.classes(corpus.labels))
-        logits = with_unknown(self.head_.logits(vectors), self.classes_, known)
-        return kind.score(kind.targets(corpus.labels, known), logits)
+            return float((self.classes_[probabilities.argmax(1)] == labels).mean())
+        known = np.union1d(self.classes_, kind.classes(labels))
+        wide = with_unknown(probabilities, self.classes_, known)
+        return kind.score(kind.targets(labels, known), wide)
 
     def predict(self, audio: Any, *, sample_rate: int | None = None) -> Any:
         """Classify recordings or clips, each as a whole.
@@ -206,6 +221,7 @@ class Classifier(BaseEstimator):
             UnreadableAudio: A file that was named cannot be used, or samples are not finite.
             UserError: Samples without their rate or of a wrong shape, an empty list or folder.
         """
+        check_is_fitted(self)
         if isinstance(audio, Corpus):
             vectors = self.embedder_.embed(audio, device=self.device)
             strange = self.head_.strangeness(vectors)
@@ -244,6 +260,7 @@ class Classifier(BaseEstimator):
         Raises:
             UserError: Nothing can be used, or an argument has no meaning.
         """
+        check_is_fitted(self)
         if top_k < 1:
             raise UserError(f"top_k={top_k} must be at least 1")
         rejected: dict[int, str] = {}
@@ -284,19 +301,19 @@ class Classifier(BaseEstimator):
 
     def save(self, folder: str | Path) -> None:
         """Write it into a folder that needs no other; ``classifier.json`` last."""
+        check_is_fitted(self)
         path = Path(folder)
         (path / FILE).unlink(missing_ok=True)
         self.embedder_.save(path)
         save_head(path, self.head_)
         self.seen_.to_parquet(path / SEEN_FILE)
-        settings = {
-            "format": FORMAT,
+        content = {
             "front_end": self.front_end_.settings(),
             "facts": self.facts_,
             "embedder": self.embedder_.digest,
-            "files": {name: digest_of(path / name) for name in (*HEAD_FILES, SEEN_FILE)},
+            "files": {name: file_facts(path / name) for name in (*HEAD_FILES, SEEN_FILE)},
         }
-        write_json(path / FILE, settings)
+        write_sealed(path / FILE, content)
 
     def _heard(
         self,
@@ -363,27 +380,24 @@ def load_classifier(folder: str | Path) -> Classifier:
     """
     path = Path(folder)
     if not (path / FILE).is_file():
-        raise NotFoundError(
-            f"{path} holds no classifier: {FILE} is missing; give the folder that one was saved in"
-        )
-    try:
-        settings = json.loads((path / FILE).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path / FILE} is damaged ({error}): save the classifier again") from error
-    if settings.get("format") != FORMAT:
-        raise UserError(
-            f"{path / FILE} has format {settings.get('format')!r}, this version reads {FORMAT}: fit the classifier again"
-        )
+        raise NotFoundError(f"{path} holds no classifier: give the folder that one was saved in")
+    content = read_sealed(path / FILE)
+    wrong = {FILE: "is not what was written"}
+    if content is not None:
+        wrong = {name: damage(path / name, of) for name, of in content["files"].items()}
+    for name, what in wrong.items():
+        if what:
+            raise UserError(f"{path / name} {what}: copy the whole folder again, or save it again")
+    assert content is not None
     embedder = load_embedder(path)
-    files = {name: digest_of(path / name) for name in settings["files"] if (path / name).is_file()}
-    if files != settings["files"] or embedder.digest != settings["embedder"]:
+    if embedder.digest != content["embedder"]:
         raise UserError(
-            f"{path} holds files of different classifiers, or damaged ones: copy the whole folder again"
+            f"the classifier in {path} was fitted on another embedder: copy the whole folder again"
         )
     return Classifier.of(
         embedder,
         load_head(path),
-        FrontEnd(**settings["front_end"]),
+        FrontEnd(**content["front_end"]),
         seen=pd.read_parquet(path / SEEN_FILE),
-        facts=settings["facts"],
+        facts=content["facts"],
     )

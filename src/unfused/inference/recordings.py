@@ -20,8 +20,8 @@ from ..core.errors import UserError
 from ..core.progress import progress
 from ..data.log_mel import FrontEnd
 from ..data.manifest import scan_audio
-from ..data.memory_store import memory_store
 from ..data.reading import UnreadableAudio, probe, read_mono_blocks
+from ..data.store import LogMelStore
 from ..data.table import TABLE_SUFFIXES
 from ..embeddings.audio_input import Audio, checked_rate, mono_samples
 from ..tasks.corpus import Corpus
@@ -203,7 +203,7 @@ def _listened(
 def _gathered(held: list[_Segment], recordings: pd.DataFrame, front_end: FrontEnd) -> Corpus:
     numbers, firsts, parts = zip(*held, strict=True)
     lengths = np.array([len(part) for part in parts])
-    store = memory_store(front_end, [[part] for part in parts])
+    store = LogMelStore.in_memory(front_end, [[part] for part in parts])
     whole = recordings.iloc[list(numbers)].reset_index(drop=True)
     rate, seconds = whole["sample_rate"], front_end.hop / front_end.sample_rate
     begin = np.array(firsts) * seconds
