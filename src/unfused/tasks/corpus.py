@@ -318,7 +318,7 @@ class Corpus:
 
     @property
     def unlabelled(self) -> Corpus:
-        """What may be heard without labels: no clip that validates or tests; labels taken away."""
+        """:meth:`for_training` in the first fold: what may be heard, without its labels."""
         return self.for_training()
 
     def part(self, name: str, fold: int | None = None) -> Corpus:
@@ -337,7 +337,9 @@ class Corpus:
         return self._of_split(["train", "valid"], fold), self._of_split(["test"], fold)
 
     def for_training(self, fold: int | None = None, *, transductive: bool = False) -> Corpus:
-        """Return the audio that may be trained on without labels; its labels are taken away.
+        """Return the audio that may be trained on without labels, which are taken away.
+
+        No clip that validates or tests, nor its audio under another name, is among it.
 
         Args:
             fold: Which fold is held out; None: the first.
