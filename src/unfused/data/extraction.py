@@ -19,8 +19,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ..core.errors import UserError
+from ..core.outputs import mark_of, shown, write_json
 from ..core.progress import progress
-from ..core.workspace import fingerprint, shown, write_json
 from .backends import STREAMING, joblib_backend
 from .log_mel import FrontEnd
 from .manifest import rejected_table
@@ -127,7 +127,7 @@ def _plan(manifest: pd.DataFrame, front_end: FrontEnd, clips_per_shard: int) -> 
 def _mark(clips: Sequence[Mapping[str, Any]], front_end: FrontEnd) -> str:
     """Fingerprint of what a shard is made from; files may move, their content may not change."""
     content = [[clip[key] for key in AUDIO_KEY] for clip in clips]
-    return fingerprint(FORMAT_VERSION, content, front_end)
+    return mark_of(format=FORMAT_VERSION, content=content, front_end=front_end)
 
 
 def _prepare(folder: Path, shards: Sequence[_Shard], front_end: FrontEnd) -> list[_Shard]:

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from ..core.errors import UserError
-from ..core.workspace import write_json
+from ..core.outputs import write_json
 from .log_mel import FrontEnd
 
 STORE_FILE, INDEX_FILE = "store.json", "index.parquet"

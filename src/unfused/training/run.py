@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..core.distributed import average
 from ..core.errors import UserError
+from ..core.outputs import mark_of, shown
 from ..core.progress import progress
 from ..core.seeding import derive_seed, torch_generator
-from ..core.workspace import fingerprint, shown
 from ..methods.method import Method
 from ..views.make_views import ViewMaker
 from .batches import CropSource
@@ -251,11 +251,11 @@ def _mark(run: TrainingRun) -> str:
     """Return the fingerprint of everything that decides the trained weights."""
     shapes = {name: list(value.shape) for name, value in run.method.state_dict().items()}
     source = [run.source.rows, run.source.lengths, run.source.crop_frames, run.source.seed]
-    return fingerprint(
-        type(run.method).__name__,
-        shapes,
-        source,
-        repr(run.views),
-        run.settings.identity(),
-        run.seed,
+    return mark_of(
+        method=type(run.method).__name__,
+        shapes=shapes,
+        source=source,
+        views=repr(run.views),
+        settings=run.settings,
+        seed=run.seed,
     )

@@ -1,52 +1,46 @@
 """Pre-training: one encoder per seed and fold."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ...core.workspace import Workspace, fingerprint
 from ...params import EncoderParams, MethodParams, Run
 
 
 def pretrain_encoders(
-    workspace: Workspace,
-    clips: pd.DataFrame,
-    statistics: dict,
-    centroids: pd.DataFrame,
-    method: MethodParams,
-    encoder: EncoderParams,
-    run: Run,
-    *stores: Any,
+    corpus: Any, centroids: pd.DataFrame, method: MethodParams, encoder: EncoderParams, run: Run
 ) -> tuple[Any, pd.DataFrame]:
     """Pre-train an encoder on audio without labels, by this self-supervised method.
 
     One encoder for every seed and fold; finished ones are reused, an unfinished one goes on.
     """
     from ...core.repeats import repeats
-    from ...data.store import LogMelStore
+    from ...core.source import source_digest
     from ...encoders.collection import EncoderCollection
     from ...tasks.training_set import TrainingSet
     from ...training.history import load_history
     from ...training.pretraining import pretrain
 
-    store, recipe, histories = LogMelStore.union(stores), method_recipe(method, encoder), []
-    study = repeats(run.seeds, clips["fold"])
-    for repeat in study:
-        of_fold = clips[clips["fold"] == repeat.fold].drop(columns="fold").reset_index(drop=True)
-        level = statistics[str(repeat.fold)]
-        mixed = k_mix_centroids(method, centroids, repeat.fold)
-        data = TrainingSet(store, of_fold, level["mean"], level["std"], *mixed)
-        mark = fingerprint("pretrain", recipe, repeat, of_fold["clip_id"], store.front_end, *mixed)
-        piece = workspace.piece(repeat.name, mark, fresh=run.fresh)
-        if not piece.finished:
-            pretrain(
-                piece.path, data, recipe, seed=repeat.seed, fold=repeat.fold,
-                device=run.device, processes=run.processes,
-            )  # fmt: skip
-            piece.finish()
-        histories.append(load_history(piece.path, seed=repeat.seed, fold=repeat.fold))
-    encoders = EncoderCollection(workspace.path, tuple(repeat.name for repeat in study))
-    return encoders, pd.concat(histories, ignore_index=True)
+    recipe, folders, histories = method_recipe(method, encoder), {}, []
+    source = source_digest("training.pretraining", f"methods.{method.name}", "encoders")
+    for repeat in repeats(run.seeds, corpus.folds):
+        clips, mixed = (
+            corpus.for_training(repeat.fold),
+            k_mix_centroids(method, centroids, repeat.fold),
+        )
+        data = TrainingSet(corpus.store, clips.clips, *clips.statistics, *mixed)
+        made_of = {"recipe": recipe, "repeat": repeat, "corpus": clips.mark, "k_mix": mixed}
+
+        def build(folder: Path, data: Any = data, repeat: Any = repeat) -> None:
+            how = {**repeat._asdict(), "device": run.device, "processes": run.processes}
+            pretrain(folder, data, recipe, **how)
+
+        outputs = run.outputs(method.name)
+        folder = outputs.built(repeat.name, {**made_of, "source": source}, build)
+        folders[repeat.name] = folder
+        histories.append(load_history(folder, **repeat._asdict()))
+    return EncoderCollection(folders), pd.concat(histories, ignore_index=True)
 
 
 def k_mix_centroids(method: MethodParams, centroids: pd.DataFrame, fold: int) -> list[Any]:
