@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from kedro.io import DatasetError
 from matplotlib.figure import Figure
-
 from unfused.core.workspace import Workspace
+from unfused.datasets.figure import FigureDataset
+
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
-from unfused.datasets.figure import FigureDataset
 from unfused.datasets.folders import (
     AudioFolderDataset,
     EncodersDataset,

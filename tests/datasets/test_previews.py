@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 from kedro_datasets._typing import HTMLPreview
 from PIL import Image
+from unfused.datasets.clusters import ClusterClipsDataset
+from unfused.datasets.figure import FigureDataset
+from unfused.datasets.k_mix import CentroidsDataset, KMixBankDataset, KMixExamplesDataset
+from unfused.datasets.tables import CSVTableDataset, ParquetTableDataset
+from unfused.datasets.texts import JSONTextDataset, PageDataset, PlainTextDataset
 
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
-from unfused.datasets.clusters import ClusterClipsDataset
-from unfused.datasets.figure import FigureDataset
 from unfused.datasets.folders import (
     AudioFolderDataset,
     EmbeddingsDataset,
@@ -22,10 +25,7 @@ from unfused.datasets.folders import (
     LogMelStoreDataset,
     WorkspaceDataset,
 )
-from unfused.datasets.k_mix import CentroidsDataset, KMixBankDataset, KMixExamplesDataset
 from unfused.datasets.previews import NOT_MADE
-from unfused.datasets.tables import CSVTableDataset, ParquetTableDataset
-from unfused.datasets.texts import JSONTextDataset, PageDataset, PlainTextDataset
 from unfused.encoders import AudioNTT, TrainedEncoder, provenance, save_encoder
 from unfused.encoders.collection import EncoderCollection
 

@@ -9,11 +9,11 @@ import time
 import pytest
 from click.testing import CliRunner
 from kedro.io import DatasetError
+from unfused.mistakes import explanation
 
 from unfused.cli import STOPPED, run
 from unfused.core.repeats import repeat_named
 from unfused.data.table import ManifestError, read_table
-from unfused.mistakes import explanation
 
 
 def expensive(project):

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node
+from unfused.run_log import RunLog, Stage, summary
 
 from unfused.pipeline_registry import announcement
-from unfused.run_log import RunLog, Stage, summary
 
 
 @pytest.fixture

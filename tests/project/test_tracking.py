@@ -10,8 +10,8 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 from kedro.framework.project import pipelines
-
 from unfused.mlflow_store import AT_ONCE, Logged, MLflowStore
+
 from unfused.params import PseudoLabels, Run
 from unfused.tracking import artifacts_of, metrics_of, parameters_of
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-
 from unfused.datasets.clusters import ClusterClipsDataset
+
 from unfused.distillation.pseudo_labels import clustered_points, pseudo_labels
 from unfused.reporting.cluster_clips import cluster_clips
 from unfused.reporting.cluster_players import listening_page, listening_section, players_html

@@ -21,8 +21,8 @@ from typing import Any
 import pandas as pd
 from joblib import Parallel, delayed
 
+from unfused.core.outputs import mark_of, shown, write_json
 from unfused.core.progress import progress
-from unfused.core.workspace import fingerprint, shown, write_json
 from unfused.demo.card import data_card
 from unfused.demo.casting import Casting, cast_programmes, read_families
 from unfused.demo.note_rendering import find_soundfont, write_note
@@ -98,7 +98,7 @@ def _made_from(
         **asdict(settings),
         "soundfont": hashlib.blake2b(soundfont.read_bytes(), digest_size=16).hexdigest(),
         "renderer": f"midirenderer {metadata.version('midirenderer')}",
-        "families": fingerprint(families),
+        "families": mark_of(families=families),
     }
 
 

@@ -17,9 +17,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
+from ..core.outputs import mark_of, shown, write_json
 from ..core.progress import progress
 from ..core.seeding import numpy_generator
-from ..core.workspace import fingerprint, shown, write_json
 
 log = logging.getLogger(__name__)
 TABLE, RECORD, AUDIO = "labels.csv", "mixtures.json", "audio"
@@ -49,7 +49,7 @@ def render_mixtures(folder: str | Path, notes: str | Path, *, n: int, seed: int 
     folder, notes = Path(folder), Path(notes)
     table = pd.read_csv(notes / "labels.csv", keep_default_na=False, dtype=str)
     known = (notes / "corpus.json").read_text(encoding="utf-8")
-    mark = fingerprint("demo mixtures", _FORMAT, known, n, seed)
+    mark = mark_of(format=_FORMAT, known=known, n=n, seed=seed)
     if _finished(folder, mark):
         return folder
     plan = _plan(table[table["label"] != ""], n, seed)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..core.workspace import write_json
+from ..core.outputs import write_json
 from ..probes.stored_classifier import save_classifier
 from .classifier import Classifier
 from .onnx_file import HOW_TO_INSTALL, export_onnx, missing_packages

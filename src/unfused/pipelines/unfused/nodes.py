@@ -1,23 +1,16 @@
 """UnFuSeD on one task: pseudo-labels from its audio, self-distillation of a random encoder."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ...core.workspace import Workspace, fingerprint
 from ...params import Distillation, EncoderParams, Evaluation, PseudoLabels, Run
 
 
 def cluster_pseudo_labels(
-    workspace: Workspace,
-    teachers: Any,
-    store: Any,
-    manifest: pd.DataFrame,
-    splits: pd.DataFrame,
-    settings: PseudoLabels,
-    evaluation: Evaluation,
-    run: Run,
+    teachers: Any, corpus: Any, settings: PseudoLabels, evaluation: Evaluation, run: Run
 ) -> tuple[pd.DataFrame, list, pd.DataFrame]:
     """Cluster the task's training audio by the teacher's features into pseudo-labels.
 
@@ -25,41 +18,41 @@ def cluster_pseudo_labels(
     the controls: a random encoder, log-mel statistics, shuffled numbers.
     """
     from ...core.repeats import repeats
+    from ...core.source import source_digest
     from ...distillation.task_clusters import cluster_task
     from ...tasks.task_data import TaskData
     from ...training.pretraining import untrained_like
 
-    task, found = TaskData(store, manifest, splits), []
-    for repeat in repeats(run.seeds, task.folds):
+    task, found = TaskData(corpus.store, corpus.clips, corpus.splits), []
+    how: dict[str, Any] = {"transductive": evaluation.transductive, **settings.model_dump()}
+    known = {**how, "clips": corpus.clips[["clip_id", "label"]], "splits": corpus.splits}
+    known["source"] = source_digest("distillation.task_clusters")
+    for repeat in repeats(run.seeds, corpus.folds):
         name = teachers.matching(*repeat)
-        transductive = evaluation.transductive
-        known = settings, transductive, repeat, teachers.digest(name), store.front_end
-        mark = fingerprint("clusters", *known, splits, manifest[["clip_id", "label"]])
 
-        def build(_: Any, repeat: Any = repeat, name: str = name) -> dict[str, pd.DataFrame]:
+        def build(_: Path, repeat: Any = repeat, name: str = name) -> dict[str, pd.DataFrame]:
             teacher = teachers.load(name)
             random = untrained_like(teacher, teacher.name, teacher.encoder.settings, repeat.seed)
-            return cluster_task(
-                task,
-                repeat,
-                {"teacher": teacher, "random_encoder": random},
-                transductive=evaluation.transductive,
-                device=run.device,
-                **settings.model_dump(),
-            )
+            both = {"teacher": teacher, "random_encoder": random}
+            return cluster_task(task, repeat, both, device=run.device, **how)
 
-        found.append(workspace.tables(repeat.name, mark, build, fresh=run.fresh))
+        made_of = {
+            **known,
+            "repeat": repeat,
+            "corpus": corpus.mark,
+            "teacher": teachers.digest(name),
+        }
+        outputs = run.outputs(corpus.name, "pseudo_labels")
+        found.append(outputs.tables(repeat.name, made_of, build))
     labels = pd.concat([tables["pseudo_labels"] for tables in found], ignore_index=True)
     quality = pd.concat([tables["quality"] for tables in found], ignore_index=True)
+    quality = quality.assign(task=corpus.name)
     return labels, json.loads(quality.to_json(orient="records")), found[0]["features"]
 
 
 def self_distil_students(
-    workspace: Workspace,
     pseudo_labels: pd.DataFrame,
-    store: Any,
-    manifest: pd.DataFrame,
-    splits: pd.DataFrame,
+    corpus: Any,
     settings: Distillation,
     evaluation: Evaluation,
     encoder: EncoderParams,
@@ -70,40 +63,38 @@ def self_distil_students(
     Self-distillation (UnFuSeD): shallow exits of the network learn from its last layer. One student
     for every seed, fold and source of pseudo-labels.
     """
+    from ...core.source import source_digest
     from ...distillation.student import self_distil
     from ...encoders.collection import EncoderCollection
     from ...tasks.task_data import TaskData
     from ...training.history import load_history
 
-    task, recipe = TaskData(store, manifest, splits), student_recipe(settings, encoder)
-    histories = []
-    folders: dict[str, Any] = {}
+    task, recipe = (
+        TaskData(corpus.store, corpus.clips, corpus.splits),
+        student_recipe(settings, encoder),
+    )
+    code, histories = source_digest("distillation.student", "encoders"), []
+    folders: dict[str, Path] = {}
     for (source, seed, fold), of_repeat in pseudo_labels.groupby(["source", "seed", "fold"]):
         data = task.unsupervised(int(fold), transductive=evaluation.transductive)
-        labels = (
-            of_repeat.set_index("clip_id")["pseudo_label"].loc[data.clips["clip_id"]].to_numpy()
-        )
-        mark = fingerprint(
-            "student", recipe, settings.cut, seed, data.clips, labels, store.front_end
-        )
+        known = of_repeat.set_index("clip_id")["pseudo_label"]
+        labels = known.loc[data.clips["clip_id"]].to_numpy()
+        made_of = {"recipe": recipe, "cut": settings.cut, "seed": seed, "clips": data.clips,
+                   "labels": labels, "corpus": corpus.mark, "source": code}  # fmt: skip
+
+        def build(
+            folder: Path, data: Any = data, labels: Any = labels, of: Any = (source, seed, fold)
+        ) -> None:
+            facts = {"task": corpus.name, "fold": int(of[2]), "source": of[0]}
+            how: dict[str, Any] = {"cut": settings.cut, "seed": int(of[1]), "device": run.device}
+            self_distil(folder, data, labels, recipe, facts=facts, **how)
+
         name = f"{source}-seed{seed}-fold{fold}"
-        piece = workspace.piece(name, mark, fresh=run.fresh)
-        folders |= {f"{name}/{kind}": piece.path / kind for kind in ("student", "full")}
-        if not piece.finished:
-            self_distil(
-                piece.path,
-                data,
-                labels,
-                recipe,
-                cut=settings.cut,
-                seed=int(seed),
-                facts={"task": workspace.path.parent.name, "fold": int(fold), "source": source},
-                device=run.device,
-            )
-            piece.finish()
-        histories.append(load_history(piece.path, source=source, seed=seed, fold=fold))
-    students = EncoderCollection(folders)
-    return students, pd.concat(histories, ignore_index=True)
+        folder = run.outputs(corpus.name, "unfused").built(name, made_of, build)
+        folders |= {f"{name}/{kind}": folder / kind for kind in ("student", "full")}
+        histories.append(load_history(folder, source=source, seed=seed, fold=fold))
+    history = pd.concat(histories, ignore_index=True).assign(task=corpus.name)
+    return EncoderCollection(folders), history
 
 
 def student_recipe(settings: Distillation, encoder: EncoderParams) -> Any:
