@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..core.errors import NotFoundError, UserError
 from ..core.outputs import mark_of
-from ..data.extraction import extract_log_mels
+from ..core.source import source_digest
+from ..data.extraction import MADE_BY, extract_log_mels
 from ..data.log_mel import FrontEnd
 from ..data.manifest import check_classes, rejected_table, scan_audio
 from ..data.overlap import AUDIO_KEY
@@ -242,40 +242,10 @@ class Corpus:
         labelled, hours = int(self.clips["label"].notna().sum()), self.seconds.sum() / 3600
         return f"Corpus({self.name!r}, clips={len(self)}, labelled={labelled}, hours={hours:.2f})"
 
-    def save(self, folder: str | Path) -> None:
-        """Write clips, parts and where the log-mels are, which stay there.
-
-        Raises:
-            OSError: The folder cannot be written.
-        """
-        path = Path(folder).resolve()
-        path.mkdir(parents=True, exist_ok=True)
-        stores = [os.path.relpath(place.resolve(), path) for place in self.store.paths]
-        self.clips.to_parquet(path / "clips.parquet")
-        self.splits.to_parquet(path / "splits.parquet")
-        self.rejected.to_parquet(path / "rejected.parquet")
-        write_json(path / _CORPUS, {"name": self.name, "stores": stores})
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Corpus:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            NotFoundError: There is no corpus.
-        """
-        path = Path(folder).resolve()
-        if not (path / _CORPUS).is_file():
-            raise NotFoundError(f"{path} holds no corpus: {_CORPUS} is missing")
-        facts = json.loads((path / _CORPUS).read_text(encoding="utf-8"))
-        store = LogMelStore.union([LogMelStore.open(path / place) for place in facts["stores"]])
-        names = ("clips", "splits", "rejected")
-        clips, splits, rejected = (pd.read_parquet(path / f"{name}.parquet") for name in names)
-        return cls.of(store, clips, splits, name=facts["name"], rejected=rejected)
-
     @property
     def mark(self) -> str:
         """A hash of which audio this is and how its log-mels were made."""
-        made = self.store.front_end, source_digest(*_MADE_BY)
+        made = self.store.front_end, source_digest(*MADE_BY)
         return mark_of(clips=self.clips["clip_id"], log_mels=made)
 
     @cached_property

@@ -219,7 +219,9 @@ def draw_kmix_examples(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams) 
     clips = corpus.for_training(fold)
     mean, std = clips.statistics
     data = TrainingSet(corpus.store, clips.clips, mean, std, centroids_of(centroids, fold))
-    bank = draw_bank(data, size=k_mix.views.mixup_bank, seed=k_mix.seed)
+    bank = draw_bank(
+        clips, centroids_of(centroids, fold), size=k_mix.views.mixup_bank, seed=k_mix.seed
+    )
     shown: dict[str, Any] = {"n_examples": k_mix.n_examples, "seed": k_mix.seed}
     examples = k_mix_examples(data, clips.clips, bank, k_mix.views.model_dump(), **shown)
     return kmix_pairs(examples), examples_page(examples)
