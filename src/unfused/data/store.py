@@ -198,13 +198,6 @@ class LogMelStore:
         index = index.assign(start=self._start[rows] + starts)
         return LogMelStore([], self.front_end, index, self._sources)
 
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """Folders of the store, or of all stores in a union."""
-        made_of = self._remake[1][0]
-        several = made_of if isinstance(made_of, tuple) else ()
-        return tuple(path for store in several for path in store.paths) or (self.path,)
-
     def __len__(self) -> int:
         return len(self.clip_ids)
 
