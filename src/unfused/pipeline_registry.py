@@ -29,6 +29,7 @@ RESERVED = {  # pipelines and their stages, and arguments of nodes that take tas
         "quality",
         "teacher",
         "demo_corpus",
+        "demo_notes",
         "demo_mixtures",
     ),
     *("workspace", "store", "manifest", "splits", "distillation", "encoder", "run", "students"),

@@ -135,24 +135,28 @@ class EmbeddingsDataset(FolderDataset[Any]):
 
 
 class AudioFolderDataset(FolderDataset[Path]):
-    """A folder of audio files; its preview plays a few of them."""
+    """Where in a folder audio files are; its preview plays a few of them."""
 
     def load(self) -> Path:
-        """Return the folder's path."""
-        if not self._filepath.is_dir():
-            raise DatasetError(f"there is no folder {self._filepath}")
-        return self._filepath
+        """Return the path of the audio."""
+        if not self._exists():
+            raise DatasetError(f"there is no audio in {self._filepath}")
+        return self._filepath / (self._filepath / "audio.txt").read_text(encoding="utf-8")
 
     def save(self, data: Path) -> None:
-        """Check that the audio stands in this dataset's folder."""
-        self._check_place(data)
+        """Note where in this dataset's folder the audio is."""
+        where = data.resolve().relative_to(self._filepath.resolve()).as_posix()
+        (self._filepath / "audio.txt").write_text(where, encoding="utf-8")
 
     @described
     def preview(self, n_clips: int = 6) -> str:
         """Return players for clips spread evenly over the folder."""
-        files = sorted(self._filepath.rglob("*.flac"))
+        files = sorted(self.load().rglob("*.flac"))
         chosen = files[:: max(1, len(files) // n_clips)][:n_clips]
         return "".join(_player(file) for file in chosen)
+
+    def _exists(self) -> bool:
+        return (self._filepath / "audio.txt").is_file()
 
 
 def _listed(folder: Path) -> tuple[str, ...] | None:

@@ -25,18 +25,25 @@ from ...params import (
 
 
 def render_demo_corpus(workspace: Workspace, demo: Demo) -> Path:
-    """Render the demo corpus, or what is missing of it."""
-    from ...demo.corpus import render_demo_corpus as render
-
-    render(workspace.path, n_notes=demo.n_notes, seconds=demo.seconds)
-    return workspace.path
+    """Render short recordings of twelve instruments, or what is missing of them."""
+    return _rendered(workspace, demo, "instrument")
 
 
-def render_demo_mixtures(workspace: Workspace, demo_corpus: Path, demo: Demo) -> Path:
-    """Mix the demo's notes into clips of one to three instruments."""
-    from ...demo.mixtures import render_mixtures
+def render_demo_notes(workspace: Workspace, demo: Demo) -> Path:
+    """Render single notes of the families of instruments, or what is missing of them."""
+    return _rendered(workspace, demo, "notes")
 
-    return render_mixtures(workspace.path, demo_corpus, n=demo.n_mixtures)
+
+def render_demo_mixtures(workspace: Workspace, demo: Demo) -> Path:
+    """Render clips of one to three instruments, or what is missing of them."""
+    return _rendered(workspace, demo, "mixtures")
+
+
+def _rendered(workspace: Workspace, demo: Demo, name: str) -> Path:
+    from ...demo.corpus import render_demo
+    from ...demo.plans import DemoSettings
+
+    return render_demo(workspace.path, name, DemoSettings(**demo.model_dump(exclude={"expected"})))
 
 
 def scan_demo_audio(source: Task, rendered: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

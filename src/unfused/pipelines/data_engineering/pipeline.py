@@ -7,7 +7,11 @@ from kedro.pipeline import Pipeline
 from ..described_node import DescribedNode as Node
 from . import nodes
 
-RENDERED = {"demo": "demo_corpus", "demo_mixtures": "demo_mixtures"}
+RENDERED = {
+    "demo": "demo_corpus",
+    "demo_notes": "demo_notes",
+    "demo_mixtures": "demo_mixtures",
+}
 """What a task's ``audio`` may say instead of a place -> the dataset that is rendered for it."""
 SHARED = {"params:front_end", "params:extraction", "params:run"}
 
@@ -24,8 +28,7 @@ def create_pipeline(
     """
     corpora = [*tasks, *pools]
     parts = [_corpus(name, labelled=name in tasks, rendered=rendered.get(name)) for name in corpora]
-    if rendered:
-        parts.append(_demo(mixtures="demo_mixtures" in rendered.values()))
+    parts += [_demo(dataset) for dataset in sorted(set(rendered.values()))]
     return Pipeline(
         sum(parts, _study(corpora)),
         namespace="data_engineering",
@@ -33,20 +36,14 @@ def create_pipeline(
     )
 
 
-def _demo(*, mixtures: bool) -> Pipeline:
-    notes = Node(
-        nodes.render_demo_corpus,
-        ["demo_corpus_workspace", "params:demo"],
-        "demo_corpus",
-        name="render_demo_corpus",
+def _demo(dataset: str) -> Pipeline:
+    render = Node(
+        getattr(nodes, f"render_{dataset}"),
+        [f"{dataset}_workspace", "params:demo"],
+        dataset,
+        name=f"render_{dataset}",
     )
-    mixed = Node(
-        nodes.render_demo_mixtures,
-        ["demo_mixtures_workspace", "demo_corpus", "params:demo"],
-        "demo_mixtures",
-        name="render_demo_mixtures",
-    )
-    return Pipeline([notes, *([mixed] if mixtures else [])], tags=["data_engineering"])
+    return Pipeline([render], tags=["data_engineering"])
 
 
 def _corpus(name: str, *, labelled: bool, rendered: str | None) -> Pipeline:

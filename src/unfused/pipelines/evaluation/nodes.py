@@ -11,7 +11,7 @@ from ...core.workspace import Workspace, fingerprint
 from ...params import Distillation, EncoderParams, Evaluation, FineTuning, Run
 
 _SOUNDFONT = "rendered from the SoundFont TimGM6mb, which is under the GPL-2"
-RENDERED_LICENCE = {"demo": _SOUNDFONT, "demo_mixtures": _SOUNDFONT}
+RENDERED_LICENCE = dict.fromkeys(("demo", "demo_notes", "demo_mixtures"), _SOUNDFONT)
 TRUTH = ["clip_id", "label", "group"]  # of a manifest: files may move without changing a score
 
 
