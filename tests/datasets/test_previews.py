@@ -102,7 +102,9 @@ def test_encoders_are_shown_one_a_row(tmp_path):
 def test_a_folder_of_audio_is_played(tmp_path):
     for index in range(9):
         (tmp_path / f"note_{index}.flac").write_bytes(bytes([index]))
-    page = AudioFolderDataset(filepath=str(tmp_path)).preview(n_clips=3)
+    dataset = AudioFolderDataset(filepath=str(tmp_path))
+    dataset.save(tmp_path)
+    page = dataset.preview(n_clips=3)
     assert page.count("<audio controls") == 3
     assert f"data:audio/flac;base64,{base64.b64encode(bytes([3])).decode()}" in page
 

@@ -23,8 +23,8 @@ from .docs_pages import PAGES, ROOT, blocks, commands, name_of
 
 METHODS = ("conformer", "slicer")  # an encoder of its own; k-mix
 RUN = [  # on a copy of the finished run, one after the other, with --env=test
-    "kedro run --pipeline=unfused --to-outputs=instrument_family.pseudo_labels",
-    "kedro run --pipeline=unfused --to-outputs=instrument_family.students"
+    "kedro run --pipeline=unfused --to-outputs=instrument.pseudo_labels",
+    "kedro run --pipeline=unfused --to-outputs=instrument.students"
     " --params unfused.pseudo_labels.n_clusters=20",
     "kedro run --pipeline=data_engineering --params data=my_sounds",
     "kedro run --pipeline=data_engineering --params data=birds.csv",

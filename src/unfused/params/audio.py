@@ -69,8 +69,9 @@ class Audio(Model):
     """Where audio is and how its labels are laid out.
 
     Attributes:
-        audio: A folder, several folders, or a CSV or Parquet table; the words ``demo`` and
-            ``demo_mixtures`` are rendered corpora; null means that there is none.
+        audio: A folder, several folders, or a CSV or Parquet table; the words ``demo``,
+            ``demo_notes`` and ``demo_mixtures`` are rendered corpora; null means that there is
+            none.
         labels: ``folders`` (one folder per class), ``table``, ``none``, or ``auto``.
         columns: Our column name -> the table's: label, split, fold, group, path, offset, frames.
         min_seconds: Shorter clips are rejected.
@@ -166,18 +167,18 @@ class Task(Audio):
 
 
 class Demo(Model):
-    """The rendered demo corpus.
+    """The rendered demo corpora.
 
     Attributes:
-        n_notes: Number of clips.
-        seconds: Length of each.
-        n_mixtures: Number of clips of the multi-label demo.
+        n_sessions: Recording sessions of each of the twelve instruments, of five clips.
+        n_notes: Single notes, about; the task ``instrument_family``.
+        n_mixtures: Clips of the multi-label demo, about.
         folder: Where the audio is kept.
         expected: How long UnFuSeD takes on the demo, in words; printed first.
     """
 
-    n_notes: int = Field(2000, ge=258, le=4214)
-    seconds: float = Field(1.5, gt=0.1)
+    n_sessions: int = Field(25, ge=4)
+    n_notes: int = Field(2000, ge=120, le=3000)
     n_mixtures: int = Field(2000, ge=30)
     folder: Folder = Path("data/01_raw")
     expected: str | None = None

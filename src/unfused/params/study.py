@@ -49,12 +49,16 @@ SINGLE = (
     "model_folder",
 )
 """Parameters outside of groups; all but the first are short for ``--params``."""
-RENDERED = {"demo": "demo_corpus", "demo_mixtures": "demo_mixtures"}
+RENDERED = {
+    "demo": "demo_corpus",
+    "demo_notes": "demo_notes",
+    "demo_mixtures": "demo_mixtures",
+}
 """What a task's ``audio`` may say instead of a place -> the dataset that is rendered for it."""
 RESERVED = {
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
     *("lape", "compare_runs", "model", "classify", "export", "new_audio", "demo_corpus"),
-    *("demo_mixtures", "corpus", "students", "distillation", "encoder", "run"),
+    *("demo_notes", "demo_mixtures", "corpus", "students", "distillation", "encoder", "run"),
 }
 """Names of pipelines, stages, datasets and of the arguments of nodes that take methods by name."""
 

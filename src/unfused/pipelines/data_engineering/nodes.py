@@ -20,20 +20,13 @@ from ...params import (
 )
 
 
-def render_demo_corpus(demo: Demo) -> Path:
-    """Render the demo corpus, or what is missing of it."""
-    from ...demo.corpus import render_demo_corpus as render
+def render_demo(demo: Demo, name: str) -> Path:
+    """Render one of the demo's corpora, or what is missing of it."""
+    from ...demo.corpus import render_demo as render
+    from ...demo.plans import DemoSettings
 
-    folder = demo.folder / "demo_corpus"
-    render(folder, n_notes=demo.n_notes, seconds=demo.seconds)
-    return folder
-
-
-def render_demo_mixtures(demo_corpus: Path, demo: Demo) -> Path:
-    """Mix the demo's notes into clips of one to three instruments."""
-    from ...demo.mixtures import render_mixtures
-
-    return render_mixtures(demo.folder / "demo_mixtures", demo_corpus, n=demo.n_mixtures)
+    settings = demo.model_dump(exclude={"expected", "folder", "fresh"})
+    return render(demo.folder, name, DemoSettings(**settings))
 
 
 def scan_task_audio(source: Task, *rendered: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,11 +1,15 @@
 """Wiring of the data-engineering pipeline: a stage with one namespace per corpus."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from kedro.pipeline import Pipeline
 
 from ..node import node
 from . import nodes
+
+DEMOS = {"demo_corpus": "instrument", "demo_notes": "notes", "demo_mixtures": "mixtures"}
+"""Rendered datasets -> what :mod:`unfused.demo` calls them."""
 
 
 def create_pipeline(
@@ -21,8 +25,7 @@ def create_pipeline(
     parts = [_corpus(f"tasks.{name}", rendered.get(name)) for name in tasks]
     parts += [_corpus(f"pools.{name}") for name in pools]
     parts.append(_pretraining([f"{name}.corpus" for name in (*tasks, *pools)]))
-    if rendered:
-        parts.append(_demo(mixtures="demo_mixtures" in rendered.values()))
+    parts += [_demo(dataset) for dataset in sorted(set(rendered.values()))]
     return Pipeline(
         sum(parts, Pipeline([])),
         namespace="data_engineering",
@@ -31,10 +34,10 @@ def create_pipeline(
     )
 
 
-def _demo(*, mixtures: bool) -> Pipeline:
-    notes = node(nodes.render_demo_corpus, "params:demo", "demo_corpus")
-    mixed = node(nodes.render_demo_mixtures, ["demo_corpus", "params:demo"], "demo_mixtures")
-    return Pipeline([notes, mixed] if mixtures else [notes])
+def _demo(dataset: str) -> Pipeline:
+    """Return the part that renders one of the demo's corpora."""
+    render = partial(nodes.render_demo, name=DEMOS[dataset])
+    return Pipeline([node(render, "params:demo", dataset, name=f"render_{dataset}")])
 
 
 def _corpus(entry: str, rendered: str | None = None) -> Pipeline:
