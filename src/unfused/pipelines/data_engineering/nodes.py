@@ -159,13 +159,14 @@ def assign_task_splits(
     return splits.merge(manifest[AUDIO_KEY], on="clip_id")
 
 
-def check_n_clusters(splits: pd.DataFrame, n_clusters: int | None) -> None:
+def check_n_clusters(splits: pd.DataFrame, n_clusters: int | list[int] | None) -> None:
     """Refuse more pseudo-classes than some fold has training clips, before anything is trained."""
     from ...tasks.pretraining_clips import training_clips
 
+    most = n_clusters if isinstance(n_clusters, int) else max(n_clusters or [0])
     for fold in splits["fold"].unique():
         n_clips = len(training_clips(splits, fold))
-        if n_clusters is not None and n_clusters > n_clips:
+        if most > n_clips:
             raise UserError(
                 f"unfused.pseudo_labels.n_clusters={n_clusters} is more than the {n_clips} "
                 f"training clips of fold {fold}: set it lower, or null for the number of classes, "

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ...core.workspace import Workspace, fingerprint
-from ...params import Evaluation, MethodParams, PseudoLabels, Report, Run, Task
+from ...params import Evaluation, MethodParams, Report, Run, Task
 from ...reporting.naming import task_name
 
 log = logging.getLogger(__name__)
@@ -95,14 +95,13 @@ def pick_cluster_clips(
     features: pd.DataFrame,
     pseudo_labels: pd.DataFrame,
     manifest: pd.DataFrame,
-    settings: PseudoLabels,
 ) -> Any:
     """Pick the clips nearest to the centre of each of the first repeat's clusters, to be heard."""
     from ...reporting.cluster_clips import cluster_clips
 
     of_teacher = pseudo_labels[pseudo_labels["source"] == "teacher"].drop_duplicates("clip_id")
     numbers = of_teacher.set_index("clip_id")["pseudo_label"]
-    return cluster_clips(features, numbers, manifest, whiten_dim=settings.whiten_dim)
+    return cluster_clips(features, numbers, manifest)
 
 
 def show_cluster_clips(own: Task | None = None, **clips: Any) -> str:

@@ -105,12 +105,11 @@ def _place(task: str) -> Pipeline:
 def _listen(task: str) -> Pipeline:
     node = Node(
         nodes.pick_cluster_clips,
-        ["cluster_features", "pseudo_labels", "manifest", "params:pseudo_labels"],
+        ["cluster_features", "pseudo_labels", "manifest"],
         "cluster_clips",
         name="pick_cluster_clips",
     )
-    settings = {"params:pseudo_labels": "params:unfused.pseudo_labels"}
-    return Pipeline([node], namespace=task, parameters=settings)
+    return Pipeline([node], namespace=task)
 
 
 def _task_joins(tasks: Sequence[str]) -> list[Node]:

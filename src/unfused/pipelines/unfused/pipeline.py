@@ -26,10 +26,13 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
             name="cluster_pseudo_labels",
         ),
         Node(
-            nodes.self_distil_students,
-            ["student_workspace", "pseudo_labels", *data, "params:distillation", *settings],
+            nodes.distil_students,
+            [
+                *("student_workspace", "teachers", "pseudo_labels", *data),
+                *("params:pseudo_labels", "params:distillation", *settings),
+            ],
             ["students", "student_history"],
-            name="self_distil_students",
+            name="distil_students",
         ),
     ]
     of_task = Pipeline(
