@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from unfused.params import Distillation, check_keys, names_in
 from unfused.training import TrainingSettings
-from unfused.training.schedule import learning_rate
+from unfused.training.optimisers import learning_rate
 
 
 def test_length_in_epochs_and_clips():
@@ -55,13 +55,6 @@ def test_logging_is_no_part_of_the_identity():
     first = TrainingSettings(epochs=1, log_every=1, checkpoint_seconds=5)
     assert first.identity() == TrainingSettings(epochs=1).identity()
     assert first.identity() != TrainingSettings(epochs=2).identity()
-
-
-def test_settings_that_came_later_and_are_off_leave_old_trainings_valid():
-    off = TrainingSettings(epochs=1).identity()
-    assert not {"accumulate", "bias_learning_rate", "sync_batch_norm"} & set(off)
-    for name, value in (("accumulate", 2), ("bias_learning_rate", 0.1), ("sync_batch_norm", False)):
-        assert TrainingSettings(**{"epochs": 1, name: value}).identity()[name] == value
 
 
 def configured(training):
