@@ -10,6 +10,7 @@ _EXPORTS = {
     "load_encoder": "inference",
     "load_classifier": "inference",
     "Corpus": "tasks.corpus",
+    "UnFuSeD": "distillation.unfused",
     "LogMelStore": "data.store",
     "FrontEnd": "data.log_mel",
 }

@@ -142,7 +142,8 @@ def split_task(
     corpus = Corpus.of(store, manifest, splits, name=source.name, rejected=rejected)
     for fold in corpus.folds:
         n_clips, n_clusters = len(corpus.for_training(fold)), pseudo_labels.n_clusters
-        if n_clusters is not None and n_clusters > n_clips:
+        most = n_clusters if isinstance(n_clusters, int) else max(n_clusters or [0])
+        if most > n_clips:
             raise UserError(
                 f"unfused.pseudo_labels.n_clusters={n_clusters} is more than the {n_clips} "
                 f"training clips of fold {fold}: set it lower, or null for the number of classes, "

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...params import Evaluation, MethodParams, PseudoLabels, Report, Run
+from ...params import Evaluation, MethodParams, Report, Run
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def place_clusters(
 
 
 def pick_cluster_clips(
-    features: pd.DataFrame, pseudo_labels: pd.DataFrame, corpus: Any, settings: PseudoLabels
+    features: pd.DataFrame, pseudo_labels: pd.DataFrame, corpus: Any
 ) -> tuple[str, str]:
     """Pick the clips nearest to the centre of each of the first repeat's clusters, to be heard."""
     from ...reporting.cluster_clips import cluster_clips
@@ -88,7 +88,7 @@ def pick_cluster_clips(
 
     of_teacher = pseudo_labels[pseudo_labels["source"] == "teacher"].drop_duplicates("clip_id")
     numbers = of_teacher.set_index("clip_id")["pseudo_label"]
-    clips = cluster_clips(features, numbers, corpus.clips, whiten_dim=settings.whiten_dim)
+    clips = cluster_clips(features, numbers, corpus.clips)
     page = listening_page(clips, f"Listen to the pseudo-clusters of {corpus.name}")
     return page, listening_section({corpus.name: clips})
 

@@ -91,7 +91,7 @@ def _of_task(task: str) -> Pipeline:
             node(nodes.place_clusters, [*clusters, "params:report", "params:run"], "tsne_points"),
             node(
                 nodes.pick_cluster_clips,
-                [*clusters, "params:pseudo_labels"],
+                clusters,
                 ["cluster_clips", "cluster_players"],
             ),
         ],
@@ -99,7 +99,6 @@ def _of_task(task: str) -> Pipeline:
         parameters={
             "params:report": "params:report",
             "params:run": "params:run",
-            "params:pseudo_labels": "params:unfused.pseudo_labels",
         },
     )
 

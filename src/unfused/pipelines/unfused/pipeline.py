@@ -22,8 +22,11 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
                 ["pseudo_labels", "pseudo_label_quality", "cluster_features"],
             ),
             node(
-                nodes.self_distil_students,
-                ["pseudo_labels", "corpus", "params:distillation", *shared],
+                nodes.distil_students,
+                [
+                    *("teachers", "pseudo_labels", "corpus"),
+                    *("params:pseudo_labels", "params:distillation", *shared),
+                ],
                 ["students", "student_history"],
             ),
         ],
