@@ -94,9 +94,6 @@ class CorpusDataset(FolderDataset):
         corpus = self.load()
         return f"<p>{verbatim(repr(corpus))}</p>{first_rows(corpus.clips, nrows)}"
 
-    def _exists(self) -> bool:
-        return (self._filepath / "audio.txt").is_file()
-
 
 class RunFilesDataset(FolderDataset):
     """Result rows and parameters of every finished run: name -> (table, parameters)."""

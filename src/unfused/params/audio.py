@@ -173,6 +173,7 @@ class Demo(Model):
         n_sessions: Recording sessions of each of the twelve instruments, of five clips.
         n_notes: Single notes, about; the task ``instrument_family``.
         n_mixtures: Clips of the multi-label demo, about.
+        seconds: Length of a clip; a mixture has twice that.
         folder: Where the audio is kept.
         expected: How long UnFuSeD takes on the demo, in words; printed first.
     """
@@ -180,5 +181,6 @@ class Demo(Model):
     n_sessions: int = Field(25, ge=4)
     n_notes: int = Field(2000, ge=120, le=3000)
     n_mixtures: int = Field(2000, ge=30)
+    seconds: float = Field(1.5, gt=0.1)
     folder: Folder = Path("data/01_raw")
     expected: str | None = None
