@@ -89,7 +89,7 @@ def test_the_table_shows_what_was_measured(finished):
     results = finished.table("07_model_output/results.parquet")
     student = results[(results["encoder"] == "unfused") & (results["source"] == "teacher")]
     student = student[(student["protocol"] == "linear_probe") & (student["metric"] == "accuracy")]
-    assert f"{100 * student['value'].item():.1f}" in table
+    assert str(round(100 * student["value"].item(), 2)) in table
 
 
 def test_every_clip_is_in_the_manifest_or_rejected_with_a_reason(finished):

@@ -124,7 +124,7 @@ def plan_notes(settings: DemoSettings) -> Plan:
     NSynth: Engel et al. 2017, arXiv:1704.01279. Instruments that share a recording of the SoundFont
     are a group, and whole groups train, validate or test, so the question is to which family an
     instrument belongs that was never heard. Families with fewer than three groups are left out
-    (the voices). No pitch of a programme occurs twice.
+    (voices). No pitch of a programme occurs twice.
 
     Raises:
         UserError: There are not as many notes.

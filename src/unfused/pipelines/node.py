@@ -19,9 +19,10 @@ def node(function: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
 
     Kedro-Viz shows the code of a node only when it is asked to, and a docstring only inside it.
     """
-    name = options.pop("name", function.__name__)
+    told = function.func if isinstance(function, partial) else function
+    name = options.pop("name", None) or told.__name__
     return Node(
-        function, inputs, outputs, name=name, preview_fn=partial(_docstring, function), **options
+        function, inputs, outputs, name=name, preview_fn=partial(_docstring, told), **options
     )
 
 
