@@ -7,8 +7,8 @@ import pandas as pd
 import soundfile
 import torch
 from PIL import Image
-
 from unfused.datasets.k_mix import CentroidsDataset, KMixBankDataset, KMixExamplesDataset
+
 from unfused.datasets.previews import NOT_MADE
 from unfused.reporting.crop_sounds import Sound
 from unfused.reporting.k_mix_examples import STEPS, Example, KMixExamples, Pair

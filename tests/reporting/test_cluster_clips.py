@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-
 from unfused.datasets.clusters import ClusterClipsDataset
-from unfused.distillation.pseudo_labels import clustered_points, pseudo_labels
+
 from unfused.reporting.cluster_clips import cluster_clips
 from unfused.reporting.cluster_players import listening_page, listening_section, players_html
 
@@ -44,7 +43,7 @@ def data(tmp_path):
 
 
 def heard(data, **options):
-    return cluster_clips(*data, **{"whiten_dim": None, "seconds": 1.0, **options})
+    return cluster_clips(*data, **{"seconds": 1.0, **options})
 
 
 def test_the_nearest_clips_come_first(data):
@@ -76,17 +75,6 @@ def test_of_several_labels_each_counts(data):
     several = manifest.assign(multi_label=True, label=["a|b", "b|c", "b", "a", "c", "b"] * 2)
     first = heard((features, numbers, several)).clusters[0]
     assert (first.majority, first.purity) == ("b", pytest.approx(4 / 6))
-
-
-def test_the_space_is_that_of_the_clustering():
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(60, 12)).astype(np.float32) * np.arange(1, 13, dtype=np.float32)
-    found = pseudo_labels(features, 4, whiten_dim=6)
-    points = clustered_points(features, 6)
-    assert np.allclose(np.linalg.norm(points, axis=1), 1, atol=1e-5)
-    centroids = np.stack([points[found.labels == k].mean(axis=0) for k in range(4)])
-    spread = ((points - centroids[found.labels]) ** 2).sum()
-    assert spread == pytest.approx(found.inertia, rel=1e-2)  # the last update may not have settled
 
 
 def test_a_missing_file_is_shown_as_missing(data, tmp_path):

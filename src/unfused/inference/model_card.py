@@ -19,7 +19,6 @@ def model_card(
     classifier: Classifier,
     onnx: Mapping[str, Any],
     *,
-    study: Mapping[str, Any] | None = None,
     summary: pd.DataFrame | None = None,
 ) -> str:
     """Return the card as Markdown.
@@ -27,10 +26,9 @@ def model_card(
     Args:
         classifier: The model.
         onnx: What :func:`unfused.inference.export.read_onnx_facts` returned.
-        study: The run's tasks, with names and licences; None for a model from elsewhere.
         summary: The run's scores, see :func:`unfused.reporting.aggregate.summarise`.
     """
-    task = _task(classifier, study)
+    task = _task(classifier)
     parts = [
         f"# {_title(classifier)} for {task['shown']}",
         _what(classifier),
@@ -52,11 +50,11 @@ def _title(classifier: Classifier) -> str:
     return f"{known.get(encoder, encoder)} ({how})"
 
 
-def _task(classifier: Classifier, study: Mapping[str, Any] | None) -> dict[str, Any]:
-    name = classifier.provenance.get("task") or classifier.encoder.provenance.get("task")
-    noted = {task["name"]: task for task in (study or {}).get("tasks", [])}
-    known = {"licence": None, "teacher": (study or {}).get("teacher", "the teacher")}
-    return {"name": name, "shown": name or "a task", **known, **noted.get(name, {})}
+def _task(classifier: Classifier) -> dict[str, Any]:
+    facts = classifier.provenance
+    name = facts.get("task") or classifier.encoder.provenance.get("task")
+    return {"name": name, "shown": name or "a task", "licence": facts.get("licence"),
+            "teacher": "the teacher"}  # fmt: skip
 
 
 def _what(classifier: Classifier) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from torch import nn
 
-from ..core.workspace import write_json
+from ..core.outputs import write_json
 from ..training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
 log = logging.getLogger(__name__)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..core.repeats import Repeat, repeats
+from ..core.repeats import Repeat
+from ..embeddings.pieces import Protocol
 from ..encoders.collection import EncoderCollection
 from ..encoders.registry import ENCODERS, settings_of
-from ..encoders.trained import TrainedEncoder
+from ..encoders.trained import TrainedEncoder, load_encoder, read_trained_on
 from ..training.pretraining import untrained_like
+
+LOG_MEL_STATISTICS = "log_mel_statistics"
+_UNTRAINED = ("random_init", LOG_MEL_STATISTICS)
 
 
 @dataclass(frozen=True)
@@ -24,115 +28,132 @@ class Candidate:
         label: What it is called in the results: ``random_init``, a method's name, ``unfused`` (the
             student), ``unfused_full`` or ``log_mel_statistics``.
         source: Where its pseudo-labels came from; empty where that does not apply.
+        seed: Seed of its repeat.
+        fold: Fold of the task that it is evaluated on.
         cuts: Taps at which it is evaluated.
-        digest: Identifies its weights.
-        load: Returns it; None for log-mel statistics, which need no encoder.
-        trained_on: Returns the clips it has seen, columns corpus, clip_id and digest.
+        digest: Identifies what it computes.
+        folder: Where it lies; of a random one, where the encoder lies whose normalisation it has;
+            None for log-mel statistics, which need no encoder.
+        random: ``encoder`` and ``settings`` of one that was not trained.
+        embedding: What of a clip is embedded.
     """
 
     label: str
     source: str
+    seed: int
+    fold: int
     cuts: tuple[str, ...]
     digest: str
-    load: Callable[[], TrainedEncoder | None]
-    trained_on: Callable[[], pd.DataFrame]
+    folder: str | None = None
+    random: Mapping[str, Any] | None = None
+    embedding: Protocol = "whole_clip"
+
+    @property
+    def repeat(self) -> Repeat:
+        """Seed and fold."""
+        return Repeat(self.seed, self.fold)
 
     @property
     def name(self) -> str:
-        """Name of the candidate's folder."""
+        """Label and source, as in names of folders."""
         return f"{self.label}-{self.source}" if self.source else self.label
+
+    @property
+    def key(self) -> str:
+        """What it is found by among the candidates of a study."""
+        return f"{self.name}-{self.repeat.name}"
 
     @property
     def pretraining_clips(self) -> int:
         """Number of clips that its weights were trained on; an untrained one only normalises."""
-        untrained = self.label.startswith(("random_init", "log_mel_statistics"))
-        return 0 if untrained else len(self.trained_on())
+        return 0 if self.label.startswith(_UNTRAINED) else len(self.trained_on())
+
+    def load(self) -> TrainedEncoder | None:
+        """Return it; None for log-mel statistics."""
+        if self.folder is None:
+            return None
+        trained = load_encoder(self.folder)
+        if self.random is None:
+            return trained
+        return untrained_like(trained, self.random["encoder"], self.random["settings"], self.seed)
+
+    def trained_on(self) -> pd.DataFrame:
+        """Return the clips it has seen, columns corpus, clip_id and digest."""
+        seen = read_trained_on(Path(self.folder)) if self.folder else None
+        return pd.DataFrame(columns=["corpus", "clip_id", "digest"]) if seen is None else seen
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {**asdict(self), "cuts": list(self.cuts)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Candidate:
+        """Return what :meth:`to_json` was made of."""
+        return cls(**{**content, "cuts": tuple(content["cuts"])})
 
 
 def list_candidates(
     methods: Mapping[str, EncoderCollection],
     students: EncoderCollection | None,
-    repeat: Repeat,
+    repeats: Sequence[Repeat],
     *,
     encoder: str,
     encoder_settings: Mapping[str, Any],
     cuts: Sequence[str],
     student_cut: str,
+    embedding: Protocol = "whole_clip",
 ) -> list[Candidate]:
-    """Return the candidates of one repeat.
+    """Return the candidates of every repeat.
 
     A method that brings its own architecture (a Conformer among AudioNTTs) also brings a random
     encoder of it, ``random_init_<method>``.
 
     Args:
         methods: Method -> its pre-trained encoders; at least one.
-        students: Folders ``<source>-<repeat>`` with ``student`` and ``full``; None: there are none.
-        repeat: Seed and fold of the task.
+        students: Names ``<source>-<repeat>/student`` and ``.../full``; None: there are none.
+        repeats: Seeds and folds of the task.
         encoder: Architecture of the random encoder.
         encoder_settings: Its constructor's arguments.
         cuts: Taps at which whole encoders are evaluated; an encoder that has none of them is
             evaluated at its last.
         student_cut: The student's; whole encoders are evaluated there too, like for like.
+        embedding: What of a clip is embedded.
     """
-    whole = tuple(dict.fromkeys([student_cut, *cuts]))
-    pretrained = [_Pretrained(label, found, repeat) for label, found in methods.items()]
+    whole, found = tuple(dict.fromkeys([student_cut, *cuts])), []
     usual = (encoder, dict(encoder_settings))
-    found = [
-        Candidate("log_mel_statistics", "", ("",), "log_mel_statistics", lambda: None, _nothing),
-        pretrained[0].untrained("random_init", *usual, whole),
-    ]
-    for item in pretrained:
-        trained = item.load()
-        own = (trained.name, dict(trained.encoder.settings))
-        if _architecture(*own) != _architecture(*usual):
-            found.append(item.untrained(f"random_init_{item.label}", *own, whole))
-        found.append(item.candidate(whole))
-    return found + (_students(students, repeat, whole, student_cut) if students else [])
+    for repeat in repeats:
+        statistics = Candidate(LOG_MEL_STATISTICS, "", *repeat, ("",), LOG_MEL_STATISTICS)
+        found.append(statistics)
+        for number, (label, encoders) in enumerate(methods.items()):
+            name = encoders.matching(*repeat)
+            trained = encoders.load(name)
+            place = str(encoders.folder(name))
+            own = (trained.name, dict(trained.encoder.settings))
+            if number == 0:
+                found.append(_untrained("random_init", repeat, place, trained, usual, whole))
+            if _architecture(*own) != _architecture(*usual):
+                title = f"random_init_{label}"
+                found.append(_untrained(title, repeat, place, trained, own, whole))
+            known, digest = _cuts_of(trained, whole), encoders.digest(name)
+            found.append(Candidate(label, "", *repeat, known, digest, place))
+        found += _students(students, repeat, whole, student_cut) if students else []
+    return [replace(candidate, embedding=embedding) for candidate in found]
 
 
-@dataclass(frozen=True)
-class _Pretrained:
-    """The encoder of one method that belongs to an repeat."""
-
-    label: str
-    encoders: EncoderCollection
-    repeat: Repeat
-
-    @property
-    def name(self) -> str:
-        return self.encoders.matching(*self.repeat)
-
-    def load(self) -> TrainedEncoder:
-        return self.encoders.load(self.name)
-
-    def candidate(self, cuts: tuple[str, ...]) -> Candidate:
-        """Return the encoder itself as a candidate."""
-        return Candidate(
-            self.label,
-            "",
-            _cuts_of(self.load(), cuts),
-            self.encoders.digest(self.name),
-            self.load,
-            partial(self.encoders.trained_on, self.name),
-        )
-
-    def untrained(
-        self, label: str, encoder: str, settings: Mapping[str, Any], cuts: tuple[str, ...]
-    ) -> Candidate:
-        """Return a random encoder with this one's normalisation as a candidate."""
-        trained = self.load()
-
-        def random() -> TrainedEncoder:
-            return untrained_like(trained, encoder, settings, self.repeat.seed)
-
-        return Candidate(
-            label,
-            "",
-            _cuts_of(random(), cuts),
-            f"random {encoder} {dict(settings)} {trained.mean} {trained.std} {self.repeat.seed}",
-            random,
-            partial(self.encoders.trained_on, self.name),
-        )
+def _untrained(
+    label: str,
+    repeat: Repeat,
+    place: str,
+    trained: TrainedEncoder,
+    architecture: tuple[str, Mapping[str, Any]],
+    cuts: tuple[str, ...],
+) -> Candidate:
+    """Return a random encoder with the normalisation of a trained one."""
+    name, settings = architecture
+    known = _cuts_of(untrained_like(trained, name, settings, repeat.seed), cuts)
+    digest = f"random {name} {dict(settings)} {trained.mean} {trained.std} {repeat.seed}"
+    random = {"encoder": name, "settings": dict(settings)}
+    return Candidate(label, "", *repeat, known, digest, place, random)
 
 
 def _cuts_of(trained: TrainedEncoder, cuts: tuple[str, ...]) -> tuple[str, ...]:
@@ -146,29 +167,6 @@ def _architecture(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str
     return name, {**defaults, **settings}
 
 
-def candidates_by_repeat(
-    methods: Mapping[str, EncoderCollection],
-    students: EncoderCollection | None,
-    seeds: Sequence[int],
-    folds: Sequence[int],
-    encoder: Any,
-    cuts: Sequence[str],
-    student_cut: str,
-) -> Iterator[tuple[Repeat, Candidate]]:
-    """Yield every candidate of every repeat; ``encoder`` has a ``name`` and ``settings``."""
-    for repeat in repeats(seeds, folds):
-        for candidate in list_candidates(
-            methods,
-            students,
-            repeat,
-            encoder=encoder.name,
-            encoder_settings=encoder.settings,
-            cuts=cuts,
-            student_cut=student_cut,
-        ):
-            yield repeat, candidate
-
-
 def _students(
     students: EncoderCollection, repeat: Repeat, whole: tuple[str, ...], student_cut: str
 ) -> list[Candidate]:
@@ -176,24 +174,9 @@ def _students(
     for name in students.names():
         source_repeat, _, kind = name.partition("/")
         source = source_repeat.removesuffix(f"-{repeat.name}")
-        if source == source_repeat:
-            continue
         label = "unfused" if kind == "student" else "unfused_full"
         cuts = tuple(cut for cut in whole if (cut == student_cut) == (kind == "student"))
-        if not cuts:
-            continue
-        found.append(
-            Candidate(
-                label,
-                source,
-                cuts,
-                students.digest(name),
-                partial(students.load, name),
-                partial(students.trained_on, name),
-            )
-        )
+        if source != source_repeat and cuts:
+            place = str(students.folder(name))
+            found.append(Candidate(label, source, *repeat, cuts, students.digest(name), place))
     return found
-
-
-def _nothing() -> pd.DataFrame:
-    return pd.DataFrame(columns=["corpus", "clip_id", "digest"])

@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import NotFoundError, UserError
-from ..core.repeats import Repeat
-from ..core.workspace import fingerprint, write_json
+from ..core.errors import UserError
+from ..core.outputs import write_json
 from ..data.store import LogMelStore
 from ..embeddings.embed import embed_clips, log_mel_statistics
-from ..embeddings.pieces import Protocol
 from ..encoders.trained import TrainedEncoder
 from ..training.precision import pick_device
 from .candidates import Candidate
@@ -50,46 +48,8 @@ class ClipEmbeddings:
         known = np.load(self.path / _ROWS)
         places = np.minimum(np.searchsorted(known, rows), len(known) - 1)
         if (known[places] != rows).any():
-            raise UserError(
-                f"{self.path} lacks some of the clips; run again with --params fresh=true"
-            )
+            raise UserError(f"{self.path} lacks some of the clips")
         return np.asarray(np.load(_file(self.path, cut), mmap_mode="r")[places])
-
-
-@dataclass(frozen=True)
-class EmbeddingCollection:
-    """The embeddings of every encoder that is compared on a task.
-
-    Attributes:
-        path: Folder whose sub-folders hold :class:`ClipEmbeddings`.
-        folders: Those of the study; the others are left from other studies. None: all.
-    """
-
-    path: Path
-    folders: tuple[str, ...] | None = None
-
-    def of(self, candidate: Candidate, repeat: Repeat, protocol: Protocol) -> ClipEmbeddings:
-        """Return a candidate's embeddings.
-
-        Raises:
-            FileNotFoundError: It was not embedded.
-        """
-        folder = self.path / folder_name(candidate, repeat, protocol)
-        if not (folder / _SIZES).is_file():
-            raise NotFoundError(
-                f"no embeddings of {candidate.name} in {folder}; run from the start"
-            )
-        return ClipEmbeddings(folder)
-
-
-def folder_name(candidate: Candidate, repeat: Repeat, protocol: Protocol) -> str:
-    """Return the name under which a candidate's embeddings are kept.
-
-    Folds that share an encoder share its embeddings, unless crops are drawn with the repeat's seed.
-    """
-    drawn = [repeat.seed] if protocol == "random_crop" else []
-    known = candidate.digest, candidate.cuts, protocol, drawn
-    return f"{candidate.name}-{fingerprint('embeddings', *known)[:12]}"
 
 
 def embed_candidate(
@@ -98,8 +58,6 @@ def embed_candidate(
     store: LogMelStore,
     rows: NDArray[np.int64],
     *,
-    protocol: Protocol,
-    seed: int,
     device: str,
 ) -> None:
     """Embed clips with one encoder at all its cuts and write the result.
@@ -109,8 +67,6 @@ def embed_candidate(
         candidate: Which encoder.
         store: Log-mels.
         rows: Which clips, sorted, (N,).
-        protocol: ``whole_clip``, ``window_mean`` or ``random_crop``.
-        seed: Seed of random crops.
         device: Where to compute.
     """
     trained = candidate.load()
@@ -118,8 +74,8 @@ def embed_candidate(
         found = {"": log_mel_statistics(store, rows)}
     else:
         found = embed_clips(
-            trained, store, rows, cuts=candidate.cuts, protocol=protocol, seed=seed,
-            device=pick_device(device),
+            trained, store, rows, cuts=candidate.cuts, protocol=candidate.embedding,
+            seed=candidate.seed, device=pick_device(device),
         )  # fmt: skip
     np.save(folder / _ROWS, rows)
     for cut, matrix in found.items():

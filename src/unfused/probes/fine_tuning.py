@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..core.errors import UserError
+from ..core.outputs import mark_of
 from ..core.seeding import derive_seed
-from ..core.workspace import fingerprint
 from ..data.store import LogMelStore
 from ..embeddings.embed import embed_clips
 from ..encoders.encoder import Encoder
@@ -262,12 +262,13 @@ class _Run:
 
     def _mark(self) -> str:
         encoder = self.trained.encoder.state_dict()
-        return fingerprint(
-            {key: tensor.cpu().numpy() for key, tensor in encoder.items()},
-            [self.trained.mean, self.trained.std, self.seed],
-            [self.store.clip_ids[self.train_clips.rows], self.train_clips.labels],
-            [self.store.clip_ids[self.valid_clips.rows], self.valid_clips.labels],
-            self.settings,
+        return mark_of(
+            encoder={key: tensor.cpu().numpy() for key, tensor in encoder.items()},
+            normalisation=[self.trained.mean, self.trained.std],
+            train=[self.store.clip_ids[self.train_clips.rows], self.train_clips.labels],
+            valid=[self.store.clip_ids[self.valid_clips.rows], self.valid_clips.labels],
+            settings=self.settings,
+            seed=self.seed,
         )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from ..core.errors import NotFoundError, UserError
-from ..core.workspace import write_bytes, write_json
+from ..core.outputs import write_bytes, write_json
 from ..tasks.label_kinds import MULTI_LABEL, SINGLE_LABEL, LabelKind
 from .fine_tuned import FineTuned
 from .linear_probe import LinearProbe

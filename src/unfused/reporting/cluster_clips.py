@@ -11,7 +11,6 @@ import pandas as pd
 
 from ..data.label_sets import label_counts
 from ..data.reading import UnreadableAudio, read_mono
-from ..distillation.pseudo_labels import clustered_points
 
 _PEAK = 0.9
 
@@ -75,7 +74,6 @@ def cluster_clips(
     pseudo_labels: pd.Series,
     manifest: pd.DataFrame,
     *,
-    whiten_dim: int | None,
     n_clips: int = 3,
     seconds: float = 2.0,
     sample_rate: int = 16000,
@@ -83,16 +81,15 @@ def cluster_clips(
     """Return, for each pseudo-cluster, the clips nearest to its centroid.
 
     Args:
-        features: The features that were clustered: clip_id, and a column per dimension.
+        features: The points that were clustered: clip_id, and a column per dimension.
         pseudo_labels: The cluster of each of these clips; the index is the clip_id.
         manifest: Columns clip_id, path, offset, frames, sample_rate, label and multi_label.
-        whiten_dim: Axes that whitening kept before the clustering.
         n_clips: Clips per cluster, fewer where it has fewer.
         seconds: Of each clip, from its beginning.
         sample_rate: Of the sounds, in Hz.
     """
     ids = features["clip_id"].to_numpy()
-    points = clustered_points(features.drop(columns="clip_id").to_numpy(np.float32), whiten_dim)
+    points = features.drop(columns="clip_id").to_numpy(np.float32)
     numbers = pseudo_labels.loc[ids].to_numpy()
     files = manifest.drop_duplicates("clip_id").set_index("clip_id")
     found = []

@@ -39,21 +39,12 @@ _HOW_TO = (
 )
 
 
-def listening_section(tasks: Mapping[str, ClusterClips], pages: Mapping[str, str]) -> str:
-    """Return a section of the report: of each task the largest clusters.
-
-    Args:
-        tasks: Name of the task -> its clusters.
-        pages: Name of the task -> address of the page with all of them.
-    """
+def listening_section(tasks: Mapping[str, ClusterClips]) -> str:
+    """Return a section of the report: of each task the largest clusters."""
     n_clusters = max(2, CLUSTERS // max(1, len(tasks)))
     parts = [f"<p>{_HOW_TO}</p>"]
     for name, clips in tasks.items():
-        if len(tasks) > 1:
-            parts.append(f"<h3>{html.escape(name)}</h3>")
-        parts.append(players_html(clips, n_clusters=n_clusters))
-        address = html.escape(pages[name], quote=True)
-        parts.append(f'<p><a href="{address}">All {len(clips.clusters)} clusters</a></p>')
+        parts.append(f"<h3>{html.escape(name)}</h3>{players_html(clips, n_clusters=n_clusters)}")
     return "".join(parts)
 
 

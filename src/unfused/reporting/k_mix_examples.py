@@ -19,6 +19,7 @@ from ..training.pretraining import view_maker
 from ..views.k_mix import centroid_distances
 from ..views.make_views import ViewMaker
 from ..views.view import View
+from .cluster_players import audio_html
 from .crop_sounds import CropPlayer, Sound, equally_loud
 
 STEPS = ("crop", "partner", "k-mix", "view")
@@ -131,6 +132,23 @@ def _different(clusters: np.ndarray, n: int) -> np.ndarray:
     first = np.sort(np.unique(clusters, return_index=True)[1])
     others = np.setdiff1d(np.arange(len(clusters)), first)
     return np.concatenate([first, others])[:n]
+
+
+def examples_page(examples: KMixExamples) -> str:
+    """Return a page that plays every step of every example."""
+    rows = []
+    for number, example in enumerate(examples.examples, start=1):
+        cells = [f"<td>row {number}</td>"]
+        for step, sound in example.sounds.items():
+            made = "" if sound.original else "≈ "
+            player = audio_html(sound.samples, examples.sample_rate)
+            cells.append(f"<td>{made}{step}<br>{player}</td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    note = (
+        "<p>Sounds marked ≈ are made from the log-mel by Griffin-Lim: an approximation, since a "
+        "log-mel has no phase.</p>"
+    )
+    return f"{note}<table>{''.join(rows)}</table>"
 
 
 def _mixed(

@@ -5,40 +5,31 @@ from typing import Any
 
 import pandas as pd
 
-from ...core.workspace import Workspace, fingerprint
-from ...params import Evaluation, MethodParams, PseudoLabels, Report, Run, Task
-from ...reporting.naming import task_name
+from ...params import Evaluation, MethodParams, Report, Run
 
 log = logging.getLogger(__name__)
 
 
-def describe_corpus(
-    manifest: pd.DataFrame, splits: pd.DataFrame, rejected: pd.DataFrame, store: Any
-) -> pd.DataFrame:
+def describe_corpus(corpus: Any) -> pd.DataFrame:
     """Count a corpus's clips, hours, labels and rejected files, for every fold."""
     from ...reporting.data_card import data_card
 
-    hours = float(store.n_frames.sum()) * store.front_end.hop / store.front_end.sample_rate / 3600
-    return data_card(manifest, splits, rejected, hours=hours)
+    hours = float(corpus.seconds.sum()) / 3600
+    card = data_card(corpus.clips, corpus.splits, corpus.rejected, hours=hours)
+    return card.assign(corpus=corpus.name)
 
 
-def join_corpora(own: Task | None = None, **tables: pd.DataFrame) -> pd.DataFrame:
-    """Put the same table of several corpora together, with a first column that names them."""
-    named = [table.assign(corpus=_shown(name, own)) for name, table in tables.items()]
-    joined = pd.concat(named, ignore_index=True)
-    return joined[["corpus", *(name for name in joined if name != "corpus")]]
+def list_rejected_audio(*corpora: Any) -> pd.DataFrame:
+    """List the files that were left out of any corpus, each with the reason."""
+    tables = [corpus.rejected.assign(corpus=corpus.name) for corpus in corpora]
+    return join_tables(*tables)
 
 
-def join_tasks(own: Task | None = None, **tables: Any) -> pd.DataFrame:
-    """Put the same table of several tasks together, with a first column that names them."""
-    named = [pd.DataFrame(table).assign(task=_shown(name, own)) for name, table in tables.items()]
-    joined = pd.concat(named, ignore_index=True)
-    return joined[["task", *(name for name in joined if name != "task")]]
-
-
-def _shown(task: str, own: Task | None) -> str:
-    """Return the name of a task for people; ``own`` is given where it may be one's own data."""
-    return task if own is None or not own.audio else task_name(task, own.audio, own.title)
+def join_tables(*tables: Any) -> pd.DataFrame:
+    """Put the same table of several tasks or corpora together; a column names them."""
+    joined = pd.concat([pd.DataFrame(table) for table in tables], ignore_index=True)
+    first = [name for name in ("task", "corpus") if name in joined][:1]
+    return joined[[*first, *(name for name in joined if name not in first)]]
 
 
 def summarise_results(
@@ -65,14 +56,10 @@ def write_lape_table(summary: pd.DataFrame) -> tuple[str, str, str]:
 
 
 def place_clusters(
-    workspace: Workspace,
-    features: pd.DataFrame,
-    pseudo_labels: pd.DataFrame,
-    manifest: pd.DataFrame,
-    report: Report,
-    run: Run,
+    features: pd.DataFrame, pseudo_labels: pd.DataFrame, corpus: Any, report: Report, run: Run
 ) -> pd.DataFrame:
     """Place the first repeat's clips on a t-SNE map of the teacher's features."""
+    from ...core.source import source_digest
     from ...reporting.figures import tsne_points
 
     def build(_: Any) -> dict[str, pd.DataFrame]:
@@ -83,42 +70,35 @@ def place_clusters(
             "points": pd.DataFrame({"clip_id": ids, "x": points.xy[:, 0], "y": points.xy[:, 1]})
         }
 
-    mark = fingerprint("tsne", features, report.tsne_points, min(run.seeds))
-    points = workspace.tables("tsne", mark, build, fresh=run.fresh)["points"]
+    made_of = {"features": features, "points": report.tsne_points, "seed": min(run.seeds)}
+    made_of["source"] = source_digest("reporting.figures.pseudo_label_map")
+    points = run.outputs(corpus.name, "pseudo_labels").tables("tsne", made_of, build)["points"]
     shown = pseudo_labels[pseudo_labels["source"] == "teacher"].drop_duplicates("clip_id")
     points = points.merge(shown[["clip_id", "pseudo_label"]], on="clip_id")
-    points = points.merge(manifest[["clip_id", "label"]], on="clip_id")
-    return points.assign(n_clips=len(features))
+    points = points.merge(corpus.clips[["clip_id", "label"]], on="clip_id")
+    return points.assign(n_clips=len(features), task=corpus.name)
 
 
 def pick_cluster_clips(
-    features: pd.DataFrame,
-    pseudo_labels: pd.DataFrame,
-    manifest: pd.DataFrame,
-    settings: PseudoLabels,
-) -> Any:
+    features: pd.DataFrame, pseudo_labels: pd.DataFrame, corpus: Any
+) -> tuple[str, str]:
     """Pick the clips nearest to the centre of each of the first repeat's clusters, to be heard."""
     from ...reporting.cluster_clips import cluster_clips
+    from ...reporting.cluster_players import listening_page, listening_section
 
     of_teacher = pseudo_labels[pseudo_labels["source"] == "teacher"].drop_duplicates("clip_id")
     numbers = of_teacher.set_index("clip_id")["pseudo_label"]
-    return cluster_clips(features, numbers, manifest, whiten_dim=settings.whiten_dim)
+    clips = cluster_clips(features, numbers, corpus.clips)
+    page = listening_page(clips, f"Listen to the pseudo-clusters of {corpus.name}")
+    return page, listening_section({corpus.name: clips})
 
 
-def show_cluster_clips(own: Task | None = None, **clips: Any) -> str:
-    """Make players of every task's largest clusters, for the report."""
-    from ...reporting.cluster_players import listening_section
-
-    names = {task: _shown(task, own) for task in clips}
-    tasks = {names[task]: heard for task, heard in clips.items()}
-    return listening_section(
-        tasks, {name: f"{task}/cluster_clips/index.html" for task, name in names.items()}
-    )
+def join_cluster_players(*sections: str) -> str:
+    """Put players of every task's largest clusters together, for the report."""
+    return "\n".join(sections)
 
 
-def draw_pseudo_labels(
-    quality: pd.DataFrame, own: Task | None = None, **points: pd.DataFrame
-) -> Any:
+def draw_pseudo_labels(quality: pd.DataFrame, *points: pd.DataFrame) -> Any:
     """Draw every task's t-SNE map, coloured by pseudo-label and by true label."""
     from ...reporting.figures import tsne_pseudo_labels
     from ...reporting.figures.stack import stack
@@ -135,27 +115,27 @@ def draw_pseudo_labels(
                 nmi=None if pd.isna(of_teacher.loc[task, "nmi"]) else of_teacher.loc[task, "nmi"],
                 n_labelled=int(of_teacher.loc[task, "n_labelled"]),
             )
-            for task, table in ((_shown(name, own), table) for name, table in points.items())
+            for task, table in ((table["task"].iloc[0], table) for table in points)
         ]
     )
 
 
-def draw_learning_curves(own: Task | None = None, **histories: pd.DataFrame) -> Any:
+def draw_learning_curves(**histories: pd.DataFrame) -> Any:
     """Draw loss, collapse measures and learning rate of every training of the run."""
     from ...reporting.figures import learning_curves
     from ...reporting.naming import encoder_name
 
     stages = []
     for name, table in histories.items():
-        task, kind = name.rsplit("_", 1)
-        if kind == "pretraining":
-            stages.append(table.assign(stage=f"{encoder_name(task, teacher=None)} pre-training"))
+        if "task" not in table:
+            stages.append(table.assign(stage=f"{encoder_name(name, teacher=None)} pre-training"))
             continue
         shown = table[table["source"].isin(["", "teacher"])]
-        what = shown["encoder"].map(_trained_on_labels) if "encoder" in shown else kind
-        stages.append(shown.assign(stage=f"{_shown(task, own)}: " + what))
+        what = shown["encoder"].map(_trained_on_labels) if "encoder" in shown else "student"
+        stages.append(shown.assign(stage=shown["task"] + ": " + what))
     curves = pd.concat(stages, ignore_index=True)
-    return learning_curves(curves.drop(columns=["clips", "source", "encoder"], errors="ignore"))
+    unused = ["clips", "source", "encoder", "task"]
+    return learning_curves(curves.drop(columns=unused, errors="ignore"))
 
 
 def _trained_on_labels(encoder: str) -> str:
@@ -164,39 +144,26 @@ def _trained_on_labels(encoder: str) -> str:
 
 
 def draw_augmentation_views(
-    statistics: dict,
-    centroids: pd.DataFrame,
-    splits: pd.DataFrame,
-    manifest: pd.DataFrame,
-    method: MethodParams,
-    store: Any,
+    pretraining: Any, centroids: pd.DataFrame, corpus: Any, method: MethodParams
 ) -> Any:
     """Draw what the teacher's views make of a few training clips."""
     from ...reporting.example_views import example_views
     from ...reporting.figures import augmentation_views
     from ...views.k_mix_centroids import centroids_of
 
-    fold = next(iter(statistics))
-    chosen = splits[splits["split"].isin(["train", "unlabelled"])]["clip_id"]
-    clips = manifest[manifest["clip_id"].isin(chosen)]
-    level = statistics[fold]
+    fold = pretraining.folds[0]
+    mean, std = pretraining.for_training(fold).statistics
+    trainable = corpus.splits[corpus.splits["split"].isin(["train", "unlabelled"])]
     examples = example_views(
-        store,
-        clips,
-        mean=level["mean"],
-        std=level["std"],
-        centroids=centroids_of(centroids, int(fold)),
+        corpus.store,
+        corpus.take(trainable["clip_id"]).clips,
+        mean=mean,
+        std=std,
+        centroids=centroids_of(centroids, fold),
         views=method.views.model_dump(),
     )
-    seconds = store.front_end.hop / store.front_end.sample_rate
+    seconds = corpus.store.front_end.hop / corpus.store.front_end.sample_rate
     return augmentation_views(examples, hop_seconds=seconds)
-
-
-def draw_kmix_pairs(examples: Any) -> Any:
-    """Draw which crops k-mix puts together."""
-    from ...reporting.figures import kmix_pairs
-
-    return kmix_pairs(examples)
 
 
 def draw_confusion(predictions: pd.DataFrame) -> Any:

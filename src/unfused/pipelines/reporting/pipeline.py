@@ -1,21 +1,16 @@
 """Wiring of the report, over all tasks of the run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Node, Pipeline
 
-from ...reporting.naming import OWN_DATA
-from ..described_node import DescribedNode as Node
+from ..node import node
 from . import nodes
 
 FIGURES = [
-    "lape_scores",
-    "tsne_pseudo_labels",
-    "confusion_matrix",
-    "learning_curves",
-    "augmentation_views",
-    "kmix_pairs",
+    *("lape_scores", "tsne_pseudo_labels", "confusion_matrix", "learning_curves"),
+    *("augmentation_views", "kmix_pairs"),
 ]
 
 
@@ -38,29 +33,48 @@ def create_pipeline(
         few_labels: Whether label efficiency was measured.
         benchmark: Whether methods are compared with each other, over all tasks.
     """
-    parts = [_place(task) for task in tasks] + [_listen(task) for task in tasks]
-    joins = _task_joins(tasks) + (_few_labels(tasks) if few_labels else [])
-    joins += _benchmark() if benchmark else []
-    shown = [
+    figures = [
         *FIGURES,
         *(["label_efficiency_curves"] if few_labels else []),
         *(["average_ranks"] if benchmark else []),
     ]
-    figures = _figures(tasks, teacher, methods)
-    shared = Pipeline([*joins, *_tables(), *figures, _record(), _report(shown)])
-    return _stage(sum(parts, shared)) + create_data_report(tasks, pools)
+    shared = [
+        *(_join(name, tasks) for name in ("results", "predictions", "pseudo_label_quality")),
+        *(_few_labels(tasks) if few_labels else []),
+        *(_benchmark() if benchmark else []),
+        *_tables(),
+        *_figures(tasks, teacher, methods),
+        _report(figures),
+    ]
+    parts = [_of_task(task) for task in tasks]
+    return _stage(sum(parts, Pipeline(shared))) + create_data_report(tasks, pools)
 
 
 def create_data_report(tasks: Sequence[str], pools: Sequence[str]) -> Pipeline:
-    """Return the pipeline from manifests to the data card and the list of rejected files.
+    """Return the pipeline from corpora to the data card and the list of rejected files.
 
     Args:
         tasks: Names of the tasks.
         pools: Names of the unlabelled corpora.
     """
     corpora = [*tasks, *pools]
-    joins = Pipeline(_corpus_joins(tasks, corpora))
-    return _stage(sum((_describe(name) for name in corpora), joins))
+    rejected = [f"{name}.corpus" for name in corpora]
+    joins = Pipeline(
+        [
+            _join("data_card", corpora),
+            node(nodes.list_rejected_audio, rejected, "rejected_audio"),
+        ]
+    )
+    cards = [
+        Pipeline([node(nodes.describe_corpus, "corpus", "data_card")], namespace=name)
+        for name in corpora
+    ]
+    return _stage(sum(cards, joins))
+
+
+def create_comparison() -> Pipeline:
+    """Return the pipeline from the results of all runs to one table."""
+    return Pipeline([node(nodes.compare_runs, "runs", "run_comparison", tags=["reporting"])])
 
 
 def _stage(parts: Pipeline) -> Pipeline:
@@ -69,197 +83,100 @@ def _stage(parts: Pipeline) -> Pipeline:
     )
 
 
-def create_comparison() -> Pipeline:
-    """Return the pipeline from the results of all runs to one table."""
-    node = Node(nodes.compare_runs, "runs", "run_comparison", name="compare_runs")
-    return Pipeline([node], tags=["reporting"])
-
-
-def _describe(corpus: str) -> Pipeline:
-    node = Node(
-        nodes.describe_corpus,
-        ["manifest", "splits", "rejected_audio", "log_mels"],
-        "data_card",
-        name="describe_corpus",
-    )
-    return Pipeline([node], namespace=corpus)
-
-
-def _place(task: str) -> Pipeline:
-    node = Node(
-        nodes.place_clusters,
+def _of_task(task: str) -> Pipeline:
+    """Return what is drawn of one task's clusters."""
+    clusters = ["cluster_features", "pseudo_labels", "corpus"]
+    return Pipeline(
         [
-            "clustering_workspace",
-            "cluster_features",
-            "pseudo_labels",
-            "manifest",
-            "params:report",
-            "params:run",
+            node(nodes.place_clusters, [*clusters, "params:report", "params:run"], "tsne_points"),
+            node(
+                nodes.pick_cluster_clips,
+                clusters,
+                ["cluster_clips", "cluster_players"],
+            ),
         ],
-        "tsne_points",
-        name="place_clusters",
+        namespace=task,
+        parameters={
+            "params:report": "params:report",
+            "params:run": "params:run",
+        },
     )
-    return Pipeline([node], namespace=task, parameters={"params:report", "params:run"})
 
 
-def _listen(task: str) -> Pipeline:
-    node = Node(
-        nodes.pick_cluster_clips,
-        ["cluster_features", "pseudo_labels", "manifest", "params:pseudo_labels"],
-        "cluster_clips",
-        name="pick_cluster_clips",
-    )
-    settings = {"params:pseudo_labels": "params:unfused.pseudo_labels"}
-    return Pipeline([node], namespace=task, parameters=settings)
-
-
-def _task_joins(tasks: Sequence[str]) -> list[Node]:
-    names = ("results", "predictions", "pseudo_label_quality")
-    return [_join(nodes.join_tasks, name, tasks, _own(tasks)) for name in names]
-
-
-def _corpus_joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
-    names = ("data_card", "rejected_audio")
-    return [_join(nodes.join_corpora, name, corpora, _own(tasks)) for name in names]
-
-
-def _join(
-    function: Callable[..., Any], name: str, parts: Sequence[str], own: Mapping[str, str]
-) -> Node:
+def _join(name: str, parts: Sequence[str]) -> Node:
     """Return the node that makes one table ``name`` of those of several tasks or corpora."""
-    tables = {part: f"{part}.{name}" for part in parts}
-    return Node(function, {**own, **tables}, name, name=f"join_{name}")
-
-
-def _record() -> Node:
-    return Node(
-        nodes.record_parameters,
-        ["parameters", "results"],
-        "parameters_used",
-        name="record_parameters",
-    )
-
-
-def _own(tasks: Sequence[str]) -> dict[str, str]:
-    """Return the input that says what one's own data are called, where they are the task."""
-    return {"own": f"params:tasks.{OWN_DATA}"} if OWN_DATA in tasks else {}
+    tables = [f"{part}.{name}" for part in parts]
+    return node(nodes.join_tables, tables, name, name=f"join_{name}")
 
 
 def _tables() -> list[Node]:
+    known = ["params:evaluation", "params:teacher"]
     return [
-        Node(
-            nodes.summarise_results,
-            ["results", "predictions", "params:evaluation", "params:teacher"],
-            ["summary", "comparisons"],
-            name="summarise_results",
+        node(
+            nodes.summarise_results, ["results", "predictions", *known], ["summary", "comparisons"]
         ),
-        Node(
+        node(
             nodes.write_lape_table,
             "summary",
             ["lape_table_csv", "lape_table_md", "lape_table_tex"],
-            name="write_lape_table",
         ),
+        node(nodes.record_parameters, ["parameters", "results"], "parameters_used"),
     ]
 
 
 def _figures(tasks: Sequence[str], teacher: str, methods: Sequence[str]) -> list[Node]:
-    histories = {
-        **_own(tasks),
-        **{f"{method}_pretraining": f"{method}.history" for method in methods},
-        **{
-            f"{task}_{stage}": f"{task}.{stage}_history"
-            for task in tasks
-            for stage in ("student", "supervised")
-        },
-    }
-    first = tasks[0]
+    histories: dict[str, Any] = {method: f"{method}.history" for method in methods}
+    for task in tasks:
+        histories[f"{task}_student"] = f"{task}.student_history"
+        histories[f"{task}_supervised"] = f"{task}.supervised_history"
+    points = [f"{task}.tsne_points" for task in tasks]
+    players = [f"{task}.cluster_players" for task in tasks]
+    views = ["pretraining_corpus", "kmix_centroids", f"{tasks[0]}.corpus"]
     return [
-        Node(nodes.draw_scores, "summary", "lape_scores", name="draw_scores"),
-        Node(
-            nodes.draw_pseudo_labels,
-            {
-                **_own(tasks),
-                "quality": "pseudo_label_quality",
-                **{task: f"{task}.tsne_points" for task in tasks},
-            },
-            "tsne_pseudo_labels",
-            name="draw_pseudo_labels",
-        ),
-        Node(
-            nodes.show_cluster_clips,
-            {**_own(tasks), **{task: f"{task}.cluster_clips" for task in tasks}},
-            "cluster_players",
-            name="show_cluster_clips",
-        ),
-        Node(
-            nodes.draw_learning_curves,
-            histories,
-            "learning_curves",
-            name="draw_learning_curves",
-        ),
-        Node(
+        node(nodes.draw_scores, "summary", "lape_scores"),
+        node(nodes.draw_pseudo_labels, ["pseudo_label_quality", *points], "tsne_pseudo_labels"),
+        node(nodes.join_cluster_players, players, "cluster_players"),
+        node(nodes.draw_learning_curves, histories, "learning_curves"),
+        node(
             nodes.draw_augmentation_views,
-            [
-                "normalisation_statistics",
-                "kmix_centroids",
-                f"{first}.splits",
-                f"{first}.manifest",
-                f"params:methods.{teacher}",
-                f"{first}.log_mels",
-            ],
+            [*views, f"params:methods.{teacher}"],
             "augmentation_views",
-            name="draw_augmentation_views",
         ),
-        Node(nodes.draw_kmix_pairs, "example_views", "kmix_pairs", name="draw_kmix_pairs"),
-        Node(nodes.draw_confusion, "predictions", "confusion_matrix", name="draw_confusion"),
+        node(nodes.draw_confusion, "predictions", "confusion_matrix"),
     ]
 
 
 def _benchmark() -> list[Node]:
+    known = ["params:evaluation", "params:teacher"]
     return [
-        Node(
+        node(
             nodes.rank_methods,
-            ["summary", "predictions", "params:evaluation", "params:teacher"],
+            ["summary", "predictions", *known],
             ["encoder_ranking", "method_comparisons"],
-            name="rank_methods",
         ),
-        Node(nodes.draw_ranks, "encoder_ranking", "average_ranks", name="draw_ranks"),
-        Node(nodes.list_missing_tasks, "params:tasks", "missing_tasks", name="list_missing_tasks"),
+        node(nodes.draw_ranks, "encoder_ranking", "average_ranks"),
+        node(nodes.list_missing_tasks, "params:tasks", "missing_tasks"),
     ]
 
 
 def _few_labels(tasks: Sequence[str]) -> list[Node]:
     return [
-        _join(nodes.join_tasks, "label_efficiency", tasks, _own(tasks)),
-        Node(
+        _join("label_efficiency", tasks),
+        node(
             nodes.summarise_label_efficiency,
             ["label_efficiency", "params:teacher"],
             ["label_curves", "labels_saved"],
-            name="summarise_label_efficiency",
         ),
-        Node(
-            nodes.draw_label_efficiency,
-            "label_curves",
-            "label_efficiency_curves",
-            name="draw_label_efficiency",
-        ),
+        node(nodes.draw_label_efficiency, "label_curves", "label_efficiency_curves"),
     ]
 
 
 def _report(figures: Sequence[str]) -> Node:
-    return Node(
-        nodes.write_report,
-        {
-            "summary": "summary",
-            "comparisons": "comparisons",
-            "quality": "pseudo_label_quality",
-            "data_card": "data_card",
-            "rejected": "rejected_audio",
-            "parameters": "parameters",
-            "report": "params:report",
-            "cluster_players": "cluster_players",
-            **{name: name for name in figures},
-        },
-        ["report", "closing_words"],
-        name="write_report",
-    )
+    tables = {
+        "quality": "pseudo_label_quality",
+        "rejected": "rejected_audio",
+        **{name: name for name in ("summary", "comparisons", "data_card", "cluster_players")},
+    }
+    given = {"parameters": "parameters", "report": "params:report"}
+    pictures = {name: name for name in figures}
+    return node(nodes.write_report, {**tables, **given, **pictures}, ["report", "closing_words"])
