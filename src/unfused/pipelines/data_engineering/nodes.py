@@ -20,13 +20,27 @@ from ...params import (
 )
 
 
-def render_demo(demo: Demo, name: str) -> Path:
-    """Render one of the demo's corpora, or what is missing of it."""
-    from ...demo.corpus import render_demo as render
+def render_demo_corpus(demo: Demo) -> Path:
+    """Render short recordings of twelve instruments, or what is missing of them."""
+    return _rendered(demo, "instrument")
+
+
+def render_demo_notes(demo: Demo) -> Path:
+    """Render single notes of the families of instruments, or what is missing of them."""
+    return _rendered(demo, "notes")
+
+
+def render_demo_mixtures(demo: Demo) -> Path:
+    """Render clips of one to three instruments, or what is missing of them."""
+    return _rendered(demo, "mixtures")
+
+
+def _rendered(demo: Demo, name: str) -> Path:
+    from ...demo.corpus import render_demo
     from ...demo.plans import DemoSettings
 
     settings = demo.model_dump(exclude={"expected", "folder", "fresh"})
-    return render(demo.folder, name, DemoSettings(**settings))
+    return render_demo(demo.folder, name, DemoSettings(**settings))
 
 
 def scan_task_audio(source: Task, *rendered: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
