@@ -81,16 +81,16 @@ def parameters_of(given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def metrics_of(summary: Any) -> dict[str, float]:
-    """Return ``<task>/<encoder>/<cut>/<protocol>/<metric>`` -> score, and its interval.
+    """Return ``<task>/<encoder>/<read-out>/<protocol>/<metric>`` -> score, and its interval.
 
     Args:
-        summary: See :func:`unfused.reporting.aggregate.summarise`. An encoder's controls go by
+        summary: See :func:`unfused.reporting.summary.summarise`. An encoder's controls go by
             ``<encoder>-<source>``.
     """
     metrics: dict[str, float] = {}
     for row in summary.to_dict("records"):
         encoder = f"{row['encoder']}-{row['source']}" if row["source"] else row["encoder"]
-        parts = [row["task"], encoder, row["cut"] or "whole", row["protocol"], row["metric"]]
+        parts = [row["task"], encoder, row["read_out"] or "whole", row["protocol"], row["metric"]]
         name = "/".join(_NOT_IN_NAMES.sub("_", str(part).replace("/", "_")) for part in parts)
         values = {name: row["mean"], f"{name}.low": row["low"], f"{name}.high": row["high"]}
         metrics.update({key: float(item) for key, item in values.items() if math.isfinite(item)})

@@ -4,14 +4,11 @@ import re
 
 import numpy as np
 import pandas as pd
-import soundfile
 import torch
 from PIL import Image
 
-from unfused.datasets.k_mix import CentroidsDataset, KMixBankDataset, KMixExamplesDataset
+from unfused.datasets.k_mix import CentroidsDataset, KMixBankDataset
 from unfused.datasets.previews import NOT_MADE
-from unfused.reporting.crop_sounds import Sound
-from unfused.reporting.k_mix_examples import STEPS, Example, KMixExamples, Pair
 from unfused.training.k_mix_bank import KMixBank
 from unfused.views.k_mix_centroids import centroid_table
 from unfused.views.view import View
@@ -23,23 +20,6 @@ def bank(n=30):
     spans = torch.tensor([[float(i % 4), 24.0] for i in range(n)])
     ids = np.array([f"clip{i}" for i in range(n)])
     return KMixBank(View(crops, spans), ids, -np.arange(n), rng.integers(0, 3, n))
-
-
-def examples(n=2):
-    rng = np.random.default_rng(0)
-    pair = Pair("a", 1, "b", 2, 30.5, 12.25, 0.3)
-    found = [
-        Example(
-            pair,
-            {step: rng.normal(size=(16, 24)).astype(np.float32) for step in STEPS},
-            {
-                step: Sound(rng.uniform(-0.9, 0.9, 3680).astype(np.float32), step == "crop")
-                for step in STEPS
-            },
-        )
-        for _ in range(n)
-    ]
-    return KMixExamples(tuple(found), 16000, 0.01)
 
 
 def picture(preview):
@@ -67,30 +47,3 @@ def test_a_bank_comes_back_as_it_was(tmp_path):
     for name in ("clip_ids", "starts", "clusters"):
         assert getattr(loaded, name).tolist() == getattr(saved, name).tolist()
     assert picture(dataset.preview()).size[0] > 300
-
-
-def test_examples_come_back_and_can_be_played(tmp_path):
-    dataset = KMixExamplesDataset(filepath=str(tmp_path / "examples"))
-    assert dataset.preview() == NOT_MADE
-    dataset.save(examples(3))
-    dataset.save(examples(2))  # fewer than before
-    loaded, saved = dataset.load(), examples(2)
-    assert (loaded.sample_rate, loaded.hop_seconds) == (16000, 0.01)
-    assert len(loaded.examples) == 2
-    for one, two in zip(loaded.examples, saved.examples, strict=True):
-        assert one.pair == two.pair
-        for step in STEPS:
-            np.testing.assert_array_equal(one.log_mels[step], two.log_mels[step])
-            np.testing.assert_allclose(
-                one.sounds[step].samples, two.sounds[step].samples, atol=1e-4
-            )
-            assert one.sounds[step].original == two.sounds[step].original
-    html = dataset.preview()
-    players = re.findall(r"src='data:audio/flac;base64,([^']+)'", html)
-    assert len(players) == 8
-    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(players[0])))
-    assert (len(samples), rate) == (3680, 16000)
-    assert html.count("≈ ") == 6 + 1  # what is made from log-mels, and the note
-    assert "approximation" in html
-    assert "src='data:image/png;base64," in html
-    assert "\n\n" not in html  # Kedro-Viz reads Markdown: an empty line would end the HTML

@@ -13,7 +13,6 @@ from PIL import Image
 
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
-from unfused.datasets.clusters import ClusterClipsDataset
 from unfused.datasets.figure import FigureDataset
 from unfused.datasets.folders import (
     AudioFolderDataset,
@@ -22,7 +21,7 @@ from unfused.datasets.folders import (
     LogMelStoreDataset,
     WorkspaceDataset,
 )
-from unfused.datasets.k_mix import CentroidsDataset, KMixBankDataset, KMixExamplesDataset
+from unfused.datasets.k_mix import CentroidsDataset, KMixBankDataset
 from unfused.datasets.previews import NOT_MADE
 from unfused.datasets.tables import CSVTableDataset, ParquetTableDataset
 from unfused.datasets.texts import JSONTextDataset, PageDataset, PlainTextDataset
@@ -108,8 +107,8 @@ def test_a_folder_of_audio_is_played(tmp_path):
     [
         *(AudioFolderDataset, CSVTableDataset, EncodersDataset, FigureDataset),
         *(JSONTextDataset, LogMelStoreDataset, ParquetTableDataset, PlainTextDataset),
-        *(CentroidsDataset, ClusterClipsDataset, EmbeddingsDataset, KMixBankDataset),
-        *(KMixExamplesDataset, PageDataset, WorkspaceDataset),
+        *(CentroidsDataset, EmbeddingsDataset, KMixBankDataset),
+        *(PageDataset, WorkspaceDataset),
     ],
 )
 def test_what_does_not_exist_yet_is_described_all_the_same(tmp_path, dataset):

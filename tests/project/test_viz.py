@@ -33,10 +33,10 @@ SHOWN = {
     "instrument_family.manifest": "<table>",
     "instrument_family.log_mels": "<img src='data:image/png",
     "instrument_family.students": "<table>",
-    "instrument_family.cluster_clips": "<audio controls",
+    "example_views": "<img src='data:image/png",
     "pseudo_label_quality": "<table>",
     "lape_table_md": "<pre",
-    "tsne_pseudo_labels": "<img src='data:image/png",
+    "instrument_family.tsne_pseudo_labels": "<img src='data:image/png",
 }
 FOLDED = [  # a stage, and in it a method or a task
     *("data_engineering.instrument_family", "pretraining.decar", "unfused.instrument_family"),
@@ -95,4 +95,3 @@ def test_data_can_be_looked_at(project_root, finished):
         SHOWN, True
     )
     assert sum(map(len, answers.values())) < 10_000_000  # characters of the site
-    assert len(previews["instrument_family.cluster_clips"]) < 2_000_000

@@ -69,11 +69,10 @@ def test_a_newcomer_finds_stages_descriptions_and_sounds(page, ids):
     page.until(f"document.querySelector('.pipeline-node[data-id=\"{ids['scan_audio']}\"]')")
     page.until(f"{PANEL_TEXT}.includes('Clips that sound alike')")
 
-    look_at(page, ids["instrument_family.cluster_clips"])
-    page.until(f"{PANEL_TEXT}.includes('pseudo-cluster')")
+    look_at(page, ids["demo_corpus"])
     page.until(f"document.querySelector('{PANEL} audio')?.duration > 0.5")  # it can be played
 
-    look_at(page, ids["tsne_pseudo_labels"])
+    look_at(page, ids["instrument_family.tsne_pseudo_labels"])
     page.until(f"document.querySelector('{PANEL} img')?.naturalWidth > 300")
     assert [error for error in page.errors if not any(k in error for k in OF_KEDRO_VIZ)] == []
 

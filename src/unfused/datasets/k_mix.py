@@ -1,10 +1,7 @@
-"""What k-mix needs and makes: centroids, a bank of crops, examples to look at and to listen to."""
+"""What k-mix needs and makes: centroids and a bank of crops."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +9,7 @@ import pandas as pd
 
 from ..core.workspace import write_json
 from .folder import FolderDataset
-from .previews import described, picture_html, player_html
+from .previews import described, picture_html
 from .tables import ParquetTableDataset
 
 _SHOWN_CLUSTERS, _SHOWN_CROPS = 4, 3
@@ -36,9 +33,14 @@ class CentroidsDataset(ParquetTableDataset):
     @described
     def preview(self) -> str:
         """Return a picture of the first fold's centroids, the loudest last."""
-        from ..reporting.figures import k_mix_centroids
+        from ..reporting.figures import log_mels
+        from ..views.k_mix_centroids import centroids_of
 
-        return picture_html(k_mix_centroids(self.load()))
+        table = self.load()
+        centroids = centroids_of(table, table["fold"].min())
+        loudest_last = centroids[centroids.mean(1).argsort()]
+        shown = {f"{len(centroids)} centroids": loudest_last}
+        return picture_html(log_mels(shown, hop_seconds=1, xlabel="cluster, the loudest last"))
 
 
 class KMixBankDataset(_FilesDataset):
@@ -83,69 +85,3 @@ class KMixBankDataset(_FilesDataset):
             for entry in np.flatnonzero(bank.clusters == cluster)[:_SHOWN_CROPS]
         }
         return picture_html(log_mels(shown))
-
-
-class KMixExamplesDataset(_FilesDataset):
-    """:class:`~unfused.reporting.k_mix_examples.KMixExamples`: log-mels, and sounds as FLAC."""
-
-    def load(self) -> Any:
-        """Return the examples."""
-        import soundfile
-
-        from ..reporting.crop_sounds import Sound
-        from ..reporting.k_mix_examples import STEPS, Example, KMixExamples, Pair
-
-        facts, examples = self._facts(), []
-        for number, kept in enumerate(facts["examples"]):
-            images = np.load(self._filepath / f"{number}.npz")
-            sounds = {}
-            for step in STEPS:
-                samples, _ = soundfile.read(self._sound(number, step), dtype="float32")
-                sounds[step] = Sound(samples, kept["original"][step])
-            log_mels = {step: images[step] for step in STEPS}
-            examples.append(Example(Pair(**kept["pair"]), log_mels, sounds))
-        return KMixExamples(tuple(examples), facts["sample_rate"], facts["hop_seconds"])
-
-    def save(self, data: Any) -> None:
-        """Write every sound as a file that any player plays, and what belongs to it."""
-        import soundfile
-
-        self._begin()
-        kept = []
-        for number, example in enumerate(data.examples):
-            np.savez(self._filepath / f"{number}.npz", **example.log_mels)
-            for step, sound in example.sounds.items():
-                soundfile.write(self._sound(number, step), sound.samples, data.sample_rate)
-            original = {step: sound.original for step, sound in example.sounds.items()}
-            kept.append({"pair": asdict(example.pair), "original": original})
-        facts = {"sample_rate": data.sample_rate, "hop_seconds": data.hop_seconds}
-        write_json(self._filepath / "facts.json", {**facts, "examples": kept})
-
-    @described
-    def preview(self) -> str:
-        """Return a picture of the examples and a player for each step of each."""
-        from ..reporting.figures import kmix_pairs
-
-        image = picture_html(kmix_pairs(self.load()))
-        rows = [
-            self._players(number, kept) for number, kept in enumerate(self._facts()["examples"])
-        ]
-        note = (
-            "<p>Sounds marked ≈ are made from the log-mel by Griffin-Lim: an approximation, since "
-            "a log-mel has no phase.</p>"
-        )
-        return f"<div>{image}{note}<table>{''.join(rows)}</table></div>"
-
-    def _players(self, number: int, kept: dict[str, Any]) -> str:
-        cells = [f"<td>row {number + 1}</td>"]
-        for step, original in kept["original"].items():
-            player = player_html(self._sound(number, step).read_bytes(), "flac")
-            cells.append(f"<td>{'' if original else '≈ '}{step}<br>{player}</td>")
-        return f"<tr>{''.join(cells)}</tr>"
-
-    def _facts(self) -> dict[str, Any]:
-        text = (self._filepath / "facts.json").read_text(encoding="utf-8")
-        return dict(json.loads(text))
-
-    def _sound(self, number: int, step: str) -> Path:
-        return self._filepath / f"{number}_{step}.flac"

@@ -242,21 +242,20 @@ def fill_kmix_bank(
 
 
 def draw_example_views(
-    clips: pd.DataFrame,
-    statistics: dict,
-    centroids: pd.DataFrame,
-    bank: Any,
-    k_mix: KMixParams,
-    *stores_and_manifests: Any,
+    clips: pd.DataFrame, statistics: dict, centroids: pd.DataFrame, k_mix: KMixParams, *stores: Any
 ) -> Any:
-    """Mix a few training crops by k-mix, to be seen and heard; all stores, then all manifests."""
-    from ...reporting.k_mix_examples import k_mix_examples
+    """Draw a few training crops of the first fold, their k-mix partners, mixtures and views."""
+    from ...data.store import LogMelStore
+    from ...reporting.example_views import example_views
+    from ...reporting.figures import view_steps
+    from ...views.k_mix_centroids import centroids_of
 
-    half = len(stores_and_manifests) // 2
-    data = _first_fold(clips, statistics, centroids, stores_and_manifests[:half])
-    manifest = pd.concat(stores_and_manifests[half:], ignore_index=True)
-    views = k_mix.views.model_dump()
-    return k_mix_examples(data, manifest, bank, views, n_examples=k_mix.n_examples, seed=k_mix.seed)
+    fold, store = clips["fold"].min(), LogMelStore.union(stores)
+    level = {name: statistics[str(fold)][name] for name in ("mean", "std")}
+    how = {"n_examples": k_mix.n_examples, "seed": k_mix.seed, **level}
+    of_fold, middle = clips[clips["fold"] == fold], centroids_of(centroids, fold)
+    examples = example_views(store, of_fold, k_mix.views.model_dump(), centroids=middle, **how)
+    return view_steps(examples, hop_seconds=store.front_end.hop / store.front_end.sample_rate)
 
 
 def _first_fold(

@@ -114,13 +114,13 @@ def _study(corpora: Sequence[str]) -> Pipeline:
                 "normalisation_statistics",
                 name="measure_statistics",
             ),
-            *_k_mix(stores, [f"{name}.manifest" for name in corpora]),
+            *_k_mix(stores),
         ],
         tags=["data_engineering"],
     )
 
 
-def _k_mix(stores: Sequence[str], manifests: Sequence[str]) -> list[Node]:
+def _k_mix(stores: Sequence[str]) -> list[Node]:
     """Return the nodes of k-mix; they run whether or not a method uses it, for they are cheap."""
     clips = ["pretraining_clips", "normalisation_statistics", "kmix_centroids"]
     return [
@@ -138,7 +138,7 @@ def _k_mix(stores: Sequence[str], manifests: Sequence[str]) -> list[Node]:
         ),
         Node(
             nodes.draw_example_views,
-            [*clips, "kmix_bank", "params:k_mix", *stores, *manifests],
+            [*clips, "params:k_mix", *stores],
             "example_views",
             name="draw_example_views",
         ),

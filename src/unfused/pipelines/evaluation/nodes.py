@@ -228,7 +228,7 @@ def collect_task_results(
 
 def record_study(tasks: dict, teacher: str, **results: pd.DataFrame) -> dict[str, Any]:
     """Note the tasks of a finished study, in order, and what they are called in its tables."""
-    from ...reporting.naming import task_name
+    from ...reporting.names import task_name
 
     noted = []
     for name in results:

@@ -141,6 +141,6 @@ def write_model_card(
 ) -> str:
     """Write what the model is, how it was made, how good it is and how to load it."""
     from ...inference.export import read_onnx_facts
-    from ...inference.model_card import model_card
+    from ...reporting.model_card import model_card
 
     return model_card(classifier, read_onnx_facts(workspace.path), study=study, summary=summary)

@@ -5,18 +5,9 @@ from typing import Any
 
 from kedro.pipeline import Pipeline
 
-from ...reporting.naming import OWN_DATA
+from ...reporting.names import OWN_DATA
 from ..described_node import DescribedNode as Node
 from . import nodes
-
-FIGURES = [
-    "lape_scores",
-    "tsne_pseudo_labels",
-    "confusion_matrix",
-    "learning_curves",
-    "augmentation_views",
-    "kmix_pairs",
-]
 
 
 def create_pipeline(
@@ -36,19 +27,17 @@ def create_pipeline(
         teacher: Name of the method that made the pseudo-labels.
         methods: Names of the methods whose encoders were evaluated.
         few_labels: Whether label efficiency was measured.
-        benchmark: Whether methods are compared with each other, over all tasks.
+        benchmark: Whether public data sets that are not there are listed.
     """
-    parts = [_place(task) for task in tasks] + [_listen(task) for task in tasks]
-    joins = _task_joins(tasks) + (_few_labels(tasks) if few_labels else [])
-    joins += _benchmark() if benchmark else []
-    shown = [
-        *FIGURES,
-        *(["label_efficiency_curves"] if few_labels else []),
-        *(["average_ranks"] if benchmark else []),
-    ]
-    figures = _figures(tasks, teacher, methods)
-    shared = Pipeline([*joins, *_tables(), *figures, _record(), _report(shown)])
-    return _stage(sum(parts, shared)) + create_data_report(tasks, pools)
+    shared = [*_tables(tasks), *_figures(tasks, teacher, methods), _report(tasks, few_labels)]
+    shared += _few_labels(tasks) if few_labels else []
+    if benchmark:
+        shared.append(
+            Node(nodes.list_missing_tasks, "params:tasks", "missing_tasks",
+                 name="list_missing_tasks")
+        )  # fmt: skip
+    of_tasks = (_clusters(task) for task in tasks)
+    return _stage(sum(of_tasks, Pipeline(shared))) + create_data_report(tasks, pools)
 
 
 def create_data_report(tasks: Sequence[str], pools: Sequence[str]) -> Pipeline:
@@ -59,14 +48,9 @@ def create_data_report(tasks: Sequence[str], pools: Sequence[str]) -> Pipeline:
         pools: Names of the unlabelled corpora.
     """
     corpora = [*tasks, *pools]
-    joins = Pipeline(_corpus_joins(tasks, corpora))
-    return _stage(sum((_describe(name) for name in corpora), joins))
-
-
-def _stage(parts: Pipeline) -> Pipeline:
-    return Pipeline(
-        parts, tags=["reporting"], namespace="reporting", prefix_datasets_with_namespace=False
-    )
+    joins = [_join(nodes.join_corpora, name, corpora, _own(tasks))
+             for name in ("data_card", "rejected_audio")]  # fmt: skip
+    return _stage(sum((_describe(name) for name in corpora), Pipeline(joins)))
 
 
 def create_comparison() -> Pipeline:
@@ -75,69 +59,45 @@ def create_comparison() -> Pipeline:
     return Pipeline([node], tags=["reporting"])
 
 
-def _describe(corpus: str) -> Pipeline:
-    node = Node(
-        nodes.describe_corpus,
-        ["manifest", "splits", "rejected_audio", "log_mels"],
-        "data_card",
-        name="describe_corpus",
+def _stage(parts: Pipeline) -> Pipeline:
+    return Pipeline(
+        parts, tags=["reporting"], namespace="reporting", prefix_datasets_with_namespace=False
     )
+
+
+def _describe(corpus: str) -> Pipeline:
+    given = ["manifest", "splits", "rejected_audio", "log_mels"]
+    node = Node(nodes.describe_corpus, given, "data_card", name="describe_corpus")
     return Pipeline([node], namespace=corpus)
 
 
-def _place(task: str) -> Pipeline:
-    node = Node(
+def _clusters(task: str) -> Pipeline:
+    given = ["clustering_workspace", "cluster_features", "pseudo_labels", "manifest"]
+    settings = {"params:report", "params:run"}
+    placed = Node(
         nodes.place_clusters,
-        [
-            "clustering_workspace",
-            "cluster_features",
-            "pseudo_labels",
-            "manifest",
-            "params:report",
-            "params:run",
-        ],
+        [*given, "params:report", "params:run"],
         "tsne_points",
         name="place_clusters",
     )
-    return Pipeline([node], namespace=task, parameters={"params:report", "params:run"})
-
-
-def _listen(task: str) -> Pipeline:
-    node = Node(
-        nodes.pick_cluster_clips,
-        ["cluster_features", "pseudo_labels", "manifest", "params:pseudo_labels"],
-        "cluster_clips",
-        name="pick_cluster_clips",
+    drawn = Node(
+        nodes.draw_clusters,
+        ["tsne_points", "pseudo_label_quality"],
+        "tsne_pseudo_labels",
+        name="draw_clusters",
     )
-    settings = {"params:pseudo_labels": "params:unfused.pseudo_labels"}
-    return Pipeline([node], namespace=task, parameters=settings)
-
-
-def _task_joins(tasks: Sequence[str]) -> list[Node]:
-    names = ("results", "predictions", "pseudo_label_quality")
-    return [_join(nodes.join_tasks, name, tasks, _own(tasks)) for name in names]
-
-
-def _corpus_joins(tasks: Sequence[str], corpora: Sequence[str]) -> list[Node]:
-    names = ("data_card", "rejected_audio")
-    return [_join(nodes.join_corpora, name, corpora, _own(tasks)) for name in names]
+    return Pipeline([placed, drawn], namespace=task, parameters=settings)
 
 
 def _join(
     function: Callable[..., Any], name: str, parts: Sequence[str], own: Mapping[str, str]
 ) -> Node:
     """Return the node that makes one table ``name`` of those of several tasks or corpora."""
-    tables = {part: f"{part}.{name}" for part in parts}
-    return Node(function, {**own, **tables}, name, name=f"join_{name}")
+    return Node(function, {**own, **_each(parts, name)}, name, name=f"join_{name}")
 
 
-def _record() -> Node:
-    return Node(
-        nodes.record_parameters,
-        ["parameters", "results"],
-        "parameters_used",
-        name="record_parameters",
-    )
+def _each(parts: Sequence[str], name: str) -> dict[str, str]:
+    return {part: f"{part}.{name}" for part in parts}
 
 
 def _own(tasks: Sequence[str]) -> dict[str, str]:
@@ -145,8 +105,11 @@ def _own(tasks: Sequence[str]) -> dict[str, str]:
     return {"own": f"params:tasks.{OWN_DATA}"} if OWN_DATA in tasks else {}
 
 
-def _tables() -> list[Node]:
+def _tables(tasks: Sequence[str]) -> list[Node]:
+    joined = ("results", "predictions", "pseudo_label_quality")
+    found = {name: name for name in ("summary", "comparisons", "predictions")}
     return [
+        *(_join(nodes.join_tasks, name, tasks, _own(tasks)) for name in joined),
         Node(
             nodes.summarise_results,
             ["results", "predictions", "params:evaluation", "params:teacher"],
@@ -154,77 +117,53 @@ def _tables() -> list[Node]:
             name="summarise_results",
         ),
         Node(
-            nodes.write_lape_table,
+            nodes.find_weaknesses,
+            {**_own(tasks), **found, **_each(tasks, "manifest")},
+            "findings",
+            name="find_weaknesses",
+        ),
+        Node(
+            nodes.write_score_table,
             "summary",
             ["lape_table_csv", "lape_table_md", "lape_table_tex"],
-            name="write_lape_table",
+            name="write_score_table",
+        ),
+        Node(
+            nodes.record_parameters,
+            ["parameters", "results"],
+            "parameters_used",
+            name="record_parameters",
         ),
     ]
 
 
 def _figures(tasks: Sequence[str], teacher: str, methods: Sequence[str]) -> list[Node]:
-    histories = {
-        **_own(tasks),
-        **{f"{method}_pretraining": f"{method}.history" for method in methods},
-        **{
-            f"{task}_{stage}": f"{task}.{stage}_history"
-            for task in tasks
-            for stage in ("student", "supervised")
-        },
-    }
-    first = tasks[0]
+    histories = {f"{method}_pretraining": f"{method}.history" for method in methods}
+    for task in tasks:
+        histories |= {f"{task}_{at}": f"{task}.{at}_history" for at in ("student", "supervised")}
     return [
-        Node(nodes.draw_scores, "summary", "lape_scores", name="draw_scores"),
-        Node(
-            nodes.draw_pseudo_labels,
-            {
-                **_own(tasks),
-                "quality": "pseudo_label_quality",
-                **{task: f"{task}.tsne_points" for task in tasks},
-            },
-            "tsne_pseudo_labels",
-            name="draw_pseudo_labels",
-        ),
-        Node(
-            nodes.show_cluster_clips,
-            {**_own(tasks), **{task: f"{task}.cluster_clips" for task in tasks}},
-            "cluster_players",
-            name="show_cluster_clips",
-        ),
         Node(
             nodes.draw_learning_curves,
-            histories,
+            {**_own(tasks), **histories},
             "learning_curves",
             name="draw_learning_curves",
         ),
         Node(
             nodes.draw_augmentation_views,
             [
-                "normalisation_statistics",
-                "kmix_centroids",
-                f"{first}.splits",
-                f"{first}.manifest",
-                f"params:methods.{teacher}",
-                f"{first}.log_mels",
+                *("normalisation_statistics", "kmix_centroids"),
+                *(f"{tasks[0]}.splits", f"{tasks[0]}.manifest"),
+                *(f"params:methods.{teacher}", f"{tasks[0]}.log_mels"),
             ],
             "augmentation_views",
             name="draw_augmentation_views",
         ),
-        Node(nodes.draw_kmix_pairs, "example_views", "kmix_pairs", name="draw_kmix_pairs"),
-        Node(nodes.draw_confusion, "predictions", "confusion_matrix", name="draw_confusion"),
-    ]
-
-
-def _benchmark() -> list[Node]:
-    return [
         Node(
-            nodes.rank_methods,
-            ["summary", "predictions", "params:evaluation", "params:teacher"],
-            ["encoder_ranking", "method_comparisons"],
-            name="rank_methods",
+            nodes.draw_confusion,
+            ["predictions", "findings"],
+            list(_each(tasks, "confusion_matrix").values()),
+            name="draw_confusion",
         ),
-        Node(nodes.draw_ranks, "encoder_ranking", "average_ranks", name="draw_ranks"),
-        Node(nodes.list_missing_tasks, "params:tasks", "missing_tasks", name="list_missing_tasks"),
     ]
 
 
@@ -234,7 +173,7 @@ def _few_labels(tasks: Sequence[str]) -> list[Node]:
         Node(
             nodes.summarise_label_efficiency,
             ["label_efficiency", "params:teacher"],
-            ["label_curves", "labels_saved"],
+            "label_curves",
             name="summarise_label_efficiency",
         ),
         Node(
@@ -246,19 +185,19 @@ def _few_labels(tasks: Sequence[str]) -> list[Node]:
     ]
 
 
-def _report(figures: Sequence[str]) -> Node:
+def _report(tasks: Sequence[str], few_labels: bool) -> Node:
+    figures = ["learning_curves", "augmentation_views"]
+    figures = (["label_efficiency_curves"] if few_labels else []) + figures
+    of_tasks = {f"confusion_of_{task}": f"{task}.confusion_matrix" for task in tasks}
+    of_tasks |= {f"clusters_of_{task}": f"{task}.tsne_pseudo_labels" for task in tasks}
+    tables = ("findings", "summary", "parameters", "comparisons", "data_card", *figures)
     return Node(
         nodes.write_report,
         {
-            "summary": "summary",
-            "comparisons": "comparisons",
-            "quality": "pseudo_label_quality",
-            "data_card": "data_card",
-            "rejected": "rejected_audio",
-            "parameters": "parameters",
-            "report": "params:report",
-            "cluster_players": "cluster_players",
-            **{name: name for name in figures},
+            **{name: name for name in tables},
+            **{"quality": "pseudo_label_quality", "rejected": "rejected_audio"},
+            **of_tasks,
+            **_own(tasks),
         },
         ["report", "closing_words"],
         name="write_report",
