@@ -84,9 +84,14 @@ def _pretraining(corpora: Sequence[str]) -> Pipeline:
                 "kmix_centroids",
             ),
             node(
-                nodes.draw_kmix_examples,
+                nodes.fill_kmix_bank,
                 ["pretraining_corpus", "kmix_centroids", "params:k_mix"],
-                ["kmix_pairs", "kmix_sounds"],
+                "kmix_bank",
+            ),
+            node(
+                nodes.draw_example_views,
+                ["pretraining_corpus", "kmix_centroids", "params:k_mix"],
+                "example_views",
             ),
         ]
     )
