@@ -20,7 +20,7 @@ def clips_per_second(keep: bool, train: bool, steps: int) -> float:
     import torch
 
     from unfused import encoders
-    from unfused.training.host_memory import keep_freed_memory
+    from unfused.training.precision import keep_freed_memory
 
     if keep:
         keep_freed_memory()

@@ -23,9 +23,8 @@ from torch.nn import functional as F
 from bench_training_step import FRAMES, seconds_of
 from unfused import encoders, methods
 from unfused.training import pick_device
-from unfused.training.host_memory import keep_freed_memory
 from unfused.training.optimisers import create
-from unfused.training.precision import autocast, cpu_has_bf16
+from unfused.training.precision import autocast, cpu_has_bf16, keep_freed_memory
 from unfused.views import View
 
 QUEUE, DIM, CLUSTERS = 65536, 128, 128

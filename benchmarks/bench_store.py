@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from unfused.data.log_mel import FrontEnd
-from unfused.data.shards import ShardWriter, finish_store, shard_file
+from unfused.data.shards import Clip, finish_store, shard_file, write_shard
 from unfused.data.store import LogMelStore
 
 CLIPS_PER_SHARD = 512
@@ -28,10 +28,11 @@ def write_store(folder: Path, n_clips: int, frames: tuple[int, int]) -> LogMelSt
     noise = rng.normal(-6, 3, (frames[1], front_end.n_mels)).astype(np.float32)
     rows: list[tuple[object, ...]] = []
     for shard, first in enumerate(range(0, n_clips, CLIPS_PER_SHARD)):
-        with ShardWriter(shard_file(folder, shard), front_end.n_mels) as writer:
-            for clip in range(first, min(first + CLIPS_PER_SHARD, n_clips)):
-                length = int(rng.integers(frames[0], frames[1] + 1))
-                rows.append((f"clip{clip}", "", shard, *writer.append([noise[:length]])))
+        numbers = range(first, min(first + CLIPS_PER_SHARD, n_clips))
+        lengths = rng.integers(frames[0], frames[1] + 1, len(numbers))
+        clips = [Clip.of([noise[:length]]) for length in lengths]
+        places = write_shard(shard_file(folder, shard), clips, front_end.n_mels)
+        rows += [(f"clip{i}", "", shard, *place) for i, place in zip(numbers, places, strict=True)]
     finish_store(folder, front_end, rows)
     return LogMelStore.open(folder)
 

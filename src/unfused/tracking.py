@@ -107,7 +107,7 @@ def artifacts_of(pipeline: Pipeline, catalog: Any) -> Iterator[tuple[Path, str]]
         if isinstance(dataset, EncodersDataset):
             collection = dataset.load()
             for encoder in collection.names():
-                folder = collection.path / encoder
+                folder = collection.folder(encoder)
                 for file in sorted(folder.glob("encoder.*")):
                     yield file, f"encoders/{name}/{encoder}"
         elif layer == "report":

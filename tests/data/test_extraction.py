@@ -3,11 +3,14 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +22,6 @@ from unfused.data.extraction import extract_log_mels
 from unfused.data.log_mel import FrontEnd
 from unfused.data.manifest import scan_audio
 from unfused.data.reading import read_mono
-from unfused.data.shards import ShardWriter
 from unfused.data.splits import assign_splits
 from unfused.data.store import LogMelStore, StoreError
 from unfused.data.table import ManifestError
@@ -86,33 +88,33 @@ def test_little_audio_starts_no_processes(
     assert set(here) == {os.getpid()}
 
 
-@pytest.mark.parametrize("writes", [0, 1, 5, 8])
+@pytest.mark.parametrize("decoded", [0, 1, 5, 8])
 def test_resume_equals_an_uninterrupted_run(
-    manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+    manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: int
 ) -> None:
     extract_log_mels(manifest, tmp_path / "whole", FRONT_END, clips_per_shard=3, n_jobs=1)
-    append, count, seen = ShardWriter.append, 0, []
+    decode, count, seen = extraction._log_mel_blocks, 0, []
 
-    def killed(self: ShardWriter, blocks):
+    def killed(clip: dict[str, Any], front_end: FrontEnd) -> Any:
         nonlocal count
         count += 1
-        if count > writes:
+        if count > decoded:
             raise KeyboardInterrupt
-        return append(self, blocks)
+        return decode(clip, front_end)
 
-    def recorded(self: ShardWriter, blocks):
-        seen.append(self.path.name)
-        return append(self, blocks)
+    def recorded(clip: dict[str, Any], front_end: FrontEnd) -> Any:
+        seen.append(clip["path"])
+        return decode(clip, front_end)
 
-    monkeypatch.setattr(ShardWriter, "append", killed)
+    monkeypatch.setattr(extraction, "_log_mel_blocks", killed)
     folder = tmp_path / "s"
     with pytest.raises(KeyboardInterrupt):
         extract_log_mels(manifest, folder, FRONT_END, clips_per_shard=3, n_jobs=1)
     with pytest.raises(StoreError, match=r"unfinished|does not exist"):
         LogMelStore.open(folder)
-    monkeypatch.setattr(ShardWriter, "append", recorded)
+    monkeypatch.setattr(extraction, "_log_mel_blocks", recorded)
     rejected = extract_log_mels(manifest, folder, FRONT_END, clips_per_shard=3, n_jobs=1)
-    assert len(seen) == len(manifest) - writes // 3 * 3  # finished shards were not made again
+    assert len(seen) == len(manifest) - decoded // 3 * 3  # finished shards were not made again
     assert contents(folder) == contents(tmp_path / "whole")
     assert len(rejected) == 1
 
@@ -203,14 +205,16 @@ def test_a_folder_that_cannot_be_written(manifest: pd.DataFrame, tmp_path: Path)
 def test_a_full_disk_and_going_on_after_it(
     manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish = ShardWriter._finish_header
+    count, sync = 0, os.fsync
 
-    def full(self: ShardWriter) -> None:
-        if self.path.name == "shard-00002.npy":
+    def full(file: int) -> None:
+        nonlocal count
+        count += 1
+        if count == 3:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        finish(self)
+        sync(file)
 
-    monkeypatch.setattr(ShardWriter, "_finish_header", full)
+    monkeypatch.setattr("unfused.data.shards.os.fsync", full)
     folder = tmp_path / "s"
     with pytest.raises(OSError, match="disk is full: free some space") as caught:
         extract_log_mels(manifest, folder, FRONT_END, clips_per_shard=3, n_jobs=1)
@@ -264,3 +268,29 @@ def test_real_digits(real_data: Path, tmp_path: Path) -> None:
     few = manifest.iloc[::50]
     assert extract_log_mels(few, tmp_path / "s", FRONT_END, n_jobs=1).empty
     assert len(LogMelStore.open(tmp_path / "s")) == len(few)
+
+
+def test_joblibs_own_configuration_is_respected(
+    manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads take the work, make the same bytes, and unrelated warnings are heard."""
+    extract_log_mels(manifest, tmp_path / "alone", FRONT_END, clips_per_shard=3, n_jobs=1)
+    threads, extract = set(), extraction._extract_shard
+
+    def spy(*arguments: Any) -> int:
+        threads.add(threading.get_ident())
+        warnings.warn("A worker stopped while some jobs were given to the executor.", UserWarning)  # noqa: B028
+        warnings.warn("something else", UserWarning)  # noqa: B028
+        return extract(*arguments)
+
+    monkeypatch.setattr(extraction, "_extract_shard", spy)
+    monkeypatch.setattr(extraction, "_WORTH_PROCESSES", 0.0)
+    before = torch.get_num_threads()
+    with joblib.parallel_config(backend="threading"), warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        extract_log_mels(manifest, tmp_path / "threads", FRONT_END, clips_per_shard=3, n_jobs=2)
+    assert threads
+    assert threading.main_thread().ident not in threads
+    assert contents(tmp_path / "alone") == contents(tmp_path / "threads")
+    assert {str(warning.message) for warning in heard} == {"something else"}
+    assert torch.get_num_threads() == before

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from unfused.data.manifest import MANIFEST_TYPES, REJECTED_TYPES, scan_audio
+from unfused.data.manifest import MANIFEST_TYPES, REJECTED_TYPES, check_classes, scan_audio
 from unfused.data.table import ManifestError
 
 Write = Callable[..., Path]
@@ -101,7 +102,7 @@ def test_one_class_is_an_error_one_clip_a_warning(
 ) -> None:
     write("cat/a.wav")
     root = write("unlabelled/b.wav", seed=1).parents[1]
-    with pytest.raises(ManifestError, match=r"1 class.*at least 2"):
+    with pytest.raises(ManifestError, match="only one class: cat"):
         scan_audio(root, corpus="pets")
     write("dog/c.wav", seed=2)
     manifest, _ = scan_audio(root, corpus="pets")
@@ -222,14 +223,16 @@ def test_duplicates_missing_files_and_segments(write: Write) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("file,label\na.wav,x\n", r"no column 'path'; it has \['file', 'label'\]"),
-        ("path,class\na.wav,x\n", "no column 'label'"),
+        ("clip,label\na.wav,x\n", r"no column 'path'; it has \['clip', 'label'\]"),
+        ("path,kind\na.wav,x\n", "no column 'label'"),
+        ("Path,label\na.wav,x\n", "no column 'path'"),
         ("path,label\n", "no rows"),
         ("", "empty"),
         ("path,label\na.wav,x,y\n", "row 2: 3 cells under 2 columns"),
         ("path,label,split\na.wav,x,tset\n", r"unknown split names \['tset'\]"),
-        ("path,label\na.wav,x\n", r"1 class\(es\) \['x'\]"),
-        ("path,label\na.wav,\n", r"0 class"),
+        ("path,label\na.wav,x\n", "only one class: x"),
+        ("path,species\na.wav,x\n", "only one class: x"),
+        ("path,label\na.wav,\n", "no labels"),
         ("path,label\ngone.wav,x\n", "all 1 clips of t were rejected.*not found"),
     ],
 )
@@ -269,3 +272,72 @@ def test_500_rows_of_which_20_are_labelled(tmp_path: Path, write: Write) -> None
     assert manifest["label"].notna().sum() == 20
     assert manifest["clip_id"].is_unique  # the same content under another name is another clip
     assert manifest["digest"].nunique() == 1
+
+
+def test_columns_that_people_use_are_recognised(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write("a.wav").parent
+    write("b.wav", seed=1)
+    (root / "list.csv").write_text(
+        "filename,target,category,speaker,fold\na.wav,0,cat,ann,1\nb.wav,1,dog,bob,2\n"
+    )
+    with caplog.at_level("INFO"):
+        manifest, _ = scan_audio(root / "list.csv", corpus="t")
+    assert manifest["label"].tolist() == ["cat", "dog"]
+    assert manifest["group"].tolist() == ["ann", "bob"]
+    assert manifest["fold"].tolist() == [1, 2]
+    line = next(text for text in caplog.messages if "list.csv" in text)
+    assert all(name in line for name in ("filename", "category", "speaker"))
+    assert "fold" not in line
+
+
+def test_our_own_names_and_what_is_configured_win(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write("a.wav").parent
+    write("b.wav", seed=1)
+    table = root / "list.csv"
+    table.write_text("path,file,label,class,speaker\na.wav,x,1,c,s\nb.wav,y,2,d,t\n")
+    with caplog.at_level("INFO"):
+        manifest, _ = scan_audio(table, corpus="t", columns={"group": "class"})
+    assert manifest["label"].tolist() == ["1", "2"]
+    assert manifest["group"].tolist() == ["c", "d"]
+    assert not [text for text in caplog.messages if "taking" in text]
+    mapped, _ = scan_audio(table, corpus="t", columns={"label": "class"})
+    assert mapped["label"].tolist() == ["c", "d"]
+    assert mapped["group"].tolist() == ["s", "t"]
+
+
+def test_one_folder_alone_is_one_class(write: Write) -> None:
+    root = write("dog/a.wav").parents[1]
+    write("dog/deeper/b.wav", seed=1)
+    manifest, _ = scan_audio(root, corpus="t")
+    assert manifest["label"].tolist() == ["dog", "dog"]
+    with pytest.raises(ManifestError, match="only one class: dog"):
+        check_classes(manifest)
+    with pytest.raises(ManifestError, match="only one class: dog"):
+        scan_audio(root, corpus="t", labels="folders")
+    assert scan_audio(root, corpus="t", labels="none")[0]["label"].isna().all()
+    write("c.wav", seed=2)  # beside it: a folder like any other
+    assert scan_audio(root, corpus="t")[0]["label"].isna().all()
+
+
+def test_pipes_devices_and_loops_of_links_do_not_hang(write: Write, tmp_path: Path) -> None:
+    root = write("dog/a.wav").parents[1]
+    write("cat/b.wav", seed=1)
+    os.mkfifo(root / "cat" / "pipe.wav")
+    (root / "dog" / "zero.wav").symlink_to("/dev/zero")
+    (root / "dog" / "up").symlink_to(root)
+    (root / "one").symlink_to(root / "two")
+    (root / "two").symlink_to(root / "one")
+    manifest, rejected = scan_audio(root, corpus="t")
+    assert sorted(Path(path).name for path in manifest["path"]) == ["a.wav", "b.wav"]
+    found = reasons(rejected)
+    assert found["pipe.wav"] == found["zero.wav"] == "not a file"
+    assert set(found) == {"pipe.wav", "zero.wav", "one", "two"}
+    os.mkfifo(root / "labels.csv")
+    assert len(scan_audio(root, corpus="t")[0]) == 2
+    for source in (root / "labels.csv", Path("/dev/zero"), root / "cat" / "pipe.wav"):
+        with pytest.raises(ManifestError):
+            scan_audio(source, corpus="t", labels="none")

@@ -225,3 +225,38 @@ def test_folds_win_over_a_split_and_say_so(caplog: pytest.LogCaptureFixture) -> 
     )
     assert set(splits["fold"]) == {0, 1, 2}
     assert "the split is ignored" in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_group_with_the_last_clips_of_a_class_stays_in_training(seed: int) -> None:
+    """Each group would suit a held-out part; three of them hold all there is of a class."""
+    labels = [label for i in range(10) for label in ["a"] * 10 + ["rare" + str(i % 10)] * (i < 3)]
+    groups = [f"g{i}" for i in range(10) for _ in range(10 + (i < 3))]
+    table = manifest(labels, group=groups)
+    splits = assign_splits(table, seed=seed, valid_fraction=0.4, test_fraction=0.4)
+    assert set(splits["split"]) == {"train", "valid", "test"}
+    assert set(labels_of(table, splits, "train")) == {"a", "rare0", "rare1", "rare2"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_large_groups_too_leave_every_class_in_training(seed: int) -> None:
+    """Every group is larger than the part: the best one is taken that takes no class away."""
+    labels = [*"a" * 40, "rare", *"a" * 41, *"b" * 41]
+    groups = ["g0"] * 41 + ["g1"] * 41 + ["g2"] * 20 + ["g3"] * 21
+    table = manifest(labels, group=groups)
+    splits = assign_splits(table, seed=seed, valid_fraction=0.01, test_fraction=0.01)
+    assert set(labels_of(table, splits, "train")) == {"a", "b", "rare"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_few_clips_leave_every_class_in_training(seed: int) -> None:
+    table = manifest(list("aaabbc"))
+    splits = assign_splits(table, seed=seed, valid_fraction=0.9, test_fraction=0.9)
+    assert set(labels_of(table, splits, "train")) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("labels", [[None] * 4, ["a", "a", None, "a"]])
+def test_without_two_classes_nothing_is_cut_and_what_is_given_counts(labels: list) -> None:
+    assert assign_splits(manifest(labels))["split"].tolist() == ["unlabelled"] * 4
+    given = assign_splits(manifest(labels, split=["train", "test", "valid", None]))
+    assert given["split"].tolist() == ["unlabelled", "excluded", "excluded", "unlabelled"]

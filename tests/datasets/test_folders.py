@@ -76,29 +76,20 @@ def test_a_missing_store_says_where(tmp_path):
         LogMelStoreDataset(filepath=str(tmp_path / "missing")).load()
 
 
-def test_encoders_elsewhere_or_unfinished_are_refused(tmp_path):
-    save_encoders(tmp_path / "elsewhere", "seed0-fold0")
+def test_encoders_are_found_again_wherever_they_lie(tmp_path):
+    save_encoders(tmp_path / "here", "a")
+    save_encoders(tmp_path / "elsewhere", "b")
     dataset = EncodersDataset(filepath=str(tmp_path / "here"))
-    with pytest.raises(DatasetError, match="elsewhere is not the folder of this dataset"):
-        dataset.save(EncoderCollection(tmp_path / "elsewhere"))
-    (tmp_path / "here/seed0-fold0").mkdir(parents=True)
-    with pytest.raises(DatasetError, match="no finished encoder"):
-        dataset.save(EncoderCollection(tmp_path / "here"))
     assert not dataset.exists()
-
-
-def test_encoders_of_another_study_are_left_out(tmp_path):
-    save_encoders(tmp_path, "seed0-fold0", "seed1-fold0", "seed2-fold0/student")
-    dataset = EncodersDataset(filepath=str(tmp_path))
-    assert len(dataset.load().names()) == 3
-    dataset.save(EncoderCollection(tmp_path, ("seed0-fold0",)))
-    assert dataset.load().names() == ["seed0-fold0"]
-    with pytest.raises(FileNotFoundError, match="no encoder of seed 1"):
-        dataset.load().matching(1, 0)
-    dataset.save(EncoderCollection(tmp_path, ("seed2-fold0",)))
-    assert dataset.load().names() == ["seed2-fold0/student"]
-    dataset.save(EncoderCollection(tmp_path))
-    assert len(dataset.load().names()) == 3
+    folders = {"seed1-fold0": tmp_path / "here/a", "seed0-fold0": tmp_path / "elsewhere/b"}
+    dataset.save(EncoderCollection(folders))
+    assert dataset.exists()
+    (tmp_path / "here").rename(tmp_path / "moved")
+    moved = EncodersDataset(filepath=str(tmp_path / "moved")).load()
+    assert moved.names() == ["seed0-fold0", "seed1-fold0"]
+    assert moved.load("seed1-fold0").encoder.dim == moved.load("seed0-fold0").encoder.dim
+    with pytest.raises(DatasetError, match="at least one"):
+        dataset.save(EncoderCollection({}))
 
 
 def test_an_audio_folder_is_a_path(tmp_path):

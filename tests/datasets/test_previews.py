@@ -27,6 +27,7 @@ from unfused.datasets.previews import NOT_MADE
 from unfused.datasets.tables import CSVTableDataset, ParquetTableDataset
 from unfused.datasets.texts import JSONTextDataset, PageDataset, PlainTextDataset
 from unfused.encoders import AudioNTT, TrainedEncoder, provenance, save_encoder
+from unfused.encoders.collection import EncoderCollection
 
 
 def rows(page):
@@ -86,7 +87,10 @@ def test_encoders_are_shown_one_a_row(tmp_path):
         facts = provenance(method="unfused student", seed=seed, parameters={}, source="shuffled")
         trained = TrainedEncoder(encoder, "audio_ntt", {"n_mels": 16}, 0.0, 1.0, facts)
         save_encoder(tmp_path / f"shuffled-seed{seed}-fold0", trained)
-    header, *lines = rows(EncodersDataset(filepath=str(tmp_path)).preview())
+    names = [f"shuffled-seed{seed}-fold0" for seed in (0, 1)]
+    dataset = EncodersDataset(filepath=str(tmp_path))
+    dataset.save(EncoderCollection({name: tmp_path / name for name in names}))
+    header, *lines = rows(dataset.preview())
     shown = [dict(zip(header, line, strict=True)) for line in lines]
     assert [row["name"] for row in shown] == ["shuffled-seed0-fold0", "shuffled-seed1-fold0"]
     assert shown[1]["seed"] == "1"

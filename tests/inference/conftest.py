@@ -1,4 +1,4 @@
-"""A small encoder, a classifier on it, and recordings of many kinds."""
+"""A small encoder, and recordings of many kinds."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import soundfile
 import torch
 
 from unfused.data.log_mel import FrontEnd
+from unfused.embeddings.embedder import EncoderEmbedder
+from unfused.embeddings.read_out import ReadOut
 from unfused.encoders import AudioNTT, Conformer, TrainedEncoder
-from unfused.inference import AudioEncoder, Classifier
-from unfused.probes.head import Head
-from unfused.tasks.label_kinds import MULTI_LABEL, SINGLE_LABEL
+from unfused.tasks.corpus import Corpus
 
 SOUNDS = {  # name -> seconds, rate, channels
     "short.wav": (0.3, 16000, 1),
@@ -22,18 +22,19 @@ SOUNDS = {  # name -> seconds, rate, channels
 }
 
 
-def build(name: str) -> AudioEncoder:
+def build(name: str, statistics=("mean", "max", "std")) -> EncoderEmbedder:
     torch.manual_seed(0)
     if name == "conformer":
         encoder = Conformer(latent_dim=16, embed_dim=16, n_layers=2, n_heads=2, ffn_dim=32)
     else:
-        encoder = AudioNTT(d=16, channels=8, cut=name)
+        encoder = AudioNTT(d=16, channels=8)
     for module in encoder.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2.0)
     trained = TrainedEncoder(encoder.eval(), "toy", FrontEnd(), mean=-9.0, std=3.5)
-    return AudioEncoder.of(trained)
+    taps = () if name == "conformer" else (name,)
+    return EncoderEmbedder(trained, ReadOut(taps, statistics))
 
 
 @pytest.fixture(scope="session", params=["block3", "fc2", "conformer"])
@@ -44,30 +45,6 @@ def any_encoder(request):
 @pytest.fixture(scope="session")
 def encoder():
     return build("block3")
-
-
-@pytest.fixture(scope="session")
-def make_classifier(encoder):
-    def make(kind=SINGLE_LABEL, seed=0):
-        rng = np.random.default_rng(seed)
-        classes = np.array(["bird", "rain", "wind"])
-        arrays = [rng.normal(size=(3, encoder.dim)), rng.normal(size=3)]
-        arrays += [rng.normal(size=encoder.dim), rng.uniform(0.5, 2, encoder.dim)]
-        facts = {"longest_seconds": 2.0, "embedding": "whole_clip", "protocol": "linear_probe"}
-        head = Head(classes, kind, *(array.astype(np.float32) for array in arrays), facts)
-        return Classifier(encoder, head)
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def classifier(make_classifier):
-    return make_classifier()
-
-
-@pytest.fixture(scope="session")
-def several(make_classifier):
-    return make_classifier(MULTI_LABEL)
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +69,12 @@ def stored(sounds, tmp_path_factory):
     manifest, rejected = scan_audio(sounds, corpus="sounds", labels="none")
     assert rejected.empty
     folder = tmp_path_factory.mktemp("store")
-    extract_log_mels(manifest, folder, FrontEnd(), n_jobs=1, backend="threading")
+    extract_log_mels(manifest, folder, FrontEnd(), n_jobs=1)
     names = pd.Series([path.rsplit("/", 1)[1] for path in manifest["path"]])
     return manifest.assign(name=names), LogMelStore.open(folder)
+
+
+@pytest.fixture(scope="session")
+def corpus(sounds, tmp_path_factory):
+    """The same recordings as a corpus."""
+    return Corpus(sounds, folder=tmp_path_factory.mktemp("store"), labels="none", n_jobs=1)

@@ -1,11 +1,12 @@
-"""The HEAR interface, checked as the benchmark's validator describes it."""
+"""The interfaces of HEAR and X-ARES, checked as their own validators describe them."""
 
 import numpy as np
 import pytest
 import torch
 
+from unfused.embeddings.embedder import as_embedder
 from unfused.encoders import save_encoder
-from unfused.inference import hear
+from unfused.inference import hear, xares
 
 
 @pytest.fixture(params=[1.0, 4.0, 13.3])
@@ -17,7 +18,7 @@ def audio(request):
 
 @pytest.fixture
 def model(any_encoder, tmp_path):
-    save_encoder(tmp_path, any_encoder)
+    any_encoder.save(tmp_path)
     return hear.load_model(str(tmp_path))
 
 
@@ -32,7 +33,7 @@ def test_scenes(model, audio):
     scenes = hear.get_scene_embeddings(audio, model)
     assert scenes.dtype == torch.float32
     assert scenes.shape == (2, model.scene_embedding_size)
-    expected = model.trained.embed(list(audio), sample_rate=16000, device="cpu")
+    expected = model.embedder.embed(list(audio), sample_rate=16000, device="cpu")
     np.testing.assert_allclose(scenes, [item.clip for item in expected], rtol=1e-4, atol=1e-5)
 
 
@@ -86,5 +87,33 @@ def test_no_model_and_wrong_audio(model, tmp_path):
 
 
 def test_a_file_of_weights_names_its_folder(encoder, tmp_path):
-    save_encoder(tmp_path, encoder)
+    save_encoder(tmp_path, encoder.trained)
     assert hear.load_model(str(tmp_path / "encoder.safetensors")).sample_rate == 16000
+
+
+def test_statistics_have_no_moments(tmp_path):
+    as_embedder("mfcc_statistics").save(tmp_path)
+    with pytest.raises(ValueError, match="no frames"):
+        hear.load_model(str(tmp_path))
+
+
+def test_the_contract_of_xares(any_encoder, tmp_path, monkeypatch):
+    any_encoder.save(tmp_path)
+    monkeypatch.setenv("UNFUSED_ENCODER", str(tmp_path))
+    found = [name for name in vars(xares) if name.endswith("Encoder")]
+    assert len(found) == 1
+    encoder = getattr(xares, found[0])()
+    assert isinstance(encoder, torch.nn.Module)
+    assert isinstance(encoder.output_dim, int)
+    assert encoder.sampling_rate == 16000
+    frames = encoder(torch.randn(2, 50000, generator=torch.Generator().manual_seed(0)))
+    assert isinstance(frames, torch.Tensor)
+    assert frames.dtype == torch.float32
+    assert frames.shape[::2] == (2, encoder.output_dim)
+    assert torch.isfinite(frames).all()
+    expected = 50000 / 16 / encoder.hop_size_in_ms
+    assert abs(frames.shape[1] - expected) <= 1
+    frames.requires_grad_()  # a probe is trained on them
+    monkeypatch.delenv("UNFUSED_ENCODER")
+    with pytest.raises(ValueError, match="UNFUSED_ENCODER"):
+        xares.UnfusedEncoder()

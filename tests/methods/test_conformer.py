@@ -10,7 +10,7 @@ from unfused.distillation.self_distillation import SelfDistillation
 from unfused.encoders import AudioNTT, Conformer
 from unfused.losses import masked_contrast
 from unfused.methods.conformer import ConformerWav2vec2, Draws
-from unfused.training.collapse import signs_of_collapse
+from unfused.training.history import signs_of_collapse
 from unfused.views.view import View
 
 from ..losses.two_processes import assert_equals_one_process

@@ -11,7 +11,7 @@ from unfused import methods
 from unfused.core.distributed import rank, world_size
 from unfused.encoders import AudioNTT, Conformer
 from unfused.losses import barlow_twins, info_nce
-from unfused.methods.delores_m import DeLoResM
+from unfused.methods.delores_m import DeLoReSM
 from unfused.views.view import View
 
 from ..losses.two_processes import in_two_processes
@@ -33,9 +33,9 @@ def plain_encoder(**settings: object) -> AudioNTT:
     return AudioNTT(d=32, channels=8, n_mels=16, dropout=0.0, **settings)  # type: ignore[arg-type]
 
 
-def small(encoder: AudioNTT | Conformer | None = None, **settings: object) -> DeLoResM:
+def small(encoder: AudioNTT | Conformer | None = None, **settings: object) -> DeLoReSM:
     torch.manual_seed(0)
-    return DeLoResM(encoder or plain_encoder(), **{**SMALL, **settings})  # type: ignore[arg-type]
+    return DeLoReSM(encoder or plain_encoder(), **{**SMALL, **settings})  # type: ignore[arg-type]
 
 
 def two_views(toy: Toy, first: int = 0, size: int = 8) -> tuple[tuple[View, View], Tensor]:
@@ -43,7 +43,7 @@ def two_views(toy: Toy, first: int = 0, size: int = 8) -> tuple[tuple[View, View
     return (toy.view(clip_ids), toy.view(clip_ids)), clip_ids
 
 
-def train(method: DeLoResM, toy: Toy, steps: int) -> list[dict[str, float]]:
+def train(method: DeLoReSM, toy: Toy, steps: int) -> list[dict[str, float]]:
     optimiser = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], 1e-3)
     history = []
     for step in range(steps):
@@ -62,7 +62,7 @@ def state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def test_the_defaults_are_the_official_codes() -> None:
-    method = DeLoResM(AudioNTT(d=2048), n_clips=200_000)
+    method = DeLoReSM(AudioNTT(d=2048), n_clips=200_000)
     assert method.projector.widths == [2048, 128]
     assert method.queue.keys.shape == (65_536, 128)
     assert (method.momentum, method.temperature) == (0.999, 0.07)
@@ -367,5 +367,5 @@ def test_bfloat16_autocast(toy: Toy) -> None:
 
 def test_made_by_name() -> None:
     method = methods.create("delores_m", plain_encoder(), n_clips=30, taps=["fc1"], barlow_dim=4)
-    assert isinstance(method, DeLoResM)
+    assert isinstance(method, DeLoReSM)
     assert method.taps == ("fc1",)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from unfused import methods
 from unfused.encoders import AudioNTT, Conformer
 from unfused.losses import barlow_twins
-from unfused.methods.delores_s import DeLoResS
+from unfused.methods.delores_s import DeLoReSS
 from unfused.views.view import View
 
 from .conftest import Toy
@@ -20,8 +20,8 @@ def plain_encoder() -> AudioNTT:
     return AudioNTT(d=32, channels=8, n_mels=16, dropout=0.0)
 
 
-def small(encoder: AudioNTT | None = None, **settings: object) -> DeLoResS:
-    return DeLoResS(encoder or plain_encoder(), **{**SMALL, **settings})  # type: ignore[arg-type]
+def small(encoder: AudioNTT | None = None, **settings: object) -> DeLoReSS:
+    return DeLoReSS(encoder or plain_encoder(), **{**SMALL, **settings})  # type: ignore[arg-type]
 
 
 def two_views(toy: Toy, first: int = 0, size: int = 16) -> tuple[tuple[View, View], Tensor]:
@@ -29,7 +29,7 @@ def two_views(toy: Toy, first: int = 0, size: int = 16) -> tuple[tuple[View, Vie
     return (toy.view(clip_ids), toy.view(clip_ids)), clip_ids
 
 
-def train(method: DeLoResS, toy: Toy, steps: int) -> list[dict[str, float]]:
+def train(method: DeLoReSS, toy: Toy, steps: int) -> list[dict[str, float]]:
     optimiser = torch.optim.AdamW(method.parameters(), 1e-3)
     history = []
     for step in range(steps):
@@ -44,7 +44,7 @@ def train(method: DeLoResS, toy: Toy, steps: int) -> list[dict[str, float]]:
 
 
 def test_the_defaults_are_the_papers() -> None:
-    method = DeLoResS(plain_encoder())
+    method = DeLoReSS(plain_encoder())
     assert method.projector.widths == [32, 8192, 8192]
     layers = [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
     assert [type(layer) for layer in method.projector] == layers
@@ -168,7 +168,7 @@ def test_any_encoder_and_any_cut_will_do() -> None:
         Conformer(n_mels=16, n_layers=1, latent_dim=16, embed_dim=16, n_heads=2, ffn_dim=16),
     )
     for encoder in encoders:
-        method = DeLoResS(encoder, **SMALL)  # type: ignore[arg-type]
+        method = DeLoReSS(encoder, **SMALL)  # type: ignore[arg-type]
         loss, _ = method((clips, clips), torch.arange(4))
         assert method.projector.widths[0] == encoder.dim
         assert torch.isfinite(loss)
@@ -190,5 +190,5 @@ def test_refuses_what_has_no_meaning(settings: dict, words: str) -> None:
 
 def test_made_by_name() -> None:
     method = methods.create("delores_s", plain_encoder(), n_clips=30, **SMALL)
-    assert isinstance(method, DeLoResS)
+    assert isinstance(method, DeLoReSS)
     assert methods.settings_of("delores_s")["redundancy_weight"].default == 0.0051

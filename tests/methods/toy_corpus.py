@@ -29,12 +29,10 @@ from numpy.typing import NDArray
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.embeddings.embed import embed_clips
-from unfused.encoders import TrainedEncoder, load_encoder
+from unfused.encoders import TrainedEncoder
 from unfused.probes.linear_probe import LinearProbe
-from unfused.tasks.training_set import TrainingSet
-from unfused.training.history import load_history
-from unfused.training.pretraining import Recipe, pretrain, random_encoder
-from unfused.training.settings import TrainingSettings
+from unfused.tasks.corpus import Corpus
+from unfused.training.pretraining import estimator, random_encoder
 from unfused.views.k_mix_centroids import fit_centroids
 
 N_MELS, CROP_FRAMES = 16, 64
@@ -107,7 +105,8 @@ def _smoothing(length: int, width: float) -> NDArray:
 class Labelled:
     """A store of all clips, and who is for what."""
 
-    data: TrainingSet
+    data: Corpus
+    centroids: NDArray[np.float32]
     probe: NDArray[np.int64]
     test: NDArray[np.int64]
     labels: NDArray
@@ -122,9 +121,8 @@ class Labelled:
         store = LogMelStore.write(folder, FrontEnd(n_mels=N_MELS), clips)
         seen = pd.DataFrame({"corpus": "toy", "clip_id": store.clip_ids[:n], "digest": ""})
         centroids, _ = fit_centroids(store, np.arange(n), n_centroids=16, seed=corpus.seed)
-        data = TrainingSet(store, seen, *store.statistics(np.arange(n)), centroids.numpy())
         probe, test = np.split(np.arange(n, len(store)), [m])
-        return cls(data, probe, test, labels.astype(str))
+        return cls(Corpus.of(store, seen), centroids.numpy(), probe, test, labels.astype(str))
 
     def score(self, trained: TrainedEncoder) -> float:
         """Return the balanced accuracy of a linear probe on held-out clips."""
@@ -180,19 +178,21 @@ def learn(
     full = {**TRAINING, **(training or {})}
     still = {**full, "learning_rate": STANDSTILL, "epochs": STANDSTILL_EPOCHS}
 
-    def run(folder: Path, length: Mapping[str, Any]) -> float:
-        chosen = TrainingSettings(**length)
-        recipe = Recipe("audio_ntt", ENCODER, chosen, name, settings, views)
-        pretrain(folder, toy.data, recipe, seed=corpus.seed, fold=0, device="cpu")
-        return toy.score(load_encoder(folder))
+    def fitted(length: Mapping[str, Any]) -> Any:
+        model = estimator(name)(
+            **settings, **length, views=views, encoder_settings=ENCODER, seed=corpus.seed
+        )
+        return model.set_params(device="cpu").fit(toy.data, toy.centroids)
 
     with TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        toy = Labelled.of(corpus, folder / "store")
+        toy = Labelled.of(corpus, Path(temporary))
         start = random_encoder("audio_ntt", ENCODER, corpus.seed)
+        front_end = toy.data.store.front_end
+        untrained = TrainedEncoder(start, "audio_ntt", front_end, *toy.data.statistics)
+        trained = fitted(full)
         return Scores(
-            toy.score(toy.data.trained(start, "audio_ntt", {})),
-            run(folder / "still", still),
-            run(folder / "trained", full),
-            load_history(folder / "trained").attrs["collapsed"],
+            toy.score(untrained),
+            toy.score(fitted(still).encoder_),
+            toy.score(trained.encoder_),
+            trained.history_.attrs["collapsed"],
         )

@@ -23,7 +23,7 @@ def methods(tmp_path, make_trained):
             {"method": name, "seed": 0},
         )  # fmt: skip
         save_encoder(tmp_path / name / "seed0-fold0", named, CLIPS)
-        return EncoderCollection(tmp_path / name)
+        return EncoderCollection({"seed0-fold0": tmp_path / name / "seed0-fold0"})
 
     return {"decar": collection("decar", 32), "wide": collection("wide", 48)}
 

@@ -88,9 +88,9 @@ def folder(class_folders, tone, tmp_path):
     for index in range(4):
         tone(tmp_path / "one class" / "a" / f"{index}.wav", 300, seconds=0.1)
     files = [f"one class/a/{index}.wav" for index in range(4)]
-    (tmp_path / "no label.csv").write_text("path,class\n" + "".join(f"{f},x\n" for f in files))
+    (tmp_path / "no label.csv").write_text("path,kind\n" + "".join(f"{f},x\n" for f in files))
     (tmp_path / "one label.csv").write_text("path,label\n" + "".join(f"{f},x\n" for f in files))
-    (tmp_path / "no path.csv").write_text("file,label\n" + "".join(f"{f},x\n" for f in files))
+    (tmp_path / "no path.csv").write_text("clip,label\n" + "".join(f"{f},x\n" for f in files))
     (tmp_path / "nothing").mkdir()
     (tmp_path / "good").symlink_to(class_folders)
     return tmp_path
@@ -102,17 +102,17 @@ def folder(class_folders, tone, tmp_path):
         ("missing", {}, ["missing", "folder", "table"]),
         ("missing.csv", {}, ["missing.csv", "does not exist"]),
         ("nothing", {}, ["no audio", "nothing"]),
-        ("one class", {}, ["one class", "no labels", "one folder per class"]),
+        ("one class", {}, ["only one class: a", "one folder per class"]),
         (
             "no label.csv",
             {},
             [
-                *("no label.csv", "no labels", "columns path and label", "['path', 'class']"),
+                *("no label.csv", "no labels", "columns path and label", "['path', 'kind']"),
                 "--params tasks.own_data.columns.label=<column>",
             ],
         ),
-        ("no path.csv", {}, ["no path.csv", "'path'", "file"]),
-        ("one label.csv", {}, ["1 class", "at least 2"]),
+        ("no path.csv", {}, ["no path.csv", "'path'", "clip"]),
+        ("one label.csv", {}, ["only one class: x", "at least 2"]),
         ("good", {"unfused.pseudo_labels.n_clusters": 60}, ["n_clusters=60", "29", "lower"]),
         ("good", {"methods.decar.settings.n_prototypes": 60}, ["n_prototypes=60", "29", "lower"]),
     ],

@@ -52,7 +52,6 @@ NOT_RUN = {  # expression -> why; all of them are checked dry
     r"kedro run --pipeline=lape.*": "an hour: every method is trained",
     r"kedro run .*data=my_sounds,unlabelled=field_recordings": "minutes: data=my_sounds is run",
     r"kedro run .*data=/audio/my_sounds": "data that is not there",
-    r"kedro run .*backend=dask": "a cluster; tests/audio/test_backends.py has one in this process",
     r"kedro run .*run.processes=2.*": "tests/training/test_processes.py",
     r"make (unfused|test|results|lint|format|viz|viz-build|docs|bench|clean)\b.*": (
         "installs, deletes, or takes minutes"

@@ -6,17 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unfused.core.workspace import Workspace, fingerprint
+from unfused.core.workspace import Workspace
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
-from unfused.params import KMixParams, MethodParams, Run
+from unfused.params import KMixParams, Run
 from unfused.pipelines.data_engineering.nodes import (
     draw_example_views,
     fill_kmix_bank,
     fit_kmix_centroids,
     measure_statistics,
 )
-from unfused.pipelines.pretraining.nodes import k_mix_centroids
 from unfused.views.k_mix_centroids import centroids_of
 
 RUN = Run(seeds=[0])
@@ -94,16 +93,3 @@ def test_bank_and_examples_hold_the_first_folds_training_clips_alone(tmp_path, s
     shown = draw_example_views(clips, statistics, centroids, bank, K_MIX, *stores, gone, gone)
     assert len(shown.examples) == 2
     assert {example.pair.clip for example in shown.examples} <= trainable
-
-
-def test_only_methods_with_k_mix_depend_on_the_centroids(tmp_path, stores, clips):
-    table = fit_kmix_centroids(Workspace(tmp_path), clips, K_MIX, RUN, *stores)
-    training = {"learning_rate": 0.1, "clip_updates": 10}
-    plain, mixed = (
-        MethodParams(name="decar", views=views, training=training)
-        for views in ({}, {"mixing": "k_mix"})
-    )
-    assert k_mix_centroids(plain, table, 1) == []
-    (of_fold,) = k_mix_centroids(mixed, table, 2)
-    np.testing.assert_array_equal(of_fold, centroids_of(table, 2))
-    assert fingerprint(of_fold) != fingerprint(centroids_of(table, 1))

@@ -11,6 +11,7 @@ from unfused.reporting.crop_sounds import CropPlayer, Sound, equally_loud
 from unfused.reporting.example_views import example_views
 from unfused.reporting.figures import k_mix_centroids, kmix_pairs
 from unfused.reporting.k_mix_examples import STEPS, KMixExamples, k_mix_examples
+from unfused.tasks.corpus import Corpus
 from unfused.tasks.training_set import TrainingSet
 from unfused.training.k_mix_bank import draw_bank
 from unfused.views import fit_centroids
@@ -46,7 +47,11 @@ def study(tmp_path_factory):
     data = TrainingSet(
         store, manifest[["clip_id"]], *store.statistics(every), k_mix_centroids=centroids.numpy()
     )
-    return data, manifest, draw_bank(data, size=64)
+    return (
+        data,
+        manifest,
+        draw_bank(Corpus.of(store, data.clips, name="toy"), data.k_mix_centroids, size=64),
+    )
 
 
 def test_examples_show_what_training_does(study):

@@ -5,8 +5,8 @@ import torch
 
 from unfused.training import CheckpointError
 from unfused.training.checkpoint import load_checkpoint, save_checkpoint
-from unfused.training.interruption import StopRequest
-from unfused.training.metrics import Meter, MetricsFile
+from unfused.training.history import Meter, MetricsFile
+from unfused.training.processes import StopRequest
 
 
 def test_what_is_saved_is_loaded(tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from unfused.training.collapse import signs_of_collapse, warn_of_collapse
+from unfused.training.history import signs_of_collapse, warn_of_collapse
 
 HEALTHY = {
     "std": [0.1, 0.8],

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from unfused.training import CropSource, TrainingSettings, fit, pick_device
-from unfused.training.device_frames import DeviceFrames
+from unfused.training.batches import DeviceFrames
+from unfused.training.loop import Training
 from unfused.training.processes import in_processes
-from unfused.training.run import TrainingRun
 from unfused.views import ViewMaker
 
 from .test_real_methods import N_CLIPS, SMALL, method_of, store  # noqa: F401
@@ -107,7 +107,7 @@ def test_every_precision_trains(
     assert history["loss"].notna().all()
     assert all(torch.isfinite(parameter).all() for parameter in method.parameters())
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert bool(saved["stepper"]["scaler"]) == (precision == "fp16")
+    assert bool(saved["scaler"]) == (precision == "fp16")
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw", "lars"])
@@ -125,16 +125,16 @@ def test_float16_trains_with_every_optimiser(
 def test_the_loss_scale_is_resumed(tmp_path: Path, store: Any) -> None:  # noqa: F811
     method, source, views, settings = parts_of("cola", store, precision="fp16")
     with source:
-        run = TrainingRun(method, source, views, settings, tmp_path, 0, source.device)
+        run = Training(method, source, views, settings, tmp_path, 0, source.device)
         run.resume()
         run.train_step()
-        run.stepper.scaler.update(128.0)
+        run.scaler.update(128.0)
         run.save(torch.zeros((), device=source.device))
     method, source, views, settings = parts_of("cola", store, precision="fp16")
     with source:
-        again = TrainingRun(method, source, views, settings, tmp_path, 0, source.device)
+        again = Training(method, source, views, settings, tmp_path, 0, source.device)
         again.resume()
-        assert (again.step, again.stepper.scaler.get_scale()) == (1, 128.0)
+        assert (again.step, again.scaler.get_scale()) == (1, 128.0)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -148,7 +148,7 @@ def test_the_host_never_waits_in_a_step(
     changes = {"precision": precision, "gradient_clip": 1.0}
     method, source, views, settings = parts_of(name, store, **changes)
     with source:
-        run = TrainingRun(method, source, views, settings, tmp_path, 0, source.device)
+        run = Training(method, source, views, settings, tmp_path, 0, source.device)
         run.start_epoch(0)
         run.train_step()
         with nothing_waits():
@@ -158,7 +158,7 @@ def test_the_host_never_waits_in_a_step(
 def test_the_host_does_not_wait_for_crops_from_the_host(tmp_path: Path, store: Any) -> None:  # noqa: F811
     method, source, views, settings = parts_of("cola", store, precision="bf16", accumulate=2)
     with source:
-        run = TrainingRun(method, source, views, settings, tmp_path, 0, source.device)
+        run = Training(method, source, views, settings, tmp_path, 0, source.device)
         run.train_step()
         with nothing_waits():
             run.train_step()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from unfused.training import device_frames
-from unfused.training.device_frames import DeviceFrames
+from unfused.training import batches
+from unfused.training.batches import DeviceFrames
 
 from .toy_training import N_MELS, MemoryStore
 
@@ -16,7 +16,7 @@ LENGTHS = [9, 3, 50, 1, 7, 20, 4, 4]
 def test_frames_are_the_stores_whatever_the_chunks(
     monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr(device_frames, "_CHUNK_FRAMES", chunk)
+    monkeypatch.setattr(batches, "_CHUNK_FRAMES", chunk)
     store, rows = MemoryStore([5, *LENGTHS]), np.arange(8, 0, -1)  # some clips, in another order
     frames = DeviceFrames(store, rows, torch.device("cpu"))
     clips = np.tile(np.arange(8), 3)
@@ -30,7 +30,7 @@ def test_frames_are_the_stores_whatever_the_chunks(
 
 
 def test_a_long_clip_does_not_pad_the_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_frames, "_CHUNK_FRAMES", 40)
+    monkeypatch.setattr(batches, "_CHUNK_FRAMES", 40)
     store, read = MemoryStore([4] * 30 + [400]), []
     original = store.crops
 

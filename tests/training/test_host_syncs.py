@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unfused.training import CropSource, TrainingSettings
-from unfused.training.device_frames import DeviceFrames
-from unfused.training.metrics import Meter
-from unfused.training.run import TrainingRun
+from unfused.training.batches import DeviceFrames
+from unfused.training.history import Meter
+from unfused.training.loop import Training
 from unfused.views import ViewMaker
 
 from .test_real_methods import N_CLIPS, SMALL, method_of, store  # noqa: F401
@@ -55,7 +55,7 @@ class NothingWaits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def run_of(name: str, clips: Any, folder: Path, **changes: Any) -> TrainingRun:
+def run_of(name: str, clips: Any, folder: Path, **changes: Any) -> Training:
     method, rows = method_of(name), np.arange(N_CLIPS)
     shape: dict[str, Any] = {"crop_frames": method.crop_frames}
     if name == "slicer":  # which has k-mix
@@ -64,7 +64,7 @@ def run_of(name: str, clips: Any, folder: Path, **changes: Any) -> TrainingRun:
     crops = {"crop_frames": method.crop_frames, "n_crops": method.n_crops}
     source = CropSource(clips, rows, batch_size=8, seed=0, **crops)
     settings = TrainingSettings(epochs=3, batch_size=8, **changes)
-    return TrainingRun(method, source, views, settings, folder, 0, torch.device("cpu"))
+    return Training(method, source, views, settings, folder, 0, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", [*SMALL, "distillation", "supervised"])

@@ -8,7 +8,7 @@ import torch
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.methods.byol_a import BYOLA
-from unfused.tasks.training_set import TrainingSet
+from unfused.tasks.corpus import Corpus
 from unfused.training.checkpoint import CheckpointError
 from unfused.training.k_mix_bank import draw_bank
 from unfused.training.loop import TrainingSettings, fit
@@ -29,11 +29,12 @@ def data(tmp_path_factory):
     }
     store = LogMelStore.write(tmp_path_factory.mktemp("store"), FrontEnd(n_mels=16), clips)
     centroids, _ = fit_centroids(store, np.arange(N_CLIPS))
-    table = pd.DataFrame({"clip_id": list(clips)})
-    return TrainingSet(store, table, *store.statistics(np.arange(N_CLIPS)), centroids.numpy())
+    table = pd.DataFrame({"clip_id": list(clips), "corpus": "toy"})
+    return Corpus.of(store, table), centroids.numpy()
 
 
 def train(data, folder, stop_at=None, **changed):
+    corpus, centroids = data
     encoder = random_encoder("audio_ntt", {"d": 16, "n_mels": 16, "channels": 8}, 0)
     torch.manual_seed(0)
     method = BYOLA(encoder, projector_hidden=16, projector_dim=8)
@@ -48,8 +49,8 @@ def train(data, folder, stop_at=None, **changed):
             raise RuntimeError("power cut")
 
     method.after_step = after_step
-    views = view_maker(data, {**VIEWS, **changed}, method.crop_frames)
-    with crop_source(data, method, settings, 0, "cpu") as source:
+    views = view_maker(corpus, {**VIEWS, **changed}, method.crop_frames, centroids)
+    with crop_source(corpus, method, settings, 0, "cpu") as source:
         fit(method, source, views, settings, folder=folder, seed=0, device="cpu")
     return method, views
 
@@ -78,29 +79,29 @@ def test_another_mixing_trains_something_else(tmp_path, data):
 def test_a_checkpoint_with_other_centroids_is_refused(tmp_path, data):
     with pytest.raises(RuntimeError, match="power cut"):
         train(data, tmp_path, stop_at=3)
-    other = TrainingSet(data.store, data.clips, data.mean, data.std, data.k_mix_centroids + 1)
     with pytest.raises(CheckpointError, match="other data"):
-        train(other, tmp_path)
+        train((data[0], data[1] + 1), tmp_path)
 
 
 def test_a_bank_is_drawn_as_training_fills_it(data):
-    bank = draw_bank(data, size=150, crop_frames=48, seed=1)
+    bank = draw_bank(*data, size=150, crop_frames=48, seed=1)
     assert bank.view.log_mel.shape == (150, 1, 16, 48)
     assert [len(set(bank.clip_ids[i : i + 60])) for i in (0, 60)] == [60, 60]  # two whole rounds
-    rows, starts = data.store.rows(bank.clip_ids), bank.starts
-    crops, spans = data.store.crops(rows, starts, 48)
+    store, centroids = data[0].store, data[1]
+    rows, starts = store.rows(bank.clip_ids), bank.starts
+    crops, spans = store.crops(rows, starts, 48)
     assert torch.equal(bank.view.log_mel[:, 0], crops.transpose(1, 2))
     assert torch.equal(bank.view.spans, spans)
-    clusters = nearest_centroids(bank.view, torch.from_numpy(data.k_mix_centroids))
+    clusters = nearest_centroids(bank.view, torch.from_numpy(centroids))
     assert bank.clusters.tolist() == clusters.tolist()
-    again, other = (draw_bank(data, size=150, crop_frames=48, seed=seed) for seed in (1, 2))
+    again, other = (draw_bank(*data, size=150, crop_frames=48, seed=seed) for seed in (1, 2))
     assert torch.equal(again.view.log_mel, bank.view.log_mel)
     assert not torch.equal(other.view.log_mel, bank.view.log_mel)
 
 
 def test_a_bank_put_into_views_is_what_training_would_hold(data):
-    bank = draw_bank(data, size=20, crop_frames=48)
-    views, trained = (view_maker(data, VIEWS, 48) for _ in range(2))
+    bank = draw_bank(*data, size=20, crop_frames=48)
+    views, trained = (view_maker(data[0], VIEWS, 48, data[1]) for _ in range(2))
     bank.put_into(views)
     for first in range(0, 20, 5):
         part = View(*(values[first : first + 5] for values in bank.view))
@@ -110,11 +111,8 @@ def test_a_bank_put_into_views_is_what_training_would_hold(data):
 
 
 def test_a_bank_needs_centroids_and_views_that_use_them(data):
-    bank = draw_bank(data, size=20, crop_frames=48)
+    bank = draw_bank(*data, size=20, crop_frames=48)
     with pytest.raises(ValueError, match="uses no k-mix"):
         bank.put_into(ViewMaker(mean=0.0, std=1.0, n_mels=16, crop_frames=48))
-    bare = TrainingSet(data.store, data.clips, data.mean, data.std)
-    with pytest.raises(ValueError, match="no k_mix_centroids"):
-        draw_bank(bare, size=20)
     with pytest.raises(ValueError, match="needs k_mix_centroids"):
-        view_maker(bare, VIEWS, 48)
+        view_maker(data[0], VIEWS, 48)

@@ -5,9 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from unfused.training.lars import LARS
-from unfused.training.optimisers import create
-from unfused.training.schedule import learning_rate
+from unfused.training.optimisers import LARS, create, learning_rate
 
 STEPS, WARMUP, PEAK = 40, 10, 0.8
 MOMENTUM, DECAY, TRUST = 0.9, 1e-2, 1e-3

@@ -146,7 +146,7 @@ def test_source_and_settings_must_fit_together(tmp_path):
 
 
 def test_start_and_end_are_logged(tmp_path, caplog):
-    with caplog.at_level(logging.INFO, logger="unfused.training.run"):
+    with caplog.at_level(logging.INFO, logger="unfused.training.loop"):
         train(tmp_path)
     start, end = caplog.messages
     assert "training Toy: 9 steps of 6 clips (3.0 epochs of 20 clips) on cpu in float32" in start

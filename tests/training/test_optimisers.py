@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from unfused.training.lars import LARS
-from unfused.training.optimisers import create
+from unfused.training.optimisers import LARS, create
 from unfused.training.settings import OPTIMISERS
 
 

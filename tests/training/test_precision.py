@@ -12,19 +12,6 @@ def test_auto_follows_the_cpu(monkeypatch):
         assert pick_precision("bf16", torch.device("cpu")) == torch.bfloat16
 
 
-@pytest.mark.parametrize(
-    ("flags", "answer"),
-    [("fpu avx2 avx512f", False), ("fpu avx512_bf16", True), ("amx_bf16 amx_tile", True)],
-)
-def test_flags_are_read_where_torch_cannot_tell(monkeypatch, tmp_path, flags, answer):
-    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        monkeypatch.delattr(torch.cpu, name, raising=False)
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(f"model name : any\nflags\t\t: {flags}\n")
-    assert precision.cpu_has_bf16(cpuinfo) is answer
-    assert precision.cpu_has_bf16(tmp_path / "missing") is False
-
-
 def test_names_that_do_not_exist_are_refused():
     with pytest.raises(ValueError, match="precision='half'"):
         pick_precision("half", "cpu")

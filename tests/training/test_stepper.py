@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from unfused.training import run
-from unfused.training.stepper import micro_batches
+from unfused.training import loop
+from unfused.training.loop import micro_batches
 from unfused.views.view import View
 
 from .test_several_processes import Plain, plain, toy_views, train
@@ -108,15 +108,15 @@ def test_biases_learn_at_their_own_rate(tmp_path: Path) -> None:
 @pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw", "lars"])
 def test_a_scaled_loss_trains_the_same(tmp_path: Path, monkeypatch: Any, optimiser: str) -> None:
     """Where the CPU computes in float16 too; only the precision's gate is opened."""
-    monkeypatch.setattr(run, "pick_precision", lambda *_: torch.float16)
+    monkeypatch.setattr(loop, "pick_precision", lambda *_: torch.float16)
     changes = {"optimiser": optimiser, "learning_rate": 1e-3, "epochs": 6}
     half = {**changes, "accumulate": 2, "gradient_clip": 10.0}
     scaled = plain(tmp_path / "half", half)
     saved = torch.load(tmp_path / "half" / "checkpoint.pt", weights_only=True)
-    assert saved["stepper"]["scaler"]["scale"] > 1
+    assert saved["scaler"]["scale"] > 1
     monkeypatch.undo()
     exact = plain(tmp_path / "full", half)
-    assert "scale" not in torch.load(tmp_path / "full" / "checkpoint.pt")["stepper"]["scaler"]
+    assert "scale" not in torch.load(tmp_path / "full" / "checkpoint.pt")["scaler"]
     before = Plain().state_dict()
     for name in ("encoder.3.weight", "encoder.0.weight"):
         moved, expected = (part["weights"][name] - before[name] for part in (scaled, exact))
@@ -127,7 +127,7 @@ def test_a_scaled_loss_trains_the_same(tmp_path: Path, monkeypatch: Any, optimis
 def test_a_step_that_overflows_is_left_out_and_the_scale_falls(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(run, "pick_precision", lambda *_: torch.float16)
+    monkeypatch.setattr(loop, "pick_precision", lambda *_: torch.float16)
     settings = settings_for(epochs=1, optimiser="adamw", checkpoint_seconds=1e6)
 
     class Overflows(Toy):
@@ -146,4 +146,4 @@ def test_a_step_that_overflows_is_left_out_and_the_scale_falls(
     moved = [not torch.equal(a, b) for a, b in pairwise(method.weights)]  # type: ignore[arg-type]
     assert moved == [True, False, True]
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert saved["stepper"]["scaler"]["scale"] == 2.0**15
+    assert saved["scaler"]["scale"] == 2.0**15

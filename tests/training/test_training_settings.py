@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from unfused.params import Distillation, check_keys, names_in
 from unfused.training import TrainingSettings
-from unfused.training.schedule import learning_rate
+from unfused.training.optimisers import learning_rate
 
 
 def test_length_in_epochs_and_clips():

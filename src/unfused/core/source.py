@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -43,7 +44,9 @@ def _is_followed(module: str) -> bool:
 
 def _file(module: str) -> Path:
     path = PACKAGE.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    loaded = sys.modules.get(f"{PACKAGE.name}.{module}")  # a method may have come from elsewhere
+    return Path(loaded.__file__) if not file.exists() and loaded and loaded.__file__ else file
 
 
 @cache

@@ -107,11 +107,6 @@ class FrontEnd:
         """Return the fields as JSON values; ``FrontEnd(**settings)`` rebuilds the front-end."""
         return asdict(self)
 
-    def identity(self) -> dict[str, Any]:
-        """Return what tells front-ends apart, as it was before there was a choice of scales."""
-        chosen = {"mel_scale": "slaney", "norm": "slaney"}
-        return {name: v for name, v in asdict(self).items() if chosen.get(name) != v}
-
     def log_mel(self, waveform: np.ndarray) -> np.ndarray:
         """Return the log-mel spectrogram of a whole clip.
 
@@ -226,30 +221,23 @@ def mel_filters(front_end: FrontEnd) -> np.ndarray:
 
 # Slaney's scale: 200/3 Hz per mel up to 1 kHz, from there 27 mels per factor of 6.4.
 _HZ_PER_MEL, _KNEE_HZ, _LOG_STEP = 200 / 3, 1000.0, math.log(6.4) / 27
+_KNEE_MEL = _KNEE_HZ / _HZ_PER_MEL
 
 
 def _hz_to_mel(hz: float) -> float:
-    if hz < _KNEE_HZ:
-        return hz / _HZ_PER_MEL
-    return _KNEE_HZ / _HZ_PER_MEL + math.log(hz / _KNEE_HZ) / _LOG_STEP
+    above = _KNEE_MEL + math.log(max(hz, _KNEE_HZ) / _KNEE_HZ) / _LOG_STEP
+    return hz / _HZ_PER_MEL if hz < _KNEE_HZ else above
 
 
 def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
-    knee = _KNEE_HZ / _HZ_PER_MEL
-    return np.where(
-        mel < knee, mel * _HZ_PER_MEL, _KNEE_HZ * np.exp(_LOG_STEP * (np.maximum(mel, knee) - knee))
-    )
-
-
-def _hz_to_htk(hz: float) -> float:
-    return 2595 * math.log10(1 + hz / 700)
-
-
-def _htk_to_hz(mel: np.ndarray) -> np.ndarray:
-    return np.asarray(700 * (10 ** (mel / 2595) - 1))
+    above = _KNEE_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _KNEE_MEL) - _KNEE_MEL))
+    return np.where(mel < _KNEE_MEL, mel * _HZ_PER_MEL, above)
 
 
 _SCALES: dict[str, tuple[Callable[[float], float], Callable[[np.ndarray], np.ndarray]]] = {
     "slaney": (_hz_to_mel, _mel_to_hz),
-    "htk": (_hz_to_htk, _htk_to_hz),
+    "htk": (
+        lambda hz: 2595 * math.log10(1 + hz / 700),
+        lambda mel: 700 * (10 ** (mel / 2595) - 1),
+    ),
 }

@@ -103,48 +103,48 @@ def scan_audio(
             f"no audio found in {[str(source) for source in sources]}: name a folder with audio "
             "files in it or below it, or a table whose column path lists them"
         )
-    _check_splits(listed["split"])
+    if unknown := sorted({text for text in listed["split"] if text.lower() not in SPLIT_NAMES}):
+        known = [name for name in SPLIT_NAMES if name]
+        raise ManifestError(f"unknown split names {unknown[:5]}: use {known}, or leave it empty")
     if label_separator is not None:
         listed["label"] = [label_set(text, label_separator) for text in listed["label"]]
-    probed = _probe_all(listed["path"], n_jobs)
-    accepted, rejected = _judge(listed, probed, corpus, (min_seconds, max_seconds))
-    _warn_rejected(corpus, len(listed), rejected)
+    accepted, rejected = _judge(listed, corpus, (min_seconds, max_seconds), n_jobs)
+    if rejected:
+        kinds = Counter(str(row["reason"]).split(":")[0] for row in rejected)
+        text = ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common(5))
+        log.warning("%s: rejected %d of %d clips (%s)", corpus, len(rejected), len(listed), text)
     if not accepted:
         reasons = "; ".join(f"{row['path']}: {row['reason']}" for row in rejected[:3])
         raise ManifestError(f"all {len(rejected)} clips of {corpus} were rejected: {reasons}")
     manifest = pd.DataFrame(accepted, columns=list(MANIFEST_TYPES))
     manifest = manifest.assign(multi_label=label_separator is not None).astype(MANIFEST_TYPES)
-    _check_classes(manifest, corpus, listed["labelled"].any())
+    if listed["labelled"].any():
+        check_classes(manifest)
+    known_labels = manifest["label"].dropna()
+    counts = label_counts(known_labels) if label_separator else Counter(known_labels)
+    if single := sorted(label for label, count in counts.items() if count == 1):
+        log.warning("%s: only one clip has the label %s", corpus, ", ".join(single[:10]))
+    if counts:
+        log.info("%s: %d clips, %d labelled", corpus, len(manifest), len(known_labels))
     return manifest, rejected_table(rejected)
 
 
-def _judge(
-    listed: pd.DataFrame,
-    probed: Mapping[str, _Probed],
-    corpus: str,
-    seconds: tuple[float, float],
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Sort the listed clips into manifest rows and rejected rows."""
-    accepted: list[dict[str, Any]] = []
-    rejected: list[dict[str, Any]] = []
-    first_of: dict[tuple[str, int, int], dict[str, Any]] = {}
-    for row in listed.to_dict("records"):
-        try:
-            clip = _clip(row, probed[row["path"]], corpus, seconds)
-            place = (clip["path"], clip["offset"], clip["frames"])
-            _check_duplicate(clip, first_of.setdefault(place, clip))
-            accepted.append(clip)
-        except UnreadableAudio as error:
-            rejected.append(
-                {
-                    "corpus": corpus,
-                    "path": row["path"].encode(errors="backslashreplace").decode(),
-                    **{name: _number_or_none(row[name]) for name in ("offset", "frames")},
-                    "stage": "scan",
-                    "reason": str(error),
-                }
-            )
-    return accepted, rejected
+def check_classes(manifest: pd.DataFrame) -> None:
+    """See that there are at least two classes to tell apart.
+
+    Raises:
+        ManifestError: There are none, or only one, which is named.
+    """
+    labels = manifest["label"].dropna()
+    several = "multi_label" in manifest and bool(manifest["multi_label"].any())
+    classes = sorted(label_counts(labels) if several else set(labels))
+    if len(classes) < 2:
+        found = f"only one class: {classes[0]}" if classes else "no labels"
+        raise ManifestError(
+            f"{manifest['corpus'].iloc[0]} has {found}; at least 2 classes are needed: make one "
+            "folder per class, or list the files in a table with the columns path and label. Audio "
+            "that is to have no labels is scanned with labels='none'"
+        )
 
 
 def rejected_table(rejected: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -152,8 +152,56 @@ def rejected_table(rejected: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(list(rejected), columns=list(REJECTED_TYPES)).astype(REJECTED_TYPES)
 
 
-def _number_or_none(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None
+def _judge(
+    listed: pd.DataFrame, corpus: str, seconds: tuple[float, float], n_jobs: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Sort the listed clips into manifest rows and rejected rows; every file is read once."""
+    paths = list(dict.fromkeys(listed["path"]))
+    with ThreadPoolExecutor((os.cpu_count() or 1) if n_jobs < 1 else n_jobs) as pool:
+        results = pool.map(_probe_one, paths)
+        bar = progress(results, total=len(paths), desc="checking audio", unit="file")
+        probed = dict(zip(paths, bar, strict=True))
+    accepted: list[dict[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
+    first_of: dict[tuple[str, int, int], dict[str, Any]] = {}
+    for row in listed.to_dict("records"):
+        try:
+            clip = _clip(row, probed[row["path"]], corpus, seconds)
+            first = first_of.setdefault((clip["path"], clip["offset"], clip["frames"]), clip)
+            if first is not clip:
+                reason = "duplicate of an earlier row with the same path, offset and frames"
+                if first["label"] != clip["label"]:
+                    labels = f"{first['label']!r}, this one {clip['label']!r}"
+                    reason += f", which has another label: {labels}"
+                raise UnreadableAudio(reason)
+            accepted.append(clip)
+        except UnreadableAudio as error:
+            given = {name: row[name] for name in ("offset", "frames")}
+            rejected.append({
+                "corpus": corpus,
+                "path": row["path"].encode(errors="backslashreplace").decode(),
+                **{name: int(text) if text.isdecimal() else None for name, text in given.items()},
+                "stage": "scan",
+                "reason": str(error),
+            })  # fmt: skip
+    return accepted, rejected
+
+
+def _probe_one(path: str) -> _Probed:
+    if not path:
+        return "the table gives no path"
+    try:
+        path.encode()
+        info = probe(path)
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+        return info, digest.hexdigest()
+    except UnicodeEncodeError:
+        return "the file's name is not valid Unicode: rename it"
+    except UnreadableAudio as error:
+        return str(error)
+    except (OSError, ValueError) as error:  # a name with a NUL, a file gone meanwhile
+        return f"unreadable: {error}"
 
 
 def _clip(
@@ -163,8 +211,8 @@ def _clip(
     if isinstance(probed, str):
         raise UnreadableAudio(probed)
     info, digest = probed
-    offset = _whole(row["offset"], "offset", 0)
-    frames = _whole(row["frames"], "frames", info.frames - offset)
+    offset = _whole(row, "offset", 0)
+    frames = _whole(row, "frames", info.frames - offset)
     if frames < 1 or offset + frames > info.frames:
         raise UnreadableAudio(
             f"frames {offset} to {offset + frames} are not within the file's {info.frames}"
@@ -187,80 +235,14 @@ def _clip(
         "duration": duration,
         "label": row["label"] or None,
         "split": SPLIT_NAMES[row["split"].lower()] or None,
-        "fold": _whole(row["fold"], "fold", None),
+        "fold": _whole(row, "fold", None),
         "group": row["group"] or None,
         "digest": digest,
     }
 
 
-def _whole(text: str, name: str, default: Any) -> Any:
-    if not text:
-        return default
-    if not text.isdecimal():
+def _whole(row: Mapping[str, Any], name: str, default: Any) -> Any:
+    text = row[name]
+    if text and not text.isdecimal():
         raise UnreadableAudio(f"{name} {text!r} is not a whole number of at least 0")
-    return int(text)
-
-
-def _check_duplicate(clip: Mapping[str, Any], first: Mapping[str, Any]) -> None:
-    if first is clip:
-        return
-    reason = "duplicate of an earlier row with the same path, offset and frames"
-    if first["label"] != clip["label"]:
-        reason += f", which has another label: {first['label']!r}, this one {clip['label']!r}"
-    raise UnreadableAudio(reason)
-
-
-def _probe_all(paths: pd.Series, n_jobs: int) -> dict[str, _Probed]:
-    """Read header and digest of every file once, in threads."""
-    unique = list(dict.fromkeys(paths))
-    workers = (os.cpu_count() or 1) if n_jobs < 1 else n_jobs
-    with ThreadPoolExecutor(workers) as pool:
-        results = pool.map(_probe_one, unique)
-        bar = progress(results, total=len(unique), desc="checking audio", unit="file")
-        return dict(zip(unique, bar, strict=True))
-
-
-def _probe_one(path: str) -> _Probed:
-    if not path:
-        return "the table gives no path"
-    try:
-        path.encode()
-        info = probe(path)
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-        return info, digest.hexdigest()
-    except UnreadableAudio as error:
-        return str(error)
-    except UnicodeEncodeError:
-        return "the file's name is not valid Unicode: rename it"
-    except (OSError, ValueError) as error:  # a name with a NUL, a file gone meanwhile
-        return f"unreadable: {error}"
-
-
-def _check_splits(splits: pd.Series) -> None:
-    unknown = sorted({split for split in splits if split.lower() not in SPLIT_NAMES})
-    if unknown:
-        known = [name for name in SPLIT_NAMES if name]
-        raise ManifestError(f"unknown split names {unknown[:5]}: use {known}, or leave it empty")
-
-
-def _check_classes(manifest: pd.DataFrame, corpus: str, labelled: bool) -> None:
-    known = manifest["label"].dropna()
-    counts = label_counts(known) if manifest["multi_label"].any() else Counter(known)
-    if labelled and len(counts) < 2:
-        raise ManifestError(
-            f"the usable clips of {corpus} have {len(counts)} class(es) {sorted(counts)}; labels "
-            "need at least 2: add another class, or scan with labels='none'"
-        )
-    single = sorted(label for label, count in counts.items() if count == 1)
-    if single:
-        log.warning("%s: only one clip has the label %s", corpus, ", ".join(single[:10]))
-    if counts:
-        log.info("%s: %d clips, %d labelled", corpus, len(manifest), len(known))
-
-
-def _warn_rejected(corpus: str, n_listed: int, rejected: Sequence[Mapping[str, Any]]) -> None:
-    if rejected:
-        kinds = Counter(str(row["reason"]).split(":")[0] for row in rejected)
-        text = ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common(5))
-        log.warning("%s: rejected %d of %d clips (%s)", corpus, len(rejected), n_listed, text)
+    return int(text) if text else default

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,12 @@ else:
 
 BLOCK_SAMPLES = 2**22  # decoded at once over all channels: 95 s of mono at 44.1 kHz
 _UNKNOWN_SIZE = 0x7FFFF000  # recorders that stream to a pipe write a data size at least this large
+# What libsndfile notes in its log where a file is cut off, and still reads it as a shorter one.
+_BYTES = re.compile(
+    r"^ *(?:data|SSND|BODY|Data Size|Data length|riff|Riff size)[ :]+(\d+) \(?should be (\d+)", re.M
+)
+_FRAMES = re.compile(r"^ *(?:Frames|Rows : \d+ +Cols|sample_count -i)[ :]*(\d+)", re.M)
+_CUT_OFF = re.compile(r"^(?:Seems to be a|\*\*\* File seems to be) truncated", re.M)
 
 
 class UnreadableAudio(UserError):  # noqa: N818  the state of the file, not of the program
@@ -66,12 +72,13 @@ def probe(path: str | Path) -> AudioInfo:
     """
     try:
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
             raise UnreadableAudio("not a file")
         if status.st_size == 0:
             raise UnreadableAudio("empty file: 0 bytes")
         header = sf.info(str(path))
-        _check_complete(path, status.st_size, header.format)
+        if missing := _missing(path, header, status.st_size):
+            raise UnreadableAudio(f"truncated: {missing}")
     except (FileNotFoundError, NotADirectoryError):
         raise UnreadableAudio("file not found") from None
     except (sf.SoundFileError, OSError) as error:
@@ -81,6 +88,36 @@ def probe(path: str | Path) -> AudioInfo:
     if header.frames < 1:
         raise UnreadableAudio("zero length: the header says 0 frames (empty or truncated)")
     return AudioInfo(header.frames, header.samplerate, header.channels, header.format)
+
+
+def _missing(path: str | Path, header: sf._SoundFileInfo, size: int) -> str:
+    """Say what of the data that a file declares is not there; "" if all is."""
+    notes = header.extra_info
+    if header.format in ("OGG", "NIST"):  # these libsndfile does not compare
+        with open(path, "rb") as file:
+            start = 0 if header.format == "NIST" else max(0, size - 2**17)
+            file.seek(start)
+            part = file.read(1024 if header.format == "NIST" else -1)
+        if header.format == "OGG":
+            lost = _missing_ogg_bytes(part)
+            return f"the file ends {lost} bytes early" if lost > 0 else ""
+        notes += part.decode("latin-1")
+    for declared, there in _BYTES.findall(notes):
+        if int(there) < int(declared) < _UNKNOWN_SIZE:
+            return f"the file ends {int(declared) - int(there)} bytes early"
+    frames = max(map(int, _FRAMES.findall(notes)), default=0)
+    if header.frames < frames < _UNKNOWN_SIZE and header.format != "SDS":  # it pads its last block
+        return f"{header.frames} of {frames} frames are there"
+    return "the file ends inside a block" if _CUT_OFF.search(notes) else ""
+
+
+def _missing_ogg_bytes(tail: bytes) -> int:
+    page = tail.rfind(b"OggS\0")
+    if page < 0:
+        return 0
+    n_segments = tail[page + 26] if page < len(tail) - 26 else 0
+    lacing = tail[page + 27 : page + 27 + n_segments]
+    return page + 27 + n_segments + sum(lacing) - len(tail)
 
 
 def read_mono(
@@ -118,128 +155,55 @@ def read_mono_blocks(
         raise UnreadableAudio(
             f"frames {offset} to {offset + frames} are not within the file's {info.frames}"
         )
-    blocks = _decode(Path(path), info, offset, frames)
-    n_samples = 0
-    for block in _resample(blocks, info.sample_rate, sample_rate, frames):
-        n_samples += block.size
-        yield block
-    if not n_samples:
-        raise UnreadableAudio(f"zero length: {frames} frames are no sample at {sample_rate} Hz")
-
-
-def _decode(path: Path, info: AudioInfo, offset: int, frames: int) -> Iterator[np.ndarray]:
-    """Yield finite mono blocks that add up to exactly ``frames`` frames."""
-    decoded = 0
-    for block in _blocks(path, info, offset, frames):
+    rate = info.sample_rate
+    stream = soxr.ResampleStream(rate, sample_rate, 1, "float32", quality="HQ")
+    decoded = n_samples = 0
+    for block in _blocks(Path(path), info, offset, frames):
         decoded += len(block)
         mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
         if not np.isfinite(mono).all():
             raise UnreadableAudio("not finite: NaN or infinite samples")
-        yield np.ascontiguousarray(mono)
+        mono = np.ascontiguousarray(mono)
+        if rate != sample_rate:
+            mono = stream.resample_chunk(mono, last=decoded == frames)
+        n_samples += mono.size
+        if mono.size:
+            yield mono
     if decoded < frames:
         raise UnreadableAudio(f"truncated: {decoded} of {frames} frames could be decoded")
+    if not n_samples:
+        raise UnreadableAudio(f"zero length: {frames} frames are no sample at {sample_rate} Hz")
 
 
 def _blocks(path: Path, info: AudioInfo, offset: int, frames: int) -> Iterator[np.ndarray]:
     """Yield decoded blocks, (n, channels) float32; fewer frames than asked for when cut off."""
-    if info.container == "FLAC" and frames == info.frames <= BLOCK_SAMPLES // info.channels:
-        whole = _decode_flac(path, info)
-        if whole is not None:
+    most = max(1, BLOCK_SAMPLES // info.channels)
+    if fast_flac is not None and info.container == "FLAC" and frames == info.frames <= most:
+        try:
+            whole = fast_flac(path.read_bytes())
+        except Exception:  # the decoder's own; libsndfile says what is wrong with the file
+            whole = np.empty((0, 0))
+        if whole.shape == (info.frames, info.channels):
             yield whole
             return
     try:
         with sf.SoundFile(str(path)) as file:
-            _skip(file, offset)
-            while frames > 0:
-                block = _next_block(file, frames)
+            skip = 0
+            if file.format in ("MP3", "OGG", "MPEG"):  # seeking in them is inexact: decode
+                skip = offset
+            elif offset:
+                file.seek(offset)
+            while skip + frames > 0:
+                block = file.read(min(skip or frames, most), dtype="float32", always_2d=True)
                 if not len(block):
                     return
-                frames -= len(block)
-                yield block
+                if skip:
+                    skip -= len(block)
+                else:
+                    frames -= len(block)
+                    yield block
     except (sf.SoundFileError, OSError) as error:
         raise UnreadableAudio(f"truncated or damaged: {_why(error)}") from error
-
-
-def _decode_flac(path: Path, info: AudioInfo) -> np.ndarray | None:
-    """Return a whole FLAC file, (frames, channels); None if libsndfile must judge it."""
-    if fast_flac is None:
-        return None
-    try:
-        whole = fast_flac(path.read_bytes())
-    except Exception:  # the decoder's own exception; libsndfile says what is wrong with the file
-        return None
-    return whole if whole.shape == (info.frames, info.channels) else None
-
-
-def _skip(file: sf.SoundFile, offset: int) -> None:
-    """Move to a frame; compressed streams are decoded up to it, since their seeking is inexact."""
-    if file.format in ("MP3", "OGG", "MPEG"):
-        while offset > 0:
-            skipped = len(_next_block(file, offset))
-            offset -= skipped
-            if not skipped:
-                return
-    elif offset:
-        file.seek(offset)
-
-
-def _next_block(file: sf.SoundFile, frames: int) -> np.ndarray:
-    most = max(1, BLOCK_SAMPLES // file.channels)
-    block: np.ndarray = file.read(min(frames, most), dtype="float32", always_2d=True)
-    return block
-
-
-def _resample(
-    blocks: Iterator[np.ndarray], rate: int, new_rate: int, frames: int
-) -> Iterator[np.ndarray]:
-    """Yield resampled blocks; of ``frames`` in all the last one flushes the filter."""
-    if rate == new_rate:
-        yield from blocks
-        return
-    stream = None
-    for block in blocks:
-        frames -= len(block)
-        if stream is None and frames == 0:
-            resampled = soxr.resample(block, rate, new_rate, quality="HQ")
-        else:
-            stream = stream or soxr.ResampleStream(rate, new_rate, 1, "float32", quality="HQ")
-            resampled = stream.resample_chunk(block, last=frames == 0)
-        if resampled.size:
-            yield resampled
-
-
-def _check_complete(path: str | Path, size: int, container: str) -> None:
-    """Raise if a WAV or Ogg file ends before its own lengths say; libsndfile does not tell."""
-    if container not in ("WAV", "WAVEX", "OGG"):
-        return
-    with open(path, "rb") as file:
-        if container == "OGG":
-            file.seek(max(0, size - 2**17))
-            missing = _missing_ogg_bytes(file.read())
-        else:
-            missing = _missing_wav_bytes(file.read(2**16), size)
-    if missing > 0:
-        raise UnreadableAudio(f"truncated: the file ends {missing} bytes early")
-
-
-def _missing_wav_bytes(head: bytes, size: int) -> int:
-    order = ">" if head[:4] == b"RIFX" else "<"
-    position = 12
-    while position + 8 <= len(head):
-        (length,) = struct.unpack_from(order + "I", head, position + 4)
-        if head[position : position + 4] == b"data":
-            return 0 if length >= _UNKNOWN_SIZE else position + 8 + length - size
-        position += 8 + length + length % 2
-    return 0
-
-
-def _missing_ogg_bytes(tail: bytes) -> int:
-    page = tail.rfind(b"OggS\0")
-    n_segments = tail[page + 26] if 0 <= page < len(tail) - 26 else 0
-    lacing = tail[page + 27 : page + 27 + n_segments]
-    if page < 0:
-        return 0
-    return page + 27 + n_segments + sum(lacing) - len(tail)
 
 
 def _why(error: Exception) -> str:

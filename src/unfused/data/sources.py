@@ -10,7 +10,7 @@ from typing import Literal
 
 import pandas as pd
 
-from .table import COLUMNS, SPLIT_NAMES, TABLE_SUFFIXES, ManifestError, read_table, text_label
+from .table import KNOWN_AS, SPLIT_NAMES, TABLE_SUFFIXES, ManifestError, read_table, text_label
 
 log = logging.getLogger(__name__)
 Labels = Literal["none", "folders", "table", "auto"]
@@ -56,18 +56,18 @@ def list_audio(source: Path, labels: Labels, columns: Mapping[str, str] | None) 
     if labels not in ("none", "folders", "table", "auto"):
         raise ManifestError(f"labels={labels!r} must be 'none', 'folders', 'table' or 'auto'")
     source = Path(os.path.abspath(source))
-    if source.suffix.lower() in TABLE_SUFFIXES and not source.is_dir():
+    if source.is_dir():
+        if labels == "table" or (labels == "auto" and (source / FOLDER_TABLE).is_file()):
+            return _list_table(source / FOLDER_TABLE, labels, columns)
+        return _list_folder(source, labels)
+    if source.suffix.lower() in TABLE_SUFFIXES:
         return _list_table(source, labels, columns)
     if source.is_file() and labels == "none":
         return list_rows(pd.DataFrame({"path": [str(source)]}, dtype=object), source.parent)
-    if not source.is_dir():
-        what = "is neither a folder nor a table" if source.exists() else "does not exist"
-        raise ManifestError(
-            f"{source} {what}: name a folder of audio or a table ({', '.join(TABLE_SUFFIXES)})"
-        )
-    if labels == "table" or (labels == "auto" and (source / FOLDER_TABLE).is_file()):
-        return _list_table(source / FOLDER_TABLE, labels, columns)
-    return _list_folder(source, labels)
+    what = "is neither a folder nor a table" if source.exists() else "does not exist"
+    raise ManifestError(
+        f"{source} {what}: name a folder of audio or a table ({', '.join(TABLE_SUFFIXES)})"
+    )
 
 
 def _list_table(path: Path, labels: Labels, columns: Mapping[str, str] | None) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def _list_table(path: Path, labels: Labels, columns: Mapping[str, str] | None) -
     table = read_table(path, columns)
     if labels == "table" and "label" not in table:
         raise ManifestError(
-            f"{path} has no column 'label'; it has {list(table.columns)}: name the column with "
+            f"{path} has no column 'label', nor one of {KNOWN_AS['label'][1:]}: name it with "
             "columns={'label': ...}, or scan with labels='none'"
         )
     if labels == "none":
@@ -88,20 +88,24 @@ def list_rows(table: pd.DataFrame, folder: Path, *, labelled: bool = False) -> p
     """List the clips of a table that is in memory.
 
     Args:
-        table: Some of :data:`~unfused.data.table.COLUMNS`, as text; ``path`` at least.
+        table: Some columns of :data:`~unfused.data.table.KNOWN_AS`, as text; ``path`` at least.
         folder: What its paths are relative to.
         labelled: Whether labels are due even if it has none.
 
     Returns:
         As :func:`list_audio`.
     """
-    table = table.reindex(columns=list(COLUMNS), fill_value="")
-    table["path"] = [_resolve(text, folder) for text in table["path"]]
-    table["name"] = [_name(text, folder) for text in table["path"]]
-    return table.assign(labelled=labelled or bool((table["label"] != "").any()))
+    table = table.reindex(columns=list(KNOWN_AS), fill_value="")
+    paths = [_resolved(text, folder) for text in table["path"]]
+    names = [
+        Path(path).relative_to(folder).as_posix() if Path(path).is_relative_to(folder) else path
+        for path in paths
+    ]
+    labelled = labelled or bool((table["label"] != "").any())
+    return table.assign(path=paths, name=names, labelled=labelled)
 
 
-def _resolve(text: str, folder: Path) -> str:
+def _resolved(text: str, folder: Path) -> str:
     """Return the absolute path of a table's cell; Windows' separators are understood."""
     if not text.strip():
         return ""
@@ -112,33 +116,26 @@ def _resolve(text: str, folder: Path) -> str:
     return os.path.abspath(folder / text)
 
 
-def _name(path: str, folder: Path) -> str:
-    inside = Path(path).is_relative_to(folder)
-    return Path(path).relative_to(folder).as_posix() if inside else path
-
-
 def _list_folder(folder: Path, labels: Labels) -> pd.DataFrame:
     names = _walk(folder)
     parts = [Path(name).parts[:-1] for name in names]
-    tops = {part[0] for part in parts if part}
-    by_split = labels != "none" and _are_splits(folder, tops)
-    below = [bool(by_split and part and part[0].lower() not in UNLABELLED) for part in parts]
-    splits = [part[0] if inner else "" for part, inner in zip(parts, below, strict=True)]
-    classes = [
-        text_label(part[inner]) if len(part) > inner else ""
-        for part, inner in zip(parts, below, strict=True)
+    by_split = labels != "none" and _are_splits(folder, {part[0] for part in parts if part})
+    splits = [
+        part[0] if by_split and part and part[0].lower() not in UNLABELLED else "" for part in parts
     ]
-    unlabelled = [name.lower() in UNLABELLED for name in classes]
-    found = {name for name, none in zip(classes, unlabelled, strict=True) if name and not none}
+    inner = [part[bool(split) :] for part, split in zip(parts, splits, strict=True)]
+    found = [text_label(part[0]) if part else "" for part in inner]
+    classes = {name for name in found if name and name.lower() not in UNLABELLED}
     labelled = labels == "folders" or (
-        labels == "auto" and (len(found) >= 2 or (len(found) == 1 and any(unlabelled)))
+        labels == "auto" and len(classes) + any(name.lower() in UNLABELLED for name in found) >= 2
     )
-    if not labelled:
-        classes = [""] * len(names)
-    table = pd.DataFrame({"name": names, "path": [str(folder / name) for name in names]})
-    table = table.reindex(columns=["name", *COLUMNS], fill_value="")
-    table["label"] = ["" if none else name for name, none in zip(classes, unlabelled, strict=True)]
-    table["split"] = splits
+    if not labelled and (labels == "none" or set(found) != classes):  # one class is a label too
+        classes = set()
+    table = pd.DataFrame({
+        "name": names, "path": [str(folder / name) for name in names], "split": splits,
+        "label": [name if name in classes else "" for name in found],
+    })  # fmt: skip
+    table = table.reindex(columns=["name", *KNOWN_AS], fill_value="")
     return table.assign(labelled=labelled)
 
 

@@ -13,6 +13,8 @@ from .overlap import same_audio
 from .table import ManifestError
 
 log = logging.getLogger(__name__)
+NO_CLASSES = "no classes"
+"""``made_by`` where there is nothing to tell apart, so nothing to test."""
 _FEWEST_GROUPS = {"test": 3, "valid": 2}  # so that every part still to be filled gets one
 _LATER = {"test": ("valid", "train", "unlabelled"), "valid": ("train", "unlabelled")}
 
@@ -45,7 +47,8 @@ def assign_splits(
         "unlabelled"; or "excluded" for audio that another part holds and for an unlabelled clip
         that a given split or fold holds out) and made_by (how the split came about). An unlabelled
         clip of a group that a grouped cut holds out is excluded too; without a group column, clips
-        of one recording (the same file, or a copy) are a group.
+        of one recording (the same file, or a copy) are a group. Where there are fewer than two
+        classes there is nothing to test: clips are unlabelled, or excluded as given.
 
     Raises:
         ManifestError: A fraction is not within (0, 1), a test part is empty, or a training part has
@@ -58,57 +61,70 @@ def assign_splits(
         log.warning("both fold and split are given: the folds are taken, the split is ignored")
     if "multi_label" in manifest and manifest["multi_label"].any():
         manifest = manifest.assign(label=rarest_labels(manifest["label"]))
-    by_recording = manifest["group"].isna().all()
-    manifest = manifest.assign(group=_groups(manifest))
-    labelled = manifest["label"].notna()
+    manifest, copies = _with_recordings(manifest)
+    labelled = manifest["label"].notna().to_numpy()
     clips = manifest[labelled].reset_index(drop=True)
-    fractions = (valid_fraction, test_fraction)
-    folds = sorted(manifest["fold"].dropna().unique()) or [0]
     blocks = []
-    for fold in folds:
-        split, made_by = _split_clips(clips, int(fold), seed, fractions)
-        names = np.full(len(manifest), "unlabelled", dtype=object)
-        names[_held_out(manifest, int(fold)) & ~labelled] = "excluded"
-        names[labelled] = split
+    for fold in sorted(int(fold) for fold in manifest["fold"].dropna().unique()) or [0]:
+        names = np.where(_held_out(manifest, fold), "excluded", "unlabelled").astype(object)
+        made_by, n_shared = NO_CLASSES, 0
+        if clips["label"].nunique() >= 2:
+            split, made_by = _split_clips(clips, fold, seed, (valid_fraction, test_fraction))
+            _check_parts(clips, split, fold)
+            names[labelled] = split
+            n_shared = int((split == "excluded").sum())
         if "grouped" in made_by:
             tested = set(manifest["group"][np.isin(names, ["valid", "test"])].dropna())
-            names[~labelled & manifest["group"].isin(tested)] = "excluded"
-        n_shared = int((split == "excluded").sum())
+            names[~labelled & manifest["group"].isin(tested).to_numpy()] = "excluded"
         n_shared += sum(_exclude_shared(manifest, names, part) for part in _LATER)
         if n_shared:
-            log.warning(
-                "fold %d: left out %d clips whose audio the test or validation part holds too",
-                fold,
-                n_shared,
-            )
-        _check_parts(clips, split, int(fold))
-        if by_recording:
+            text = "fold %d: left out %d clips whose audio the test or validation part holds too"
+            log.warning(text, fold, n_shared)
+        if copies:
             made_by = made_by.replace("grouped", "grouped (copies kept together)")
-        blocks.append(manifest[["clip_id"]].assign(fold=int(fold), split=names, made_by=made_by))
+        blocks.append(manifest[["clip_id"]].assign(fold=fold, split=names, made_by=made_by))
     return pd.concat(blocks, ignore_index=True)
+
+
+def _with_recordings(manifest: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    """Let clips of one recording be a group where nothing else is; return whether they are."""
+    shared = manifest["digest"].duplicated(keep=False) & (manifest["digest"].fillna("") != "")
+    if manifest["group"].notna().any() or not shared.any():
+        return manifest, False
+    return manifest.assign(group=manifest["digest"].astype(object)), True
+
+
+def _held_out(manifest: pd.DataFrame, fold: int) -> np.ndarray:
+    """Which rows a given fold or split keeps out of training, (N,) bool."""
+    if manifest["fold"].notna().any():
+        return (manifest["fold"] == fold).fillna(False).to_numpy(dtype=bool)
+    return manifest["split"].isin(["valid", "test"]).to_numpy()
 
 
 def _split_clips(
     clips: pd.DataFrame, fold: int, seed: int, fractions: tuple[float, float]
 ) -> tuple[np.ndarray, str]:
     """Return the part of each labelled clip, (N,), and how it came about."""
-    held_out = _held_out(clips, fold).to_numpy(dtype=bool)
+    valid_fraction, test_fraction = fractions
+    split = np.full(len(clips), "train", dtype=object)
     if clips["fold"].notna().any():
-        split, source = np.where(held_out, "test", "train").astype(object), "given folds"
+        split[_held_out(clips, fold)] = "test"
+        source = "given folds"
     elif clips["split"].notna().any():
-        split, source = clips["split"].fillna("train").to_numpy(dtype=object).copy(), "given split"
+        split = clips["split"].fillna("train").to_numpy(dtype=object).copy()
+        source = "given split"
         if not (split == "test").any():
             raise ManifestError(
                 "the given split has no test clip: mark some rows 'test', or leave the column out"
             )
     else:
-        split = np.full(len(clips), "train", dtype=object)
-        kind = _cut(clips, split, "test", fractions[1], (seed, "test", fold))
-        source = f"made {kind} (seed {seed})"
+        rng = numpy_generator(seed, "split", "test", fold)
+        source = f"made {_cut(clips, split, 'test', test_fraction, rng)} (seed {seed})"
     _exclude_shared(clips, split, "test")
     _warn_shared_groups(clips, split, source)
     if not (split == "valid").any():
-        kind = _cut(clips, split, "valid", fractions[0], (seed, "valid", fold))
+        rng = numpy_generator(seed, "split", "valid", fold)
+        kind = _cut(clips, split, "valid", valid_fraction, rng)
         source += "" if source.startswith("made") else f", inner {kind} (seed {seed})"
     _exclude_shared(clips, split, "valid")
     return split, source
@@ -121,33 +137,13 @@ def _exclude_shared(clips: pd.DataFrame, split: np.ndarray, part: str) -> int:
     return int(shared.sum())
 
 
-def _groups(manifest: pd.DataFrame) -> pd.Series:
-    """Return the group of each clip; clips cut from one recording are one where nothing else is."""
-    shared = manifest["digest"].duplicated(keep=False)
-    if manifest["group"].notna().any() or not shared.any():
-        return manifest["group"]
-    return manifest["digest"].astype(object)
-
-
-def _held_out(manifest: pd.DataFrame, fold: int) -> pd.Series:
-    """Which rows a given fold or split keeps out of training."""
-    if manifest["fold"].notna().any():
-        return (manifest["fold"] == fold).fillna(False).astype(bool)
-    return manifest["split"].isin(["valid", "test"])
-
-
 def _cut(
-    clips: pd.DataFrame,
-    split: np.ndarray,
-    part: str,
-    fraction: float,
-    stream: tuple[int, str, int],
+    clips: pd.DataFrame, split: np.ndarray, part: str, fraction: float, rng: np.random.Generator
 ) -> str:
     """Move about ``fraction`` of the training clips into ``part``, in place; return how."""
     train = np.flatnonzero(split == "train")
     labels = clips["label"].to_numpy(dtype=object)[train]
     groups = clips["group"].iloc[train]
-    rng = numpy_generator(stream[0], "split", *stream[1:])
     kind, moved = "stratified", np.empty(0, dtype=np.int64)
     if groups.nunique() >= _FEWEST_GROUPS[part]:
         kind, moved = "grouped", _cut_groups(labels, groups, fraction, rng)
@@ -171,8 +167,7 @@ def _cut_stratified(labels: np.ndarray, fraction: float, rng: np.random.Generato
     moved: list[int] = []
     for label in sorted(set(labels)):
         members = rng.permutation(np.flatnonzero(labels == label))
-        n_moved = min(max(1, round(fraction * len(members))), len(members) - 1)
-        moved.extend(members[:n_moved])
+        moved.extend(members[: min(max(1, round(fraction * len(members))), len(members) - 1)])
     return np.sort(np.asarray(moved, dtype=np.int64))
 
 
@@ -185,7 +180,9 @@ def _cut_groups(
     (least squares) to their targets; never one that holds the last clips of a class. Clips without
     a group are groups of one.
     """
-    group_of = _group_numbers(groups)
+    group_of = pd.factorize(groups, sort=True)[0].astype(np.int64)
+    alone = group_of < 0
+    group_of[alone] = group_of.max(initial=-1) + 1 + np.arange(alone.sum())
     class_of = pd.factorize(labels, sort=True)[0]
     counts = np.zeros((group_of.max(initial=-1) + 1, class_of.max(initial=-1) + 1))  # (G, C)
     np.add.at(counts, (group_of, class_of), 1)
@@ -205,28 +202,19 @@ def _cut_groups(
     return np.flatnonzero(np.isin(group_of, chosen))
 
 
-def _group_numbers(groups: pd.Series) -> np.ndarray:
-    """Return the number of each clip's group, (N,); clips without a group get their own."""
-    numbers = pd.factorize(groups, sort=True)[0].astype(np.int64)
-    alone = numbers < 0
-    numbers[alone] = numbers.max(initial=-1) + 1 + np.arange(alone.sum())
-    return numbers
-
-
 def _check_parts(clips: pd.DataFrame, split: np.ndarray, fold: int) -> None:
-    n_classes = clips["label"][split == "train"].nunique()
-    n_shared = int((split == "excluded").sum())
-    shared = f" ({n_shared} more are also in a held-out part)" if n_shared else ""
-    if n_classes < 2:
+    train, test = (set(clips["label"][split == part]) for part in ("train", "test"))
+    if len(train) < 2:
+        n_shared = int((split == "excluded").sum())
+        shared = f" ({n_shared} more are also in a held-out part)" if n_shared else ""
         raise ManifestError(
-            f"fold {fold}: the training part has {n_classes} class(es) in "
+            f"fold {fold}: the training part has {len(train)} class(es) in "
             f"{int((split == 'train').sum())} clips{shared}; it needs at least 2: label more clips"
         )
-    if not (split == "test").any():
+    if not test:
         raise ManifestError(f"fold {fold}: the test part has no labelled clip: label more clips")
-    unseen = set(clips["label"][split == "test"]) - set(clips["label"][split == "train"])
-    if unseen:
-        log.warning("fold %d: classes only in the test part: %s", fold, sorted(unseen)[:10])
+    if test - train:
+        log.warning("fold %d: classes only in the test part: %s", fold, sorted(test - train)[:10])
 
 
 def _warn_shared_groups(clips: pd.DataFrame, split: np.ndarray, source: str) -> None:
@@ -236,12 +224,6 @@ def _warn_shared_groups(clips: pd.DataFrame, split: np.ndarray, source: str) -> 
         return
     what, example = "groups", min(shared)
     if shared <= set(clips["digest"]):  # groups made here: say it in the user's words
-        what = "recordings"
-        example = clips["path"][clips["group"].isin(shared)].min()
-    log.warning(
-        "%s: %d %s stand on both sides of the test part, e.g. %s; scores may flatter",
-        source,
-        len(shared),
-        what,
-        example,
-    )
+        what, example = "recordings", clips["path"][clips["group"].isin(shared)].min()
+    text = "%s: %d %s stand on both sides of the test part, e.g. %s; scores may flatter"
+    log.warning(text, source, len(shared), what, example)

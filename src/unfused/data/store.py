@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,23 @@ from torch import Tensor
 from .log_mel import FrontEnd
 from .shards import (
     INDEX_FILE,
-    ShardWriter,
+    Clip,
     StoreError,
+    check_store,
     finish_store,
     map_shard,
-    read_front_end,
     shard_file,
+    write_shard,
 )
 
 
 class LogMelStore:
     """Log-mels of many clips: float16, time-major, concatenated in memory-mapped shards.
 
-    Made by :meth:`open`, :meth:`union` or :meth:`write`, not directly.
+    Made by :meth:`open`, :meth:`union`, :meth:`write` or :meth:`in_memory`, not directly.
 
     Attributes:
-        path: Folder of the store (of the first one in a union).
+        paths: Folders of the store, or of all stores in a union; none where it is in memory.
         front_end: The front-end all clips were made with.
         index: One row per clip: clip_id, digest, shard, start, n_frames, total, total_sq.
         clip_ids: Id of each row, (N,) str.
@@ -38,13 +39,12 @@ class LogMelStore:
 
     def __init__(
         self,
-        path: Path,
+        paths: Sequence[Path],
         front_end: FrontEnd,
         index: pd.DataFrame,
-        shards: Sequence[np.ndarray],
-        remake: tuple[Callable[..., LogMelStore], tuple[Any, ...]],
+        shards: Sequence[Path | np.ndarray],
     ) -> None:
-        self.path = path
+        self.paths = tuple(paths)
         self.front_end = front_end
         self.index = index
         self.clip_ids: np.ndarray = index["clip_id"].to_numpy(dtype=str)
@@ -52,19 +52,31 @@ class LogMelStore:
         self._shard: np.ndarray = index["shard"].to_numpy(dtype=np.int64)
         self._start: np.ndarray = index["start"].to_numpy(dtype=np.int64)
         self._row_of = pd.Index(self.clip_ids)
-        self._shards = list(shards)
-        self._remake = remake
+        self._sources = list(shards)
+        self._shards = [
+            map_shard(shard, front_end.n_mels) if isinstance(shard, Path) else shard
+            for shard in shards
+        ]
         if not self._row_of.is_unique:
             twice = self._row_of[self._row_of.duplicated()][0]
             raise StoreError(f"clip {twice} is stored twice; give each corpus to the union once")
 
+    @property
+    def path(self) -> Path:
+        """Folder of the store, or of the first one in a union."""
+        return self.paths[0] if self.paths else Path()
+
     @classmethod
-    def open(cls, path: str | Path, front_end: FrontEnd | None = None) -> LogMelStore:
+    def open(
+        cls, path: str | Path, front_end: FrontEnd | None = None, *, verify: bool = True
+    ) -> LogMelStore:
         """Open a finished store, memory-mapped.
 
         Args:
             path: Folder of the store.
             front_end: The front-end the caller needs; None takes the store's.
+            verify: Read all of it once in this process, and see that it is what was written; False
+                compares only sizes, settings and index.
 
         Returns:
             The store.
@@ -73,20 +85,13 @@ class LogMelStore:
             StoreError: Missing, unfinished or damaged, or made with another front-end.
         """
         path = Path(path)
-        stored = read_front_end(path)
+        stored, shards = check_store(path, verify=verify)
         if front_end is not None and stored != front_end:
             raise StoreError(
                 f"the log-mel store {path} was made with {stored}, but {front_end} is asked for: "
                 "extract it again with these settings, or use the store's"
             )
-        index = _read_index(path)
-        ends = (index["start"] + index["n_frames"]).groupby(index["shard"]).max()
-        n_shards = 1 + int(ends.index.max()) if len(ends) else 0
-        frames = [int(ends.get(shard, 0)) for shard in range(n_shards)]
-        shards = [
-            map_shard(shard_file(path, shard), n, stored.n_mels) for shard, n in enumerate(frames)
-        ]
-        return cls(path, stored, index, shards, (cls.open, (path,)))
+        return cls([path], stored, pd.read_parquet(path / INDEX_FILE), shards)
 
     @classmethod
     def union(cls, stores: Sequence[LogMelStore]) -> LogMelStore:
@@ -106,16 +111,14 @@ class LogMelStore:
                     f"{store.path} was made with {store.front_end}, {first.path} with "
                     f"{first.front_end}: extract them with one front-end"
                 )
-        offsets = np.cumsum([0, *(len(store._shards) for store in stores)])
+        offsets = np.cumsum([0, *(len(store._shards) for store in stores[:-1])])
+        shifted = zip(stores, offsets, strict=True)
         index = pd.concat(
-            [
-                store.index.assign(shard=store._shard + offset)
-                for store, offset in zip(stores, offsets[:-1], strict=True)
-            ],
+            [store.index.assign(shard=store._shard + offset) for store, offset in shifted],
             ignore_index=True,
         ).drop_duplicates("clip_id", ignore_index=True)
-        shards = [shard for store in stores for shard in store._shards]
-        return cls(first.path, first.front_end, index, shards, (cls.union, (tuple(stores),)))
+        shards = [shard for store in stores for shard in store._sources]
+        return cls([path for s in stores for path in s.paths], first.front_end, index, shards)
 
     @classmethod
     def write(
@@ -133,10 +136,39 @@ class LogMelStore:
         """
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
-        with ShardWriter(shard_file(path, 0), front_end.n_mels) as writer:
-            rows = [(clip, "", 0, *writer.append([log_mels[clip]])) for clip in log_mels]
+        clips = [Clip.of([log_mel]) for log_mel in log_mels.values()]
+        places = write_shard(shard_file(path, 0), clips, front_end.n_mels)
+        rows = [(name, "", 0, *place) for name, place in zip(log_mels, places, strict=True)]
         finish_store(path, front_end, rows)
         return cls.open(path)
+
+    @classmethod
+    def in_memory(
+        cls,
+        front_end: FrontEnd,
+        log_mels: Iterable[Iterable[np.ndarray]],
+        clip_ids: Iterable[str] | None = None,
+    ) -> LogMelStore:
+        """Return a store that touches no disk, with the very values that one on disk would have.
+
+        Args:
+            front_end: The front-end the log-mels were made with.
+            log_mels: Consecutive frames of each clip, each (T_i, F) float32.
+            clip_ids: What the clips are called; None: "0", "1" and so on.
+
+        Raises:
+            StoreError: No clip.
+        """
+        clips = [Clip.of(blocks) for blocks in log_mels]
+        if not clips:
+            raise StoreError("a store in memory needs at least one clip; none was given")
+        frames, total, total_sq = zip(*clips, strict=True)
+        n_frames = np.array([len(clip) for clip in frames])
+        names = [str(i) for i in range(len(clips))] if clip_ids is None else list(clip_ids)
+        index = pd.DataFrame({"clip_id": names, "n_frames": n_frames})
+        index = index.assign(digest="", shard=0, start=np.cumsum(n_frames) - n_frames)
+        index = index.assign(total=total, total_sq=total_sq)
+        return cls([], front_end, index, [np.concatenate(frames)])
 
     def parts(self, rows: np.ndarray, starts: np.ndarray, n_frames: np.ndarray) -> LogMelStore:
         """Return a store whose clips are parts of this one's, on the same memory-mapped frames.
@@ -164,14 +196,13 @@ class LogMelStore:
         index = pd.DataFrame({"clip_id": [f"{clip}@{first}+{n}" for clip, first, n in names]})
         index = index.assign(digest="", shard=self._shard[rows], n_frames=n_frames)
         index = index.assign(start=self._start[rows] + starts)
-        remake = (LogMelStore.parts, (self, rows, starts, n_frames))
-        return LogMelStore(self.path, self.front_end, index, self._shards, remake)
+        return LogMelStore([], self.front_end, index, self._sources)
 
     def __len__(self) -> int:
         return len(self.clip_ids)
 
-    def __reduce__(self) -> tuple[Callable[..., LogMelStore], tuple[Any, ...]]:
-        return self._remake  # other processes map the files again instead of copying them
+    def __reduce__(self) -> tuple[Any, ...]:  # other processes map the files again: no copies
+        return LogMelStore, (self.paths, self.front_end, self.index, self._sources)
 
     def rows(self, clip_ids: Iterable[str]) -> np.ndarray:
         """Return the row of each clip, (B,) int64.
@@ -259,11 +290,7 @@ class LogMelStore:
 
     def time_means(self, rows: np.ndarray | Tensor) -> np.ndarray:
         """Return each clip's mean log-mel over its frames, (B, F) float32."""
-        chosen = np.asarray(rows, dtype=np.int64)
-        means = np.empty((len(chosen), self.front_end.n_mels), dtype=np.float32)
-        for i, row in enumerate(chosen):
-            means[i] = self.clip(row).mean(axis=0)
-        return means
+        return np.stack([self.clip(row).mean(axis=0) for row in np.asarray(rows, dtype=np.int64)])
 
     def _gather(self, shards: np.ndarray, frames: np.ndarray, dtype: torch.dtype) -> Tensor:
         """Copy frames (B, L) of each row's shard into (B, L, F), one take per shard."""
@@ -277,15 +304,6 @@ class LogMelStore:
             taken = torch.from_numpy(self._shards[shard].take(frames[i:j], axis=0))
             target[order[i:j]] = taken.to(dtype).numpy()  # a few crops: all of this stays in cache
         return crops
-
-
-def _read_index(folder: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(folder / INDEX_FILE)
-    except (OSError, ValueError) as error:  # pyarrow's errors are both
-        raise StoreError(
-            f"{folder / INDEX_FILE} is damaged: delete it and run the extraction again"
-        ) from error
 
 
 def _fill_outside(crops: Tensor, spans: np.ndarray, padded: np.ndarray, value: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,18 @@ import pandas as pd
 
 from ..core.errors import UserError
 
+log = logging.getLogger(__name__)
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-COLUMNS = ("path", "label", "split", "fold", "group", "offset", "frames")
+KNOWN_AS = {  # ours, and what people call it; the first that a table has is taken
+    "path": ("path", "filename", "file", "file_path", "audio"),
+    "label": ("label", "category", "class", "species", "target"),
+    "split": ("split",),
+    "fold": ("fold",),
+    "group": ("group", "speaker", "recording"),
+    "offset": ("offset",),
+    "frames": ("frames",),
+}
+COLUMNS = tuple(KNOWN_AS)
 SPLIT_NAMES = {
     "": "",
     **dict.fromkeys(("train", "training"), "train"),
@@ -32,7 +43,7 @@ def read_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataF
     Args:
         path: A .csv, .tsv or .parquet file. Text may be UTF-8, UTF-16 or Windows-1252, and
             separated by comma, semicolon, tab or bar.
-        columns: Our name -> the table's column, where they differ.
+        columns: Our name -> the table's column, where it is none of :data:`KNOWN_AS`.
 
     Returns:
         Those of :data:`COLUMNS` that the table has, as str; "" where a cell is empty.
@@ -43,22 +54,34 @@ def read_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataF
     if not path.is_file():
         raise ManifestError(f"the table {path} does not exist: name a CSV, TSV or Parquet file")
     table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
-    source = {name: name for name in COLUMNS} | dict(columns or {})
-    unknown = sorted(set(source) - set(COLUMNS))
-    if unknown:
+    named = dict(columns or {})
+    if unknown := sorted(set(named) - set(COLUMNS)):
         raise ManifestError(f"columns names {unknown}; it may name {list(COLUMNS)}")
-    needed = {"path": source["path"], **dict(columns or {})}
-    missing = [column for column in needed.values() if column not in table]
-    if missing:
+    free = {column for column in table if column not in named.values()}
+    found = {
+        ours: [name for name in names if name in free or (name == ours and name in table)]
+        for ours, names in KNOWN_AS.items()
+    }
+    source = {ours: names[0] for ours, names in found.items() if names} | named
+    missing = [column for column in source.values() if column not in table]
+    if missing or "path" not in source:
         raise ManifestError(
-            f"{path} has no column {', '.join(map(repr, missing))}; it has {list(table.columns)}: "
-            "rename one, or say which stands for what, columns={'path': ...}, e.g. "
-            "--params tasks.own_data.columns.path=<column>"
+            f"{path} has no column {', '.join(map(repr, missing or ['path']))}; it has "
+            f"{list(table.columns)}: rename one, or say which stands for what, "
+            "columns={'path': ...}, e.g. --params tasks.own_data.columns.path=<column>"
         )
     if table.empty:
         raise ManifestError(f"{path} has a header but no rows: list at least one audio file")
-    present = {name: table[column] for name, column in source.items() if column in table}
-    return pd.DataFrame(present).reset_index(drop=True)
+    taken = [f"{name!r} as {ours}" for ours, name in source.items() if ours not in {name, *named}]
+    if taken:
+        log.info("%s: taking the column %s", path, ", ".join(taken))
+    return pd.DataFrame(
+        {
+            ours: [cell if ours == "path" else text_label(cell) for cell in table[name]]
+            for ours, name in source.items()
+        },
+        dtype=object,
+    )
 
 
 def text_label(value: object) -> str:
@@ -79,24 +102,13 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         table = pd.read_parquet(path)
     except Exception as error:  # pyarrow's many kinds
         raise ManifestError(f"{path} is no readable Parquet file: {error}") from error
-    wanted = [column for column in table.columns if isinstance(column, str)]
-    return pd.DataFrame(
-        {
-            column: [
-                cell if isinstance(cell, str) and column == "path" else text_label(cell)
-                for cell in table[column]
-            ]
-            for column in wanted
-        },
-        columns=wanted,
-        dtype=object,
-    )
+    texts = table.map(lambda cell: cell if isinstance(cell, str) else text_label(cell))
+    return texts.rename(columns=str)
 
 
 def _read_text(path: Path) -> pd.DataFrame:
     text = _decode(path.read_bytes())
-    first = text.lstrip().split("\n", 1)[0]
-    separator = max(",;\t|", key=first.count)
+    separator = max(",;\t|", key=text.lstrip().split("\n", 1)[0].count)
     try:
         lines = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if any(row)]
     except csv.Error as error:
@@ -112,10 +124,7 @@ def _read_text(path: Path) -> pd.DataFrame:
                 f"{path}, row {number}: {len(row)} cells under {len(header)} columns; quote cells "
                 f"that contain {separator!r}"
             )
-    table = pd.DataFrame(lines[1:], columns=header, dtype=object)
-    for name in set(header) - {"path"}:
-        table[name] = [text_label(cell) for cell in table[name]]
-    return table
+    return pd.DataFrame(lines[1:], columns=header, dtype=object)
 
 
 def _decode(data: bytes) -> str:

@@ -84,23 +84,21 @@ class LogMelStoreDataset(FolderDataset[Any]):
 
 
 class EncodersDataset(FolderDataset[Any]):
-    """Trained encoders, an :class:`~unfused.encoders.collection.EncoderCollection`.
-
-    ``collection.json`` in the folder says which of the encoders there belong to the study.
-    """
+    """An :class:`~unfused.encoders.collection.EncoderCollection`, as ``collection.json``."""
 
     def load(self) -> Any:
         """Return the collection."""
         from ..encoders.collection import EncoderCollection
 
-        return EncoderCollection(self._filepath, _listed(self._filepath))
+        listed = json.loads((self._filepath / "collection.json").read_text(encoding="utf-8"))
+        return EncoderCollection.from_json(listed, self._filepath)
 
     def save(self, data: Any) -> None:
-        """Check that the collection stands in this dataset's folder and is not empty."""
-        self._check_place(data.path)
+        """Write which encoder lies where, below this folder or elsewhere."""
         if not data.names():
-            raise DatasetError(f"no finished encoder under {data.path}")
-        write_json(self._filepath / "collection.json", data.folders)
+            raise DatasetError("a collection of encoders needs at least one")
+        self._filepath.mkdir(parents=True, exist_ok=True)
+        write_json(self._filepath / "collection.json", data.to_json(self._filepath))
 
     @described
     def preview(self, nrows: int = 50) -> str:
@@ -110,7 +108,7 @@ class EncodersDataset(FolderDataset[Any]):
         return first_rows(pd.DataFrame(rows), nrows)
 
     def _exists(self) -> bool:
-        return any(self._filepath.rglob("encoder.json"))
+        return (self._filepath / "collection.json").is_file()
 
 
 class EmbeddingsDataset(FolderDataset[Any]):
@@ -170,7 +168,6 @@ def _encoder_row(name: str, trained: Any) -> dict[str, Any]:
         "method": facts.get("method"),
         "pseudo-labels of": facts.get("source") or "",
         "seed": facts.get("seed"),
-        "fold": facts.get("fold"),
         "architecture": trained.name,
         "cut": trained.encoder.cut,
         "dimension": trained.encoder.dim,

@@ -1,180 +1,110 @@
-"""Pseudo-labels: whiten features, put them on the unit sphere, cluster them."""
+"""Pseudo-labels: whiten the teacher's vectors, put them on the unit sphere, cluster them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
-from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
-from torch import Tensor
-from torch.nn import functional as F
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import normalize
 
 from ..clustering.kmeans import KMeans
 from ..core.errors import UserError
-from .whitening import Whitening
 
 log = logging.getLogger(__name__)
-CLIPS_PER_AXIS = 4
-
-
-@dataclass(frozen=True)
-class PseudoLabels:
-    """Clusters of a data set's clips.
-
-    Attributes:
-        labels: Cluster of each clip, (N,) int64.
-        sizes: Clips in each cluster, (K,) int64.
-        inertia: Sum of squared distances to the centroids.
-        whitening: The fitted whitening; None if there was none.
-        kmeans: The fitted k-means.
-    """
-
-    labels: np.ndarray
-    sizes: np.ndarray
-    inertia: float
-    whitening: Whitening | None
-    kmeans: KMeans
-
-    @property
-    def n_clusters(self) -> int:
-        """Number of clusters K."""
-        return len(self.sizes)
-
-    def predict(self, features: Tensor | np.ndarray) -> np.ndarray:
-        """Return the cluster of other clips' features, (N, D) -> (N,) int64."""
-        points = _on_sphere(torch.as_tensor(features), self.whitening)
-        return self.kmeans.predict(points).cpu().numpy()
+Whiten = int | Literal["auto"] | None
+CLIPS_PER_AXIS = 32
+STARTS = 10
 
 
 def pseudo_labels(
-    features: Tensor | np.ndarray,
-    n_clusters: int,
-    *,
-    whiten_dim: int | None = 128,
-    seed: int = 0,
-    iterations: int = 20,
-    n_init: int = 10,
-) -> PseudoLabels:
+    points: NDArray[np.floating], n_clusters: int, *, iterations: int = 20, seed: int = 0
+) -> NDArray[np.int64]:
     """Cluster clips as UnFuSeD does (arXiv 2303.05668; constants of the official code).
 
-    PCA whitening to 128 dimensions, L2 normalisation, k-means with 20 iterations. Ours: k-means++
-    and the best of several starts instead of one random start, and never more than N / 4 whitened
-    axes, because with as many axes as clips all whitened clips are equally far from each other.
+    k-means with 20 iterations on points from :func:`on_sphere`. Ours: k-means++ and the best of
+    several starts instead of one random start.
 
     Args:
-        features: One row for each clip, (N, D).
+        points: One row for each clip, (N, D).
         n_clusters: Number of clusters K; the official code takes the task's number of classes.
-        whiten_dim: Axes that whitening keeps; None: no whitening, only L2 normalisation.
-        seed: Seed of k-means.
         iterations: Updates of the centroids.
-        n_init: Starts of k-means; the best is kept.
+        seed: Seed of k-means.
 
     Returns:
-        The labels and what made them.
+        Cluster of each clip, (N,).
 
     Raises:
-        ValueError: There are fewer than 2 clusters, fewer clips than clusters, or the features have
-            collapsed or are not finite.
+        UserError: There are fewer than 2 clusters, or fewer clips than clusters.
     """
-    rows = torch.as_tensor(features).detach()
-    _check(rows, n_clusters)
-    whitening = _fitted_whitening(rows, whiten_dim)
-    points = _on_sphere(rows, whitening)
-    kmeans = KMeans(n_clusters, n_iterations=iterations, seed=seed, n_init=n_init).fit(points)
-    labels = kmeans.labels_.cpu().numpy()
-    sizes = np.bincount(labels, minlength=n_clusters)
-    _check_sizes(sizes)
-    return PseudoLabels(labels, sizes, kmeans.inertia_, whitening, kmeans)
-
-
-def agreement(pseudo: Sequence[int] | np.ndarray, labels: Sequence[Any]) -> dict[str, float]:
-    """Return how much clusters say about true labels; clips without a label are left out.
-
-    Normalised mutual information grows with the number of clusters even for random ones; adjusted
-    mutual information is 0 on average for those. Neither is ever used for training.
-
-    Args:
-        pseudo: Cluster of each clip, (N,).
-        labels: True label of each clip, (N,); None, NaN or "" where there is none.
-
-    Returns:
-        ``nmi`` and ``ami``; NaN without labelled clips.
-
-    Raises:
-        ValueError: The lengths differ.
-
-    >>> agreement([0, 0, 1, 1], ["b", "b", "a", "a"])["ami"]
-    1.0
-    """
-    true = pd.Series(list(labels), dtype=object)
-    clusters = np.asarray(pseudo)
-    if len(true) != len(clusters):
-        raise UserError(f"{len(clusters)} pseudo-labels but {len(true)} labels; give one for each")
-    known = (true.notna() & (true.astype(str) != "")).to_numpy()
-    if not known.any():
-        return {"nmi": float("nan"), "ami": float("nan")}
-    named, clusters = true[known].astype(str).to_numpy(), clusters[known]
-    return {
-        "nmi": float(normalized_mutual_info_score(named, clusters)),
-        "ami": float(adjusted_mutual_info_score(named, clusters)),
-    }
-
-
-def clustered_points(features: Tensor | np.ndarray, whiten_dim: int | None = 128) -> np.ndarray:
-    """Return the points that :func:`pseudo_labels` clusters: whitened, of length 1, (N, D')."""
-    rows = torch.tensor(features) if isinstance(features, np.ndarray) else features.detach()
-    return _on_sphere(rows, _fitted_whitening(rows, whiten_dim)).numpy()
-
-
-def _fitted_whitening(features: Tensor, whiten_dim: int | None) -> Whitening | None:
-    if whiten_dim is None:
-        return None
-    return Whitening(_whitened_axes(features, whiten_dim)).fit(features)
-
-
-def _on_sphere(features: Tensor, whitening: Whitening | None) -> Tensor:
-    points = features.float() if whitening is None else whitening.transform(features)
-    return F.normalize(points, dim=1)
-
-
-def _whitened_axes(features: Tensor, asked: int) -> int:
-    n, width = features.shape
-    axes = min(asked, width, max(2, n // CLIPS_PER_AXIS))
-    if axes < asked:
-        log.info(
-            "whitening to %d instead of %d dimensions: %d clips, %d features", axes, asked, n, width
-        )
-    return min(axes, width)
-
-
-def _check(features: Tensor, n_clusters: int) -> None:
-    if features.dim() != 2 or not features.is_floating_point():
-        raise UserError(
-            f"features of shape {tuple(features.shape)} and type {features.dtype}: expected (N, D) "
-            "floating point"
-        )
-    if not 2 <= n_clusters <= len(features):
+    if not 2 <= n_clusters <= len(points):
         raise UserError(
             f"n_clusters={n_clusters} must be at least 2 and at most the number of clips, "
-            f"{len(features)}; set pseudo_labels.n_clusters in between, or add audio"
+            f"{len(points)}; set it in between, or add audio"
         )
-    if not torch.isfinite(features).all():
-        raise UserError("some features are NaN or infinite: the encoder has diverged; train again")
+    kmeans = KMeans(n_clusters, n_iterations=iterations, seed=seed, n_init=STARTS)
+    labels: NDArray[np.int64] = kmeans.fit(torch.from_numpy(points)).labels_.cpu().numpy()
+    if empty := n_clusters - len(np.unique(labels)):
+        log.warning("%d of %d clusters are empty: many clips are the same", empty, n_clusters)
+    return labels
 
 
-def _check_sizes(sizes: np.ndarray) -> None:
-    used = int((sizes > 0).sum())
-    if used < 2:
+def on_sphere(vectors: NDArray[np.floating], whiten: Whiten = "auto") -> NDArray[np.float32]:
+    """Return clips' vectors whitened and of length 1: what is clustered, or learnt as it is.
+
+    The official code whitens to 128 axes, for tens of thousands of clips. For a few hundred those
+    are mostly noise, blown up to the size of everything else, and clusters come out no better than
+    chance. ``"auto"`` keeps one axis for every 32 clips, at most 128: of the rules that need no
+    labels the closest to the best fixed number on seven sets (docs/results.md).
+
+    Args:
+        vectors: One row for each clip, (N, D).
+        whiten: Axes of largest variance that are kept, each scaled to unit variance; never more
+            than a quarter of the clips. None: no whitening, the mean is subtracted.
+
+    Returns:
+        (N, D').
+
+    Raises:
+        UserError: The vectors are no finite (N, D), or all the same.
+    """
+    rows = np.asarray(vectors, dtype=np.float64)
+    if rows.ndim != 2 or not np.isfinite(rows).all():
         raise UserError(
-            "all clips fell into one cluster: their features are the same, the encoder has "
-            "collapsed; look at the effective rank in the training metrics"
+            f"vectors of shape {rows.shape} must be (N, D) and finite; if they are NaN, the "
+            "encoder has diverged: train again"
         )
-    if used < len(sizes):
-        log.warning(
-            "%d of %d clusters are empty: many clips are the same", len(sizes) - used, len(sizes)
+    spread = float(np.ptp(rows, axis=0).max(initial=0.0))
+    if spread <= 1e-9 * max(1.0, float(np.abs(rows).max(initial=0.0))):
+        raise UserError(
+            f"the vectors of all {len(rows)} clips are the same: the encoder has collapsed; look "
+            "at the effective rank in the training metrics"
         )
+    axes = n_axes(rows.shape, whiten)
+    if axes is None:
+        points = rows - rows.mean(axis=0)
+    else:
+        pca = PCA(axes, whiten=True, svd_solver="covariance_eigh")
+        points = pca.fit_transform(rows)
+        variances = pca.explained_variance_  # those of rounding errors would be scaled to 1 too
+        points = points[:, variances > 1e-10 * variances[0]]
+    unit: NDArray[np.float32] = normalize(points).astype(np.float32)
+    return unit
+
+
+def n_axes(shape: tuple[int, ...], whiten: Whiten) -> int | None:
+    """Return how many axes whitening keeps of N vectors of D dimensions.
+
+    >>> n_axes((320, 1536), "auto"), n_axes((20_000, 1536), "auto"), n_axes((320, 1536), 128)
+    (10, 128, 80)
+    """
+    clips, width = shape
+    if whiten is None:
+        return None
+    asked: Any = min(128, clips // CLIPS_PER_AXIS) if whiten == "auto" else whiten
+    if not isinstance(asked, int) or (whiten != "auto" and asked < 2):
+        raise UserError(f"whiten={whiten!r} must be 'auto', None or at least 2 axes")
+    return min(max(asked, 2), max(2, clips // 4), width)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..core.errors import UserError
@@ -15,13 +16,52 @@ from ..methods.targets import class_labels
 from ..views.view import View
 from .loss import Hint, self_distillation_loss
 
+BLOCKS = ("block1", "block2", "block3")
 
-class SelfDistillation(Method):
+
+class DistilledBlocks(Method):
+    """A randomly initialised encoder whose blocks have heads; one of them ends the student.
+
+    Args:
+        encoder: The encoder, not truncated.
+        blocks: Taps before its last that get a head.
+        crop_frames: Length of a crop in frames.
+
+    Raises:
+        UserError: The encoder is truncated, or a block is no tap before its last.
+    """
+
+    def __init__(self, encoder: Encoder, blocks: Sequence[str], crop_frames: int) -> None:
+        super().__init__()
+        if encoder.cut != encoder.taps[-1]:
+            raise UserError(
+                f"the encoder ends at cut={encoder.cut!r}, but its last tap {encoder.taps[-1]!r} "
+                "is the teacher; give a whole encoder and cut the student from it afterwards"
+            )
+        if not blocks or not set(blocks) <= set(encoder.taps[:-1]):
+            raise UserError(
+                f"blocks={list(blocks)} must name at least one tap before the last: "
+                f"{list(encoder.taps[:-1])}"
+            )
+        self.encoder, self.blocks, self.crop_frames = encoder, tuple(blocks), crop_frames
+
+    def student(self, cut: str = "block3") -> Encoder:
+        """Return a copy of the encoder up to ``cut``, what is kept and evaluated."""
+        return self.encoder.truncated(cut)
+
+    def pooled(self, views: tuple[View, ...]) -> Mapping[str, Tensor]:
+        """Return what every tap makes of the one view there is, tap -> (B, D_tap)."""
+        (view,) = views
+        return self.encoder.pooled(view.log_mel, view.spans)
+
+
+class SelfDistillation(DistilledBlocks):
     """The full encoder and every block predict the pseudo-label (UnFuSeD, arXiv 2303.05668).
 
     The whole encoder is the teacher, its blocks are the students; each has a head of its own, and
     only the encoder up to one of the blocks is kept (:meth:`student`). Loss and its variants:
-    :func:`unfused.losses.self_distillation_loss`.
+    :func:`~unfused.distillation.loss.self_distillation_loss`. The official code, too, takes a
+    single view.
 
     A block's head as in the official code: Linear, batch norm, ReLU, twice, and a last Linear, all
     K wide and without bias. For ``mse_on="features"`` (the paper's figure) the projection has to be
@@ -30,8 +70,9 @@ class SelfDistillation(Method):
 
     Args:
         encoder: A randomly initialised encoder, not truncated.
-        labels: Pseudo-label of each training clip, (n_clips,) int64.
-        n_classes: Number of clusters K.
+        labels: Pseudo-label of each training clip, (n_clips,) int64; of several clusterings (ours)
+            (n_clips, H): each gets heads of its own, and their losses are averaged.
+        n_classes: Number of clusters K, of each clustering.
         alpha: Weight of the blocks' cross entropies against their divergences (official code).
         beta: Weight of the hints (official code).
         mse_on: ``"logits"`` as in the official code, ``"features"`` as in the paper's figure.
@@ -42,7 +83,7 @@ class SelfDistillation(Method):
         crop_frames: Length of a crop in frames.
 
     Raises:
-        ValueError: The encoder is truncated, a block is no tap before its last, or labels are
+        UserError: The encoder is truncated, a block is no tap before its last, or labels are
             wrong.
     """
 
@@ -53,70 +94,73 @@ class SelfDistillation(Method):
         encoder: Encoder,
         *,
         labels: Any,
-        n_classes: int,
+        n_classes: int | Sequence[int],
         alpha: float = 0.7,
         beta: float = 0.003,
         mse_on: Hint = "logits",
         detach_teacher: bool = True,
         hidden: int | None = None,
-        blocks: Sequence[str] = ("block1", "block2", "block3"),
+        blocks: Sequence[str] = BLOCKS,
         crop_frames: int = 96,
     ) -> None:
-        super().__init__()
-        _check(encoder, blocks, alpha, beta, hidden)
-        self.crop_frames, self.blocks = crop_frames, tuple(blocks)
-        self.alpha, self.beta = alpha, beta
-        self.mse_on: Hint = mse_on
-        self.detach_teacher = detach_teacher
-        self.encoder = encoder
-        self.classifier = nn.Linear(encoder.dim, n_classes)
-        width, features = hidden or n_classes, encoder.dim if mse_on == "features" else None
-        self.heads = nn.ModuleDict(
-            {tap: _Head(encoder.dims[tap], width, n_classes, features) for tap in self.blocks}
-        )
-        self.register_buffer("labels", class_labels(labels, n_classes))
-
-    def student(self, cut: str = "block3") -> Encoder:
-        """Return a copy of the encoder up to ``cut``, what is kept and evaluated."""
-        return self.encoder.truncated(cut)
+        super().__init__(encoder, blocks, crop_frames)
+        if hidden is not None and hidden < 1:
+            raise UserError(
+                f"hidden={hidden} must be at least 1, or None for the number of classes"
+            )
+        if not 0.0 <= alpha <= 1.0 or beta < 0.0:
+            raise UserError(f"alpha={alpha} must be in [0, 1] and beta={beta} not negative")
+        self.loss_settings: dict[str, Any] = {
+            "alpha": alpha, "beta": beta, "mse_on": mse_on, "detach_teacher": detach_teacher
+        }  # fmt: skip
+        sizes = [n_classes] if isinstance(n_classes, int) else list(n_classes)
+        columns = torch.as_tensor(labels).reshape(len(labels), -1).T
+        checked = [class_labels(one, k) for one, k in zip(columns, sizes, strict=True)]
+        self.register_buffer("labels", torch.stack(checked, dim=1))
+        features = encoder.dim if mse_on == "features" else None
+        self.classifiers, self.heads = nn.ModuleList(), nn.ModuleList()
+        for k in sizes:
+            self.classifiers.append(nn.Linear(encoder.dim, k))
+            heads = {tap: _Head(encoder.dims[tap], hidden or k, k, features) for tap in self.blocks}
+            self.heads.append(nn.ModuleDict(heads))
 
     def forward(
         self, views: tuple[View, ...], clip_ids: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """See :meth:`Method.forward`; the official code, too, uses a single view."""
-        (view,) = views
-        labels = self.labels[clip_ids]
-        pooled = self._pooled(view)
+        """See :meth:`Method.forward`; metrics are means over the clusterings."""
+        pooled = self.pooled(views)
+        found = [
+            self._of_clustering(number, pooled, labels)
+            for number, labels in enumerate(self.labels[clip_ids].T)
+        ]
+        loss = torch.stack([loss for loss, _ in found]).mean()
+        metrics = {
+            name: torch.stack([metrics[name] for _, metrics in found]).mean()
+            for name in found[0][1]
+        }
+        return loss, {"loss": loss.detach(), **metrics}
+
+    def _of_clustering(
+        self, number: int, pooled: Mapping[str, Tensor], labels: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         embedding = pooled[self.encoder.cut]
-        teacher_logits = self.classifier(embedding)
-        outputs = [head(pooled[tap]) for tap, head in self.heads.items()]
-        logits = [block_logits for _, block_logits in outputs]
+        teacher_logits = self.classifiers[number](embedding)
+        outputs = {tap: head(pooled[tap]) for tap, head in self.heads[number].items()}
         loss, parts = self_distillation_loss(
-            logits,
+            [logits for _, logits in outputs.values()],
             teacher_logits,
             labels,
-            block_features=[projection for projection, _ in outputs],
+            block_features=[projection for projection, _ in outputs.values()],
             teacher_features=embedding,
-            alpha=self.alpha,
-            beta=self.beta,
-            mse_on=self.mse_on,
-            detach_teacher=self.detach_teacher,
+            **self.loss_settings,
         )
-        accuracies = self._accuracies(teacher_logits, logits, labels)
-        return loss, {"loss": loss.detach(), **parts, **accuracies}
-
-    def _pooled(self, view: View) -> Mapping[str, Tensor]:
-        return self.encoder.pooled(view.log_mel, view.spans)
-
-    def _accuracies(
-        self, teacher: Tensor, students: Sequence[Tensor], labels: Tensor
-    ) -> dict[str, Tensor]:
-        named = {"accuracy": teacher}
-        named |= {f"accuracy_{tap}": z for tap, z in zip(self.blocks, students, strict=True)}
-        return {
+        predictions = {"accuracy": teacher_logits}
+        predictions |= {f"accuracy_{tap}": logits for tap, (_, logits) in outputs.items()}
+        accuracies = {
             name: (logits.detach().argmax(dim=1) == labels).float().mean()
-            for name, logits in named.items()
+            for name, logits in predictions.items()
         }
+        return loss, {**parts, **accuracies}
 
 
 class _Head(nn.Module):
@@ -137,23 +181,3 @@ class _Head(nn.Module):
     def forward(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
         projection = self.projector(embedding)
         return projection, self.classifier(projection)
-
-
-def _check(
-    encoder: Encoder, blocks: Sequence[str], alpha: float, beta: float, hidden: int | None
-) -> None:
-    if encoder.cut != encoder.taps[-1]:
-        raise UserError(
-            f"the encoder ends at cut={encoder.cut!r}, but its last tap {encoder.taps[-1]!r} is "
-            "the teacher; give a whole encoder and cut the student from it afterwards"
-        )
-    unknown = [tap for tap in blocks if tap not in encoder.taps[:-1]]
-    if unknown or not blocks:
-        raise UserError(
-            f"blocks={list(blocks)} must name at least one tap before the last: "
-            f"{list(encoder.taps[:-1])}"
-        )
-    if hidden is not None and hidden < 1:
-        raise UserError(f"hidden={hidden} must be at least 1, or None for the number of classes")
-    if not 0.0 <= alpha <= 1.0 or beta < 0.0:
-        raise UserError(f"alpha={alpha} must be in [0, 1] and beta={beta} not negative")

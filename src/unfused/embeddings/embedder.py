@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import pandas as pd
@@ -22,11 +22,15 @@ from scipy.fft import dct
 
 from ..core.errors import NotFoundError, UserError
 from ..core.outputs import mark_of, write_json
+from ..data.log_mel import FrontEnd
 from ..encoders.trained import TrainedEncoder, load_encoder, read_trained_on, save_encoder
 from ..tasks.corpus import Corpus
+from .audio_input import Audio, audio_store
+from .frames import Embedding, embed_with_frames
 from .read_out import ReadOut, read_out
 
 FILE = "embedder.json"
+Device = torch.device | str
 NOTHING = pd.DataFrame({"corpus": [], "clip_id": [], "digest": []}, dtype=str)
 
 
@@ -52,7 +56,7 @@ class Embedder(ABC):
     facts: Mapping[str, Any] = {}
 
     @abstractmethod
-    def embed(self, corpus: Corpus, *, device: torch.device | str = "auto") -> NDArray[np.float32]:
+    def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]:
         """Return the vectors of a corpus's clips, (N, D)."""
 
     @abstractmethod
@@ -79,7 +83,7 @@ class Embedder(ABC):
 
 
 class EncoderEmbedder(Embedder):
-    """A trained encoder and how it is read out.
+    """A trained encoder and how it is read out; it also embeds files and samples.
 
     Args:
         trained: The encoder.
@@ -124,10 +128,60 @@ class EncoderEmbedder(Embedder):
             read_out=self.read_out,
         )
 
-    def embed(self, corpus: Corpus, *, device: torch.device | str = "auto") -> NDArray[np.float32]:
-        """See :meth:`Embedder.embed`."""
-        (found,) = read_out(self.trained, corpus.store, corpus.rows, [self.read_out], device=device)
-        return found
+    @property
+    def front_end(self) -> FrontEnd:
+        """How log-mels are made."""
+        return FrontEnd(**self.trained.front_end)
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate in Hz that audio is converted to."""
+        return self.front_end.sample_rate
+
+    @overload
+    def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]: ...
+
+    @overload
+    def embed(
+        self, audio: list[Audio], *, sample_rate: int | None = None, device: Device = "auto"
+    ) -> list[Embedding]: ...
+
+    @overload
+    def embed(
+        self, audio: Audio, *, sample_rate: int | None = None, device: Device = "auto"
+    ) -> Embedding: ...
+
+    def embed(
+        self,
+        audio: Corpus | Audio | list[Audio],
+        *,
+        sample_rate: int | None = None,
+        device: Device = "auto",
+    ) -> NDArray[np.float32] | Embedding | list[Embedding]:
+        """Embed a corpus, a clip, or a list of clips; a clip's vector depends on it alone.
+
+        Args:
+            audio: A corpus; or a path, samples (N,) or (channels, N) in [-1, 1]; or a list of them.
+            sample_rate: Rate of samples in Hz; a file knows its own.
+            device: Where to compute: ``auto`` (cuda, else mps, else cpu), or one of them.
+
+        Returns:
+            Vectors (N, D) of a corpus; ``frames`` (T, D'), ``clip`` (D,) and ``seconds`` (T,) of a
+            clip, or a list of such.
+
+        Raises:
+            UnreadableAudio: A file cannot be used, or samples are not finite.
+            UserError: Samples without their rate or of a wrong shape, or an empty list.
+        """
+        if isinstance(audio, Corpus):
+            (vectors,) = read_out(
+                self.trained, audio.store, audio.rows, [self.read_out], device=device
+            )
+            return vectors
+        clips = audio if isinstance(audio, list) else [audio]
+        store = audio_store(clips, self.front_end, sample_rate)
+        found = embed_with_frames(self.trained, store, self.read_out, device=device)
+        return found if isinstance(audio, list) else found[0]
 
     def settings(self) -> dict[str, Any]:
         """See :meth:`Embedder.settings`."""
@@ -171,9 +225,9 @@ class _Statistics(Embedder):
         """See :meth:`Embedder.restore`."""
         return cls(**{key: value for key, value in settings.items() if key != "name"})
 
-    def embed(self, corpus: Corpus, *, device: torch.device | str = "auto") -> NDArray[np.float32]:
+    def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]:
         """See :meth:`Embedder.embed`; computed on the CPU."""
-        rows = [self._vector(corpus.store.clip(int(row))) for row in corpus.rows]
+        rows = [self._vector(audio.store.clip(int(row))) for row in audio.rows]
         return np.stack(rows).astype(np.float32)
 
     @abstractmethod
@@ -257,9 +311,9 @@ class Joined(Embedder):
         self.trained_on = pd.concat([part.trained_on for part in parts]).drop_duplicates()
         self.facts = {part.name: dict(part.facts) for part in parts}
 
-    def embed(self, corpus: Corpus, *, device: torch.device | str = "auto") -> NDArray[np.float32]:
+    def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]:
         """See :meth:`Embedder.embed`."""
-        return np.concatenate([part.embed(corpus, device=device) for part in self.parts], axis=1)
+        return np.concatenate([part.embed(audio, device=device) for part in self.parts], axis=1)
 
     def settings(self) -> dict[str, Any]:
         """See :meth:`Embedder.settings`."""
@@ -295,7 +349,8 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
     Args:
         source: An embedder, a trained encoder, a fitted estimator (its ``student_`` or
             ``encoder_``), a folder that one was saved in, or the name of plain statistics
-            (``mfcc_statistics``, ``log_mel_statistics``); or a list of these, which are joined.
+            (``mfcc_statistics``, ``log_mel_statistics``); a mapping ``{kind: ..., ...}`` with the
+            settings of a kind (see :mod:`.outside`); or a list of these, which are joined.
         read_out: How encoders are read out.
 
     Raises:
@@ -307,8 +362,10 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
         return EncoderEmbedder(source, read_out)
     if isinstance(source, list | tuple):
         return Joined([as_embedder(part, read_out) for part in source])
-    if isinstance(source, str) and source in _plain():
-        return _plain()[source]()
+    if isinstance(source, Mapping):
+        return _configured(source)
+    if isinstance(source, str) and source in [plain.kind for plain in _PLAIN]:
+        return _configured({"kind": source})
     if isinstance(source, str | Path):
         return load_embedder(source, read_out)
     for attribute in ("student_", "encoder_"):
@@ -317,7 +374,7 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
             return EncoderEmbedder(getattr(source, attribute), read_out, trained_on=seen)
     raise UserError(
         f"{source!r} is no encoder: give a fitted method, load_encoder(...), an embedder, or one "
-        f"of {sorted(_plain())}; call fit() first"
+        f"of {[plain.kind for plain in _PLAIN]}; call fit() first"
     )
 
 
@@ -340,16 +397,34 @@ def load_embedder(folder: str | Path, read_out: ReadOut | None = None) -> Embedd
         kind = settings.pop("kind")
     except (ValueError, KeyError) as error:
         raise UserError(f"{path / FILE} is damaged ({error}); save it again") from error
-    known = {found.kind: found for found in _subclasses(Embedder) if hasattr(found, "kind")}
+    return _kind(kind).restore(settings, path)
+
+
+def _configured(settings: Mapping[str, Any]) -> Embedder:
+    """Return what a mapping ``{kind: ..., ...}`` describes."""
+    given = dict(settings)
+    kind = given.pop("kind", None)
+    try:
+        if kind == EncoderEmbedder.kind:
+            return load_embedder(given["folder"], ReadOut(**given.get("read_out", {})))
+        if kind == Joined.kind:
+            return as_embedder(list(given["parts"]))
+        made: Embedder = _kind(kind)(**given)
+        return made
+    except (TypeError, KeyError) as error:
+        raise UserError(
+            f"an embedder of kind={kind!r} cannot be made of {given}: {error}"
+        ) from error
+
+
+def _kind(kind: Any) -> Any:
+    """Return the class of a kind."""
+    from . import outside
+
+    known = {found.kind: found for found in (EncoderEmbedder, Joined, *_PLAIN, *outside.KINDS)}
     if kind not in known:
-        raise NotFoundError(f"{path / FILE} has kind={kind!r}; this version reads {sorted(known)}")
-    return known[kind].restore(settings, path)
+        raise NotFoundError(f"kind={kind!r} is no embedder's; choose from {sorted(known)}")
+    return known[kind]
 
 
-def _plain() -> dict[str, Callable[[], Embedder]]:
-    return {found.kind: found for found in (LogMelStatistics, MFCCStatistics)}
-
-
-def _subclasses(parent: type) -> list[Any]:
-    children: list[Any] = parent.__subclasses__()
-    return children + [found for child in children for found in _subclasses(child)]
+_PLAIN = (LogMelStatistics, MFCCStatistics)

@@ -6,7 +6,7 @@ our own measurements in docs/results.md), so it is a thing of its own, chosen on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -127,15 +127,16 @@ class ReadOut:
         return width * (len(self.statistics) + self.segments - 1)
 
 
-class _Chunks(NamedTuple):
+class Chunks(NamedTuple):
     """Parts of clips that pass through the encoder at once, in input frames."""
 
     clip: NDArray[np.int64]  # number of the clip
     start: NDArray[np.int64]  # first frame; negative: begins in padding
     length: NDArray[np.int64]  # padding included
 
-    def at(self, chosen: NDArray[np.int64]) -> _Chunks:
-        return _Chunks(self.clip[chosen], self.start[chosen], self.length[chosen])
+    def at(self, chosen: NDArray[np.int64]) -> Chunks:
+        """Return some of them."""
+        return Chunks(self.clip[chosen], self.start[chosen], self.length[chosen])
 
 
 def read_out(
@@ -146,6 +147,7 @@ def read_out(
     *,
     batch_frames: int = BATCH_FRAMES,
     device: torch.device | str = "auto",
+    each: Callable[[Chunks, dict[str, Moments]], None] | None = None,
 ) -> list[NDArray[np.float32]]:
     """Embed clips; read-outs that hear the same input share one pass.
 
@@ -158,6 +160,7 @@ def read_out(
         read_outs: What of the encoder is wanted.
         batch_frames: Frames in a batch; the memory it takes is proportional.
         device: Where to compute, with a copy; "auto" takes a GPU if there is one.
+        each: Is shown each batch of chunks (numbers of ``rows``) and the frames of its taps.
 
     Returns:
         For each read-out the clips' vectors, (N, D) float32.
@@ -172,7 +175,7 @@ def read_out(
     for key in dict.fromkeys(_heard(item) for item in wanted):
         sharing = [i for i, item in enumerate(wanted) if _heard(item) == key]
         shared = [wanted[i] for i in sharing]
-        vectors = _one_pass(trained, store, rows, shared, batch_frames, pick_device(device))
+        vectors = _one_pass(trained, store, rows, shared, batch_frames, pick_device(device), each)
         found |= dict(zip(sharing, vectors, strict=True))
     return [found[i] for i in range(len(wanted))]
 
@@ -190,34 +193,63 @@ def _one_pass(
     wanted: Sequence[ReadOut],
     batch_frames: int,
     device: torch.device,
+    each: Callable[[Chunks, dict[str, Moments]], None] | None,
 ) -> list[NDArray[np.float32]]:
     taps = tuple(dict.fromkeys(tap for item in wanted for tap in item.taps))
     encoder = inference_copy(trained.encoder, taps, device)
-    like, lengths = wanted[0], store.n_frames[rows]
-    chunks = _cut(like, store, rows)
-    means = store.time_means(rows) if like.clip_normalisation else None
+    lengths = store.n_frames[rows]
+    chunks = _cut(wanted[0], store, rows)
     n_segments = {item.segments for item in wanted}
     first, heard = _parts_heard(chunks, lengths)
     running = {tap: _Running(len(rows), encoder.dims[tap], n_segments) for tap in taps}
     bar = progress(total=len(chunks.clip), desc="embedding", unit="clip")
     with torch.inference_mode(), bar:
-        for batch in _batches(chunks, batch_frames):
-            log_mel, spans = store.crops(rows[batch.clip], batch.start, int(batch.length[0]))
-            if like.padding != "silence":
-                log_mel = _repeated(log_mel, spans)
-            if means is not None:
-                offset = torch.from_numpy(means[batch.clip] - trained.mean)
-                log_mel = log_mel - offset[:, None]
-            spans = spans.to(device)
-            inputs = trained.normalise(log_mel.to(device))
+        for batch, inputs, spans in batches(
+            trained, store, rows, chunks, wanted[0], batch_frames, device
+        ):
             origin = torch.from_numpy(batch.start - first[batch.clip])
             size = torch.from_numpy(heard[batch.clip])
-            for tap, moments in encoder.moments(inputs, spans).items():
-                if tap in running:
-                    position = (moments.centres.cpu() + origin[:, None]) / size[:, None]
-                    running[tap].add(batch.clip, moments, position)
+            found = encoder.moments(inputs, spans)
+            for tap in running:
+                position = (found[tap].centres.cpu() + origin[:, None]) / size[:, None]
+                running[tap].add(batch.clip, found[tap], position)
+            if each is not None:
+                each(batch, found)
             bar.update(len(batch.clip))
     return [_vector(item, running) for item in wanted]
+
+
+def batches(
+    trained: TrainedEncoder,
+    store: LogMelStore,
+    rows: NDArray[np.int64],
+    chunks: Chunks,
+    item: ReadOut,
+    batch_frames: int,
+    device: torch.device,
+) -> Iterator[tuple[Chunks, Tensor, Tensor]]:
+    """Yield chunks of equal length with what an encoder takes of them.
+
+    Args:
+        trained: The encoder, for its normalisation.
+        store: Log-mels.
+        rows: Which clips; chunks are numbered by them.
+        chunks: Parts of these clips.
+        item: Says what the encoder hears: clip normalisation and padding.
+        batch_frames: Frames in a batch.
+        device: Where to.
+
+    Yields:
+        The chunks, their normalised log-mels (B, 1, F, T) and their real parts (B, 2).
+    """
+    means = store.time_means(rows) if item.clip_normalisation else None
+    for batch in _batches(chunks, batch_frames):
+        log_mel, spans = store.crops(rows[batch.clip], batch.start, int(batch.length[0]))
+        if item.padding != "silence":
+            log_mel = _repeated(log_mel, spans)
+        if means is not None:
+            log_mel = log_mel - torch.from_numpy(means[batch.clip] - trained.mean)[:, None]
+        yield batch, trained.normalise(log_mel.to(device)), spans.to(device)
 
 
 def inference_copy(encoder: Encoder, taps: Sequence[str], device: torch.device) -> Encoder:
@@ -311,7 +343,7 @@ def _repeated(log_mel: Tensor, spans: Tensor) -> Tensor:
     return log_mel.gather(1, source[..., None].expand_as(log_mel))
 
 
-def _cut(item: ReadOut, store: LogMelStore, rows: NDArray[np.int64]) -> _Chunks:
+def _cut(item: ReadOut, store: LogMelStore, rows: NDArray[np.int64]) -> Chunks:
     """Return the chunks of every clip: equal ones of at most 12 s, or one random crop."""
     lengths = store.n_frames[rows]
     if item.crop_frames is not None:
@@ -320,7 +352,7 @@ def _cut(item: ReadOut, store: LogMelStore, rows: NDArray[np.int64]) -> _Chunks:
         start = (np.array(drawn) * (lengths - item.crop_frames + 1)).astype(np.int64)
         short = lengths < item.crop_frames
         start = np.where(short, -((item.crop_frames - lengths) // 2), start)
-        return _Chunks(np.arange(len(rows)), start, np.full(len(rows), item.crop_frames))
+        return Chunks(np.arange(len(rows)), start, np.full(len(rows), item.crop_frames))
     shortest = MULTIPLE if item.padding == "none" else WINDOW
     longest = store.front_end.frames(MAX_SECONDS)
     units, n_chunks = -(-lengths // MULTIPLE), -(-lengths // longest)
@@ -331,11 +363,11 @@ def _cut(item: ReadOut, store: LogMelStore, rows: NDArray[np.int64]) -> _Chunks:
     length = np.maximum(end - begin, shortest)
     short = lengths[clip] < shortest
     begin = np.where(short, -((shortest - lengths[clip]) // 2), begin)
-    return _Chunks(clip, begin, length)
+    return Chunks(clip, begin, length)
 
 
 def _parts_heard(
-    chunks: _Chunks, lengths: NDArray[np.int64]
+    chunks: Chunks, lengths: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return first frame and number of frames that are heard of each clip."""
     first, end = lengths.copy(), np.zeros_like(lengths)
@@ -344,7 +376,7 @@ def _parts_heard(
     return first, end - first
 
 
-def _batches(chunks: _Chunks, batch_frames: int) -> Iterator[_Chunks]:
+def _batches(chunks: Chunks, batch_frames: int) -> Iterator[Chunks]:
     """Yield chunks of equal length, short ones first, at most ``batch_frames`` frames at once."""
     order = np.argsort(chunks.length, kind="stable")
     edges = np.flatnonzero(np.diff(chunks.length[order])) + 1

@@ -1,71 +1,77 @@
-"""The trained encoders of a study: one folder per repeat."""
+"""The trained encoders of a study: which repeat's encoder lies in which folder."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from ..core.errors import NotFoundError
+from ..core.errors import NotFoundError, did_you_mean
+from ..core.outputs import digest_of
 from ..core.repeats import Repeat, matching_fold, repeat_named
-from ..core.workspace import KEPT
-from .trained import TrainedEncoder, load_encoder, read_trained_on
+from .trained import WEIGHTS_FILE, TrainedEncoder, load_encoder, read_trained_on
 
 
-@dataclass(frozen=True)
 class EncoderCollection:
-    """Encoders under one folder, found by name.
+    """Folders of trained encoders by the names of their repeats; loaded when used.
 
-    Attributes:
-        path: Folder whose sub-folders ``<name>`` hold encoders.
-        folders: Those that belong to the study; the others are left from studies with other seeds
-            or folds. None: all of them.
+    Args:
+        folders: Name, such as ``seed0-fold1``, -> folder.
+
+    Raises:
+        NotFoundError: Asked for an encoder that is not among them.
     """
 
-    path: Path
-    folders: tuple[str, ...] | None = None
+    def __init__(self, folders: Mapping[str, str | Path]) -> None:
+        self._folders = {name: Path(folder) for name, folder in sorted(folders.items())}
+
+    def __repr__(self) -> str:
+        return f"EncoderCollection({self.names()})"
 
     def names(self) -> list[str]:
-        """Return the names of the encoders that are whole."""
-        found = [file.parent.relative_to(self.path) for file in self.path.rglob("encoder.json")]
-        current = [name for name in found if name.parts[0] != KEPT]
-        chosen = [name for name in current if self.folders is None or name.parts[0] in self.folders]
-        return sorted(map(str, chosen))
+        """Return the names, sorted."""
+        return list(self._folders)
+
+    def folder(self, name: str) -> Path:
+        """Return where one encoder lies."""
+        if name not in self._folders:
+            raise NotFoundError(
+                f"no encoder {name!r} among {self.names()}{did_you_mean(name, self._folders)}"
+            )
+        return self._folders[name]
 
     def load(self, name: str) -> TrainedEncoder:
-        """Return one encoder.
-
-        Raises:
-            FileNotFoundError: There is no encoder of this name.
-        """
-        folder = self.path / name
-        if not (folder / "encoder.json").is_file():
-            raise NotFoundError(
-                f"no encoder {name!r} under {self.path}; there are {self.names() or 'none'}"
-            )
-        return load_encoder(folder)
+        """Return one encoder."""
+        return load_encoder(self.folder(name))
 
     def matching(self, seed: int, fold: int) -> str:
-        """Return the name of the encoder that goes with a seed and with a fold of some task.
-
-        Raises:
-            FileNotFoundError: No encoder has this seed.
-        """
-        folds = [repeat.fold for repeat in map(repeat_named, self.names()) if repeat.seed == seed]
+        """Return the name of the encoder that goes with a seed and with a fold of some task."""
+        folds = [repeat.fold for repeat in map(repeat_named, self._folders) if repeat.seed == seed]
         if not folds:
-            raise NotFoundError(f"no encoder of seed {seed} under {self.path}")
+            raise NotFoundError(f"no encoder of seed {seed} among {self.names()}")
         return Repeat(seed, matching_fold(fold, folds)).name
 
     def digest(self, name: str) -> str:
         """Return a hash of one encoder's weights."""
-        weights = self.path / name / "encoder.safetensors"
-        return hashlib.blake2b(weights.read_bytes(), digest_size=12).hexdigest()
+        return digest_of(self.folder(name) / WEIGHTS_FILE)
 
     def trained_on(self, name: str) -> pd.DataFrame:
         """Return the clips that one encoder has seen, columns corpus, clip_id and digest."""
-        seen = read_trained_on(self.path / name)
+        seen = read_trained_on(self.folder(name))
         if seen is None:
-            raise NotFoundError(f"{self.path / name} does not say what it was trained on")
+            raise NotFoundError(f"{self.folder(name)} does not say what it was trained on")
         return seen
+
+    def to_json(self, base: Path | None = None) -> dict[str, str]:
+        """Return the folders as JSON values; those below ``base`` relative to it."""
+        return {
+            name: (folder.relative_to(base) if base and folder.is_relative_to(base) else folder)
+            .as_posix()
+            for name, folder in self._folders.items()
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, str], base: Path = Path()) -> EncoderCollection:
+        """Return what :meth:`to_json` was made of."""
+        return cls({name: base / folder for name, folder in content.items()})

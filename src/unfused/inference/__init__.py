@@ -1,13 +1,5 @@
-"""Trained models at work: embed and classify new audio, the HEAR interface, ONNX, model cards."""
+"""Trained models at work: classify new audio, the HEAR and X-ARES interfaces, ONNX, model cards."""
 
-from .audio_encoder import AudioEncoder, Embedding, load_encoder
-from .classifier import Classifier, Prediction, load_classifier
+from ..embeddings.embedder import load_embedder as load_encoder
 
-__all__ = [
-    "AudioEncoder",
-    "Classifier",
-    "Embedding",
-    "Prediction",
-    "load_classifier",
-    "load_encoder",
-]
+__all__ = ["load_encoder"]

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from ..data.log_mel import FrontEnd
-from ..data.memory_store import memory_store
 from ..data.store import LogMelStore
 from ..embeddings.frames import embed_with_frames
 from ..encoders import trained as encoders
@@ -110,8 +109,8 @@ class AudioEncoder(TrainedEncoder):
     def store_of(self, clips: Sequence[Audio], sample_rate: int | None = None) -> LogMelStore:
         """Return the log-mels of some clips, arguments as for :meth:`embed`."""
         front_end = self.log_mel_front_end
-        return memory_store(
-            front_end, [list(log_mel_blocks(clip, front_end, sample_rate)) for clip in clips]
+        return LogMelStore.in_memory(
+            front_end, (log_mel_blocks(clip, front_end, sample_rate) for clip in clips)
         )
 
 

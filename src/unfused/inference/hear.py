@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from ..core.errors import UserError
 from ..data.store import LogMelStore
-from ..embeddings.embed import embed_clips
-from ..embeddings.frames import even_frames
-from .audio_encoder import AudioEncoder, load_encoder
+from ..embeddings.audio_input import audio_store
+from ..embeddings.embedder import EncoderEmbedder, load_embedder
+from ..embeddings.frames import deepest_tap, even_frames, even_step
+from ..embeddings.read_out import read_out
 
 MAX_HOP_MS = 50.0
 """HEAR recommends timestamps at most this far apart."""
@@ -27,21 +28,25 @@ class HearModel(nn.Module):
     """An encoder as HEAR takes it.
 
     Args:
-        trained: The encoder.
+        embedder: The encoder and its read-out.
 
     Attributes:
         sample_rate: In Hz.
         scene_embedding_size: Dimension D of a clip's embedding.
-        timestamp_embedding_size: Dimension D of a moment's embedding.
+        timestamp_embedding_size: Dimension D' of a moment's embedding.
+        hop_ms: From one moment to the next, in milliseconds.
     """
 
-    def __init__(self, trained: AudioEncoder) -> None:
+    def __init__(self, embedder: EncoderEmbedder) -> None:
         super().__init__()
-        self.trained = trained
-        self.encoder = trained.encoder  # so that .to(device) moves it
-        self.sample_rate = trained.sample_rate
-        self.scene_embedding_size = trained.dim
-        self.timestamp_embedding_size = trained.dim
+        self.embedder = embedder
+        self.encoder = embedder.trained.encoder  # so that .to(device) moves it
+        self.sample_rate = embedder.sample_rate
+        tap = deepest_tap(embedder.trained, embedder.read_out)
+        self.scene_embedding_size = embedder.dim
+        self.timestamp_embedding_size = self.encoder.dims[tap]
+        hop_ms = 1000 * embedder.front_end.hop / embedder.sample_rate
+        self.hop_ms = hop_ms * even_step(self.encoder.strides[tap], MAX_HOP_MS / hop_ms)
 
     @property
     def device(self) -> torch.device:
@@ -52,11 +57,11 @@ class HearModel(nn.Module):
         """Return the log-mels of a batch, (B, N).
 
         Raises:
-            ValueError: Another shape.
+            UserError: Another shape.
         """
         if audio.dim() != 2:
             raise UserError(f"audio of shape {tuple(audio.shape)} must be (B, N)")
-        return self.trained.store_of(list(audio), self.sample_rate)
+        return audio_store(list(audio), self.embedder.front_end, self.sample_rate)
 
 
 def load_model(model_file_path: str = "") -> HearModel:
@@ -67,8 +72,8 @@ def load_model(model_file_path: str = "") -> HearModel:
             in this package itself, so there is no default model.
 
     Raises:
-        FileNotFoundError: There is no encoder.
-        ValueError: No path is given, or the encoder is damaged.
+        NotFoundError: There is no encoder.
+        UserError: No path is given, the encoder is damaged, or what is there is no encoder.
     """
     if not model_file_path:
         raise UserError(
@@ -76,7 +81,10 @@ def load_model(model_file_path: str = "") -> HearModel:
             "trained encoder, e.g. one that `kedro run --pipeline=export` wrote"
         )
     path = Path(os.fspath(model_file_path))
-    return HearModel(load_encoder(path.parent if path.is_file() else path)).eval()
+    embedder = load_embedder(path.parent if path.is_file() else path)
+    if not isinstance(embedder, EncoderEmbedder):
+        raise UserError(f"{path} holds {embedder}, which has no frames: give a trained encoder")
+    return HearModel(embedder).eval()
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
@@ -89,9 +97,11 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
     Returns:
         (B, D) float32, on the device of ``audio``.
     """
-    store = model.log_mels(audio)
-    found = embed_clips(model.trained, store, np.arange(len(store)), device=model.device)
-    return torch.from_numpy(found[model.encoder.cut]).to(audio.device)
+    embedder, store = model.embedder, model.log_mels(audio)
+    (vectors,) = read_out(
+        embedder.trained, store, np.arange(len(store)), [embedder.read_out], device=model.device
+    )
+    return torch.from_numpy(vectors).to(audio.device)
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
@@ -102,10 +112,12 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
         model: What :func:`load_model` returned.
 
     Returns:
-        Embeddings (B, T, D) float32, and the centres of what they describe in milliseconds (B, T)
+        Embeddings (B, T, D') float32, and the centres of what they describe in milliseconds (B, T)
         float32, on the device of ``audio``.
     """
-    store = model.log_mels(audio)
-    moments, centres = even_frames(model.trained, store, max_hop_ms=MAX_HOP_MS, device=model.device)
+    embedder, store = model.embedder, model.log_mels(audio)
+    moments, centres = even_frames(
+        embedder.trained, store, embedder.read_out, max_hop_ms=MAX_HOP_MS, device=model.device
+    )
     timestamps = torch.from_numpy(centres).expand(len(audio), -1).contiguous()
     return torch.from_numpy(moments).to(audio.device), timestamps.to(audio.device)

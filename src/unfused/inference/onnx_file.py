@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..data.log_mel import FrontEnd
-from ..data.memory_store import memory_store
+from ..data.store import LogMelStore
 from ..embeddings.embed import MAX_SECONDS, embed_clips
 from ..embeddings.pieces import MIN_FRAMES, MULTIPLE
 from ..encoders.trained import TrainedEncoder
@@ -157,7 +157,7 @@ def check_onnx(
     difference, power = 0.0, []
     for batch, n_frames in shapes:
         clips = _noise(rng, trained, (batch, min(n_frames, longest), front_end.n_mels))
-        store = memory_store(front_end, [[clip] for clip in clips])
+        store = LogMelStore.in_memory(front_end, [[clip] for clip in clips])
         expected = embed_clips(trained, store, np.arange(batch))[trained.encoder.cut]
         rounded = np.stack([store.clip(row) for row in range(batch)])
         (found,) = session.run(["embedding"], {"log_mel": rounded})

@@ -9,14 +9,14 @@ from ..encoders.encoder import Encoder
 from ..encoders.registry import Registry, Setting
 from .method import Embed, Method
 
-__all__ = ["Embed", "Method", "available", "check_settings", "create", "settings_of"]
+__all__ = ["METHODS", "Embed", "Method", "available", "check_settings", "create", "settings_of"]
 
-_METHODS: Registry[Method] = Registry(__name__, Method, "self-supervised method")
+METHODS: Registry[Method] = Registry(__name__, Method, "self-supervised method")
 
 
 def available() -> list[str]:
     """Return the names of all self-supervised methods."""
-    return list(_METHODS.classes())
+    return list(METHODS.classes())
 
 
 def settings_of(method: str | type[Method]) -> dict[str, Setting]:
@@ -26,12 +26,12 @@ def settings_of(method: str | type[Method]) -> dict[str, Setting]:
         method: A name from :func:`available`, or the class itself.
 
     Raises:
-        ValueError: No method has this name.
+        UserError: No method has this name.
 
     >>> settings_of("decar")["temperature"]
     Setting(type=<class 'float'>, default=0.1)
     """
-    found = _METHODS.find(method) if isinstance(method, str) else method
+    found = METHODS.find(method) if isinstance(method, str) else method
     return registry.settings_of(found, without=found.runtime_arguments)
 
 
@@ -39,7 +39,7 @@ def check_settings(name: str, settings: dict[str, Any]) -> None:
     """Refuse a method or hyper-parameters that do not exist.
 
     Raises:
-        ValueError: The method or a setting is unknown; the message names choices and the nearest.
+        UserError: The method or a setting is unknown; the message names choices and the nearest.
     """
     registry.check_settings(name, settings, settings_of(name))
 
@@ -54,9 +54,9 @@ def create(name: str, encoder: Encoder, **settings: Any) -> Method:
             latter, what the method does not take is left out.
 
     Raises:
-        ValueError: No method or no setting has this name, or a setting's value is refused.
+        UserError: No method or no setting has this name, or a setting's value is refused.
     """
-    method: Any = _METHODS.find(name)
+    method: Any = METHODS.find(name)
     taken = registry.settings_of(method)
     given = {
         key: value

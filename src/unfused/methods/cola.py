@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.bilinear_contrast import bilinear_contrast
 from ..losses.collapse import embedding_health
+from ..views.make_views import PLAIN_VIEWS
 from ..views.view import View
 from .method import Method
 
@@ -41,6 +43,7 @@ class COLA(Method):
     """
 
     name: ClassVar[str] = "cola"
+    usual_views: ClassVar[Mapping[str, Any]] = PLAIN_VIEWS
 
     def __init__(
         self,

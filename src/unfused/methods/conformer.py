@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from ..encoders.conformer import Conformer
 from ..encoders.encoder import Encoder
 from ..losses.collapse import embedding_health
 from ..losses.masked_contrast import clip_losses, contrast_logits, draw_distractors
+from ..views.make_views import PLAIN_VIEWS
 from ..views.span_masking import check_spans, draw_masked_spans, most_masked
 from ..views.view import View
 from .method import Method
@@ -61,6 +63,8 @@ class ConformerWav2vec2(Method):
     """
 
     name: ClassVar[str] = "conformer"
+    usual_encoder: ClassVar[str] = "conformer"
+    usual_views: ClassVar[Mapping[str, Any]] = PLAIN_VIEWS
     encoder: Conformer
 
     def __init__(

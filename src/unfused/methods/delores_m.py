@@ -27,7 +27,7 @@ from .negatives_queue import queue_size as size_of_queue
 BLOCKS = ("block1", "block2", "block3")
 
 
-class DeLoResM(MomentumContrast):
+class DeLoReSM(MomentumContrast):
     """MoCo-v2's contrast of the embedding plus Barlow Twins on inner layers, one direction.
 
     ``L = InfoNCE(student(a), teacher(b)) + barlow_weight * sum_taps BT(student_tap(a),

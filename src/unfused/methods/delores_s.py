@@ -21,7 +21,7 @@ from ..views.view import View
 from .method import Method
 
 
-class DeLoResS(Method):
+class DeLoReSS(Method):
     """Barlow Twins on the projections of two views; no negatives, no teacher.
 
     The head is dropout, Linear, batch norm, ReLU, Linear; the batch norm without weights at its end

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -25,6 +25,8 @@ class Method(nn.Module):
         name: What the registry calls it.
         runtime_arguments: Constructor arguments that the data provides; all other keyword-only
             ones are hyper-parameters.
+        usual_encoder: The encoder and
+        usual_views: arguments of the view maker that it is meant to have.
         encoder: What is trained and kept.
         n_views: How many augmented views of each clip :meth:`forward` takes.
         n_crops: How many independent crops of each clip the views are made from, in turn.
@@ -33,6 +35,8 @@ class Method(nn.Module):
 
     name: ClassVar[str]
     runtime_arguments: ClassVar[frozenset[str]] = frozenset({"n_clips", "labels", "n_classes"})
+    usual_encoder: ClassVar[str] = "audio_ntt"
+    usual_views: ClassVar[Mapping[str, Any]] = {}
     encoder: Encoder
     n_views: int = 1
     n_crops: int = 1

@@ -7,7 +7,8 @@ the teacher twice; here both directions see the queue as it was, and the teacher
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -62,6 +63,7 @@ class SLICER(MomentumContrast):
     """
 
     name: ClassVar[str] = "slicer"
+    usual_views: ClassVar[Mapping[str, Any]] = {"mixing": "k_mix"}
 
     def __init__(
         self,

@@ -48,12 +48,10 @@ class Extraction(Model):
         clips_per_shard: Clips in a file of the store, which is what one process makes and what an
             interruption costs.
         n_jobs: Processes; -1: one per core.
-        backend: joblib's; ``dask`` and ``ray`` take a cluster, if there is one.
     """
 
     clips_per_shard: int = Field(512, ge=1)
     n_jobs: int = Field(-1, ge=-1)
-    backend: Literal["loky", "threading", "dask", "ray"] = "loky"
 
     @field_validator("n_jobs")
     @classmethod

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.seeding import torch_generator
+from ..tasks.corpus import Corpus
 from ..tasks.training_set import TrainingSet
 from ..training.k_mix_bank import KMixBank, draw_bank
 from ..training.pretraining import view_maker
@@ -101,9 +102,18 @@ def k_mix_examples(
     """
     crop_frames = bank.view.log_mel.shape[-1]
     size = min(n_examples * _CANDIDATES, len(data.clips))
-    drawn = draw_bank(data, size=size, crop_frames=crop_frames, seed=seed, stream="examples")
+    assert data.k_mix_centroids is not None
+    corpus = Corpus.of(data.store, data.clips, name="k-mix")
+    drawn = draw_bank(
+        corpus,
+        data.k_mix_centroids,
+        size=size,
+        crop_frames=crop_frames,
+        seed=seed,
+        stream="examples",
+    )
     crops = drawn.at(_different(drawn.clusters, n_examples))
-    maker = view_maker(data, views, crop_frames)
+    maker = view_maker(corpus, views, crop_frames, data.k_mix_centroids)
     log_mels, shares, partners = _mixed(maker, bank, crops, seed)
     pairs = _pairs(data, crops, bank.at(partners), bank.clusters, shares)
     player = CropPlayer(data, manifest)

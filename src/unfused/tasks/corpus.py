@@ -12,20 +12,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..core.errors import UserError
-from ..core.outputs import OutputFolder, mark_of
-from ..core.source import source_digest
+from ..core.errors import NotFoundError, UserError
+from ..core.outputs import mark_of
 from ..data.extraction import extract_log_mels
 from ..data.log_mel import FrontEnd
-from ..data.manifest import rejected_table, scan_audio
+from ..data.manifest import check_classes, rejected_table, scan_audio
 from ..data.overlap import AUDIO_KEY
+from ..data.shards import damage, file_facts, read_sealed, write_sealed
 from ..data.sources import Labels, corpus_name
-from ..data.splits import assign_splits
+from ..data.splits import NO_CLASSES, assign_splits
 from ..data.store import LogMelStore
 from .label_kinds import MULTI_LABEL, SINGLE_LABEL, LabelKind
+from .layouts import read_layout
 from .pretraining_clips import training_clips
 
 PARTS = ("train", "valid", "test")
+_RECORD = "corpus.json"
 
 
 def cache_folder() -> Path:
@@ -45,8 +47,9 @@ class Corpus:
         folder: Where log-mels are kept; None: the user's cache.
         front_end: How log-mels are made; None: as in all LAPE papers.
         labels: Where labels come from, see :func:`unfused.data.manifest.scan_audio`.
-        columns: Our name -> the table's column, where they differ.
+        columns: Our name -> the table's column, where it is not recognised.
         label_separator: What stands between several labels of one clip; None: a label is one class.
+        layout: How a public data set lies in its folder, see :mod:`unfused.tasks.layouts`.
         valid_fraction: Validation share of what is not test, where the data does not say.
         test_fraction: Test share of the labelled clips, where the data does not say.
         seed: Seed of the parts that are cut here.
@@ -69,6 +72,9 @@ class Corpus:
     store: LogMelStore
     clips: pd.DataFrame
     rejected: pd.DataFrame
+    _splits: pd.DataFrame | None
+    _whole: Corpus | None  # what it is a part of, whose splits are its own
+    _cut: dict[str, Any]
 
     def __init__(
         self,
@@ -79,6 +85,7 @@ class Corpus:
         labels: Labels = "auto",
         columns: Mapping[str, str] | None = None,
         label_separator: str | None = None,
+        layout: str | None = None,
         valid_fraction: float = 0.15,
         test_fraction: float = 0.2,
         seed: int = 0,
@@ -86,32 +93,60 @@ class Corpus:
     ) -> None:
         sources = [audio] if isinstance(audio, str | Path) else list(audio)
         places = [Path(source).expanduser().resolve() for source in sources]
-        name = corpus_name([str(place) for place in places])
-        scanned, unreadable = scan_audio(
-            places, corpus=name, labels=labels, columns=columns, label_separator=label_separator
+        manifest, rejected = scan_audio(
+            places,
+            corpus=corpus_name([str(place) for place in places]),
+            labels=labels,
+            columns=columns,
+            listing=None if layout is None else read_layout(layout, places[0]),
+            label_separator=label_separator,
         )
-        definition = front_end or FrontEnd()
-        outputs = OutputFolder(Path(folder) if folder else cache_folder())
-        made_of = {
-            "clips": scanned[AUDIO_KEY],
-            "front_end": definition,
-            "source": source_digest("data.extraction", "data.log_mel", "data.reading"),
-        }
+        self._extract(manifest, rejected, folder, front_end, n_jobs=n_jobs)
+        self._cut = {"seed": seed, "valid_fraction": valid_fraction, "test_fraction": test_fraction}
 
-        def extract(path: Path) -> None:
-            undecodable = extract_log_mels(scanned, path, definition, n_jobs=n_jobs)
-            undecodable.to_parquet(path / "undecodable.parquet")
+    @classmethod
+    def from_manifest(
+        cls,
+        manifest: pd.DataFrame,
+        rejected: pd.DataFrame | None = None,
+        *,
+        folder: str | Path | None = None,
+        front_end: FrontEnd | None = None,
+        extraction: Mapping[str, Any] | None = None,
+        cut: Mapping[str, Any] | None = None,
+    ) -> Corpus:
+        """Return the corpus of audio that has been scanned; its log-mels are made.
 
-        path = outputs.built(name, made_of, extract)
-        undecodable = pd.read_parquet(path / "undecodable.parquet")
-        store = LogMelStore.open(path, definition)
-        self.name, self.store = name, store
-        self.clips = scanned[scanned["clip_id"].isin(store.clip_ids)].reset_index(drop=True)
-        self.rejected = pd.concat([unreadable, undecodable], ignore_index=True)
-        self._splits: pd.DataFrame | None = None
-        self._cut: dict[str, Any] = {
-            "seed": seed, "valid_fraction": valid_fraction, "test_fraction": test_fraction
-        }  # fmt: skip
+        Args:
+            manifest: As :func:`unfused.data.manifest.scan_audio` returns it.
+            rejected: The scan's rejected clips.
+            folder: Where log-mels are kept; None: the user's cache.
+            front_end: How log-mels are made; None: as in all LAPE papers.
+            extraction: ``n_jobs`` and ``clips_per_shard``.
+            cut: ``seed``, ``valid_fraction`` and ``test_fraction``.
+        """
+        corpus = cls.__new__(cls)
+        corpus._extract(manifest, rejected, folder, front_end, **(extraction or {}))
+        corpus._cut = dict(cut or {})
+        return corpus
+
+    def _extract(
+        self,
+        manifest: pd.DataFrame,
+        rejected: pd.DataFrame | None,
+        folder: str | Path | None,
+        front_end: FrontEnd | None,
+        **extraction: Any,
+    ) -> None:
+        self.name, definition = str(manifest["corpus"].iloc[0]), front_end or FrontEnd()
+        mark = mark_of(clips=manifest[AUDIO_KEY], front_end=definition)
+        path = (Path(folder) if folder else cache_folder()) / f"{self.name}-{mark}"
+        undecodable = extract_log_mels(manifest, path, definition, **extraction)
+        self.store = LogMelStore.open(path, definition)
+        stored = manifest["clip_id"].isin(self.store.clip_ids)
+        self.clips = manifest[stored].reset_index(drop=True)
+        self.rejected = pd.concat([rejected, undecodable], ignore_index=True)
+        self._splits = self._whole = None
 
     @classmethod
     def of(
@@ -127,24 +162,93 @@ class Corpus:
 
         Args:
             store: Log-mels; may hold more clips.
-            clips: Which clips, columns clip_id, corpus and digest at least.
+            clips: Which clips: clip_id and perhaps other columns of a manifest, else unknown.
             splits: Their parts, columns clip_id, fold and split; None: cut when asked for.
             name: What it is called; None: as the corpus of its first clip.
             rejected: Clips that cannot be used.
         """
         corpus = cls.__new__(cls)
-        corpus.store, corpus._splits, corpus._cut = store, splits, {}
-        corpus.clips = clips.reset_index(drop=True)
-        corpus.name = name or (str(clips["corpus"].iloc[0]) if len(clips) else "")
+        unknown: dict[str, Any] = {
+            "corpus": "", "digest": "", "label": None, "group": None, "split": None, "path": "",
+            "offset": 0, "fold": pd.array([None] * len(clips), dtype="Int64"),
+        }  # fmt: skip
+        missing = {column: value for column, value in unknown.items() if column not in clips}
+        corpus.clips = clips.reset_index(drop=True).assign(**missing)
+        corpus.store, corpus._splits, corpus._whole, corpus._cut = store, splits, None, {}
+        if "frames" not in clips:
+            n_frames = store.n_frames[corpus.rows] * store.front_end.hop
+            corpus.clips = corpus.clips.assign(frames=n_frames)
+        corpus.name = name if name is not None else "".join(corpus.clips["corpus"].head(1))
         corpus.rejected = rejected_table([]) if rejected is None else rejected
+        return corpus
+
+    def save(self, folder: str | Path) -> None:
+        """Write what :meth:`load` reads: tables, and where the log-mels are, which stay there.
+
+        Args:
+            folder: Where; a corpus there is replaced, as a whole or not at all.
+
+        Raises:
+            UserError: The log-mels are in memory only.
+        """
+        if not self.store.paths:
+            raise UserError(f"the log-mels of {self.name} are in memory: LogMelStore.write them")
+        folder = Path(folder).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _RECORD).unlink(missing_ok=True)
+        splits = self._splits if self._whole is None else self.splits
+        tables = {"clips": self.clips, "rejected": self.rejected, "splits": splits}
+        files = {}
+        for name, table in tables.items():
+            file = folder / f"{name}.parquet"
+            if table is None:
+                file.unlink(missing_ok=True)
+            else:
+                table.to_parquet(file, index=False)
+                files[file.name] = file_facts(file)
+        places = [path.absolute() for path in self.store.paths]
+        stores = [[os.path.relpath(place, folder), str(place)] for place in places]
+        facts = {"name": self.name, "cut": self._cut, "stores": stores, "files": files}
+        write_sealed(folder / _RECORD, facts)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Corpus:
+        """Read a corpus; its log-mels are looked for as seen from the folder, then where they were.
+
+        Raises:
+            NotFoundError: There is no corpus in the folder, or it is unfinished.
+            UserError: It is damaged.
+            StoreError: Its log-mels are missing or damaged.
+        """
+        folder = Path(folder)
+        if not (folder / _RECORD).is_file():
+            raise NotFoundError(f"there is no corpus in {folder}: save one there")
+        facts = read_sealed(folder / _RECORD)
+        wrong = {_RECORD: "is not what was written"}
+        if facts is not None:
+            wrong = {name: damage(folder / name, of) for name, of in facts["files"].items()}
+        for name, what in wrong.items():
+            if what:
+                raise UserError(f"{folder / name} {what}: make the corpus again")
+        assert facts is not None
+        tables = {Path(name).stem: pd.read_parquet(folder / name) for name in facts["files"]}
+        stores = [
+            LogMelStore.open(place if (place := (folder / near).resolve()).is_dir() else there)
+            for near, there in facts["stores"]
+        ]
+        store = stores[0] if len(stores) == 1 else LogMelStore.union(stores)
+        corpus = cls.of(
+            store, tables["clips"], tables.get("splits"), name=facts["name"],
+            rejected=tables["rejected"],
+        )  # fmt: skip
+        corpus._cut = facts["cut"]
         return corpus
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __repr__(self) -> str:
-        labelled = int(self.clips["label"].notna().sum()) if "label" in self.clips else 0
-        hours = self.seconds.sum() / 3600
+        labelled, hours = int(self.clips["label"].notna().sum()), self.seconds.sum() / 3600
         return f"Corpus({self.name!r}, clips={len(self)}, labelled={labelled}, hours={hours:.2f})"
 
     @property
@@ -192,38 +296,40 @@ class Corpus:
     @property
     def classes(self) -> list[str]:
         """Names of the classes, sorted."""
-        return [str(name) for name in self.kind.classes(self.labelled.labels)]
+        return [str(name) for name in self.kind.classes(self.clips["label"].dropna())]
 
     @property
     def groups(self) -> NDArray[np.str_] | None:
         """Speaker or recording of each clip, (N,); None where the data does not say."""
-        if "group" not in self.clips or self.clips["group"].isna().any():
-            return None
-        return self.clips["group"].to_numpy().astype(str)
+        groups = self.clips["group"]
+        return None if groups.isna().any() else groups.to_numpy().astype(str)
 
     @property
     def splits(self) -> pd.DataFrame:
         """Which clips train, validate and test in every fold: clip_id, fold, split, made_by."""
         if self._splits is None:
-            self._splits = assign_splits(self.clips, **self._cut).merge(
-                self.clips[AUDIO_KEY], on="clip_id"
-            )
+            if self._whole is not None:
+                whole = self._whole.splits
+                self._splits = whole[whole["clip_id"].isin(self.clips["clip_id"])]
+            else:
+                cut = assign_splits(self.clips, **self._cut)
+                self._splits = cut.merge(self.clips[AUDIO_KEY], on="clip_id")
         return self._splits
 
     @property
     def folds(self) -> list[int]:
         """The folds; [0] where there is one fixed split."""
-        return sorted(int(fold) for fold in self.splits["fold"].unique())
+        return sorted(int(fold) for fold in self.splits["fold"].unique()) or [0]
 
     @property
     def labelled(self) -> Corpus:
         """The clips with a label."""
-        return self._subset(self.clips["label"].notna().to_numpy())
+        return self._subset(self.clips["label"].notna())
 
     @property
     def unlabelled(self) -> Corpus:
         """What may be heard without labels: no clip that validates or tests; labels taken away."""
-        return self.for_training(self.folds[0])
+        return self.for_training()
 
     def part(self, name: str, fold: int | None = None) -> Corpus:
         """Return the labelled clips of one part: ``train``, ``valid`` or ``test``."""
@@ -234,6 +340,9 @@ class Corpus:
 
         Args:
             fold: Which fold is held out; None: the first.
+
+        Raises:
+            ManifestError: There are fewer than two classes.
         """
         return self._of_split(["train", "valid"], fold), self._of_split(["test"], fold)
 
@@ -244,16 +353,14 @@ class Corpus:
             fold: Which fold is held out; None: the first.
             transductive: Also take the audio (never the labels) of validation and test clips.
         """
-        if "label" not in self.clips or (self._splits is None and self.clips["label"].isna().all()):
-            return self
         chosen = training_clips(self.splits, self._fold(fold), transductive=transductive)
-        audio = self._subset(self.clips["clip_id"].isin(chosen["clip_id"]).to_numpy())
+        audio = self._subset(self.clips["clip_id"].isin(chosen["clip_id"]))
         audio.clips = audio.clips.assign(label=None)
         return audio
 
     def take(self, clip_ids: Iterable[str]) -> Corpus:
         """Return the clips with these ids, in their order here."""
-        return self._subset(self.clips["clip_id"].isin(list(clip_ids)).to_numpy())
+        return self._subset(self.clips["clip_id"].isin(list(clip_ids)))
 
     def facts(self) -> dict[str, Any]:
         """Return what a classifier should know of the clips it was fitted on."""
@@ -263,19 +370,22 @@ class Corpus:
         }
 
     def _fold(self, fold: int | None) -> int:
+        if fold is not None and fold not in self.folds:
+            raise UserError(f"fold={fold} is none of the folds {self.folds} of {self.name}")
         return self.folds[0] if fold is None else fold
 
     def _of_split(self, parts: Sequence[str], fold: int | None) -> Corpus:
-        number = self._fold(fold)
-        of_fold = self.splits[self.splits["fold"] == number]
-        chosen = of_fold[of_fold["split"].isin(parts)]
-        labelled = self.clips["label"].notna() & self.clips["clip_id"].isin(chosen["clip_id"])
-        return self._subset(labelled.to_numpy(), of_fold)
+        splits, labelled = self.splits, self.clips["label"].notna()
+        undivided = "made_by" in splits and (splits["made_by"] == NO_CLASSES).any()
+        if len(self) and (undivided or not labelled.any()):
+            check_classes(self.clips)
+        of_part = splits[(splits["fold"] == self._fold(fold)) & splits["split"].isin(parts)]
+        part = self._subset(labelled & self.clips["clip_id"].isin(of_part["clip_id"]))
+        part._splits = of_part[of_part["clip_id"].isin(part.clips["clip_id"])]
+        return part
 
-    def _subset(self, chosen: NDArray[np.bool_], splits: pd.DataFrame | None = None) -> Corpus:
-        splits = self._splits if splits is None else splits
-        subset = Corpus.of(
-            self.store, self.clips[chosen], splits, name=self.name, rejected=self.rejected
-        )
-        subset._cut = self._cut
-        return subset
+    def _subset(self, chosen: pd.Series) -> Corpus:
+        clips = self.clips[chosen]
+        part = Corpus.of(self.store, clips, name=self.name, rejected=self.rejected)
+        part._whole, part._cut = self, self._cut
+        return part

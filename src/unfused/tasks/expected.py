@@ -29,17 +29,14 @@ def warn_of_counts(
     Returns:
         The warnings.
     """
-    labels = usable["label"].dropna()
+    labels, corpus = usable["label"].dropna(), usable["corpus"].iloc[0]
     several = "multi_label" in usable and usable["multi_label"].any()
-    found = {
-        "clips": (len(usable) + len(unusable), clips),
-        "classes": (len(label_counts(labels)) if several else labels.nunique(), classes),
-    }
-    corpus = usable["corpus"].iloc[0]
+    n_classes = len(label_counts(labels)) if several else labels.nunique()
+    found = [("clips", len(usable) + len(unusable), clips), ("classes", n_classes, classes)]
     warnings = [
         f"{corpus}: {number:,} {name}, where its makers count {expected:,}: is the download whole?"
-        for name, (number, expected) in found.items()
-        if expected is not None and number != expected
+        for name, number, expected in found
+        if expected not in (None, number)
     ]
     if len(unusable):
         warnings.append(f"{corpus}: {len(unusable):,} of its clips cannot be used")
@@ -57,12 +54,9 @@ def missing_tasks(tasks: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     Returns:
         Columns :data:`MISSING_COLUMNS`, one row per absent data set.
     """
-    rows = []
-    for name, entry in tasks.items():
-        card = entry.get("card")
-        if card and not Path(str(entry.get("audio"))).expanduser().is_dir():
-            rows.append({
-                "task": name, "title": entry.get("title"), "put_it_in": entry.get("audio"),
-                **{key: card.get(key) for key in ("get", "licence", "clips", "classes")},
-            })  # fmt: skip
+    rows = [
+        {"task": name, "put_it_in": entry.get("audio"), **entry, **entry["card"]}
+        for name, entry in tasks.items()
+        if entry.get("card") and not Path(str(entry.get("audio"))).expanduser().is_dir()
+    ]
     return pd.DataFrame(rows, columns=list(MISSING_COLUMNS))

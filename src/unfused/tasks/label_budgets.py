@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,32 +33,28 @@ class LabelBudget:
         """Return what ``5`` or ``"10%"`` means.
 
         Raises:
-            ValueError: It is neither a positive whole number nor a percentage up to 100.
+            UserError: It is neither a positive whole number nor a percentage up to 100.
         """
         text = str(given).strip()
         if text.isdecimal() and int(text) > 0:
             return cls(per_class=int(text))
-        number = text.removesuffix("%").strip()
-        try:
-            share = float(number) / 100 if text.endswith("%") else math.nan
-        except ValueError:
-            share = math.nan
-        if not 0 < share <= 1:
-            raise UserError(
-                f"label budget {given!r} must be a number of labels per class, such as 5, or a "
-                "share of all labels, such as 10%"
-            )
-        return cls(share=share)
+        if re.fullmatch(r"\d+(\.\d+)? *%", text) and 0 < float(text.rstrip("% ")) <= 100:
+            return cls(share=float(text.rstrip("% ")) / 100)
+        raise UserError(
+            f"label budget {given!r} must be a number of labels per class, such as 5, or a share "
+            "of all labels, such as 10%"
+        )
 
     def count(self, available: int) -> int:
         """Return how many of a class's ``available`` labels are given, at least one."""
         if self.per_class is not None:
             return min(self.per_class, available)
-        assert self.share is not None
-        return max(1, round(self.share * available))
+        return max(1, round((self.share or 0.0) * available))
 
     def __str__(self) -> str:
-        return f"{self.per_class} per class" if self.per_class else f"{100 * (self.share or 0):g} %"
+        return (
+            f"{self.per_class} per class" if self.per_class else f"{100 * (self.share or 0.0):g} %"
+        )
 
 
 def draw_labelled(

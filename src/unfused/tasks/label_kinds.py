@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,60 +12,40 @@ from sklearn.metrics import average_precision_score, recall_score
 from ..data.label_sets import BAR, label_counts, multi_hot, rarest_labels
 
 
-class LabelKind(Protocol):
-    """What depends on how many labels a clip has.
+class LabelKind:
+    """What depends on how many labels a clip has; this one is for one label.
 
     Attributes:
         name: ``single_label`` or ``multi_label``.
         chosen_by: What model selection maximises, see :meth:`score`.
     """
 
-    name: str
-    chosen_by: str
-
-    def classes(self, labels: ArrayLike) -> NDArray[np.str_]:
-        """Return the sorted class names among labels, (C,)."""
-        ...
-
-    def targets(self, labels: ArrayLike, classes: NDArray[np.str_]) -> NDArray[Any]:
-        """Return what a loss is computed with: codes (N,) int64, or multi-hot (N, C) float32."""
-        ...
-
-    def strata(self, labels: ArrayLike) -> NDArray[np.str_]:
-        """Return one class per clip, for cuts that spread classes evenly, (N,)."""
-        ...
-
-    def score(self, targets: NDArray[Any], logits: NDArray[Any]) -> float:
-        """Return how good logits (N, C) are: the mean over the classes that have clips."""
-        ...
-
-    def predicted(self, logits: NDArray[Any], classes: NDArray[np.str_]) -> NDArray[np.str_]:
-        """Return the label, or the set of labels more likely than not, of each clip, (N,)."""
-        ...
-
-
-class _SingleLabel:
     name = "single_label"
     chosen_by = "balanced_accuracy"
 
     def classes(self, labels: ArrayLike) -> NDArray[np.str_]:
+        """Return the sorted class names among labels, (C,)."""
         return np.unique(_texts(labels))
 
     def targets(self, labels: ArrayLike, classes: NDArray[np.str_]) -> NDArray[Any]:
+        """Return what a loss is computed with: codes (N,) int64, or multi-hot (N, C) float32."""
         return np.searchsorted(classes, _texts(labels)).astype(np.int64)
 
     def strata(self, labels: ArrayLike) -> NDArray[np.str_]:
+        """Return one class per clip, for cuts that spread classes evenly, (N,)."""
         return _texts(labels)
 
     def score(self, targets: NDArray[Any], logits: NDArray[Any]) -> float:
+        """Return how good logits (N, C) are: a mean over the classes that have clips."""
         known, guess = np.unique(targets), logits.argmax(axis=1)
         return float(recall_score(targets, guess, labels=known, average="macro", zero_division=0))
 
     def predicted(self, logits: NDArray[Any], classes: NDArray[np.str_]) -> NDArray[np.str_]:
+        """Return the label, or the set of labels more likely than not, of each clip, (N,)."""
         return classes[logits.argmax(axis=1)]
 
 
-class _MultiLabel:
+class _MultiLabel(LabelKind):
     name = "multi_label"
     chosen_by = "mAP"
 
@@ -88,6 +68,10 @@ class _MultiLabel:
         return np.array([BAR.join(classes[row > 0]) for row in logits], dtype=object)
 
 
+SINGLE_LABEL: LabelKind = LabelKind()
+MULTI_LABEL: LabelKind = _MultiLabel()
+
+
 def with_unknown(
     logits: NDArray[Any], classes: NDArray[np.str_], known: NDArray[np.str_]
 ) -> NDArray[Any]:
@@ -101,10 +85,6 @@ def with_unknown(
     wide = np.full((len(logits), len(known)), np.finfo(np.float32).min, np.float32)
     wide[:, np.searchsorted(known, classes)] = logits
     return wide
-
-
-SINGLE_LABEL: LabelKind = _SingleLabel()
-MULTI_LABEL: LabelKind = _MultiLabel()
 
 
 def _texts(labels: ArrayLike) -> NDArray[np.str_]:

@@ -20,32 +20,25 @@ def check_no_leak(trained_on: pd.DataFrame, evaluated: pd.DataFrame) -> None:
 
     Args:
         trained_on: Clips the encoder, its normalisation or its pseudo-labels were made from, with
-            columns corpus, clip_id and digest.
+            columns clip_id, digest and perhaps corpus.
         evaluated: Validation and test clips, with columns clip_id and digest.
 
     Raises:
         LeakError: A clip stands in both; the message names the first few.
-        ValueError: A column is missing.
+        UserError: A column is missing.
     """
     for name, table in (("trained_on", trained_on), ("evaluated", evaluated)):
-        missing = [column for column in ("clip_id", "digest") if column not in table]
-        if missing:
+        if missing := sorted({"clip_id", "digest"} - set(table)):
             raise UserError(f"{name} lacks the columns {missing}; it has {list(table.columns)}")
     leaked = evaluated["clip_id"].isin(trained_on["clip_id"]) | same_audio(evaluated, trained_on)
-    if not leaked.any():
-        return
     seen = evaluated[leaked]
-    corpora = sorted(_corpora(trained_on, seen))
-    where = f" (trained on: {', '.join(corpora)})" if corpora else ""
+    if seen.empty:
+        return
+    same = trained_on["clip_id"].isin(seen["clip_id"]) | trained_on["digest"].isin(seen["digest"])
+    corpora = sorted(set(trained_on.loc[same, "corpus"])) if "corpus" in trained_on else []
+    where = f" (trained on: {', '.join(map(str, corpora))})" if corpora else ""
     raise LeakError(
         f"the encoder was trained on {len(seen)} of the {len(evaluated)} clips it is evaluated on, "
         f"such as {', '.join(seen['clip_id'].astype(str).head(3))}{where}; train without them, or "
         "mark the evaluation as transductive"
     )
-
-
-def _corpora(trained_on: pd.DataFrame, seen: pd.DataFrame) -> set[str]:
-    if "corpus" not in trained_on:
-        return set()
-    same = trained_on["clip_id"].isin(seen["clip_id"]) | trained_on["digest"].isin(seen["digest"])
-    return set(trained_on.loc[same, "corpus"].astype(str))

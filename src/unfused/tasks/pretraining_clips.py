@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -13,7 +13,6 @@ from ..data.overlap import AUDIO_KEY, same_audio
 TRAINABLE = ("train", "unlabelled")
 NO_TASK = "no task"
 """``made_by`` of the splits of a corpus that is there for pre-training only."""
-COLUMNS = ["fold", "corpus", *AUDIO_KEY]
 
 
 def training_clips(splits: pd.DataFrame, fold: int, *, transductive: bool = False) -> pd.DataFrame:
@@ -49,51 +48,35 @@ def select_pretraining_clips(
         Columns fold, corpus, clip_id, digest, offset and frames.
 
     Raises:
-        ValueError: A fold has no clip left, or there is no pool to take the place of task audio.
+        UserError: A fold has no clip left, or there is no pool to take the place of task audio.
     """
-    if not task_audio:
-        return _pools_only(splits, transductive)
-    folds = _study_folds(splits.values())
-    chosen = [_select_fold(splits, fold, transductive) for fold in folds]
-    for fold, clips in zip(folds, chosen, strict=True):
-        if clips.empty:
-            raise UserError(
-                f"fold {fold} leaves no clip to pre-train on; every clip is held out by some task. "
-                "Add unlabelled audio (parameter unlabelled=<folder>) or training clips."
-            )
-    return pd.concat(chosen, ignore_index=True)[COLUMNS]
-
-
-def _pools_only(splits: Mapping[str, pd.DataFrame], transductive: bool) -> pd.DataFrame:
-    pools = {name: table for name, table in splits.items() if (table["made_by"] == NO_TASK).all()}
-    if not pools:
+    sources, folds = set(splits), {0}
+    if task_audio:  # a fixed split or a pool, which has fold 0 alone, adds no fold
+        given = [set(table["fold"].unique()) for table in splits.values()]
+        folds = set().union(*(found for found in given if found != {0})) or {0}
+    else:
+        sources = {name for name, table in splits.items() if (table["made_by"] == NO_TASK).all()}
+    if not sources:
         raise UserError(
             "pretraining.task_audio=false leaves nothing to pre-train on: name unlabelled audio "
             "(parameter unlabelled=<folder>, or an entry under pools)"
         )
-    tasks = [table for name, table in splits.items() if name not in pools]
-    held_out = [table[~table["split"].isin(TRAINABLE)] for table in tasks]
-    pool = pd.concat([table.assign(corpus=name) for name, table in pools.items()])
-    if held_out and not transductive:
-        pool = pool[~same_audio(pool, pd.concat(held_out))]
-    if pool.empty:
-        raise UserError("every clip of the pools is held out by some task; add unlabelled audio")
-    return pool.drop_duplicates("clip_id").assign(fold=0).reset_index(drop=True)[COLUMNS]
-
-
-def _study_folds(splits: Iterable[pd.DataFrame]) -> list[int]:
-    """Return the folds of the tasks that have several; a fixed split or a pool adds none."""
-    of_tables = [{int(fold) for fold in table["fold"].unique()} for table in splits]
-    return sorted(set().union(*(folds for folds in of_tables if folds != {0}))) or [0]
-
-
-def _select_fold(splits: Mapping[str, pd.DataFrame], fold: int, transductive: bool) -> pd.DataFrame:
-    held_out, candidates = [], []
-    for corpus, table in splits.items():
-        of_fold = table[table["fold"] == matching_fold(fold, table["fold"].unique())]
-        trainable = transductive | of_fold["split"].isin(TRAINABLE)
-        held_out.append(of_fold[~trainable])
-        candidates.append(of_fold[trainable].assign(corpus=corpus))
-    pool = pd.concat(candidates, ignore_index=True)
-    pool = pool[~same_audio(pool, pd.concat(held_out))].drop_duplicates("clip_id")
-    return pool.assign(fold=fold)
+    chosen = []
+    for fold in sorted(int(fold) for fold in folds):
+        held_out, candidates = [], []
+        for corpus, table in splits.items():
+            if task_audio:
+                table = table[table["fold"] == matching_fold(fold, table["fold"].unique())]
+            trainable = transductive | table["split"].isin(TRAINABLE)
+            held_out.append(table[~trainable])
+            if corpus in sources:
+                candidates.append(table[trainable].assign(corpus=corpus, fold=fold))
+        clips = pd.concat(candidates, ignore_index=True)
+        clips = clips[~same_audio(clips, pd.concat(held_out))].drop_duplicates("clip_id")
+        if clips.empty:
+            raise UserError(
+                f"fold {fold} leaves no clip to pre-train on; every clip is held out by some task. "
+                "Add unlabelled audio (parameter unlabelled=<folder>) or training clips"
+            )
+        chosen.append(clips)
+    return pd.concat(chosen, ignore_index=True)[["fold", "corpus", *AUDIO_KEY]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Protocol
 
 import numpy as np
@@ -15,9 +14,10 @@ from ..core.distributed import rank, world_size
 from ..core.errors import UserError
 from ..core.seeding import numpy_generator
 from ..views.view import View
-from .device_frames import DeviceFrames, fits_on
 
 Batch = tuple[Tensor, View]
+_CHUNK_FRAMES = 2**18  # gathered at a time while filling the GPU: 64 MB of float32
+_SHARE = 0.4  # of the free GPU memory that clips may take
 
 
 class CropStore(Protocol):
@@ -55,7 +55,7 @@ class CropSource:
         n_crops: Independent crops of every clip in a batch (COLA takes two).
 
     Raises:
-        ValueError: Fewer than two clips, a batch or crop too small, or a batch that the processes
+        UserError: Fewer than two clips, a batch or crop too small, or a batch that the processes
             cannot share.
     """
 
@@ -89,8 +89,12 @@ class CropSource:
         self.device = torch.device(device)
         self.lengths = np.asarray(store.n_frames)[self.rows]
         if on_device is None:
-            on_device = self.device.type == "cuda" and fits_on(self.device, store, self.rows)
-        self._store = DeviceFrames(store, self.rows, self.device) if on_device else store
+            on_device = self.device.type == "cuda" and DeviceFrames.fit_on(
+                self.device, store, self.rows
+            )
+        self._store: CropStore = store
+        if on_device:
+            self._store = DeviceFrames(store, self.rows, self.device)
         self._store_rows = np.arange(len(self.rows)) if on_device else self.rows
         self._order: tuple[int, np.ndarray] = (-1, self.rows)
         self._thread: ThreadPoolExecutor | None = None
@@ -152,12 +156,7 @@ class CropSource:
     def __enter__(self) -> CropSource:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _gather(self, step: int) -> Batch:
@@ -166,15 +165,11 @@ class CropSource:
         if known != epoch:
             order = numpy_generator(self.seed, "order", epoch).permutation(self.n_clips)
             self._order = (epoch, order)
-        size = self.clips_per_step
-        mine = self._mine(size)
+        size, share = self.clips_per_step, self.clips_per_step // self.processes
+        mine = slice(self.process * share, (self.process + 1) * share)
         clips = order[index * size : (index + 1) * size][mine]
         uniform = numpy_generator(self.seed, "crops", step).random(size * self.n_crops)
         return self._crops(clips, uniform.reshape(self.n_crops, size)[:, mine].ravel())
-
-    def _mine(self, size: int) -> slice:
-        share = size // self.processes
-        return slice(self.process * share, (self.process + 1) * share)
 
     def _check_shares(self) -> None:
         if self.batch_size % self.processes:
@@ -193,14 +188,72 @@ class CropSource:
         starts = crop_starts(self.lengths[visits], self.crop_frames, uniform)
         log_mel, spans = self._store.crops(self._store_rows[visits], starts, self.crop_frames)
         view = View(log_mel.transpose(1, 2).unsqueeze(1), spans)  # (B, 1, F, T)
-        return self._to_device(torch.from_numpy(np.ascontiguousarray(clips))), View(
-            *map(self._to_device, view)
-        )
+        ids = torch.from_numpy(np.ascontiguousarray(clips))
+        return self._to_device(ids), View(*map(self._to_device, view))
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cuda" and tensor.device.type == "cpu":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
+
+
+class DeviceFrames:
+    """All frames of some clips in one float16 tensor, with the ``crops`` of a log-mel store.
+
+    Args:
+        store: The store the frames come from; float16 holds its values exactly.
+        rows: The clips' rows in the store.
+        device: Where the frames go.
+    """
+
+    def __init__(self, store: CropStore, rows: np.ndarray, device: torch.device) -> None:
+        lengths = np.asarray(store.n_frames, dtype=np.int64)[rows]
+        outside = store.crops(rows[:1], lengths[:1], 1)[0]  # one frame after the clip's end
+        self.pad_value = float(outside.flatten()[0])
+        by_length = np.argsort(lengths, kind="stable")  # read together, clips are padded little
+        ends = np.cumsum(lengths[by_length])
+        first = np.empty_like(lengths)
+        first[by_length] = ends - lengths[by_length]
+        self._lengths, self._first = (torch.from_numpy(x).to(device) for x in (lengths, first))
+        shape = (int(lengths.sum()), outside.shape[2])
+        self._frames = torch.empty(shape, dtype=torch.float16, device=device)
+        filled = 0
+        for chunk in np.split(by_length, np.flatnonzero(np.diff(ends // _CHUNK_FRAMES)) + 1):
+            longest = int(lengths[chunk].max())
+            padded = store.crops(rows[chunk], np.zeros(len(chunk), dtype=np.int64), longest)[0]
+            block = padded[torch.arange(longest) < torch.from_numpy(lengths[chunk])[:, None]]
+            self._frames[filled : filled + len(block)] = block.half().to(device)
+            filled += len(block)
+
+    @staticmethod
+    def fit_on(device: torch.device, store: CropStore, rows: np.ndarray) -> bool:
+        """Return whether clips take a moderate share of the GPU's free memory in float16."""
+        free, _ = torch.cuda.mem_get_info(device)
+        n_mels = store.crops(rows[:1], np.zeros(1, dtype=np.int64), 1)[0].shape[2]
+        return int(np.asarray(store.n_frames)[rows].sum()) * n_mels * 2 < _SHARE * free
+
+    @property
+    def n_frames(self) -> np.ndarray:
+        """Frames of every clip."""
+        return self._lengths.cpu().numpy()
+
+    def crops(self, rows: np.ndarray, starts: np.ndarray, length: int) -> tuple[Tensor, Tensor]:
+        """Return crops (B, length, F) float32 and spans (B, 2), gathered on the device.
+
+        Args:
+            rows: Which of the clips, (B,).
+            starts: First frame of each crop; may lie outside the clip.
+            length: Frames per crop.
+        """
+        device = self._frames.device
+        row = torch.from_numpy(np.asarray(rows)).to(device, non_blocking=True)
+        start = torch.from_numpy(np.asarray(starts)).to(device, non_blocking=True)
+        end = self._lengths[row]
+        frame = start[:, None] + torch.arange(length, device=device)  # (B, length)
+        real = (frame >= 0) & (frame < end[:, None])
+        place = torch.where(real, self._first[row][:, None] + frame, 0)
+        crops = torch.where(real.unsqueeze(2), self._frames[place].float(), self.pad_value)
+        return crops, torch.stack([-start, end - start], dim=1).clamp(0, length).float()
 
 
 def crop_starts(lengths: np.ndarray, crop_frames: int, uniform: np.ndarray) -> np.ndarray:

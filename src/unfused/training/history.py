@@ -1,12 +1,121 @@
-"""Learning curves on disk, one row per logged step."""
+"""Metrics of a training: summed up on the device, written as JSON lines, judged at the end."""
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import torch
+from torch import Tensor
 
+from ..core.distributed import average
+from ..core.outputs import write_bytes
+
+log = logging.getLogger(__name__)
 _FILE = "history.parquet"
+_INF = float("inf")
+_LIMITS = {  # metric: its lowest and highest value in order, and what a value outside means
+    "std": (0.01, _INF, "all embeddings are one point"),
+    # a participation ratio: 1 is a line; short runs that learn stay above 2
+    "effective_rank": (1.5, _INF, "all embeddings lie on one line"),
+    "cluster_perplexity": (1.5, _INF, "all clips are in one cluster"),
+    # Unit vectors with a mean cosine m have a spread of sqrt(1 - m) around their mean; at the
+    # papers' temperature of 0.07 negatives' logits are then (1 - m) / 0.07 = 0.14 below the largest
+    # there is: the loss hardly tells them from the positive. A wider cone of keys is no collapse.
+    "queue_similarity": (-_INF, 0.99, "all keys point one way"),
+}
+_MIN_CLIPS = 16  # fewer clips span too few directions to judge by
+
+
+class Meter:
+    """Sums of a step's metrics that stay on the device until a row is due.
+
+    Args:
+        device: Where the metrics are.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, metrics: Mapping[str, Tensor | float]) -> None:
+        """Add one step's scalars; the host does not wait for them."""
+        for name, value in metrics.items():
+            value = torch.as_tensor(value).detach().float()
+            value = value.to(self.device, non_blocking=True)
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each metric since the last :meth:`clear`, over all processes.
+
+        Waits for the device, once.
+        """
+        if not self._sums:
+            return {}
+        sums = torch.stack(list(self._sums.values()))
+        average([sums])
+        rows = zip(self._sums, sums.tolist(), self._counts.values(), strict=True)
+        return {name: total / count for name, total, count in rows}
+
+    def clear(self) -> None:
+        """Start the next row."""
+        self._sums.clear()
+        self._counts.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint needs: sums over all processes, which all must ask for."""
+        sums = {name: value.clone() for name, value in self._sums.items()}
+        average(sums.values())
+        return {"sums": sums, "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue a row that a checkpoint interrupted."""
+        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+
+
+class MetricsFile:
+    """A file of JSON lines, one row each ``log_every`` steps.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one row; what is not finite becomes null."""
+        strict = {
+            name: None if isinstance(value, float) and not isfinite(value) else value
+            for name, value in row.items()
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(strict) + "\n")
+
+    def table(self) -> pd.DataFrame:
+        """Return all whole rows; a last line cut off by a crash is left out."""
+        rows = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return pd.DataFrame(rows)
+
+    def truncate(self, step: int) -> None:
+        """Make the file, or drop its rows after ``step``, which a resumed run writes again."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        steps = self.table().get("step", ()) if lines else ()
+        kept = [line + "\n" for line, at in zip(lines, steps, strict=False) if at <= step]
+        write_bytes(self.path, "".join(kept).encode())
 
 
 def save_history(folder: Path, history: pd.DataFrame) -> None:
@@ -17,3 +126,31 @@ def save_history(folder: Path, history: pd.DataFrame) -> None:
 def load_history(folder: Path, **labels: object) -> pd.DataFrame:
     """Read a curve, with columns added that say whose it is."""
     return pd.read_parquet(folder / _FILE).assign(**labels)
+
+
+def signs_of_collapse(history: pd.DataFrame, n_clips: int) -> list[str]:
+    """Return in words what shows at the end of a run that its embedding has collapsed.
+
+    Args:
+        history: Rows of metrics. Judged are, where they are there, ``std`` and ``effective_rank``
+            (:func:`unfused.losses.collapse.embedding_health`), ``cluster_perplexity`` and
+            ``queue_similarity``, each by its last value.
+        n_clips: Clips per batch; of fewer than 16 nothing is said.
+    """
+    signs = []
+    for name, (low, high, meaning) in _LIMITS.items():
+        values = list(history[name].dropna()) if name in history else []
+        if n_clips >= _MIN_CLIPS and values and not low <= values[-1] <= high:
+            signs.append(f"{name.replace('_', ' ')} {values[-1]:.3g} ({meaning})")
+    return signs
+
+
+def warn_of_collapse(signs: list[str]) -> None:
+    """Log a warning with the remedy if there are signs of collapse."""
+    if signs:
+        log.warning(
+            "the embedding has collapsed: %s at the end of training, so it hardly tells clips "
+            "apart. Train with a lower learning_rate, a larger batch_size or weaker views. (With "
+            "only two classes to tell apart a rank near 1 is expected.)",
+            ", ".join(signs),
+        )

@@ -9,7 +9,7 @@ import torch
 
 from ..core.errors import UserError
 from ..core.seeding import numpy_generator
-from ..tasks.training_set import TrainingSet
+from ..tasks.corpus import Corpus
 from ..views.k_mix import KMix, nearest_centroids
 from ..views.make_views import ViewMaker
 from ..views.view import View
@@ -51,30 +51,32 @@ class KMixBank:
 
 
 def draw_bank(
-    data: TrainingSet, *, size: int, crop_frames: int = 96, seed: int = 0, stream: str = "bank"
+    corpus: Corpus,
+    centroids: np.ndarray,
+    *,
+    size: int,
+    crop_frames: int = 96,
+    seed: int = 0,
+    stream: str = "bank",
 ) -> KMixBank:
     """Return random crops with their clusters, drawn as training draws them.
 
     Clips come in a random order; when all have been there, they come again in another.
 
     Args:
-        data: The training clips, with the centroids of k-mix.
+        corpus: The training clips.
+        centroids: Of their time-means, (K, F) float32.
         size: How many crops.
         crop_frames: Frames of a crop.
         seed: Seed of order and crops.
         stream: Names the randomness.
-
-    Raises:
-        ValueError: The training set has no centroids.
     """
-    if data.k_mix_centroids is None:
-        raise UserError("the training set has no k_mix_centroids; fit them first")
-    store, rows = data.store, data.rows
+    store, rows = corpus.store, corpus.rows
     random = numpy_generator(seed, "k-mix", stream)
     rounds = [random.permutation(rows) for _ in range(-(-size // len(rows)))]
     chosen = np.concatenate(rounds)[:size]
     starts = crop_starts(store.n_frames[chosen], crop_frames, random.random(size))
     crops, spans = store.crops(chosen, starts, crop_frames)
     view = View(crops.transpose(1, 2).unsqueeze(1), spans)  # (N, 1, F, T)
-    clusters = nearest_centroids(view, torch.from_numpy(data.k_mix_centroids))
+    clusters = nearest_centroids(view, torch.from_numpy(centroids))
     return KMixBank(view, store.clip_ids[chosen], starts, clusters.numpy())

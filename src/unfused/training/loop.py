@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor, nn
 
+from ..core.distributed import average, join_rows
+from ..core.errors import UserError
+from ..core.outputs import mark_of, shown
+from ..core.progress import progress
+from ..core.seeding import derive_seed, torch_generator
 from ..methods.method import Method
 from ..views.make_views import ViewMaker
+from ..views.view import View
 from .batches import CropSource
-from .interruption import StopRequest
-from .precision import pick_device
-from .run import TrainingDiverged, TrainingRun
+from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .history import Meter, MetricsFile, signs_of_collapse, warn_of_collapse
+from .optimisers import create, learning_rate
+from .precision import autocast, keep_freed_memory, pick_device, pick_precision
+from .processes import StopRequest
+from .replicas import Replicas
 from .settings import TrainingSettings
 
-__all__ = ["TrainingDiverged", "TrainingSettings", "fit"]
+log = logging.getLogger(__name__)
+Views = tuple[View, ...]
+
+
+class TrainingDiverged(RuntimeError):  # noqa: N818
+    """The loss is no longer a finite number."""
 
 
 def fit(
@@ -66,11 +86,10 @@ def fit(
     Raises:
         TrainingDiverged: The loss is not finite.
         CheckpointError: The folder holds a checkpoint of another run, or a damaged one.
-        ValueError: Source, method and settings do not fit together.
+        UserError: Source, method and settings do not fit together.
         OSError: The folder cannot be written.
     """
-    run = TrainingRun(method, source, views, settings, Path(folder), seed, pick_device(device))
-    run.title = title
+    run = Training(method, source, views, settings, Path(folder), seed, pick_device(device), title)
     try:
         run.resume()
         with StopRequest() as stop, run.progress() as bar:
@@ -82,13 +101,14 @@ def fit(
                 bar.update()
                 last = run.step == run.total
                 if last or run.step % settings.log_every == 0:
-                    bar.set_postfix(loss=f"{run.log_row(epoch):.4g}", refresh=False)
+                    bar.set_postfix(loss=f"{run.log_row():.4g}", refresh=False)
                 if epoch_end is not None and (last or run.step % source.steps_per_epoch == 0):
                     method.eval()
                     if epoch_end(epoch):
-                        run.end_here(epoch)
+                        run.end_here()
                         last = True
-                due, asked = run.agree(run.checkpoint_due(), stop.requested)
+                # by process 0's clock, and by the signal that any process got
+                due, asked = run.replicas.largest(run.checkpoint_due(), stop.requested or 0)
                 if last or asked or due:
                     run.save(loss)
                 if asked:
@@ -96,3 +116,271 @@ def fit(
         return run.finish()
     finally:
         run.replicas.close()
+
+
+class Training:
+    """State of one call of :func:`fit`, whose arguments it takes.
+
+    Everything in it but :attr:`step` is rebuilt from them. Nothing in a step waits for the device
+    (but with lars in float16, whose step the host can only leave out if it knows of the overflow).
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        source: CropSource,
+        views: ViewMaker,
+        settings: TrainingSettings,
+        folder: Path,
+        seed: int,
+        device: torch.device,
+        title: str = "",
+    ) -> None:
+        _check_fit(method, source, settings)
+        if device.type == "cpu":
+            keep_freed_memory()
+        self.method, self.source, self.views = method.to(device), source, views.to(device)
+        self.settings, self.folder, self.seed, self.device = settings, folder, seed, device
+        self.name = type(method).__name__ + (f" ({title})" if title else "")
+        if settings.channels_last:
+            method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.dtype = pick_precision(settings.precision, device)
+        self.replicas = Replicas(method, sync_batch_norm=settings.sync_batch_norm, device=device)
+        self.forward = torch.compile(method) if settings.compile else method
+        self.optimiser = create(
+            settings.optimiser,
+            method.parameters(),
+            lr=settings.learning_rate,
+            bias_lr=settings.bias_learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        # Float16 has no room for small gradients; off, it passes everything through.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self.step, self.total = 0, settings.total_steps(source.n_clips)
+        self.meter, self.file = Meter(device), MetricsFile(folder / "metrics.jsonl")
+        self.mark = mark_of(  # all that decides the trained weights
+            method=type(method).__name__,
+            shapes={name: list(value.shape) for name, value in method.state_dict().items()},
+            source=[source.rows, source.lengths, source.crop_frames, source.seed],
+            views=repr(views),
+            settings=settings,
+            seed=seed,
+        )
+        self._saved = self._logged = self._started = time.monotonic()
+        self._first = self._logged_step = 0
+
+    def resume(self) -> None:
+        """Load the checkpoint if there is one, and cut the metrics back to it.
+
+        Raises:
+            CheckpointError: The checkpoint is of another run, or not all processes see it.
+        """
+        saved = load_checkpoint(self.folder / "checkpoint.pt", self.mark, self.device)
+        if saved is not None:
+            self.step, self.total = saved["step"], saved["total"]
+            for name, part in self._parts().items():
+                part.load_state_dict(saved[name])
+        highest, lowest = self.replicas.largest(self.step, -self.step)
+        if highest != -lowest:
+            raise CheckpointError(
+                f"the processes stand at steps {-lowest} to {highest}: {self.folder} must be a "
+                "folder that all of them see"
+            )
+        self.replicas.synchronise()
+        self._first = self._logged_step = self.step
+        if not self.replicas.is_first:
+            return
+        self.file.truncate(self.step)
+        log.info(
+            "%s %s: %d steps of %d clips (%.1f epochs of %d clips) on %s in %s%s",
+            "training" if saved is None else f"resuming at step {self.step},",
+            self.name,
+            self.total,
+            self.source.clips_per_step,
+            self.total / self.source.steps_per_epoch,
+            self.source.n_clips,
+            self.device,
+            str(self.dtype).removeprefix("torch."),
+            f", {self.replicas.count} processes" if self.replicas.count > 1 else "",
+        )
+
+    def progress(self) -> Any:
+        """Return the progress bar; of several processes the first one shows it."""
+        return progress(
+            total=self.total,
+            initial=self.step,
+            desc=type(self.method).__name__,
+            unit="step",
+            quiet=not self.replicas.is_first,
+        )
+
+    def start_epoch(self, epoch: int) -> None:
+        """Let the method prepare an epoch (DECAR's prototypes)."""
+        torch.manual_seed(derive_seed(self.seed, "epoch", epoch))
+
+        @torch.no_grad()
+        def embed(function: Callable[[Views], Tensor]) -> Tensor:
+            self.method.eval()
+            rows, clips = [], []
+            for clip_ids, crops in self.source.sweep("embed", epoch):
+                plain = self.views.plain(_on_device(crops, self.device))
+                with autocast(self.device, self.dtype):
+                    rows.append(function((plain,) * self.method.n_views).float())
+                clips.append(clip_ids)
+            return join_rows(torch.cat(rows), torch.cat(clips), self.source.n_clips)
+
+        self.meter.add(self.method.start_epoch(epoch, embed, self.seed))
+        self.replicas.synchronise()
+
+    def train_step(self) -> Tensor:
+        """Do one step and return its loss."""
+        step, stream = self.step, self.replicas.stream
+        self.method.train()
+        torch.manual_seed(derive_seed(self.seed, *stream("model", step)))
+        clip_ids, crops = self.source.batch(step)
+        generator = torch_generator(self.seed, *stream("views", step), device=self.device)
+        crops = _on_device(crops, self.device)
+        views = self.views(crops, self.method.n_views, generator, self.method.n_crops)
+        self.optimiser.zero_grad(set_to_none=True)
+        metrics = self._backward(views, clip_ids.to(self.device))
+        self.replicas.average_gradients()
+        if self.settings.gradient_clip is not None:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.method.parameters(), self.settings.gradient_clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate(step, group["peak"])
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.replicas.average_batch_norm()
+        self.method.after_step(step)
+        self.meter.add(metrics)
+        self.step = step + 1
+        return metrics["loss"]
+
+    def _backward(self, views: Views, clip_ids: Tensor) -> dict[str, Tensor]:
+        """Fill the gradients and return the metrics, both means over the micro-batches."""
+        means: dict[str, Tensor] = {}
+        for share, part, ids in micro_batches(views, clip_ids, self.settings.accumulate):
+            with autocast(self.device, self.dtype):
+                loss, metrics = self.forward(part, ids)
+            self.scaler.scale(loss * share).backward()
+            for name, value in {**metrics, "loss": loss.detach()}.items():
+                means[name] = means[name] + share * value if name in means else share * value
+        return means
+
+    def learning_rate(self, step: int, peak: float) -> float:
+        """Return the learning rate of a step whose peak is ``peak``."""
+        warmup = round(self.settings.warmup * self.total)
+        return learning_rate(step, self.total, warmup, peak, self.settings.schedule)
+
+    def end_here(self) -> None:
+        """Make this step the last one; the checkpoint remembers it."""
+        self.total = self.step
+        if self._logged_step < self.step:
+            self.log_row()
+
+    def log_row(self) -> float:
+        """Write a row of metrics and return its mean loss."""
+        means, now = self.meter.means(), time.monotonic()
+        loss, per_step = self._finite(means.pop("loss")), self.source.clips_per_step
+        clips = (self.step - self._logged_step) * per_step
+        row = {
+            "step": self.step,
+            "epoch": (self.step - 1) // self.source.steps_per_epoch,
+            "clips": self.step * per_step,
+            "loss": loss,
+            "learning_rate": self.learning_rate(self.step - 1, self.settings.learning_rate),
+            "clips_per_second": round(clips / max(now - self._logged, 1e-9), 2),
+        }
+        if self.replicas.is_first:
+            self.file.append(row | means)
+        self.meter.clear()
+        self._logged, self._logged_step = time.monotonic(), self.step
+        return loss
+
+    def checkpoint_due(self) -> bool:
+        """Return whether the last checkpoint is old enough, in the process that writes them."""
+        age = time.monotonic() - self._saved
+        return self.replicas.is_first and age >= self.settings.checkpoint_seconds
+
+    def save(self, loss: Tensor) -> None:
+        """Write a checkpoint, unless the weights are lost already."""
+        mean = loss.clone()
+        average([mean])
+        self._finite(float(mean))
+        content = {name: part.state_dict() for name, part in self._parts().items()}
+        if self.replicas.is_first:
+            content |= {"step": self.step, "total": self.total}
+            save_checkpoint(self.folder / "checkpoint.pt", self.mark, content)
+        self._saved = time.monotonic()
+
+    def _parts(self) -> dict[str, Any]:
+        """Return what has a state, apart from the step."""
+        parts = {"method": self.method, "views": self.views, "meter": self.meter}
+        return {**parts, "optimiser": self.optimiser, "scaler": self.scaler}
+
+    def finish(self) -> pd.DataFrame:
+        """Report the run and return its history."""
+        self.method.eval()
+        self.replicas.wait()
+        history = self.file.table()
+        signs = signs_of_collapse(history, self.source.clips_per_step)
+        history.attrs["collapsed"] = bool(signs)
+        if self.replicas.is_first:
+            seconds = time.monotonic() - self._started
+            clips = (self.step - self._first) * self.source.clips_per_step
+            log.info(
+                "trained %s: %d clip-updates in %.0f s (%.0f clips/s), in %s",
+                *(self.name, clips, seconds, clips / max(seconds, 1e-9), shown(self.folder)),
+            )
+            warn_of_collapse(signs)
+        return history
+
+    def _finite(self, loss: float) -> float:
+        if not isfinite(loss):
+            rate = self.learning_rate(self.step - 1, self.settings.learning_rate)
+            raise TrainingDiverged(
+                f"the loss is {loss} at step {self.step} of {self.total} with learning rate "
+                f"{rate:.3g}: train with a lower learning_rate, a longer warmup or a gradient_clip "
+                f"(1.0, say), or with precision='fp32' if this run's is {self.dtype}"
+            )
+        return loss
+
+
+def micro_batches(
+    views: Views, clip_ids: Tensor, accumulate: int
+) -> Iterator[tuple[float, Views, Tensor]]:
+    """Split a batch into ``accumulate`` nearly equal parts of at least two clips.
+
+    Args:
+        views: Views of the same B crops.
+        clip_ids: Their clips, (B,).
+        accumulate: How many parts; fewer if the batch is too small.
+
+    Yields:
+        Each part's share of the batch, its views and its clips.
+    """
+    n_clips = len(clip_ids)
+    n_parts = max(1, min(accumulate, n_clips // 2))
+    for first, end in pairwise(number * n_clips // n_parts for number in range(n_parts + 1)):
+        part = tuple(View(*(tensor[first:end] for tensor in view)) for view in views)
+        yield (end - first) / n_clips, part, clip_ids[first:end]
+
+
+def _on_device(view: View, device: torch.device) -> View:
+    return View(*(part.to(device, non_blocking=True) for part in view))
+
+
+def _check_fit(method: Method, source: CropSource, settings: TrainingSettings) -> None:
+    for name, whose, other in (
+        ("crop_frames", "method", method),
+        ("n_crops", "method", method),
+        ("batch_size", "settings", settings),
+    ):
+        mine, wanted = getattr(source, name), getattr(other, name)
+        if mine != wanted:
+            raise UserError(
+                f"the source has {name}={mine} and the {whose} {name}={wanted}; build the source "
+                f"with {name}={wanted}"
+            )

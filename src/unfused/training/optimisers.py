@@ -1,16 +1,48 @@
-"""Optimisers by name, with weight decay only where it belongs."""
+"""Optimisers by name, their learning rate, and LARS."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from math import cos, pi
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ..core.errors import UserError
-from .lars import LARS
-from .settings import OPTIMISERS
+from .settings import OPTIMISERS, SCHEDULES
+
+FINAL = 1e-3
+"""Where the cosine ends, relative to the peak: a thousandth, as DeLoRes (arXiv 2203.13628)."""
+
+
+def learning_rate(step: int, total: int, warmup: int, base: float, kind: str = "cosine") -> float:
+    """Return the learning rate of one step, a closed form of it, so that nothing needs saving.
+
+    Args:
+        step: Step, 0 to ``total - 1``.
+        total: Number of steps.
+        warmup: Steps over which the rate rises linearly to ``base``; the first already has
+            ``base / warmup``.
+        base: Peak.
+        kind: "cosine" or "constant" after the warm-up.
+
+    Raises:
+        UserError: ``kind`` is neither.
+
+    >>> [round(learning_rate(step, 6, 2, 1.0), 3) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.75, 0.251, 0.001]
+    """
+    if kind not in SCHEDULES:
+        raise UserError(f"schedule={kind!r} must be one of {list(SCHEDULES)}")
+    if step < warmup:
+        return base * (step + 1) / warmup
+    if kind == "constant":
+        return base
+    progress = (step - warmup) / max(total - 1 - warmup, 1)
+    return base * (FINAL + (1 - FINAL) * (1 + cos(pi * min(progress, 1.0))) / 2)
 
 
 def create(
@@ -36,7 +68,7 @@ def create(
         weight_decay: Strength of the decay.
 
     Raises:
-        ValueError: No such optimiser, or nothing to train.
+        UserError: No such optimiser, or nothing to train.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
@@ -44,10 +76,23 @@ def create(
             "the method has no parameter with requires_grad=True, so there is nothing to train; "
             "unfreeze the encoder or the head"
         )
-    groups = _groups(trained, name, lr, lr if bias_lr is None else bias_lr, weight_decay)
-    if name == "lars":
-        return LARS(groups, lr, momentum=momentum)
+    spared, peak = name in ("adamw", "lars"), lr if bias_lr is None else bias_lr
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim > 1], "peak": lr, "weight_decay": weight_decay},
+        {
+            "params": [p for p in trained if p.ndim <= 1],
+            "peak": peak,
+            "weight_decay": 0.0 if spared else weight_decay,
+        },
+    ]
+    if not spared and lr == peak:
+        groups = [groups[0] | {"params": trained}]
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in trained)
+    if name == "lars":
+        for group, adapt in zip(groups, (True, False), strict=True):
+            group["adapt"] = adapt
+        return LARS([group for group in groups if group["params"]], lr, momentum=momentum)
+    groups = [group for group in groups if group["params"]]
     if name == "sgd":
         return SGD(groups, lr, momentum=momentum, fused=fused)
     if name in ("adam", "adamw"):
@@ -56,18 +101,67 @@ def create(
     raise UserError(f"optimiser={name!r} must be one of {list(OPTIMISERS)}")
 
 
-def _groups(
-    parameters: list[Parameter], name: str, lr: float, bias_lr: float, weight_decay: float
-) -> list[dict[str, Any]]:
-    """Split into matrices and kernels, and vectors, which some optimisers treat otherwise."""
-    spared = name in ("adamw", "lars")
-    if not spared and lr == bias_lr:
-        return [{"params": parameters, "peak": lr, "weight_decay": weight_decay}]
-    large = [parameter for parameter in parameters if parameter.ndim > 1]
-    small = [parameter for parameter in parameters if parameter.ndim <= 1]
-    of_large: dict[str, Any] = {"peak": lr, "weight_decay": weight_decay}
-    of_small: dict[str, Any] = {"peak": bias_lr, "weight_decay": 0.0 if spared else weight_decay}
-    if name == "lars":
-        of_large["adapt"], of_small["adapt"] = True, False
-    groups = [{"params": large, **of_large}, {"params": small, **of_small}]
-    return [group for group in groups if group["params"]]
+class LARS(Optimizer):
+    """Layer-wise adaptive rate scaling (You, Gitman and Ginsburg 2017, arXiv 1708.03888, alg. 1).
+
+    A layer's step is ``lr * local * (g + weight_decay * w)`` with
+    ``local = trust * |w| / (|g| + weight_decay * |w|)``, smoothed by momentum. Groups with
+    ``adapt=False`` (biases, normalisation) take ``local = 1``; so does a layer whose weights or
+    gradients are all zero.
+
+    Args:
+        parameters: Parameters or parameter groups.
+        lr: Global learning rate.
+        momentum: Momentum m.
+        weight_decay: Weight decay beta.
+        trust: Trust coefficient eta.
+        adapt: Whether a group's layers are scaled.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Any],
+        lr: float,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 0.001,
+        adapt: bool = True,
+    ) -> None:
+        settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
+        super().__init__(parameters, {**settings, "adapt": adapt})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Take one step; ``closure`` recomputes the loss, as in torch's optimisers."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            pairs = [(w, w.grad) for w in group["params"] if w.grad is not None]
+            if pairs:
+                self._step_group(group, *(list(each) for each in zip(*pairs, strict=True)))
+        return loss
+
+    def _step_group(
+        self, group: dict[str, Any], weights: list[Tensor], gradients: list[Tensor]
+    ) -> None:
+        for w in weights:
+            if "velocity" not in self.state[w]:
+                self.state[w]["velocity"] = torch.zeros_like(w)
+        velocities = [self.state[w]["velocity"] for w in weights]
+        updates = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
+        if group["adapt"]:
+            norms = zip(torch._foreach_norm(weights), torch._foreach_norm(gradients), strict=True)
+            torch._foreach_mul_(updates, [_local_rate(group, w, g) for w, g in norms])
+        torch._foreach_mul_(updates, group["lr"])
+        torch._foreach_mul_(velocities, group["momentum"])
+        torch._foreach_add_(velocities, updates)
+        torch._foreach_sub_(weights, velocities)
+
+
+def _local_rate(group: dict[str, Any], w: Tensor, g: Tensor) -> Tensor:
+    """Return a layer's rate from the norms of its weights and gradient."""
+    scale = (g + group["weight_decay"] * w).clamp(min=torch.finfo(w.dtype).tiny)
+    return torch.where((w > 0) & (g > 0), group["trust"] * w / scale, torch.ones_like(w))

@@ -1,13 +1,17 @@
-"""Where and how precisely to compute."""
+"""Where and how precisely to compute, and how the host's memory is kept."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import ctypes
+import logging
+import sys
+from functools import cache
 
 import torch
 
 from ..core.errors import UserError
 
+log = logging.getLogger(__name__)
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -15,7 +19,7 @@ def pick_device(device: torch.device | str = "auto") -> torch.device:
     """Return the device; "auto" is cuda, else mps, else cpu. "cuda" is the current GPU, by number.
 
     Raises:
-        ValueError: The device does not exist on this machine.
+        UserError: The device does not exist on this machine.
     """
     there = [
         name
@@ -46,7 +50,7 @@ def pick_precision(precision: str, device: torch.device | str) -> torch.dtype:
         device: Where the forward pass runs.
 
     Raises:
-        ValueError: ``precision`` is none of the four, or is "fp16" anywhere but on a CUDA device.
+        UserError: ``precision`` is none of the four, or is "fp16" anywhere but on a CUDA device.
     """
     kind = torch.device(device).type
     if precision == "fp16" and kind != "cuda":
@@ -58,10 +62,8 @@ def pick_precision(precision: str, device: torch.device | str) -> torch.dtype:
         return _DTYPES[precision]
     if precision != "auto":
         raise UserError(f"precision={precision!r} must be one of {['auto', *_DTYPES]}")
-    fast = torch.cuda.is_bf16_supported(including_emulation=False) if kind == "cuda" else False
-    if kind == "cpu":
-        fast = cpu_has_bf16()
-    return torch.bfloat16 if fast else torch.float32
+    fast = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if fast or (kind == "cpu" and cpu_has_bf16()) else torch.float32
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
@@ -70,21 +72,31 @@ def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, half, enabled=dtype != torch.float32)
 
 
-def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Return whether the CPU multiplies bfloat16 in hardware.
+def cpu_has_bf16() -> bool:
+    """Return whether the CPU multiplies bfloat16 in hardware."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
-    Args:
-        cpuinfo: Read where torch cannot tell.
+
+@cache
+def keep_freed_memory() -> bool:
+    """Tell glibc's allocator to keep freed blocks; elsewhere, and if it refuses, do nothing.
+
+    glibc gives every large block back when it is freed. A training step on a CPU frees and
+    allocates hundreds of megabytes of activations; fetching their pages again took as long as
+    computing them (AudioNTT: 1.5 to 2 times the clips per CPU-second with the setting below, 1/40
+    of the page faults; ``benchmarks/bench_host_memory.py``).
+
+    Returns:
+        Whether the setting is in force.
     """
-    answers = [
-        getattr(torch.cpu, name)()
-        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        if hasattr(torch.cpu, name)
-    ]
-    if answers:
-        return any(answers)
-    try:
-        flags = cpuinfo.read_text(encoding="utf-8", errors="replace").split()
-    except OSError:
+    if not sys.platform.startswith("linux"):
         return False
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    largest, (trim, mmap) = 2**31 - 1, (-1, -3)  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+    kept = [mallopt(option, largest) for option in (mmap, trim)]
+    if not all(kept):
+        log.debug("the allocator refuses to keep freed memory; training takes longer")
+    return all(kept)

@@ -1,56 +1,306 @@
-"""Pre-train one encoder without labels: method, views and loop put together."""
+"""Self-supervised methods as estimators: one class for every method in the registry."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import inspect
+import re
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Self
 
+import numpy as np
+import pandas as pd
 import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted
 
-from .. import encoders, methods
+from .. import methods
 from ..core.distributed import rank
+from ..core.outputs import OutputFolder
 from ..core.seeding import derive_seed
+from ..core.source import source_digest
 from ..encoders.encoder import Encoder
-from ..encoders.trained import TrainedEncoder, provenance, save_encoder
+from ..encoders.registry import ENCODERS, check_settings, create
+from ..encoders.trained import TrainedEncoder, load_encoder, provenance, save_encoder
 from ..methods.method import Method
-from ..tasks.training_set import TrainingSet
+from ..tasks.corpus import Corpus
+from ..views.k_mix_centroids import fit_centroids
 from ..views.make_views import ViewMaker
 from .batches import CropSource
 from .checkpoint import drop_checkpoint
-from .history import save_history
-from .loop import TrainingSettings, fit
+from .history import load_history, save_history
+from .loop import fit
 from .precision import pick_device
 from .processes import Number, in_processes, number_of_processes
+from .settings import TrainingSettings
+
+CLIP_UPDATES = 100_000
+"""How long an estimator trains that is told neither ``epochs`` nor ``clip_updates``."""
+_RENAMED = {"momentum": "optimiser_momentum"}  # methods have a momentum of their own
+_OWN: dict[str, tuple[Any, Any, str]] = {
+    "encoder": ("str", None, "Registered name of the encoder that is trained."),
+    "encoder_settings": ("Mapping[str, Any] | None", None, "Its constructor's arguments."),
+    "views": (
+        "Mapping[str, Any] | None",
+        None,
+        "Arguments of :class:`~unfused.views.make_views.ViewMaker`; None: the method's own.",
+    ),
+    "seed": ("int", 0, "Seed of everything random."),
+    "device": ("str", "auto", "``auto``, ``cpu``, ``cuda`` or ``mps``."),
+    "processes": ("int | str", 1, "How many train together, one per GPU; ``auto``: all GPUs."),
+    "folder": (
+        "str | Path | OutputFolder | None",
+        None,
+        "Where checkpoints and the result live, so that an interrupted fit goes on and a\n"
+        "        finished one is not repeated; None: nowhere.",
+    ),
+}
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How to train, apart from the data.
+class SelfSupervised(BaseEstimator):
+    """Pre-training of an encoder without labels, with scikit-learn's conventions.
+
+    Made for each method by :func:`estimator`; ``unfused.DECAR`` is ``estimator("decar")``.
 
     Attributes:
-        encoder: Registered name of the encoder.
-        encoder_settings: Its constructor's arguments.
-        method: Registered name of the method.
-        method_settings: Its hyper-parameters.
-        views: Arguments of :class:`~unfused.views.make_views.ViewMaker`.
-        training: Length, optimiser and precision.
+        method: The method's class.
+        encoder_: The trained encoder, on the CPU.
+        history_: Metrics, one row per ``log_every`` steps; see :func:`unfused.training.loop.fit`.
+        trained_on_: The clips that were trained on, columns corpus, clip_id and digest at least.
+        folder_: Where the result lies; None without a ``folder``.
     """
 
+    method: ClassVar[type[Method]]
+    defaults: ClassVar[Mapping[str, Any]]
     encoder: str
-    encoder_settings: Mapping[str, Any]
-    training: TrainingSettings
-    method: str = ""
-    method_settings: Mapping[str, Any] = field(default_factory=dict)
-    views: Mapping[str, Any] = field(default_factory=dict)
+    encoder_settings: Mapping[str, Any] | None
+    views: Mapping[str, Any] | None
+    seed: int
+    device: str
+    processes: Number
+    folder: str | Path | OutputFolder | None
+    encoder_: TrainedEncoder
+    history_: pd.DataFrame
+    trained_on_: pd.DataFrame
+    folder_: Path | None
+
+    def __init__(self, **parameters: Any) -> None:
+        self._check_names(parameters)
+        for name, default in self.defaults.items():
+            setattr(self, name, parameters.get(name, default))
+
+    def set_params(self, **parameters: Any) -> Self:
+        """Change parameters and return the estimator.
+
+        Raises:
+            UserError: A parameter is unknown.
+        """
+        self._check_names(parameters)
+        changed: Self = super().set_params(**parameters)
+        return changed
+
+    @property
+    def training(self) -> TrainingSettings:
+        """The settings of the training loop."""
+        names = {item.name: _RENAMED.get(item.name, item.name) for item in fields(TrainingSettings)}
+        given = {name: getattr(self, parameter) for name, parameter in names.items()}
+        if given["epochs"] is None and given["clip_updates"] is None:
+            given["clip_updates"] = CLIP_UPDATES
+        return TrainingSettings(**given)
+
+    def fit(self, corpus: Corpus, k_mix_centroids: np.ndarray | None = None) -> Self:
+        """Train on all clips of a corpus; labels are not looked at.
+
+        Args:
+            corpus: What to train on.
+            k_mix_centroids: Centroids of the clips' time-means, (K, F), for views that mix by
+                k-mix; None: they are fitted here.
+
+        Returns:
+            The estimator itself, fitted.
+
+        Raises:
+            UserError: A parameter is out of range.
+            ProcessFailed: One of several processes was killed.
+        """
+        settings = self._resolved()
+        made_of = {
+            **settings,
+            "corpus": corpus.mark,
+            "k_mix_centroids": k_mix_centroids if _mixes_by_k_mix(settings["views"]) else None,
+            "source": source_digest(
+                __name__, self.method.__module__, ENCODERS.find(self.encoder).__module__
+            ),
+        }
+
+        def build(folder: Path) -> None:
+            self._train(folder, corpus, made_of["k_mix_centroids"])
+
+        nowhere = TemporaryDirectory() if self.folder is None else nullcontext(self.folder)
+        with nowhere as place:
+            outputs = place if isinstance(place, OutputFolder) else OutputFolder(Path(place))
+            path = outputs.built(f"{self.method.name}-seed{self.seed}", made_of, build)
+            self.encoder_, self.history_ = load_encoder(path), load_history(path)
+            self.trained_on_, self.folder_ = corpus.clips, None if self.folder is None else path
+        return self
+
+    def save(self, folder: str | Path) -> None:
+        """Write the trained encoder, what it was trained on, and the learning curve.
+
+        :func:`unfused.load_encoder` reads the encoder.
+
+        Raises:
+            NotFittedError: :meth:`fit` was not called.
+        """
+        check_is_fitted(self, "encoder_")
+        save_encoder(folder, self.encoder_, self.trained_on_)
+        save_history(Path(folder), self.history_)
+
+    def _check_names(self, names: Collection[str]) -> None:
+        check_settings(type(self).__name__, dict.fromkeys(names), self.defaults)
+
+    def _resolved(self) -> dict[str, Any]:
+        """Return all that decides the result, apart from the data, checked by name."""
+        own = {name: getattr(self, name) for name in methods.settings_of(self.method)}
+        encoder_settings = dict(self.encoder_settings or {})
+        create(self.encoder, **encoder_settings)
+        return {
+            "method": {"name": self.method.name, **own},
+            "encoder": {"name": self.encoder, **encoder_settings},
+            "views": dict(self.method.usual_views if self.views is None else self.views),
+            "training": self.training,
+            "seed": self.seed,
+        }
+
+    def _train(self, folder: Path, corpus: Corpus, centroids: np.ndarray | None) -> None:
+        """Train, resuming what ``folder`` holds, in one process or in several."""
+        if centroids is None and _mixes_by_k_mix(self._resolved()["views"]):
+            centroids = fit_centroids(corpus.store, corpus.rows, seed=self.seed)[0].numpy()
+        arguments = (clone(self), folder, corpus, centroids)
+        count = number_of_processes(self.processes, self.device)
+        if count > 1:
+            in_processes(_train, arguments, count=count, device=self.device)
+        else:
+            _train(*arguments)
+
+
+def _mixes_by_k_mix(views: Mapping[str, Any]) -> bool:
+    return views.get("mixing") == "k_mix"
+
+
+def _train(
+    model: SelfSupervised, folder: Path, corpus: Corpus, centroids: np.ndarray | None
+) -> None:
+    """Train in this process, which may be one of several, and save the encoder."""
+    settings, seed = model._resolved(), model.seed
+    own, architecture = dict(settings["method"]), dict(settings["encoder"])
+    encoder = random_encoder(architecture.pop("name"), architecture, seed)
+    torch.manual_seed(derive_seed(seed, "method"))
+    method = methods.create(own.pop("name"), encoder, n_clips=len(corpus), **own)
+    views = view_maker(corpus, settings["views"], method.crop_frames, centroids)
+    with crop_source(corpus, method, model.training, seed, model.device) as source:
+        history = fit(
+            method, source, views, model.training,
+            folder=folder, seed=seed, device=model.device, title=f"{corpus.name}, seed {seed}",
+        )  # fmt: skip
+    if rank() != 0:
+        return
+    parameters = {
+        "encoder": architecture,
+        "method": own,
+        "views": settings["views"],
+        "training": vars(model.training),
+    }
+    trained = TrainedEncoder(
+        method.encoder.cpu().eval(),
+        model.encoder,
+        corpus.store.front_end.settings(),
+        *corpus.statistics,
+        provenance(method=method.name, seed=seed, parameters=parameters),
+        getattr(method, "projector", None),
+    )
+    save_encoder(folder, trained, corpus.clips)
+    save_history(folder, history)
+    drop_checkpoint(folder)
+
+
+def estimator(method: str) -> type[SelfSupervised]:
+    """Return the estimator of a registered method.
+
+    Raises:
+        UserError: No method has this name.
+
+    >>> estimator("decar")(clip_updates=20_000, temperature=0.2)
+    DECAR(clip_updates=20000, temperature=0.2)
+    """
+    return _estimator(methods.METHODS.find(method))  # type: ignore[arg-type]
+
+
+def flat(training: TrainingSettings) -> dict[str, Any]:
+    """Return settings of the training loop under the names that estimators have for them."""
+    return {_RENAMED.get(name, name): value for name, value in vars(training).items()}
+
+
+def __getattr__(name: str) -> type[SelfSupervised]:
+    """Return the estimator of the method whose class has this name."""
+    for method in methods.METHODS.classes().values():
+        if method.__name__ == name:
+            return estimator(method.name)
+    raise AttributeError(f"{name!r} is the name of no method's class")
+
+
+@cache
+def _estimator(method: type[Method]) -> type[SelfSupervised]:
+    own, training = methods.settings_of(method), fields(TrainingSettings)
+    described = {name: text for base in reversed(method.__mro__) for name, text in _args(base)}
+    known = {name: (*setting, described.get(name, "")) for name, setting in own.items()}
+    texts = dict(_args(TrainingSettings, "Attributes"))
+    for item in training:
+        name = _RENAMED.get(item.name, item.name)
+        known[name] = (item.type, item.default, texts[item.name])
+    known |= _OWN | {"encoder": ("str", method.usual_encoder, _OWN["encoder"][2])}
+
+    def construct(self: SelfSupervised, **parameters: Any) -> None:
+        SelfSupervised.__init__(self, **parameters)
+
+    given = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default, _) in known.items()
+    ]
+    first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    construct.__signature__ = inspect.Signature([first, *given])  # type: ignore[attr-defined]
+    about = re.split(r"^Args:$", inspect.cleandoc(method.__doc__ or ""), flags=re.MULTILINE)[0]
+    arguments = "\n".join(f"    {name}: {text}" for name, (_, _, text) in known.items())
+    return type(
+        method.__name__,
+        (SelfSupervised,),
+        {
+            "__init__": construct,
+            "__doc__": f"{about.strip()}\n\nSee :class:`SelfSupervised`.\n\nArgs:\n{arguments}\n",
+            "__module__": __name__,
+            "method": method,
+            "defaults": {name: default for name, (_, default, _) in known.items()},
+        },
+    )
+
+
+def _args(described: type, section: str = "Args") -> list[tuple[str, str]]:
+    """Return what a class's docstring says of each of its arguments."""
+    text = inspect.cleandoc(described.__doc__ or "") + "\n"
+    found = re.search(rf"^{section}:\n((?: .*\n|\n)+)", text, flags=re.MULTILINE)
+    entry = re.compile(r"^    (\w+): (.*\n(?:     .*\n)*)", flags=re.MULTILINE)
+    return [(name, lines.strip()) for name, lines in entry.findall(found[1] if found else "")]
 
 
 def random_encoder(name: str, settings: Mapping[str, Any], seed: int) -> Encoder:
     """Return an encoder with the weights that training with this seed starts from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "encoder"))
-        return encoders.create(name, **settings)
+        return create(name, **settings)
 
 
 def untrained_like(
@@ -62,70 +312,13 @@ def untrained_like(
     return TrainedEncoder(encoder, name, trained.front_end, trained.mean, trained.std, facts)
 
 
-def pretrain(
-    folder: Path,
-    data: TrainingSet,
-    recipe: Recipe,
-    *,
-    seed: int,
-    fold: int,
-    device: str = "auto",
-    processes: Number = 1,
-) -> None:
-    """Pre-train an encoder, resuming what ``folder`` holds, and save it there.
-
-    Args:
-        folder: Receives checkpoint, metrics, ``history.parquet`` and the encoder.
-        data: What to train on.
-        recipe: How.
-        seed: Seed of everything random.
-        fold: The held-out fold, for the record.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        processes: In how many processes, one per GPU; "auto": as many as there are GPUs.
-
-    Raises:
-        ValueError: More processes than there are GPUs, or than can share a batch.
-        ProcessFailed: One of several processes was killed.
-    """
-    arguments = (folder, data, recipe, seed, fold, device)
-    count = number_of_processes(processes, device)
-    if count > 1:
-        in_processes(_pretrain, arguments, count=count, device=device)
-    else:
-        _pretrain(*arguments)
-
-
-def _pretrain(
-    folder: Path, data: TrainingSet, recipe: Recipe, seed: int, fold: int, device: str
-) -> None:
-    encoder = random_encoder(recipe.encoder, recipe.encoder_settings, seed)
-    torch.manual_seed(derive_seed(seed, "method"))
-    method = methods.create(
-        recipe.method, encoder, n_clips=len(data.clips), **recipe.method_settings
-    )
-    views = view_maker(data, recipe.views, method.crop_frames)
-    with crop_source(data, method, recipe.training, seed, device) as source:
-        history = fit(
-            method, source, views, recipe.training,
-            folder=folder, seed=seed, device=device, title=f"seed {seed}, fold {fold}",
-        )  # fmt: skip
-    if rank() != 0:
-        return
-    facts = provenance(method=recipe.method, seed=seed, fold=fold, parameters=_parameters(recipe))
-    projector = getattr(method, "projector", None)
-    trained = data.trained(method.encoder, recipe.encoder, facts, projector)
-    save_encoder(folder, trained, data.clips)
-    save_history(folder, history)
-    drop_checkpoint(folder)
-
-
 def crop_source(
-    data: TrainingSet, method: Method, training: TrainingSettings, seed: int, device: str
+    corpus: Corpus, method: Method, training: TrainingSettings, seed: int, device: str
 ) -> CropSource:
-    """Return the batches of a training set for a method."""
+    """Return the batches of a corpus for a method."""
     return CropSource(
-        data.store,
-        data.rows,
+        corpus.store,
+        corpus.rows,
         crop_frames=method.crop_frames,
         n_crops=method.n_crops,
         batch_size=training.batch_size,
@@ -134,23 +327,19 @@ def crop_source(
     )
 
 
-def view_maker(data: TrainingSet, views: Mapping[str, Any], crop_frames: int) -> ViewMaker:
-    """Return the augmentations of a training set."""
-    centroids = data.k_mix_centroids
+def view_maker(
+    corpus: Corpus,
+    views: Mapping[str, Any],
+    crop_frames: int,
+    k_mix_centroids: np.ndarray | None = None,
+) -> ViewMaker:
+    """Return the augmentations of a corpus's crops; ``views`` are arguments of ``ViewMaker``."""
+    mean, std = corpus.statistics
     return ViewMaker(
-        mean=data.mean,
-        std=data.std,
-        n_mels=data.store.front_end.n_mels,
+        mean=mean,
+        std=std,
+        n_mels=corpus.store.front_end.n_mels,
         crop_frames=crop_frames,
-        k_mix_centroids=None if centroids is None else torch.from_numpy(centroids),
+        k_mix_centroids=None if k_mix_centroids is None else torch.from_numpy(k_mix_centroids),
         **views,
     )
-
-
-def _parameters(recipe: Recipe) -> dict[str, Any]:
-    return {
-        "encoder": dict(recipe.encoder_settings),
-        "method": dict(recipe.method_settings),
-        "views": dict(recipe.views),
-        "training": vars(recipe.training),
-    }

@@ -1,34 +1,82 @@
-"""Several processes of one command: they start together, and none outlives another's failure."""
+"""Several processes of one training, started by torch, and stopping when it is asked for."""
 
 from __future__ import annotations
 
 import logging
 import os
 import pickle
+import queue
 import signal
 import tempfile
 import threading
-import traceback
+import time
 from collections.abc import Callable, Sequence
 from logging.handlers import QueueHandler
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing import get_context
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import torch
 from torch import distributed as dist
+from torch.multiprocessing.spawn import ProcessException, start_processes
 from tqdm import tqdm
 
 from ..core.errors import UserError
-from .interruption import StopRequest
 from .precision import pick_device
 
+log = logging.getLogger(__name__)
 Number = int | Literal["auto"]
+_GRACE = 5.0  # seconds in which the others may end by themselves when one process has failed
+_HEAD_START = 0.5  # seconds by which a process that was killed is seen before those it drags along
 
 
 class ProcessFailed(RuntimeError):  # noqa: N818
     """One of several processes ended by itself; the message says which and how."""
+
+
+class StopRequest:
+    """Turn SIGINT and SIGTERM into a flag that the loop reads between two steps.
+
+    A signal in the middle of a step would leave a method half updated. The first signal sets
+    :attr:`requested`; a second one acts at once, as without this class. In other threads than the
+    main one nothing is changed, since Python delivers signals only there.
+    """
+
+    def __init__(self) -> None:
+        self.requested: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.requested = number
+        self.__exit__()
+        name = signal.Signals(number).name
+        log.warning("%s: stopping after this step; a second signal stops at once", name)
+
+    def end(self, number: int) -> None:
+        """Raise what a signal would have raised.
+
+        Args:
+            number: The signal, received here or, of several processes, in another one.
+
+        Raises:
+            KeyboardInterrupt: On SIGINT.
+            SystemExit: On SIGTERM, with its exit status.
+        """
+        if number == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
 
 
 def number_of_processes(asked: Number, device: str) -> int:
@@ -39,19 +87,17 @@ def number_of_processes(asked: Number, device: str) -> int:
         device: Where to train: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
-        ValueError: More processes than GPUs, or several on a device that cannot have several.
+        UserError: More processes than GPUs, or several on a device that cannot have several.
     """
     kind = pick_device(device).type
+    most = {"cuda": torch.cuda.device_count(), "mps": 1}.get(kind)
     if asked == "auto":
-        return torch.cuda.device_count() if kind == "cuda" else 1
-    if asked < 1:
-        raise UserError(f"processes={asked} must be at least 1, or 'auto'")
-    if asked > 1 and kind == "mps":
-        raise UserError(f"processes={asked}: there is one GPU on mps; take 1, or device='cpu'")
-    if kind == "cuda" and asked > torch.cuda.device_count():
+        return most or 1
+    if asked < 1 or (most is not None and asked > most):
         raise UserError(
-            f"processes={asked} need one GPU each, and there are {torch.cuda.device_count()}; "
-            "take fewer, or 'auto'"
+            f"processes={asked} must be at least 1"
+            + (f" and need one GPU each, of which there are {most} on {kind}" if most else "")
+            + "; choose another number, or 'auto'"
         )
     return asked
 
@@ -78,159 +124,106 @@ def in_processes(
         SystemExit: After SIGTERM.
         Exception: What the function raised, with the traceback of its process as cause.
     """
-    with tempfile.TemporaryDirectory() as folder, StopRequest() as stop:
-        store = Path(folder, "store").as_uri()
-        children = [
-            _Child(rank, count, (store, device, function, arguments)) for rank in range(count)
-        ]
+    records, ended = get_context("spawn").Queue(), threading.Event()
+    listener = threading.Thread(target=_log_here, args=(records, ended), daemon=True)
+    with tempfile.TemporaryDirectory() as name, StopRequest() as stop:
+        place = Path(name)
+        task = (count, place, records, device, function, arguments)
+        context = start_processes(_work, task, count, join=False, daemon=True)
+        listener.start()
+        told = False
         try:
-            _supervise(children, stop)
+            while not context.join(timeout=0.2, grace_period=_GRACE):
+                if stop.requested and not told:
+                    told = True
+                    for process in context.processes:
+                        process.terminate()
+        except ProcessException as failure:
+            if not stop.requested:
+                codes = [process.exitcode for process in context.processes]
+                raise _error(place, failure.error_index, codes) from failure
         finally:
-            for child in children:
-                child.kill()
+            for process in context.processes:
+                process.kill()
+                process.join()
+            ended.set()
+            listener.join(timeout=_GRACE)
         if stop.requested:
             stop.end(stop.requested)
 
 
-def _supervise(children: Sequence[_Child], stop: StopRequest) -> None:
-    """Return when all have ended, raise as soon as one has failed."""
-    told = False
-    while running := {child.pipe: child for child in children if not child.ended}:
-        if stop.requested and not told:
-            told = True
-            for child in running.values():
-                child.process.terminate()
-        ready = wait(list(running), timeout=0.2)
-        for child in (child for pipe, child in running.items() if pipe in ready):
-            failure = child.receive()  # that of process 0, which logs, first
-            if failure is not None and not stop.requested:
-                raise failure
-
-
-class _Child:
-    """One of the processes, seen from the one that started it."""
-
-    def __init__(self, rank: int, count: int, task: tuple[Any, ...]) -> None:
-        context = get_context("spawn")
-        self.rank, self.count, self.ended = rank, count, False
-        self.pipe, there = context.Pipe(duplex=False)
-        self.process = context.Process(
-            target=_work, args=(rank, count, there, *task), daemon=True, name=f"training {rank}"
-        )
-        self.process.start()
-        there.close()
-
-    def receive(self) -> BaseException | None:
-        """Log a message, or return why the process failed."""
-        try:
-            message = self.pipe.recv()
-        except EOFError:
-            return self._end()
-        if isinstance(message, logging.LogRecord):
-            logger = logging.getLogger(message.name)
-            if logger.isEnabledFor(message.levelno):
-                logger.handle(message)
-            return None
-        error, trace = message
-        where = f"in process {self.rank} of {self.count}"
-        if error is None:
-            return ProcessFailed(f"{where}:\n{trace}")
-        error.__cause__ = _Elsewhere(f"{where}:\n{trace}")
+def _error(place: Path, rank: int, codes: Sequence[int | None]) -> Exception:
+    """Return what was raised first if process ``rank`` raised, else which process ended how."""
+    if (place / f"error{rank}").is_file():
+        first = min(place.glob("error*"), key=lambda file: file.stat().st_mtime_ns)
+        error: Exception = pickle.loads(first.read_bytes())
         return error
-
-    def _end(self) -> ProcessFailed | None:
-        self.ended = True
-        self.process.join()
-        code = self.process.exitcode
-        if code == 0:
-            return None
-        how = (
-            f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with {code}"
-        )
-        return ProcessFailed(
-            f"training process {self.rank} of {self.count} was {how}; start the same run again: it "
-            "goes on from the last checkpoint"
-        )
-
-    def kill(self) -> None:
-        """End the process if it has not ended."""
-        self.process.kill()
-        self.process.join()
+    ends = [
+        f"{number} of {len(codes)} was killed by {signal.Signals(-code).name}"
+        if code < 0
+        else f"{number} of {len(codes)} ended with {code}"
+        for number, code in enumerate(codes)
+        if code
+    ]
+    return ProcessFailed(
+        f"training process {' and process '.join(ends)}; start the same run again: it goes on from "
+        "the last checkpoint"
+    )
 
 
-class _Elsewhere(Exception):  # noqa: N818
-    """Carries the traceback of another process."""
-
-    def __str__(self) -> str:
-        return "\n" + str(self.args[0])
-
-
-class _ToParent(QueueHandler):
-    """Sends log records through a pipe."""
-
-    def __init__(self, pipe: Connection) -> None:
-        super().__init__(pipe)  # type: ignore[arg-type]
-        self.pipe = pipe
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        self.pipe.send(record)
+def _log_here(records: Any, ended: threading.Event) -> None:
+    """Hand what other processes log to the loggers here."""
+    while not (ended.is_set() and records.empty()):
+        try:
+            record = records.get(timeout=0.2)
+        except queue.Empty:
+            continue
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
 
 
 def _work(
     rank: int,
     count: int,
-    pipe: Connection,
-    store: str,
+    place: Path,
+    records: Any,
     device: str,
     function: Callable[..., None],
     arguments: Sequence[Any],
 ) -> None:
-    """Live as one of the processes."""
+    """Live as one of the processes; torch sends SIGINT when the one that started it is gone."""
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C reaches the parent alone, which passes it on once
-    threading.Thread(target=_follow_parent, daemon=True).start()
     tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a killed process leaves behind
-    logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, handlers=[])
-    logging.getLogger().addHandler(_ToParent(pipe))
-    logging.getLogger(StopRequest.__module__).setLevel(logging.ERROR)  # the parent says it
-    try:
-        _join_group(rank, count, store, device)
-        function(*arguments)
-        dist.destroy_process_group()
-    except Exception as error:
-        pipe.send((_portable(error), traceback.format_exc()))
-        raise SystemExit(1) from None
-
-
-def _follow_parent() -> None:
-    """Stop, after a checkpoint, when the process that started this one is gone."""
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _join_group(rank: int, count: int, store: str, device: str) -> None:
-    if pick_device(device).type == "cuda":
+    level = logging.INFO if rank == 0 else logging.WARNING
+    logging.basicConfig(level=level, handlers=[QueueHandler(records)])
+    log.setLevel(logging.ERROR)  # that it stops is said by the parent
+    on_gpu = pick_device(device).type == "cuda"
+    if on_gpu:
         torch.cuda.set_device(rank)
-        backend, gpu = "nccl", torch.device("cuda", rank)
     else:
-        backend, gpu = "gloo", None
         torch.set_num_threads(max(1, torch.get_num_threads() // count))
-    dist.init_process_group(backend, init_method=store, rank=rank, world_size=count, device_id=gpu)
-
-
-def _portable(error: Exception) -> Exception | None:
-    """Return the error if it was raised for users to read and can travel, else None."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    module = str(trace.tb_frame.f_globals.get("__name__", "")) if trace is not None else ""
-    package = __name__.partition(".")[0]
-    if isinstance(error, ValueError) and module.partition(".")[0] != package:
-        return None  # a library's: no words for users, so the whole traceback has to be shown
+    dist.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        init_method=(place / "store").as_uri(),
+        rank=rank,
+        world_size=count,
+        device_id=torch.device("cuda", rank) if on_gpu else None,
+    )
     try:
-        copy = pickle.loads(pickle.dumps(error))
-    except Exception:
-        return None
-    return copy if type(copy) is type(error) and str(copy) == str(error) else None
+        function(*arguments)
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        dist.barrier()  # process 0 may still be writing its checkpoint
+        raise SystemExit(getattr(stopped, "code", 128 + signal.SIGINT)) from None
+    except Exception as error:
+        try:
+            portable = pickle.dumps(error)
+            pickle.loads(portable)
+            (place / f"error{rank}").write_bytes(portable)
+        except Exception:  # it cannot travel: its traceback does
+            log.debug("%r cannot be handed on", error)
+        if not isinstance(error, UserError):
+            time.sleep(_HEAD_START)
+        raise
+    dist.destroy_process_group()

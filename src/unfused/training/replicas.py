@@ -26,10 +26,14 @@ class Replicas:
         method: This process's copy.
         sync_batch_norm: Normalise by the clips of all processes; on CUDA only.
         device: Where the copy is.
+
+    Attributes:
+        count: Number of processes.
+        is_first: Whether this is the process that writes files and messages.
     """
 
     def __init__(self, method: nn.Module, *, sync_batch_norm: bool, device: torch.device) -> None:
-        self.count, self.rank, self.device = world_size(), rank(), device
+        self.count, self.is_first = world_size(), rank() == 0
         if self.count > 1 and sync_batch_norm and device.type == "cuda":
             method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
         self.method = method
@@ -44,23 +48,17 @@ class Replicas:
         # Decisions are made on the host: over NCCL each would wait for the GPU.
         self._hosts = dist.new_group(backend="gloo") if self.count > 1 else None
 
-    @property
-    def is_first(self) -> bool:
-        """Whether this is the process that writes files and messages."""
-        return self.rank == 0
-
     def stream(self, *names: int | str) -> tuple[int | str, ...]:
         """Return the name of this process's own stream of randomness; the first's is the plain one.
 
         Args:
             *names: What the randomness is for.
         """
-        return names if self.is_first else (*names, "process", self.rank)
+        return names if self.is_first else (*names, "process", rank())
 
-    def equalise(self) -> None:
+    def synchronise(self) -> None:
         """Give every copy the parameters and buffers of process 0's."""
-        if self.count > 1:
-            spread([*self.method.parameters(), *self.method.buffers()])
+        spread([*self.method.parameters(), *self.method.buffers()])
 
     def average_gradients(self) -> None:
         """Average gradients over processes; where a parameter had no part in a batch, it has zero.
@@ -74,13 +72,12 @@ class Replicas:
 
     def average_batch_norm(self) -> None:
         """Average the running averages of batch norm that saw one process's clips only."""
-        if self.count > 1:
-            average(self._running)
+        average(self._running)
 
     def largest(self, *numbers: int) -> list[int]:
         """Return the largest of each number over all processes, without waiting for the device."""
         if self._hosts is None:
-            return list(numbers)
+            return [int(number) for number in numbers]
         agreed = torch.tensor(numbers)
         dist.all_reduce(agreed, dist.ReduceOp.MAX, group=self._hosts)
         return [int(number) for number in agreed]

@@ -50,7 +50,7 @@ class TrainingSettings:
         compile: Compile the method's forward pass with ``torch.compile``.
 
     Raises:
-        ValueError: A value is out of its range.
+        UserError: A value is out of its range.
     """
 
     epochs: float | None = None
@@ -108,21 +108,12 @@ class TrainingSettings:
         return max(1, round(self.epochs * (n_clips // batch)))
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that decide the trained weights: all but logging and saving.
-
-        What came later than the first trainings and is off leaves no trace, so that they stay
-        valid.
-        """
-        return {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in PACE and (name, value) not in _OFF.items()
-        }
+        """Return the settings that decide the trained weights: all but logging and saving."""
+        return {name: value for name, value in asdict(self).items() if name not in PACE}
 
 
 PACE = ("log_every", "checkpoint_seconds")
 """Settings that only log and save."""
-_OFF = {"accumulate": 1, "bias_learning_rate": None, "sync_batch_norm": True}
 _CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "precision": PRECISIONS}
 _INF = float("inf")
 _RANGES: dict[str, tuple[float, float, bool, str]] = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from .spec_augment import SpecAugment
 from .view import View
 
 Mixing = Literal["mixup", "k_mix", "none"]
+PLAIN_VIEWS: Mapping[str, Any] = {"mixing": "none", "freq_scale": (1, 1), "time_scale": (1, 1)}
+"""Arguments of :class:`ViewMaker` with which it only normalises."""
 
 
 class ViewMaker(nn.Module):

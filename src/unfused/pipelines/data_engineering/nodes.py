@@ -46,6 +46,8 @@ def scan_demo_audio(source: Task, rendered: Path) -> tuple[pd.DataFrame, pd.Data
 
 def scan_task_audio(source: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the headers of a task's files, and see that there are labels."""
+    from ...data.manifest import check_classes
+
     usable, unusable = scan_pool_audio(source)
     if source.card is not None:
         from ...tasks.expected import warn_of_counts
@@ -58,6 +60,7 @@ def scan_task_audio(source: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
             "another name (columns.label) is --params tasks.own_data.columns.label=<column>"
             f"{_columns_found(source)}. Audio without labels is --params unlabelled=<folder>"
         )
+    check_classes(usable)
     return usable, unusable
 
 
@@ -235,10 +238,12 @@ def fill_kmix_bank(
     clips: pd.DataFrame, statistics: dict, centroids: pd.DataFrame, k_mix: KMixParams, *stores: Any
 ) -> Any:
     """Draw a full bank of k-mix, as training on the first fold comes to have it."""
+    from ...tasks.corpus import Corpus
     from ...training.k_mix_bank import draw_bank
 
     data = _first_fold(clips, statistics, centroids, stores)
-    return draw_bank(data, size=k_mix.views.mixup_bank, seed=k_mix.seed)
+    corpus = Corpus.of(data.store, data.clips, name="k-mix")
+    return draw_bank(corpus, data.k_mix_centroids, size=k_mix.views.mixup_bank, seed=k_mix.seed)
 
 
 def draw_example_views(

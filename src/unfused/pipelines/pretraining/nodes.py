@@ -4,14 +4,14 @@ from typing import Any
 
 import pandas as pd
 
-from ...core.workspace import Workspace, fingerprint
+from ...core.outputs import OutputFolder
+from ...core.workspace import Workspace
 from ...params import EncoderParams, MethodParams, Run
 
 
 def pretrain_encoders(
     workspace: Workspace,
     clips: pd.DataFrame,
-    statistics: dict,
     centroids: pd.DataFrame,
     method: MethodParams,
     encoder: EncoderParams,
@@ -25,47 +25,35 @@ def pretrain_encoders(
     from ...core.repeats import repeats
     from ...data.store import LogMelStore
     from ...encoders.collection import EncoderCollection
-    from ...tasks.training_set import TrainingSet
-    from ...training.history import load_history
-    from ...training.pretraining import pretrain
-
-    store, recipe, histories = LogMelStore.union(stores), method_recipe(method, encoder), []
-    study = repeats(run.seeds, clips["fold"])
-    for repeat in study:
-        of_fold = clips[clips["fold"] == repeat.fold].drop(columns="fold").reset_index(drop=True)
-        level = statistics[str(repeat.fold)]
-        mixed = k_mix_centroids(method, centroids, repeat.fold)
-        data = TrainingSet(store, of_fold, level["mean"], level["std"], *mixed)
-        mark = fingerprint("pretrain", recipe, repeat, of_fold["clip_id"], store.front_end, *mixed)
-        piece = workspace.piece(repeat.name, mark, fresh=run.fresh)
-        if not piece.finished:
-            pretrain(
-                piece.path, data, recipe, seed=repeat.seed, fold=repeat.fold,
-                device=run.device, processes=run.processes,
-            )  # fmt: skip
-            piece.finish()
-        histories.append(load_history(piece.path, seed=repeat.seed, fold=repeat.fold))
-    encoders = EncoderCollection(workspace.path, tuple(repeat.name for repeat in study))
-    return encoders, pd.concat(histories, ignore_index=True)
-
-
-def k_mix_centroids(method: MethodParams, centroids: pd.DataFrame, fold: int) -> list[Any]:
-    """Return the centroids of a fold if the method mixes by them: nothing else depends on them."""
+    from ...tasks.corpus import Corpus
+    from ...training.pretraining import estimator
     from ...views.k_mix_centroids import centroids_of
 
-    return [centroids_of(centroids, fold)] if method.views.mixing == "k_mix" else []
+    store, histories = LogMelStore.union(stores), []
+    folders: dict[str, Any] = {}
+    outputs = OutputFolder(workspace.path, fresh=run.fresh)
+    for repeat in repeats(run.seeds, clips["fold"]):
+        of_fold = clips[clips["fold"] == repeat.fold].drop(columns="fold")
+        model = estimator(method.name)(
+            **parameters_of(method, encoder), seed=repeat.seed,
+            device=run.device, processes=run.processes, folder=outputs,
+        )  # fmt: skip
+        corpus = Corpus.of(store, of_fold, name=f"fold {repeat.fold}")
+        model.fit(corpus, centroids_of(centroids, repeat.fold))
+        folders[repeat.name] = model.folder_
+        histories.append(model.history_.assign(seed=repeat.seed, fold=repeat.fold))
+    return EncoderCollection(folders), pd.concat(histories, ignore_index=True)
 
 
-def method_recipe(method: MethodParams, encoder: EncoderParams) -> Any:
-    """Return the library's description of a method's training."""
-    from ...training.pretraining import Recipe
+def parameters_of(method: MethodParams, encoder: EncoderParams) -> dict[str, Any]:
+    """Return a method's configuration as the parameters of its estimator."""
+    from ...training.pretraining import flat
 
     architecture = method.encoder or encoder
-    return Recipe(
-        encoder=architecture.name,
-        encoder_settings=architecture.settings,
-        training=method.training,
-        method=method.name,
-        method_settings=method.settings,
-        views=method.views.model_dump(),
-    )
+    return {
+        **method.settings,
+        **flat(method.training),
+        "encoder": architecture.name,
+        "encoder_settings": architecture.settings,
+        "views": method.views.model_dump(),
+    }

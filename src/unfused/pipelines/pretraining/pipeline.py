@@ -16,7 +16,7 @@ def create_pipeline(method: str, corpora: Sequence[str]) -> Pipeline:
         corpora: Every corpus of the study; the clips to train on come from them.
     """
     stores = [f"{corpus}.log_mels" for corpus in corpora]
-    shared = ["pretraining_clips", "normalisation_statistics", "kmix_centroids"]
+    shared = ["pretraining_clips", "kmix_centroids"]
     node = Node(
         nodes.pretrain_encoders,
         ["workspace", *shared, "params:method", "params:encoder", "params:run", *stores],

@@ -76,7 +76,8 @@ def self_distil_students(
     from ...training.history import load_history
 
     task, recipe = TaskData(store, manifest, splits), student_recipe(settings, encoder)
-    histories, folders = [], []
+    histories = []
+    folders: dict[str, Any] = {}
     for (source, seed, fold), of_repeat in pseudo_labels.groupby(["source", "seed", "fold"]):
         data = task.unsupervised(int(fold), transductive=evaluation.transductive)
         labels = (
@@ -85,8 +86,9 @@ def self_distil_students(
         mark = fingerprint(
             "student", recipe, settings.cut, seed, data.clips, labels, store.front_end
         )
-        folders.append(f"{source}-seed{seed}-fold{fold}")
-        piece = workspace.piece(folders[-1], mark, fresh=run.fresh)
+        name = f"{source}-seed{seed}-fold{fold}"
+        piece = workspace.piece(name, mark, fresh=run.fresh)
+        folders |= {f"{name}/{kind}": piece.path / kind for kind in ("student", "full")}
         if not piece.finished:
             self_distil(
                 piece.path,
@@ -100,19 +102,18 @@ def self_distil_students(
             )
             piece.finish()
         histories.append(load_history(piece.path, source=source, seed=seed, fold=fold))
-    students = EncoderCollection(workspace.path, tuple(folders))
+    students = EncoderCollection(folders)
     return students, pd.concat(histories, ignore_index=True)
 
 
 def student_recipe(settings: Distillation, encoder: EncoderParams) -> Any:
     """Return the library's description of self-distillation."""
-    from ...training.pretraining import Recipe
+    from ...distillation.student import Recipe
 
     return Recipe(
         encoder=encoder.name,
         encoder_settings=encoder.settings,
         training=settings.training,
-        method="self_distillation",
         method_settings=settings.model_dump(exclude={"training", "views", "cut"}),
         views=settings.views.model_dump(),
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...data.table import text_label
+from ...data.table import KNOWN_AS, text_label
 from .layout import LAYOUTS, LayoutError
 
 __all__ = ["LayoutError", "available", "read_layout"]
@@ -50,7 +50,6 @@ def read_layout(name: str, folder: str | Path, **options: Any) -> pd.DataFrame:
     table = LAYOUTS[name](folder, **options)
     if table.empty:
         raise LayoutError(f"{folder} holds none of the files of a {name} data set")
-    others = [column for column in table if column != "path"]
-    return table.assign(**{column: table[column].map(text_label) for column in others}).reset_index(
-        drop=True
-    )
+    given = [column for column in KNOWN_AS if column in table and column != "path"]
+    labels = table[given].map(text_label)
+    return pd.concat([table["path"], labels], axis=1).reset_index(drop=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,17 @@ def layout(function: Layout) -> Layout:
     return function
 
 
+def one_of(name: str, value: object, choices: Iterable[str]) -> str:
+    """Return an option's value as text.
+
+    Raises:
+        LayoutError: It is none of the choices.
+    """
+    if str(value) not in choices:
+        raise LayoutError(f"{name}={value!r} must be one of {sorted(choices)}")
+    return str(value)
+
+
 def needed(folder: Path, *names: str) -> Path:
     """Return the first of some files or folders that exists.
 
@@ -36,6 +48,19 @@ def needed(folder: Path, *names: str) -> Path:
     raise LayoutError(f"{folder} has no {' or '.join(names)}: unpack the whole data set there")
 
 
+def named(folder: Path, pattern: str) -> pd.DataFrame:
+    """List the files, hidden ones aside, whose whole path below a folder matches a pattern.
+
+    Returns:
+        ``path``, and a column for each named group of the pattern; sorted by path.
+    """
+    files = (path for path in folder.rglob("*.*") if not path.name.startswith("."))
+    below = sorted(path.relative_to(folder).as_posix() for path in files)
+    found = [match for path in below if (match := re.fullmatch(pattern, path))]
+    columns = ["path", *re.compile(pattern).groupindex]
+    return pd.DataFrame([[match[0], *match.groupdict().values()] for match in found], None, columns)
+
+
 def read_csv(path: Path, columns: Iterable[str], **options: Any) -> pd.DataFrame:
     """Read a table as text, and see that it has the columns.
 
@@ -43,18 +68,22 @@ def read_csv(path: Path, columns: Iterable[str], **options: Any) -> pd.DataFrame
         LayoutError: A column is missing.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False, **options)
-    missing = [column for column in columns if column not in table]
-    if missing:
+    if missing := [column for column in columns if column not in table]:
         raise LayoutError(f"{path} has no column {missing}; it has {list(table.columns)}")
     return table
 
 
-def read_lines(path: Path) -> list[str]:
-    """Return the lines of a text file that are not empty."""
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+def read_lists(folder: Path, **parts: str) -> dict[str, str]:
+    """Return entry -> part of some text files with one entry a line.
 
+    Args:
+        folder: Where they are.
+        **parts: Part -> name of its file.
 
-def files_below(folder: Path, *suffixes: str) -> list[Path]:
-    """Return the files with some suffixes below a folder, relative to it, sorted."""
-    found = (file for suffix in suffixes for file in folder.rglob(f"*{suffix}"))
-    return sorted(file.relative_to(folder) for file in found)
+    Raises:
+        LayoutError: A file is missing.
+    """
+    texts = {part: needed(folder, name).read_text("utf-8") for part, name in parts.items()}
+    return {
+        line.strip(): part for part, text in texts.items() for line in text.splitlines() if line
+    }

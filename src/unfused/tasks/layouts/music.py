@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pandas as pd
 
-from .layout import LayoutError, files_below, layout, needed, read_lines
+from .layout import layout, named, needed, one_of, read_lists
 
-_NSYNTH = {"nsynth-train": "train", "nsynth-valid": "valid", "nsynth-test": "test"}
 _NSYNTH_LABELS = {"family": "instrument_family_str", "pitch": "pitch"}
-_GTZAN = {
-    "train_filtered.txt": "train",
-    "valid_filtered.txt": "valid",
-    "test_filtered.txt": "test",
-}
-_SURGE_NOTE = re.compile(r"note(\d+)")
 
 
 @layout
@@ -31,17 +23,15 @@ def nsynth(folder: Path, *, label: str = "family") -> pd.DataFrame:
         folder: With ``nsynth-train``, ``nsynth-valid`` and ``nsynth-test``.
         label: ``family`` (11 classes, ``synth_lead`` only in training) or ``pitch``.
     """
-    if label not in _NSYNTH_LABELS:
-        raise LayoutError(f"label={label!r} of NSynth must be one of {sorted(_NSYNTH_LABELS)}")
+    column = _NSYNTH_LABELS[one_of("label", label, _NSYNTH_LABELS)]
     rows = []
-    for part, split in _NSYNTH.items():
-        examples = json.loads(needed(folder, f"{part}/examples.json").read_text(encoding="utf-8"))
+    for split in ("train", "valid", "test"):
+        part = needed(folder, f"nsynth-{split}")
+        examples = json.loads(needed(part, "examples.json").read_text(encoding="utf-8"))
         for note, facts in examples.items():
-            rows.append({
-                "path": f"{part}/audio/{note}.wav", "label": facts[_NSYNTH_LABELS[label]],
-                "split": split, "group": facts["instrument_str"],
-            })  # fmt: skip
-    return pd.DataFrame(rows)
+            path = f"{part.name}/audio/{note}.wav"
+            rows.append([path, facts[column], split, facts["instrument_str"]])
+    return pd.DataFrame(rows, columns=["path", "label", "split", "group"])
 
 
 @layout
@@ -51,16 +41,13 @@ def gtzan(folder: Path) -> pd.DataFrame:
     The audio is ``genres/<genre>/<genre>.<number>.wav`` (or ``genres_original``); the split's lists
     (``train_filtered.txt`` ...) lie beside it and name files of the audio folder.
     """
-    root = needed(folder, "genres", "genres_original")
-    rows = []
-    for name, split in _GTZAN.items():
-        for line in read_lines(needed(folder, name)):
-            path = (root / line).with_suffix(".wav")
-            rows.append({
-                "path": path.relative_to(folder).as_posix(), "label": Path(line).parts[0],
-                "split": split,
-            })  # fmt: skip
-    return pd.DataFrame(rows)
+    root = needed(folder, "genres", "genres_original").name
+    names = {split: f"{split}_filtered.txt" for split in ("train", "valid", "test")}
+    rows = [
+        [Path(root, line).with_suffix(".wav").as_posix(), Path(line).parts[0], split]
+        for line, split in read_lists(folder, **names).items()
+    ]
+    return pd.DataFrame(rows, columns=["path", "label", "split"])
 
 
 @layout
@@ -70,10 +57,4 @@ def surge(folder: Path) -> pd.DataFrame:
     The audio is ``<preset>/note<pitch>.ogg`` with MIDI pitches 021 to 108; files of other names are
     left out.
     """
-    rows = []
-    for file in files_below(folder, ".ogg", ".wav", ".flac"):
-        note = _SURGE_NOTE.fullmatch(file.stem)
-        if note and len(file.parts) > 1:
-            label = str(int(note[1]))
-            rows.append({"path": file.as_posix(), "label": label, "group": file.parts[-2]})
-    return pd.DataFrame(rows)
+    return named(folder, r"(.*/)?(?P<group>[^/]+)/note0*(?P<label>\d+)\.(ogg|wav|flac)")

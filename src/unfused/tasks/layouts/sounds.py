@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .layout import files_below, layout, needed, read_csv
+from .layout import layout, named, needed, read_csv
 
 _BIRDS = {
     "ff1010bird": ("ff1010bird_metadata_2018.csv", "ff1010bird_metadata.csv"),
@@ -21,12 +21,12 @@ def tut_urban_2018(folder: Path) -> pd.DataFrame:
     (Mesaros et al. 2018, arXiv 1807.09840.) ``meta.csv`` names each clip's place (``identifier``),
     which is a group, so the validation part that is cut from training shares no place with it.
     """
-    meta = read_csv(needed(folder, "meta.csv"), ["filename", "scene_label", "identifier"], sep="\t")
-    setup = needed(folder, "evaluation_setup")
     names = ["filename", "scene_label"]
+    meta = read_csv(needed(folder, "meta.csv"), [*names, "identifier"], sep="\t")
     parts: dict[str, str] = {}
     for part, file in (("train", "fold1_train.txt"), ("test", "fold1_evaluate.txt")):
-        listed = read_csv(needed(setup, file), names, sep="\t", names=names, header=None)
+        lists = needed(folder, f"evaluation_setup/{file}")
+        listed = read_csv(lists, names, sep="\t", names=names, header=None)
         parts |= dict.fromkeys(listed["filename"], part)
     meta = meta[meta["filename"].isin(parts)]
     return pd.DataFrame({
@@ -40,10 +40,8 @@ def urbansound8k(folder: Path) -> pd.DataFrame:
     """List UrbanSound8K with its ten folds (Salamon et al. 2014); a recording is a group."""
     columns = ["slice_file_name", "fsID", "fold", "class"]
     meta = read_csv(needed(folder, "metadata/UrbanSound8K.csv"), columns)
-    return pd.DataFrame({
-        "path": "audio/fold" + meta["fold"] + "/" + meta["slice_file_name"],
-        "label": meta["class"], "fold": meta["fold"], "group": meta["fsID"],
-    })  # fmt: skip
+    path = "audio/fold" + meta["fold"] + "/" + meta["slice_file_name"]
+    return meta.rename(columns={"class": "label", "fsID": "group"}).assign(path=path)
 
 
 @layout
@@ -58,10 +56,8 @@ def esc50(folder: Path, *, esc10: bool = False) -> pd.DataFrame:
     meta = read_csv(needed(folder, "meta/esc50.csv"), columns)
     if esc10:
         meta = meta[meta["esc10"].str.lower() == "true"]
-    return pd.DataFrame({
-        "path": "audio/" + meta["filename"], "label": meta["category"], "fold": meta["fold"],
-        "group": meta["src_file"],
-    })  # fmt: skip
+    path = "audio/" + meta["filename"]
+    return meta.rename(columns={"category": "label", "src_file": "group"}).assign(path=path)
 
 
 @layout
@@ -71,11 +67,11 @@ def bird_audio_detection(folder: Path) -> pd.DataFrame:
     The CSVs have ``itemid, datasetid, hasbird``; the audio of a data set lies anywhere below the
     folder as ``<itemid>.wav``. There is no official split of the development data.
     """
-    audio = {file.stem: file.as_posix() for file in files_below(folder, ".wav")}
-    rows = []
-    for names in _BIRDS.values():
-        meta = read_csv(needed(folder, *names), ["itemid", "hasbird"])
-        for item, has_bird in zip(meta["itemid"], meta["hasbird"], strict=True):
-            label = "bird" if has_bird.strip().startswith("1") else "no bird"
-            rows.append({"path": audio.get(item, f"{item}.wav"), "label": label})
-    return pd.DataFrame(rows)
+    audio = named(folder, r"(.*/)?(?P<item>[^/]+)\.wav").set_index("item")["path"]
+    tables = [read_csv(needed(folder, *names), ["itemid", "hasbird"]) for names in _BIRDS.values()]
+    meta = pd.concat(tables, ignore_index=True)
+    has_bird = meta["hasbird"].str.strip().str.startswith("1")
+    return pd.DataFrame({
+        "path": meta["itemid"].map(audio.to_dict()).fillna(meta["itemid"] + ".wav"),
+        "label": has_bird.map({True: "bird", False: "no bird"}),
+    })  # fmt: skip

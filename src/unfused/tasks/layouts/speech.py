@@ -1,4 +1,4 @@
-"""Who speaks, which language, and how: LibriSpeech, VoxCeleb1, VoxForge, IEMOCAP, CREMA-D."""
+"""Words, speakers, languages, emotions: Speech Commands, LibriSpeech, VoxCeleb1, VoxForge ..."""
 
 from __future__ import annotations
 
@@ -7,12 +7,47 @@ from pathlib import Path
 
 import pandas as pd
 
-from .layout import LayoutError, files_below, layout, needed, read_lines
+from ...data.reading import probe
+from .layout import LayoutError, layout, named, needed, one_of, read_csv, read_lists
 
-_IEMOCAP = re.compile(r"^\[[\d.]+ - [\d.]+\]\t(?P<name>\S+)\t(?P<emotion>\w+)\t")
+KEYWORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
+NOISE = "_background_noise_"
+_IEMOCAP = re.compile(r"^\[[\d.]+ - [\d.]+\]\t(?P<name>\S+)\t(?P<emotion>\w+)\t", re.M)
 _CREMA_D = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral",
             "SAD": "sadness"}  # fmt: skip
-LANGUAGES = ("de", "en", "es", "fr", "it", "ru")
+
+
+@layout
+def speech_commands(folder: Path, *, classes: str = "35") -> pd.DataFrame:
+    """List Speech Commands 0.01 or 0.02 with the official lists; a speaker is a group.
+
+    (Warden 2018, arXiv 1804.03209.) With 12 classes every word that is no keyword is ``unknown``,
+    and ``silence`` is cut out of the background noise in pieces of one second: of every noise the
+    first 80 % train, then 10 % validate and 10 % test.
+
+    Args:
+        folder: With one folder per word, ``validation_list.txt`` and ``testing_list.txt``.
+        classes: ``35`` (all words; 30 in version 0.01) or ``12`` (10 keywords, unknown, silence).
+    """
+    few = one_of("classes", classes, ("12", "35")) == "12"
+    splits = read_lists(folder, valid="validation_list.txt", test="testing_list.txt")
+    words = named(folder, rf"(?P<label>(?!{NOISE})[^/]+)/(?P<group>[^/]+?)(_nohash_[^/]*)?\.wav")
+    words["split"] = words["path"].map(splits).fillna("train")
+    if not few:
+        return words
+    words["label"] = words["label"].where(words["label"].isin(KEYWORDS), "unknown")
+    rows = []
+    for path in named(folder, rf"{NOISE}/[^/]+\.wav")["path"]:
+        info = probe(folder / path)
+        seconds = int(info.seconds)
+        for second in range(seconds):
+            split = "train" if second < 0.8 * seconds else "valid"
+            split = split if second < 0.9 * seconds else "test"
+            rows.append([path, "silence", split, "", second * info.sample_rate, info.sample_rate])
+    if not rows:
+        raise LayoutError(f"{folder / NOISE} has no noise to cut silence from: unpack all of it")
+    columns = ["path", "label", "split", "group", "offset", "frames"]
+    return pd.concat([words, pd.DataFrame(rows, columns=columns)])
 
 
 @layout
@@ -27,17 +62,11 @@ def librispeech(folder: Path, *, label: str = "speaker") -> pd.DataFrame:
         folder: ``train-clean-100`` itself, or ``LibriSpeech`` above it.
         label: ``speaker`` or ``chapter``.
     """
-    if label not in ("speaker", "chapter"):
-        raise LayoutError(f"label={label!r} of LibriSpeech must be 'speaker' or 'chapter'")
-    below = [name for name in ("train-clean-100", "LibriSpeech/train-clean-100")
-             if (folder / name).is_dir()]  # fmt: skip
-    root = folder / below[0] if below else folder
-    rows = []
-    for file in files_below(root, ".flac"):
-        speaker, chapter, _ = file.stem.split("-")
-        path = (root / file).relative_to(folder).as_posix()
-        rows.append({"path": path, "label": speaker if label == "speaker" else chapter})
-    return pd.DataFrame(rows)
+    one_of("label", label, ("speaker", "chapter"))
+    name = r"(?P<speaker>[^/-]+)-(?P<chapter>[^/-]+)-[^/-]+\.flac"
+    below = named(folder, rf"(LibriSpeech/)?train-clean-100/(.*/)?{name}")
+    found = named(folder, rf"(.*/)?{name}") if below.empty else below
+    return found.rename(columns={label: "label"})[["path", "label"]]
 
 
 @layout
@@ -47,14 +76,16 @@ def voxceleb1(folder: Path) -> pd.DataFrame:
     (Nagrani et al. 2017, arXiv 1706.08612.) The parts share videos' speakers, as identification
     must, and no video.
     """
-    parts = {"1": "train", "2": "valid", "3": "test"}
-    rows = []
-    for line in read_lines(needed(folder, "iden_split.txt", "meta/iden_split.txt")):
-        part, name = line.split(maxsplit=1)
-        if part not in parts:
-            raise LayoutError(f"iden_split.txt: part {part!r} in line {line!r} is none of 1, 2, 3")
-        rows.append({"path": f"wav/{name}", "label": name.split("/")[0], "split": parts[part]})
-    return pd.DataFrame(rows)
+    columns = ["part", "name"]
+    lists = needed(folder, "iden_split.txt", "meta/iden_split.txt")
+    table = read_csv(lists, columns, sep=r"\s+", names=columns, header=None)
+    split = table["part"].map({"1": "train", "2": "valid", "3": "test"})
+    if split.isna().any():
+        raise LayoutError(
+            f"{lists}: part {table['part'][split.isna()].iloc[0]!r} is none of 1, 2, 3"
+        )
+    label = table["name"].str.split("/").str[0]
+    return pd.DataFrame({"path": "wav/" + table["name"], "label": label, "split": split})
 
 
 @layout
@@ -65,18 +96,12 @@ def voxforge(folder: Path) -> pd.DataFrame:
     a name (``anonymous``) are a group each. Audio in other formats is not listed: the published
     counts are of WAV files.
     """
-    rows = []
-    for file in files_below(folder, ".wav"):
-        if len(file.parts) < 3 or file.parts[0] not in LANGUAGES:
-            continue
-        submission = file.parts[-3 if file.parts[-2] == "wav" else -2]
-        speaker = submission.split("-")[0].lower()
-        unnamed = speaker.startswith("anonymous")
-        group = submission if unnamed else speaker
-        rows.append({
-            "path": file.as_posix(), "label": file.parts[0], "group": f"{file.parts[0]}/{group}"
-        })  # fmt: skip
-    return pd.DataFrame(rows)
+    found = named(
+        folder, r"(?P<label>de|en|es|fr|it|ru)/(.*/)?(?P<group>(?!wav/)[^/]+)/(wav/)?[^/]+\.wav"
+    )
+    speaker = found["group"].str.split("-").str[0].str.lower()
+    unnamed = speaker.str.startswith("anonymous")
+    return found.assign(group=found["label"] + "/" + speaker.mask(unnamed, found["group"]))
 
 
 @layout
@@ -90,22 +115,16 @@ def iemocap(folder: Path, *, emotions: str = "neu,ang,sad,hap") -> pd.DataFrame:
         folder: ``IEMOCAP_full_release``.
         emotions: Their codes, commas between; the four of LAPE are 4,490 utterances.
     """
-    wanted = set(emotions.split(","))
     rows = []
     for session in range(1, 6):
         root = needed(folder, f"Session{session}")
         for table in sorted((root / "dialog" / "EmoEvaluation").glob("*.txt")):
-            for line in table.read_text(encoding="utf-8", errors="replace").splitlines():
-                found = _IEMOCAP.match(line)
-                if found and found["emotion"] in wanted:
-                    name = found["name"]
-                    dialogue = name.rsplit("_", 1)[0]
-                    rows.append({
-                        "path": f"Session{session}/sentences/wav/{dialogue}/{name}.wav",
-                        "label": found["emotion"], "fold": session,
-                        "group": f"{session}{name.rsplit('_', 1)[1][0]}",
-                    })  # fmt: skip
-    return pd.DataFrame(rows)
+            for name, emotion in _IEMOCAP.findall(table.read_text("utf-8", errors="replace")):
+                dialogue, turn = name.rsplit("_", 1)
+                path = f"{root.name}/sentences/wav/{dialogue}/{name}.wav"
+                rows.append([path, emotion, session, f"{session}{turn[0]}"])
+    table = pd.DataFrame(rows, columns=["path", "label", "fold", "group"])
+    return table[table["label"].isin(emotions.split(","))]
 
 
 @layout
@@ -114,10 +133,7 @@ def crema_d(folder: Path) -> pd.DataFrame:
 
     (Cao et al. 2014.) There is no official split.
     """
-    rows = []
-    for file in sorted(needed(folder, "AudioWAV").glob("*.wav")):
-        actor, _, emotion, *_ = file.stem.split("_")
-        if emotion not in _CREMA_D:
-            raise LayoutError(f"{file.name}: {emotion!r} is no emotion of {sorted(_CREMA_D)}")
-        rows.append({"path": f"AudioWAV/{file.name}", "label": _CREMA_D[emotion], "group": actor})
-    return pd.DataFrame(rows)
+    found = named(folder, r"AudioWAV/(?P<group>[^_/]+)_[^_/]+_(?P<label>[^_/]+)_[^/]*\.wav")
+    if unknown := sorted(set(found["label"]) - set(_CREMA_D)):
+        raise LayoutError(f"{folder}: {unknown[0]!r} is no emotion of {sorted(_CREMA_D)}")
+    return found.assign(label=found["label"].map(_CREMA_D))

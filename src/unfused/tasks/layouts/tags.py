@@ -6,12 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .layout import LayoutError, files_below, layout, needed, read_csv
+from .layout import layout, named, needed, one_of, read_csv
 
-_AUDIOSET = {
-    "balanced": {"balanced_train_segments.csv": "train", "eval_segments.csv": "test"},
-    "unbalanced": {"unbalanced_train_segments.csv": "train", "eval_segments.csv": "test"},
-}
 _MAGNATAGATUNE = {
     **dict.fromkeys("0123456789ab", "train"), "c": "valid", **dict.fromkeys("def", "test")
 }  # fmt: skip
@@ -30,24 +26,22 @@ def audioset(folder: Path, *, training: str = "balanced") -> pd.DataFrame:
         folder: With the CSVs and the audio.
         training: ``balanced`` or ``unbalanced``.
     """
-    if training not in _AUDIOSET:
-        raise LayoutError(f"training={training!r} must be one of {sorted(_AUDIOSET)}")
-    audio = {file.stem: file.as_posix() for file in files_below(folder, ".wav", ".flac", ".opus")}
-    rows = []
-    for name, split in _AUDIOSET[training].items():
-        columns = ["ytid", "start", "end", "labels"]
+    one_of("training", training, ("balanced", "unbalanced"))
+    listed = named(folder, r"(.*/)?(?P<stem>[^/]+)\.(wav|flac|opus)")
+    audio = dict(zip(listed["stem"], listed["path"], strict=True))
+    columns, rows = ["ytid", "start", "end", "labels"], []
+    for part, split in ((f"{training}_train", "train"), ("eval", "test")):
         table = read_csv(
-            needed(folder, name), columns, names=columns, header=None, skiprows=3,
-            skipinitialspace=True, quotechar='"',
+            needed(folder, f"{part}_segments.csv"), columns, names=columns, header=None,
+            skiprows=3, skipinitialspace=True, quotechar='"',
         )  # fmt: skip
-        for video, start, labels in zip(
-            table["ytid"], table["start"], table["labels"], strict=True
-        ):
-            stems = [video, f"Y{video}", f"{video}_{float(start):g}", f"Y{video}_{float(start):g}",
-                     f"{video}_{int(1000 * float(start))}"]  # fmt: skip
+        for video, start, _, labels in table.itertuples(index=False):
+            second = float(start)
+            ends = ("", f"_{second:g}", f"_{int(1000 * second)}")
+            stems = (f"{first}{video}{end}" for end in ends for first in ("", "Y"))
             path = next((audio[stem] for stem in stems if stem in audio), f"{video}.wav")
-            rows.append({"path": path, "label": labels, "split": split})
-    return pd.DataFrame(rows)
+            rows.append([path, labels, split])
+    return pd.DataFrame(rows, columns=["path", "label", "split"])
 
 
 @layout
@@ -60,18 +54,16 @@ def fsd50k(folder: Path) -> pd.DataFrame:
         dev.assign(path="FSD50K.dev_audio/" + dev["fname"] + ".wav"),
         test.assign(path="FSD50K.eval_audio/" + test["fname"] + ".wav", split="test"),
     ]
-    table = pd.concat(parts)
-    return table.rename(columns={"labels": "label"})[["path", "label", "split"]]
+    return pd.concat(parts).rename(columns={"labels": "label"})
 
 
 @layout
 def fsdkaggle2019(folder: Path) -> pd.DataFrame:
     """List FSDKaggle2019 (Fonseca et al. 2019, arXiv 1906.02975): curated training and test."""
-    meta = needed(folder, "FSDKaggle2019.meta")
-    parts = {"train_curated": "train", "test": "test"}
     tables = []
-    for part, split in parts.items():
-        table = read_csv(needed(meta, f"{part}_post_competition.csv"), ["fname", "labels"])
+    for part, split in (("train_curated", "train"), ("test", "test")):
+        file = needed(folder, f"FSDKaggle2019.meta/{part}_post_competition.csv")
+        table = read_csv(file, ["fname", "labels"])
         path = f"FSDKaggle2019.audio_{part}/" + table["fname"]
         tables.append(pd.DataFrame({"path": path, "label": table["labels"], "split": split}))
     return pd.concat(tables)
@@ -91,15 +83,12 @@ def magnatagatune(folder: Path, *, tags: int = 50) -> pd.DataFrame:
         tags: How many tags.
     """
     table = read_csv(needed(folder, "annotations_final.csv"), ["clip_id", "mp3_path"], sep="\t")
-    columns = [name for name in table if name not in ("clip_id", "mp3_path")]
-    hits = table[columns] == "1"
+    hits = table.drop(columns=["clip_id", "mp3_path"]) == "1"
     chosen = hits.sum().sort_values(ascending=False, kind="stable").index[:tags]
-    labels = [
-        ",".join(tag for tag, hit in zip(chosen, row, strict=True) if hit)
-        for row in hits[chosen].to_numpy()
-    ]
     path = table["mp3_path"]
-    song = path.str.replace(r"-\d+-\d+\.mp3$", "", regex=True)
-    split = path.str[0].map(_MAGNATAGATUNE)
-    found = pd.DataFrame({"path": path, "label": labels, "split": split, "group": song})
+    found = pd.DataFrame({
+        "path": path, "split": path.str[0].map(_MAGNATAGATUNE),
+        "group": path.str.replace(r"-\d+-\d+\.mp3$", "", regex=True),
+        "label": [",".join(chosen[row]) for row in hits[chosen].to_numpy()],
+    })  # fmt: skip
     return found[found["label"] != ""]

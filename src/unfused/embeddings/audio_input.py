@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,21 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from ..data.log_mel import FrontEnd
+from ..data.memory_store import memory_store
 from ..data.reading import UnreadableAudio, read_mono_blocks
+from ..data.store import LogMelStore
 
 Audio = str | os.PathLike[str] | np.ndarray | Tensor
 """A path, or samples (N,) or (channels, N); a list stands for several clips."""
+
+
+def audio_store(
+    clips: Sequence[Audio], front_end: FrontEnd, sample_rate: int | None = None
+) -> LogMelStore:
+    """Return the log-mels of some clips, in memory; arguments as for :func:`log_mel_blocks`."""
+    return memory_store(
+        front_end, [list(log_mel_blocks(clip, front_end, sample_rate)) for clip in clips]
+    )
 
 
 def log_mel_blocks(

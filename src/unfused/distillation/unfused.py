@@ -1,0 +1,358 @@
+"""UnFuSeD as an estimator: what a teacher hears in a corpus teaches a new, smaller encoder."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from ..core.errors import UserError
+from ..core.outputs import OutputFolder
+from ..core.seeding import derive_seed
+from ..core.source import source_digest
+from ..data.overlap import same_audio
+from ..data.store import LogMelStore
+from ..embeddings.embedder import as_embedder
+from ..embeddings.read_out import ReadOut
+from ..encoders.encoder import Encoder
+from ..encoders.registry import ENCODERS, check_settings
+from ..encoders.trained import TrainedEncoder, load_encoder, provenance, save_encoder
+from ..tasks.corpus import Corpus
+from ..training.checkpoint import drop_checkpoint
+from ..training.history import load_history, save_history
+from ..training.loop import fit
+from ..training.pretraining import crop_source, random_encoder, view_maker
+from ..training.settings import TrainingSettings
+from .embedding_distillation import EmbeddingDistillation
+from .loss import Hint
+from .pseudo_labels import Whiten, on_sphere, pseudo_labels
+from .self_distillation import DistilledBlocks, SelfDistillation
+
+CLIP_UPDATES = 10_000
+"""How long a student trains that is told neither ``epochs`` nor ``clip_updates``."""
+TRAINING = {item.name: item.default for item in fields(TrainingSettings)} | {"weight_decay": 1e-4}
+NAMES = {"clusters": "unfused", "embeddings": "embedding_distillation"}
+"""What a student's row is called in tables, by its targets."""
+
+
+def _spelt_out(constructor: Callable[..., None], more: Mapping[str, Any]) -> inspect.Signature:
+    """Return a constructor's signature with the parameters in place of its ``**``."""
+    own = [
+        p for p in inspect.signature(constructor).parameters.values() if p.kind is not p.VAR_KEYWORD
+    ]
+    extra = [
+        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d) for n, d in more.items()
+    ]
+    return inspect.Signature([*own, *extra])
+
+
+class Clusters(NamedTuple):
+    """A clustering of a corpus, or several of the same points; tables by clip_id.
+
+    Attributes:
+        labels: ``pseudo_label`` and, where there are more, ``pseudo_label_<K>``, int64.
+        points: What was clustered: whitened vectors of length 1, float32.
+    """
+
+    labels: pd.DataFrame
+    points: pd.DataFrame
+
+
+class UnFuSeD(BaseEstimator):
+    """Unsupervised fine-tuning by self-distillation (UnFuSeD, arXiv 2303.05668).
+
+    The teacher's vectors of the corpus are clustered, and the clusters are the pseudo-labels that a
+    randomly initialised encoder learns; its last layer teaches its blocks, and only the blocks are
+    kept. Labels of the corpus are not looked at, apart from their number where ``n_clusters`` does
+    not say how many clusters there are.
+
+    Args:
+        teacher: A fitted method, a trained encoder, an embedder, or the name of plain statistics.
+        n_clusters: Number of clusters K; None: the number of classes, as in the official code;
+            several (ours): a clustering and heads for each.
+        targets: What the student learns: ``clusters`` as in the paper, or ``embeddings`` (ours),
+            the teacher's whitened vectors themselves.
+        whiten: Axes that whitening keeps, see :func:`~unfused.distillation.pseudo_labels.on_sphere`
+            (official code: 128).
+        read_out: How a teacher that is an encoder is read out; None: its mean, maximum, deviation.
+        cut: Where the student ends.
+        alpha: Weight of the blocks' cross entropies against their divergences.
+        beta: Weight of the hints.
+        mse_on: What the hints compare, ``logits`` or ``features``.
+        detach_teacher: Keep the blocks' losses from moving the last layer.
+        hidden: Hidden width of the blocks' heads; None: K.
+        blocks: Taps that get a head; None: three blocks for clusters, ``cut`` for embeddings.
+        crop_frames: Length of a training crop in frames.
+        encoder: Registered name of the encoder that is trained.
+        encoder_settings: Its constructor's arguments.
+        views: Arguments of :class:`~unfused.views.make_views.ViewMaker`.
+        seed: Seed of everything random.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        folder: Where checkpoints and results live, so that an interrupted fit goes on and a
+            finished one is not repeated; None: nowhere.
+        **training: Fields of :class:`~unfused.training.settings.TrainingSettings`.
+
+    Attributes:
+        pseudo_labels_: Cluster of each clip, see :class:`Clusters`; None with ``embeddings``.
+        student_: The encoder up to ``cut``, what the paper evaluates.
+        full_: The whole encoder.
+        trained_on_: Clips that teacher and student have heard: corpus, clip_id, digest at least.
+        history_: Metrics, one row per ``log_every`` steps.
+        folder_: Where the two encoders lie; None without a ``folder``.
+
+    >>> UnFuSeD("mfcc_statistics", n_clusters=10, clip_updates=20_000)
+    UnFuSeD(clip_updates=20000, n_clusters=10, teacher='mfcc_statistics')
+    """
+
+    pseudo_labels_: pd.DataFrame | None
+    student_: TrainedEncoder
+    full_: TrainedEncoder
+    trained_on_: pd.DataFrame
+    history_: pd.DataFrame
+    folder_: Path | None
+
+    def __init__(
+        self,
+        teacher: Any,
+        *,
+        n_clusters: int | Sequence[int] | None = None,
+        targets: Literal["clusters", "embeddings"] = "clusters",
+        whiten: Whiten = "auto",
+        read_out: ReadOut | None = None,
+        cut: str = "block3",
+        alpha: float = 0.7,
+        beta: float = 0.003,
+        mse_on: Hint = "logits",
+        detach_teacher: bool = True,
+        hidden: int | None = None,
+        blocks: Sequence[str] | None = None,
+        crop_frames: int = 96,
+        encoder: str = "audio_ntt",
+        encoder_settings: Mapping[str, Any] | None = None,
+        views: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        folder: str | Path | OutputFolder | None = None,
+        **training: Any,
+    ) -> None:
+        check_settings(type(self).__name__, training, TRAINING)
+        self.teacher, self.n_clusters, self.targets = teacher, n_clusters, targets
+        self.whiten, self.read_out, self.cut = whiten, read_out, cut
+        self.alpha, self.beta, self.mse_on = alpha, beta, mse_on
+        self.detach_teacher, self.hidden, self.blocks = detach_teacher, hidden, blocks
+        self.crop_frames, self.encoder, self.encoder_settings = (
+            crop_frames,
+            encoder,
+            encoder_settings,
+        )
+        self.views, self.seed, self.device, self.folder = views, seed, device, folder
+        for name, default in TRAINING.items():
+            setattr(self, name, training.get(name, default))
+
+    __init__.__signature__ = _spelt_out(__init__, TRAINING)  # type: ignore[attr-defined]
+
+    @property
+    def name(self) -> str:
+        """What tables call the student."""
+        if self.targets not in NAMES:
+            raise UserError(f"targets={self.targets!r} must be one of {list(NAMES)}")
+        return NAMES[self.targets]
+
+    @property
+    def training(self) -> TrainingSettings:
+        """The settings of the training loop."""
+        given = {name: getattr(self, name) for name in TRAINING}
+        if given["epochs"] is None and given["clip_updates"] is None:
+            given["clip_updates"] = CLIP_UPDATES
+        return TrainingSettings(**given)
+
+    def cluster(self, corpus: Corpus) -> Clusters:
+        """Return the pseudo-labels of what may be heard of a corpus; see :meth:`fit`."""
+        audio = audio_to_learn(corpus)
+        k = self.n_clusters or len(corpus.take(audio.clips["clip_id"]).classes)
+        return self._heard_by_teacher(audio, [k] if isinstance(k, int) else list(k))
+
+    def fit(
+        self,
+        corpus: Corpus,
+        extra: Corpus | None = None,
+        *,
+        pseudo_labels: pd.DataFrame | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Train a student on what may be heard of a corpus: no clip that validates or tests.
+
+        Args:
+            corpus: The target task's audio. Of one with labels, the training clips are taken; one
+                without is taken as it is.
+            extra: More unlabelled audio, for ``targets="embeddings"``.
+            pseudo_labels: What to learn in place of the teacher's clusters, as in
+                :attr:`Clusters.labels`; for controls.
+            facts: More facts for the encoders' provenance.
+
+        Returns:
+            The estimator itself, fitted.
+
+        Raises:
+            UserError: A parameter is out of range, or the teacher's vectors have collapsed.
+        """
+        by_clusters = self.name == NAMES["clusters"]
+        if by_clusters and extra is not None:
+            raise UserError("extra audio belongs to no class: give it with targets='embeddings'")
+        audio = audio_to_learn(corpus, extra)
+        if pseudo_labels is None and by_clusters:
+            pseudo_labels = self.cluster(corpus).labels
+        targets = (
+            self._heard_by_teacher(audio, []).points if pseudo_labels is None else pseudo_labels
+        )
+        targets = targets.loc[audio.clips["clip_id"]]
+        heard = [audio.clips, as_embedder(self.teacher, self.read_out).trained_on]
+        self.trained_on_ = pd.concat(heard).drop_duplicates("clip_id", ignore_index=True)
+        made_of = {
+            "settings": self._settings(),
+            "audio": audio.mark,
+            "targets": targets,
+            "facts": dict(facts or {}),
+            "source": source_digest(__name__, ENCODERS.find(self.encoder).__module__),
+        }
+        with self._outputs() as outputs:
+            path = outputs.built(
+                f"{self.name}-seed{self.seed}",
+                made_of,
+                lambda folder: self._distil(folder, audio, targets, made_of["facts"]),
+            )
+            self.student_, self.full_ = load_encoder(path / "student"), load_encoder(path / "full")
+            self.history_ = load_history(path)
+        self.pseudo_labels_ = targets if by_clusters else None
+        self.folder_ = None if self.folder is None else path
+        return self
+
+    def save(self, folder: str | Path) -> None:
+        """Write the student, what was heard, and the learning curve; ``load_encoder`` reads it.
+
+        Raises:
+            NotFittedError: :meth:`fit` was not called.
+        """
+        check_is_fitted(self, "student_")
+        save_encoder(folder, self.student_, self.trained_on_)
+        save_history(Path(folder), self.history_)
+
+    @contextmanager
+    def _outputs(self) -> Iterator[OutputFolder]:
+        if isinstance(self.folder, OutputFolder):
+            yield self.folder
+        elif self.folder is not None:
+            yield OutputFolder(Path(self.folder))
+        else:
+            with TemporaryDirectory() as nowhere:
+                yield OutputFolder(Path(nowhere))
+
+    def _heard_by_teacher(self, audio: Corpus, ks: Sequence[int]) -> Clusters:
+        """Return the teacher's whitened vectors of each clip, and their clusters."""
+        teacher = as_embedder(self.teacher, self.read_out)
+        made_of = {
+            "audio": audio.mark,
+            "teacher": teacher.digest,
+            "whiten": self.whiten,
+            "n_clusters": ks,
+            "seed": self.seed,
+            "source": source_digest("distillation.pseudo_labels", "embeddings.embedder"),
+        }
+
+        def build(_: Path) -> dict[str, pd.DataFrame]:
+            points = on_sphere(teacher.embed(audio, device=self.device), self.whiten)
+            columns = [f"pseudo_label_{k}" if i else "pseudo_label" for i, k in enumerate(ks)]
+            found = [pseudo_labels(points, k, seed=self.seed) for k in ks]
+            index = pd.Index(audio.clips["clip_id"])
+            return {
+                "labels": pd.DataFrame(dict(zip(columns, found, strict=True)), index),
+                "points": pd.DataFrame(points, index).add_prefix("f"),
+            }
+
+        with self._outputs() as outputs:
+            tables = outputs.tables("pseudo_labels" if ks else "embeddings", made_of, build)
+        return Clusters(tables["labels"], tables["points"])
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what decides the student, apart from audio and targets."""
+        names = ["cut", "crop_frames", "blocks", "encoder", "encoder_settings", "views", "seed"]
+        if self.targets == "clusters":
+            names += ["alpha", "beta", "mse_on", "detach_teacher", "hidden"]
+        return {**{name: getattr(self, name) for name in names}, "training": self.training}
+
+    def _method(self, encoder: Encoder, targets: pd.DataFrame) -> DistilledBlocks:
+        blocks = {} if self.blocks is None else {"blocks": self.blocks}
+        if self.targets == "embeddings":
+            vectors = torch.from_numpy(targets.to_numpy(np.float32))
+            return EmbeddingDistillation(
+                encoder, targets=vectors, crop_frames=self.crop_frames, **blocks
+            )
+        return SelfDistillation(
+            encoder,
+            labels=torch.from_numpy(targets.to_numpy(np.int64)),
+            n_classes=[int(k) + 1 for k in targets.max()],
+            alpha=self.alpha,
+            beta=self.beta,
+            mse_on=self.mse_on,
+            detach_teacher=self.detach_teacher,
+            hidden=self.hidden,
+            crop_frames=self.crop_frames,
+            **blocks,
+        )
+
+    def _distil(
+        self, folder: Path, audio: Corpus, targets: pd.DataFrame, facts: Mapping[str, Any]
+    ) -> None:
+        """Train, resuming what ``folder`` holds; keep student and full encoder."""
+        seed = derive_seed(self.seed, "student")  # other weights than the teacher began with
+        encoder = random_encoder(self.encoder, self.encoder_settings or {}, seed)
+        torch.manual_seed(derive_seed(self.seed, "student method"))
+        method = self._method(encoder, targets)
+        views = view_maker(audio, self.views or {}, method.crop_frames)
+        title = ", ".join([audio.name, *map(str, facts.values()), f"seed {self.seed}"])
+        with crop_source(audio, method, self.training, self.seed, self.device) as source:
+            history = fit(
+                method, source, views, self.training,
+                folder=folder, seed=self.seed, device=self.device, title=title,
+            )  # fmt: skip
+        for kind, module in {"student": method.student(self.cut), "full": method.encoder}.items():
+            record = provenance(
+                method=f"{self.name} {kind}", seed=self.seed, parameters=self._settings(), **facts
+            )
+            trained = TrainedEncoder(
+                module.cpu().eval(),
+                self.encoder,
+                audio.store.front_end.settings(),
+                *audio.statistics,
+                record,
+            )
+            save_encoder(folder / kind, trained, self.trained_on_)
+        save_history(folder, history)
+        drop_checkpoint(folder)
+
+
+def audio_to_learn(corpus: Corpus, extra: Corpus | None = None) -> Corpus:
+    """Return the audio of a corpus that may be learnt from, without its labels.
+
+    Args:
+        corpus: Of one with labels, the training clips are taken; one without is taken as it is.
+        extra: More audio, which counts where it is none of the corpus's own.
+    """
+    labelled = "label" in corpus.clips and corpus.clips["label"].notna().any()
+    audio = corpus.for_training() if labelled else corpus
+    if extra is None:
+        return audio
+    more = audio_to_learn(extra).clips
+    clips = pd.concat([audio.clips, more[~same_audio(more, corpus.splits)]], ignore_index=True)
+    store = LogMelStore.union([audio.store, extra.store])
+    return Corpus.of(store, clips.drop_duplicates("clip_id"), name=corpus.name)
