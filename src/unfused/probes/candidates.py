@@ -1,143 +1,223 @@
-"""Which encoders are compared: baselines, methods, students and their controls, at which cuts."""
+"""What is compared on a task: untrained encoders, plain statistics, methods, students, controls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from ..core.repeats import Repeat, repeats
+from ..core.errors import UserError
+from ..core.outputs import OutputFolder
+from ..core.repeats import Repeat
+from ..core.source import source_digest
+from ..embeddings.embedder import Embedder, EncoderEmbedder, as_embedder
+from ..embeddings.read_out import ReadOut
 from ..encoders.collection import EncoderCollection
 from ..encoders.registry import ENCODERS, settings_of
-from ..encoders.trained import TrainedEncoder
+from ..encoders.trained import load_encoder, read_trained_on
+from ..tasks.corpus import Corpus
 from ..training.pretraining import untrained_like
+
+RANDOM_INIT = "random_init"
+PLAIN: Mapping[str, Mapping[str, Any]] = {
+    "mfcc_statistics": {"kind": "mfcc_statistics"},
+    "log_mel_statistics": {"kind": "log_mel_statistics", "segments": 3},
+}
+"""The plain alternatives to every encoder: their label -> their embedder."""
+UNTRAINED = "untrained"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An encoder to be evaluated, loaded only when it is.
+    """Whatever turns a task's clips into vectors and is to be evaluated; loaded only when it is.
 
     Attributes:
-        label: What it is called in the results: ``random_init``, a method's name, ``unfused`` (the
-            student), ``unfused_full`` or ``log_mel_statistics``.
+        label: What it is called in the results, see :class:`~unfused.probes.results.RowKeys`.
         source: Where its pseudo-labels came from; empty where that does not apply.
-        cuts: Taps at which it is evaluated.
-        digest: Identifies its weights.
-        load: Returns it; None for log-mel statistics, which need no encoder.
-        trained_on: Returns the clips it has seen, columns corpus, clip_id and digest.
+        seed: Seed of its repeat.
+        fold: Fold of the task that it is evaluated on.
+        embedder: What :func:`~unfused.embeddings.embedder.as_embedder` makes it of, JSON values; or
+            ``{kind: untrained, like: folder, encoder: name, settings: {}, read_out: {}}``, a random
+            encoder with the normalisation of the one in that folder.
+        read_out: How its encoder is read out; empty where it has none.
+        digest: Identifies what it computes.
+        pretraining_clips: Number of clips that its weights were trained on.
+        facts: ``licence`` and ``pretraining_data``, where they are known.
     """
 
     label: str
     source: str
-    cuts: tuple[str, ...]
-    digest: str
-    load: Callable[[], TrainedEncoder | None]
-    trained_on: Callable[[], pd.DataFrame]
+    seed: int
+    fold: int
+    embedder: Mapping[str, Any]
+    read_out: str = ""
+    digest: str = ""
+    pretraining_clips: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, label: str, source: str, repeat: Repeat, embedder: Mapping[str, Any]) -> Candidate:
+        """Return a candidate with the facts that loading it shows."""
+        bare = cls(label, source, *repeat, embedder)
+        found = bare.load()
+        read_out = found.read_out.name if isinstance(found, EncoderEmbedder) else ""
+        seen = 0 if embedder.get("kind") == UNTRAINED else len(found.trained_on)
+        known = {key: found.facts.get(key) for key in ("licence", "pretraining_data")}
+        facts = {key: value for key, value in known.items() if isinstance(value, str)}
+        return cls(label, source, *repeat, embedder, read_out, found.digest, seen, facts)
+
+    @property
+    def repeat(self) -> Repeat:
+        """Seed and fold."""
+        return Repeat(self.seed, self.fold)
 
     @property
     def name(self) -> str:
-        """Name of the candidate's folder."""
+        """Label and source, as in names of folders."""
         return f"{self.label}-{self.source}" if self.source else self.label
 
     @property
-    def pretraining_clips(self) -> int:
-        """Number of clips that its weights were trained on; an untrained one only normalises."""
-        untrained = self.label.startswith(("random_init", "log_mel_statistics"))
-        return 0 if untrained else len(self.trained_on())
+    def key(self) -> str:
+        """What it is found by among the candidates of a study."""
+        return f"{self.name}-{self.repeat.name}-{self.digest}"
+
+    def load(self) -> Embedder:
+        """Return its embedder."""
+        settings = dict(self.embedder)
+        if settings["kind"] != UNTRAINED:
+            return as_embedder(settings)
+        like = Path(settings["like"])
+        trained = untrained_like(
+            load_encoder(like), settings["encoder"], settings["settings"], self.seed
+        )
+        seen = read_trained_on(like)  # by its normalisation
+        return EncoderEmbedder(trained, ReadOut(**settings["read_out"]), trained_on=seen)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return what :meth:`to_json` was made of."""
+        return cls(**content)
 
 
 def list_candidates(
     methods: Mapping[str, EncoderCollection],
     students: EncoderCollection | None,
-    repeat: Repeat,
+    repeats: Sequence[Repeat],
     *,
-    encoder: str,
-    encoder_settings: Mapping[str, Any],
-    cuts: Sequence[str],
-    student_cut: str,
+    untrained: tuple[str, Mapping[str, Any]],
+    read_outs: Sequence[ReadOut],
+    others: Mapping[str, Mapping[str, Any]] = PLAIN,
 ) -> list[Candidate]:
-    """Return the candidates of one repeat.
+    """Return the candidates of every repeat, one for each way that an encoder is read out.
 
     A method that brings its own architecture (a Conformer among AudioNTTs) also brings a random
     encoder of it, ``random_init_<method>``.
 
     Args:
         methods: Method -> its pre-trained encoders; at least one.
-        students: Folders ``<source>-<repeat>`` with ``student`` and ``full``; None: there are none.
-        repeat: Seed and fold of the task.
-        encoder: Architecture of the random encoder.
-        encoder_settings: Its constructor's arguments.
-        cuts: Taps at which whole encoders are evaluated; an encoder that has none of them is
-            evaluated at its last.
-        student_cut: The student's; whole encoders are evaluated there too, like for like.
+        students: Names ``<source>-<repeat>/student`` and ``.../full``; None: there are none.
+        repeats: Seeds and folds of the task.
+        untrained: Name and settings of the random encoder.
+        read_outs: How encoders are read out; one that has none of the taps by its default.
+        others: Label -> settings of embedders that no seed changes; they are evaluated once.
     """
-    whole = tuple(dict.fromkeys([student_cut, *cuts]))
-    pretrained = [_Pretrained(label, found, repeat) for label, found in methods.items()]
-    usual = (encoder, dict(encoder_settings))
-    found = [
-        Candidate("log_mel_statistics", "", ("",), "log_mel_statistics", lambda: None, _nothing),
-        pretrained[0].untrained("random_init", *usual, whole),
-    ]
-    for item in pretrained:
-        trained = item.load()
-        own = (trained.name, dict(trained.encoder.settings))
-        if _architecture(*own) != _architecture(*usual):
-            found.append(item.untrained(f"random_init_{item.label}", *own, whole))
-        found.append(item.candidate(whole))
-    return found + (_students(students, repeat, whole, student_cut) if students else [])
+    found: list[Candidate] = []
+    for repeat in repeats:
+        if repeat.seed == repeats[0].seed:
+            found += [Candidate.of(label, "", repeat, given) for label, given in others.items()]
+        for number, (label, encoders) in enumerate(methods.items()):
+            folder = encoders.folder(encoders.matching(*repeat))
+            trained = load_encoder(folder)
+            own, like = (trained.name, trained.encoder.settings), {"like": str(folder)}
+            random = {RANDOM_INIT: untrained} if number == 0 else {}
+            if _architecture(*own) != _architecture(*untrained):
+                random[f"{RANDOM_INIT}_{label}"] = own
+            for title, (name, settings) in random.items():
+                given = {"kind": UNTRAINED, **like, "encoder": name, "settings": dict(settings)}
+                taps = untrained_like(trained, name, settings, 0).encoder.dims
+                found += _read_out(title, "", repeat, given, taps, read_outs)
+            given = {"kind": "encoder", "folder": str(folder)}
+            found += _read_out(label, "", repeat, given, trained.encoder.dims, read_outs)
+        found += _students(students, repeat, read_outs) if students else []
+    return found
 
 
-@dataclass(frozen=True)
-class _Pretrained:
-    """The encoder of one method that belongs to an repeat."""
+class Vectors(NamedTuple):
+    """One candidate's vectors of a corpus's labelled clips.
 
-    label: str
-    encoders: EncoderCollection
-    repeat: Repeat
+    Attributes:
+        clip_ids: (N,).
+        matrix: (N, D) float32.
+        n_parameters: Trained parameters that a vector takes.
+    """
 
-    @property
-    def name(self) -> str:
-        return self.encoders.matching(*self.repeat)
+    clip_ids: NDArray[np.str_]
+    matrix: NDArray[np.float32]
+    n_parameters: int
 
-    def load(self) -> TrainedEncoder:
-        return self.encoders.load(self.name)
+    @classmethod
+    def load(cls, folder: Path) -> Vectors:
+        """Read what :func:`embedded` left."""
+        held = np.load(folder / "clips.npz")
+        matrix = np.load(folder / "vectors.npy", mmap_mode="r")
+        return cls(held["clip_ids"], matrix, int(held["n_parameters"]))
 
-    def candidate(self, cuts: tuple[str, ...]) -> Candidate:
-        """Return the encoder itself as a candidate."""
-        return Candidate(
-            self.label,
-            "",
-            _cuts_of(self.load(), cuts),
-            self.encoders.digest(self.name),
-            self.load,
-            partial(self.encoders.trained_on, self.name),
-        )
+    def of(self, corpus: Corpus) -> NDArray[np.float32]:
+        """Return the vectors of a corpus's clips, (M, D).
 
-    def untrained(
-        self, label: str, encoder: str, settings: Mapping[str, Any], cuts: tuple[str, ...]
-    ) -> Candidate:
-        """Return a random encoder with this one's normalisation as a candidate."""
-        trained = self.load()
-
-        def random() -> TrainedEncoder:
-            return untrained_like(trained, encoder, settings, self.repeat.seed)
-
-        return Candidate(
-            label,
-            "",
-            _cuts_of(random(), cuts),
-            f"random {encoder} {dict(settings)} {trained.mean} {trained.std} {self.repeat.seed}",
-            random,
-            partial(self.encoders.trained_on, self.name),
-        )
+        Raises:
+            UserError: A clip was not embedded.
+        """
+        rows = pd.Index(self.clip_ids).get_indexer(corpus.clips["clip_id"])
+        if (rows < 0).any():
+            raise UserError(f"{(rows < 0).sum()} clips of {corpus.name} were not embedded")
+        return np.asarray(self.matrix[rows])
 
 
-def _cuts_of(trained: TrainedEncoder, cuts: tuple[str, ...]) -> tuple[str, ...]:
-    known = tuple(cut for cut in cuts if cut in trained.encoder.dims)
-    return known or (trained.encoder.cut,)
+def embedded(
+    candidate: Candidate, corpus: Corpus, outputs: OutputFolder, *, device: str = "auto"
+) -> Path:
+    """Return the folder with a candidate's :class:`Vectors` of a corpus's labelled clips.
+
+    They are computed once; folds that share an encoder share them.
+    """
+    clips = corpus.labelled
+    made_of = {
+        "embedder": candidate.digest,
+        "corpus": clips.mark,
+        "source": source_digest("embeddings.embedder", "embeddings.outside"),
+    }
+
+    def build(folder: Path) -> None:
+        embedder = candidate.load()
+        np.save(folder / "vectors.npy", embedder.embed(clips, device=device))
+        clip_ids = clips.clips["clip_id"].to_numpy().astype(str)
+        np.savez(folder / "clips.npz", clip_ids=clip_ids, n_parameters=embedder.n_parameters)
+
+    return outputs.built(candidate.name, made_of, build)
+
+
+def _read_out(
+    label: str,
+    source: str,
+    repeat: Repeat,
+    given: Mapping[str, Any],
+    taps: Mapping[str, int],
+    read_outs: Sequence[ReadOut],
+) -> Iterator[Candidate]:
+    known = [item for item in read_outs if set(item.taps) <= set(taps)] or [ReadOut()]
+    for item in known:
+        settings = {**given, "read_out": item.settings()}
+        yield Candidate.of(label, source, repeat, settings)
 
 
 def _architecture(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -146,54 +226,19 @@ def _architecture(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str
     return name, {**defaults, **settings}
 
 
-def candidates_by_repeat(
-    methods: Mapping[str, EncoderCollection],
-    students: EncoderCollection | None,
-    seeds: Sequence[int],
-    folds: Sequence[int],
-    encoder: Any,
-    cuts: Sequence[str],
-    student_cut: str,
-) -> Iterator[tuple[Repeat, Candidate]]:
-    """Yield every candidate of every repeat; ``encoder`` has a ``name`` and ``settings``."""
-    for repeat in repeats(seeds, folds):
-        for candidate in list_candidates(
-            methods,
-            students,
-            repeat,
-            encoder=encoder.name,
-            encoder_settings=encoder.settings,
-            cuts=cuts,
-            student_cut=student_cut,
-        ):
-            yield repeat, candidate
-
-
 def _students(
-    students: EncoderCollection, repeat: Repeat, whole: tuple[str, ...], student_cut: str
-) -> list[Candidate]:
-    found = []
+    students: EncoderCollection, repeat: Repeat, read_outs: Sequence[ReadOut]
+) -> Iterator[Candidate]:
+    """Yield students, and full ones where they can be read out as the cut ones cannot."""
     for name in students.names():
         source_repeat, _, kind = name.partition("/")
         source = source_repeat.removesuffix(f"-{repeat.name}")
         if source == source_repeat:
             continue
-        label = "unfused" if kind == "student" else "unfused_full"
-        cuts = tuple(cut for cut in whole if (cut == student_cut) == (kind == "student"))
-        if not cuts:
-            continue
-        found.append(
-            Candidate(
-                label,
-                source,
-                cuts,
-                students.digest(name),
-                partial(students.load, name),
-                partial(students.trained_on, name),
-            )
-        )
-    return found
-
-
-def _nothing() -> pd.DataFrame:
-    return pd.DataFrame(columns=["corpus", "clip_id", "digest"])
+        given = {"kind": "encoder", "folder": str(students.folder(name))}
+        short = load_encoder(students.folder(f"{source_repeat}/student")).encoder.dims
+        if kind == "student":
+            yield from _read_out("unfused", source, repeat, given, short, read_outs)
+        elif deeper := [item for item in read_outs if not set(item.taps) <= set(short)]:
+            taps = load_encoder(students.folder(name)).encoder.dims
+            yield from _read_out("unfused_full", source, repeat, given, taps, deeper)

@@ -15,6 +15,7 @@ from scipy import linalg
 from sklearn.linear_model import LogisticRegression
 
 _NEVER = -30.0  # logit of a class that no training clip has, relative to nothing known
+_ROWS = 4096
 _LIKE_ZERO = 1e-10  # eigenvalues below this share of the largest are rounding
 
 
@@ -35,8 +36,12 @@ class Linear(NamedTuple):
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of features as they come, (N, D) -> (N, C)."""
-        weight = self.weight / self.scale
-        return features @ weight.T + (self.bias - weight @ self.mean)
+        found = np.empty((len(features), len(self.bias)), np.float32)
+        for first in range(0, len(features), _ROWS):  # standardised copies stay small
+            rows = slice(first, first + _ROWS)
+            scaled = (features[rows] - self.mean) / self.scale
+            found[rows] = scaled @ self.weight.T + self.bias
+        return found
 
 
 class Standardised:
@@ -167,7 +172,10 @@ def _all_classes(
     """Return weights and biases of all classes; those without a training clip are never likely."""
     if len(weight) == 1:  # two classes, in one regression
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    weights, biases = np.zeros((n_classes, weight.shape[1])), np.full(n_classes, bias.min() + _NEVER)
+    weights, biases = (
+        np.zeros((n_classes, weight.shape[1])),
+        np.full(n_classes, bias.min() + _NEVER),
+    )
     weights[known], biases[known] = weight, bias
     return weights, biases
 

@@ -11,16 +11,20 @@ import logging
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from ..core.errors import UserError
+from ..scores.intervals import difference, interval
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind, with_unknown
 from .calibration import Calibration, calibrate
-from .linear_models import Linear, Standardised, logistic_path, shrinkage_lda
+from .linear_models import Standardised, logistic_path, shrinkage_lda
+from .results import prediction_table
 
 log = logging.getLogger(__name__)
 STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -30,8 +34,9 @@ PATIENCE = 3
 """So many penalties in a row that are worse than the best end the path."""
 LDA = "lda"
 _ROUGH, _FINE = 3e-4, 1e-5  # tolerance while penalties are compared, and of the one chosen
-_MANY = 20_000  # clips; from here on one fold says enough
+_MANY = 20_000  # clips; from here on one split says enough
 _MOST_REPEATS = 5
+_RESAMPLES = 200  # for standard errors
 Rows = NDArray[np.int64]
 Setting = float | str
 """A penalty, or :data:`LDA`."""
@@ -43,14 +48,15 @@ class Probe:
     Candidates are logistic regression (mean cross-entropy + strength / 2 * ||W||^2) at each
     penalty and, where a clip has one label, shrinkage LDA. The best score is chosen (balanced
     accuracy; of several labels mAP), the stronger penalty on a tie; LDA only if it is better than
-    the best logistic regression by more than the standard error of their difference.
+    the best logistic regression by more than ``tie`` standard errors of their difference.
 
     Args:
         strengths: Penalties to choose from.
         lda: Whether LDA is a candidate.
-        min_valid: With fewer validation clips than this, with fewer than ``min_valid_per_class`` of
-            some class or of fewer than ``min_valid_groups`` groups, folds of training and validation
-            clips together choose: so few clips or speakers choose by luck.
+        tie: How many standard errors of a lead are a tie, which logistic regression wins.
+        min_valid: With fewer validation clips than this, fewer than ``min_valid_per_class`` of
+            some class or clips of fewer than ``min_valid_groups`` groups, folds of training and
+            validation clips together choose: so few clips or speakers choose by luck.
         min_valid_per_class: See there.
         min_valid_groups: See there.
         n_folds: Number of these folds. Groups are kept whole, classes spread evenly.
@@ -63,6 +69,8 @@ class Probe:
         classes_: Sorted class names, (C,).
         setting_: The penalty chosen, or ``"lda"``.
         scores_: Setting -> score on held-out clips; empty where nothing could be chosen.
+        validation_: That of the setting chosen; NaN where nothing could be chosen.
+        validation_error_: Its standard error.
         chosen_on_: ``validation``, ``folds`` or, where nothing could be chosen, ``nothing``.
         train_: The classifier fitted on training clips only.
         all_: The one fitted on training and validation clips: what :meth:`predict` uses.
@@ -76,9 +84,11 @@ class Probe:
     classes_: NDArray[np.str_]
     setting_: Setting
     scores_: dict[Setting, float]
+    validation_: float
+    validation_error_: float
     chosen_on_: str
-    train_: Linear
-    all_: Linear
+    train_: Any
+    all_: Any
     calibration_: Calibration
 
     def __init__(
@@ -86,6 +96,7 @@ class Probe:
         *,
         strengths: Sequence[float] = STRENGTHS,
         lda: bool = True,
+        tie: float = 1.0,
         min_valid: int = 50,
         min_valid_per_class: int = 5,
         min_valid_groups: int = 5,
@@ -98,7 +109,8 @@ class Probe:
             raise UserError(f"strengths={list(strengths)} must be positive numbers, one or more")
         if n_folds < 2:
             raise UserError(f"n_folds={n_folds} must be at least 2")
-        self.strengths, self.lda = sorted(strengths, reverse=True), lda and kind is SINGLE_LABEL
+        self.strengths, self.tie = sorted(strengths, reverse=True), tie
+        self.lda = lda and kind is SINGLE_LABEL
         self.min_valid, self.min_valid_per_class = min_valid, min_valid_per_class
         self.min_valid_groups = min_valid_groups
         self.n_folds, self.few, self.seed, self.kind = n_folds, few, seed, kind
@@ -139,9 +151,25 @@ class Probe:
             )
         y = self.kind.targets(names, self.classes_)
         splits = self._splits(self.kind.strata(names), held, None if groups is None else units)
-        rows, logits = self._held_out_logits(x, y, splits)
-        self._choose(y[rows], units[rows], logits)
-        self.calibration_ = calibrate(y[rows], logits.get(self.setting_), len(self.classes_))
+        logits = self._held_out_logits(x, y, splits)
+        rows = np.array([row for _, _, score in splits for row in score], dtype=np.int64)
+        repeat = [number for number, _, score in splits for _ in score]
+        said = partial(
+            prediction_table, classes=self.classes_, kind=self.kind, labels=names[rows],
+            clip_ids=rows, groups=None if groups is None else units[rows],
+        )  # fmt: skip
+        tables = {key: said(found).assign(seed=repeat) for key, found in logits.items()}
+        self.scores_ = {key: self.kind.score(y[rows], found) for key, found in logits.items()}
+        if not self.scores_ or max(self.scores_.values()) == 0:  # one clip or group of each class
+            self.scores_, self.chosen_on_ = {}, "nothing"
+            self.validation_ = self.validation_error_ = np.nan
+            log.debug("too few clips to choose with")
+        self.setting_ = self._choice(tables) if self.scores_ else self._without_choice(len(x))
+        if self.scores_:
+            of_choice = interval(tables[self.setting_], self.kind.chosen_by, n=_RESAMPLES)
+            self.validation_ = self.scores_[self.setting_]
+            self.validation_error_ = of_choice.standard_error
+        self.calibration_ = self._calibration(y[rows], logits.get(self.setting_))
         self.all_ = self._fitted(x, y)
         self.train_ = self._fitted(x[~held], y[~held]) if held.any() else self.all_
         return self
@@ -149,12 +177,13 @@ class Probe:
     def decision_function(self, features: ArrayLike) -> NDArray[np.float32]:
         """Return the logits of each class, (N, C)."""
         x = _finite(features)
-        if x.shape[1] != len(self.all_.mean):
+        if x.shape[1] != self._dim:
             raise UserError(
-                f"features have {x.shape[1]} dimensions, the probe was fitted on "
-                f"{len(self.all_.mean)}; embed both with the same embedder"
+                f"features have {x.shape[1]} dimensions, the probe was fitted on {self._dim}; "
+                "embed both with the same embedder"
             )
-        return self.all_.logits(x)
+        found: NDArray[np.float32] = self.all_.logits(x)
+        return found
 
     def predict(self, features: ArrayLike) -> NDArray[np.str_]:
         """Return the class of each row, or its set of classes, (N,)."""
@@ -168,27 +197,28 @@ class Probe:
 
     def __repr__(self) -> str:
         if not hasattr(self, "all_"):
-            return f"Probe(strengths={self.strengths}, lda={self.lda})"
-        return f"Probe({self.setting_}, classes={len(self.classes_)}, dim={len(self.all_.mean)})"
+            return f"{type(self).__name__}()"
+        return f"{type(self).__name__}({self.setting_}, {len(self.classes_)} classes)"
 
     def _splits(
         self, strata: NDArray[np.str_], held: NDArray[np.bool_], groups: Rows | None
-    ) -> list[tuple[Rows, Rows]]:
-        """Return pairs of rows to fit on and rows to score; note where they come from."""
+    ) -> list[tuple[int, Rows, Rows]]:
+        """Return number of repeat, rows to fit on and rows to score; note where they come from."""
+        many = len(strata) > _MANY
         fewest = min(np.count_nonzero(strata[held] == name) for name in np.unique(strata))
-        enough = held.sum() >= self.min_valid and fewest >= self.min_valid_per_class
+        enough = held.sum() >= self.min_valid and (fewest >= self.min_valid_per_class or many)
         if enough and (groups is None or len(np.unique(groups[held])) >= self.min_valid_groups):
             self.chosen_on_ = "validation"
-            return [(np.flatnonzero(~held), np.flatnonzero(held))]
+            return [(0, np.flatnonzero(~held), np.flatnonzero(held))]
         repeats = min(_MOST_REPEATS, -(-self.few // len(strata)))
         splits = [
-            (fit, score)
+            (repeat, fit, score)
             for repeat in range(repeats)
             for fit, score in self._folds(strata, groups, repeat)
             if len(np.unique(strata[fit])) > 1
         ]
         self.chosen_on_ = "folds" if splits else "nothing"
-        return splits[:1] if len(strata) > _MANY else splits
+        return splits[:1] if many else splits
 
     def _folds(
         self, strata: NDArray[np.str_], groups: Rows | None, repeat: int
@@ -205,55 +235,54 @@ class Probe:
             yield from (pair for pair in folds.split(strata, strata, groups) if len(pair[1]))
 
     def _held_out_logits(
-        self, x: NDArray[np.float32], y: NDArray[Any], splits: Sequence[tuple[Rows, Rows]]
-    ) -> tuple[Rows, dict[Setting, NDArray[np.float32]]]:
-        """Return the rows that are scored and every setting's logits of them."""
+        self, x: NDArray[np.float32], y: NDArray[Any], splits: Sequence[tuple[int, Rows, Rows]]
+    ) -> dict[Setting, NDArray[np.float32]]:
+        """Return every setting's logits of the rows that are scored."""
         found: dict[Setting, list[NDArray[np.float32]]] = defaultdict(list)
-        for fit, score in splits:
-            data, best, worse = Standardised(x[fit], y[fit], len(self.classes_)), -1.0, 0
-            if self.lda:
-                found[LDA].append(shrinkage_lda(data).logits(x[score]))
-            path = logistic_path(data, self.strengths, tolerance=_ROUGH)
-            for strength, linear in zip(self.strengths, path, strict=True):
-                found[strength].append(linear.logits(x[score]))
-                now = self.kind.score(y[score], found[strength][-1])
+        for _, fit, score in splits:
+            best, worse = -1.0, 0
+            for setting, logits in self._logits(x[fit], y[fit], x[score]):
+                found[setting].append(logits)
+                now = self.kind.score(y[score], logits) if len(splits) == 1 else best
                 best, worse = max(best, now), worse + 1 if now < best else 0
-                if worse == PATIENCE and len(splits) == 1:  # weaker penalties only take longer
+                if worse == PATIENCE:  # weaker penalties only take longer
                     break
-        rows = [score for _, score in splits] or [np.empty(0, np.int64)]
-        return np.concatenate(rows), {key: np.concatenate(parts) for key, parts in found.items()}
+        return {key: np.concatenate(parts) for key, parts in found.items()}
 
-    def _choose(
-        self, truth: NDArray[Any], units: Rows, logits: dict[Setting, NDArray[np.float32]]
-    ) -> None:
-        self.scores_ = {key: self.kind.score(truth, logits[key]) for key in logits}
-        penalties = [key for key in self.strengths if key in self.scores_]
-        if not penalties or max(self.scores_.values()) == 0:  # each class has one clip or group
-            self.scores_, self.chosen_on_ = {}, "nothing"
-            self.setting_ = min(self.strengths, key=lambda s: abs(np.log(s / WITHOUT_CHOICE)))
-            log.debug("too few clips to choose a penalty: %g is used", self.setting_)
-            return
-        self.setting_ = best = max(penalties, key=lambda strength: self.scores_[strength])
+    def _logits(
+        self, x: NDArray[np.float32], y: NDArray[Any], scored: NDArray[np.float32]
+    ) -> Iterator[tuple[Setting, NDArray[np.float32]]]:
+        """Yield every setting with the logits of ``scored`` when fitted on ``x``."""
+        data = Standardised(x, y, len(self.classes_))
         if self.lda:
-            gain, error = _gain(truth, logits[LDA], logits[best], units)
-            self.setting_ = LDA if gain > error else best
+            yield LDA, shrinkage_lda(data).logits(scored)
+        path = logistic_path(data, self.strengths, tolerance=_ROUGH)
+        for strength, linear in zip(self.strengths, path, strict=True):
+            yield strength, linear.logits(scored)
 
-    def _fitted(self, x: NDArray[np.float32], y: NDArray[Any]) -> Linear:
+    def _choice(self, tables: dict[Setting, pd.DataFrame]) -> Setting:
+        penalties = [key for key in self.strengths if key in tables]
+        best = max(penalties, key=lambda strength: self.scores_[strength])
+        if not self.lda:
+            return best
+        gain = difference(tables[LDA], tables[best], self.kind.chosen_by, n=_RESAMPLES)
+        return LDA if gain.value > self.tie * gain.standard_error else best
+
+    def _without_choice(self, n: int) -> Setting:
+        return min(self.strengths, key=lambda strength: abs(np.log(strength / WITHOUT_CHOICE)))
+
+    def _calibration(
+        self, targets: NDArray[Any], logits: NDArray[np.float32] | None
+    ) -> Calibration:
+        return calibrate(targets, logits, len(self.classes_))
+
+    def _fitted(self, x: NDArray[np.float32], y: NDArray[Any]) -> Any:
+        """Return what has the chosen setting's :meth:`logits`."""
+        self._dim = x.shape[1]
         data = Standardised(x, y, len(self.classes_))
         if self.setting_ == LDA:
             return shrinkage_lda(data)
         return next(logistic_path(data, [float(self.setting_)], tolerance=_FINE))
-
-
-def _gain(
-    truth: Rows, first: NDArray[np.float32], second: NDArray[np.float32], units: Rows
-) -> tuple[float, float]:
-    """Return the gain in balanced accuracy of first over second, and its standard error."""
-    share = 1 / np.bincount(truth)[truth] / len(np.unique(truth))
-    change = share * ((first.argmax(1) == truth).astype(float) - (second.argmax(1) == truth))
-    by_unit = np.bincount(np.unique(units, return_inverse=True)[1], change)
-    n = len(by_unit)
-    return float(change.sum()), float(n * by_unit.std(ddof=1) / n**0.5) if n > 1 else np.inf
 
 
 def _codes(groups: ArrayLike) -> Rows:

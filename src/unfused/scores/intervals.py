@@ -49,6 +49,7 @@ class Interval:
         unit: ``groups`` or ``clips``: what was resampled.
         n_units: How many of them there are; of several tasks together.
         n_seeds: How many trainings the score is a mean of.
+        standard_error: Of the value.
         p_value: Of no difference, two-sided; NaN where no difference was asked about.
     """
 
@@ -59,13 +60,14 @@ class Interval:
     unit: str
     n_units: int
     n_seeds: int
+    standard_error: float
     p_value: float = np.nan
 
     @property
     def text(self) -> str:
         """What the interval is, in words.
 
-        >>> Interval(0.5, 0.4, 0.6, "t", "groups", 5, 3).text
+        >>> Interval(0.5, 0.4, 0.6, "t", "groups", 5, 3, 0.1).text
         "Student's t over 5 groups and 3 seeds"
         """
         names = {"t": "Student's t", "exact": "binomial", "none": "no interval"}
@@ -336,4 +338,5 @@ def _interval(
     kind = kind if np.isfinite(bounds[0]) else "none"
     n_units, n_seeds = sum(s.n_units for s in samples), min(len(s.by_seed) for s in samples)
     unit = "groups" if any(sample.unit == "groups" for sample in samples) else "clips"
-    return Interval(value, *bounds, kind, unit, n_units, n_seeds, p_value)
+    error = float(_combined(samples)[0] ** 0.5)
+    return Interval(value, *bounds, kind, unit, n_units, n_seeds, error, p_value)

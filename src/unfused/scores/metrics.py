@@ -123,8 +123,8 @@ def _of_counts(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Fl
     right = one_hot[true] * (true == guess)[:, None]
 
     def of_weights(weights: NDArray) -> Floats:
-        given = weights.astype(np.float32)
-        hits, support, predicted = (given @ part for part in (right, one_hot[true], one_hot[guess]))
+        given, parts = weights.astype(np.float32), (right, one_hot[true], one_hot[guess])
+        hits, support, predicted = ((given @ part).astype(float) for part in parts)
         if metric == "accuracy":
             return _ratio(hits.sum(1), support.sum(1))
         if metric == "balanced_accuracy":  # mean recall over the classes that have clips
