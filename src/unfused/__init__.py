@@ -9,7 +9,10 @@ __version__ = "0.2.0.dev0"
 _EXPORTS = {
     "load_encoder": "inference",
     "load_classifier": "inference",
+    "Classifier": "inference",
     "Corpus": "tasks.corpus",
+    "UnFuSeD": "distillation.unfused",
+    "ReadOut": "embeddings.read_out",
     "LogMelStore": "data.store",
     "FrontEnd": "data.log_mel",
 }

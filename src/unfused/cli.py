@@ -1,46 +1,36 @@
-"""The command ``kedro run`` of this project: a mistake ends in one paragraph, not a traceback."""
+"""The command ``run`` of this project: what the user can mend ends in words, not in a traceback."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
 from types import FrameType
 from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.project import settings
+from kedro.io import DatasetError
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+from tqdm.contrib.logging import logging_redirect_tqdm
+from yaml import YAMLError
 
 from . import __version__
-from .config import project_configuration
-from .core.progress import lines_above_bars
-from .mistakes import explanation
-from .packaged import packaged_configuration
+from .config import packaged_configuration, project
+from .core.errors import UserError
 
 STOPPED = "stopped; run the same command again to go on"
-SIGINT_STATUS, SIGTERM_STATUS = 128 + signal.SIGINT, 128 + signal.SIGTERM
-COMMA = (
-    "A comma separates parameters: a path with a comma goes into the environment variable "
-    "UNFUSED_AUDIO (or UNFUSED_UNLABELLED), a list into a file under conf."
-)
+MEANT_FOR_USERS = (UserError, OSError, ValidationError, OmegaConfBaseException, YAMLError)
 
 
 class RunCommand(click.Command):
     """Kedro's command with last words of our own.
 
-    With ``UNFUSED_TRACEBACK=1`` in the environment mistakes keep their traceback.
+    With ``UNFUSED_TRACEBACK=1`` in the environment every error keeps its traceback.
     """
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line; where a comma broke it, say what to do about commas."""
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            if "`params` option" not in error.message:
-                raise
-            raise click.UsageError(f"{error.message} {COMMA}", ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the pipelines.
@@ -48,42 +38,60 @@ class RunCommand(click.Command):
         Raises:
             click.ClickException: The user can help it; click shows the words and exits with 1.
         """
+        take_packaged_configuration(ctx.params)
+        watched = threading.current_thread() is threading.main_thread()  # signals come there alone
+        before = signal.signal(signal.SIGTERM, _stop) if watched else None
         try:
-            with _sigterm_as_exit(), lines_above_bars():
+            with logging_redirect_tqdm():
                 return super().invoke(ctx)
-        except KeyboardInterrupt:
-            _stopped(ctx, SIGINT_STATUS)
-        except SystemExit as end:
-            if end.code != SIGTERM_STATUS:
+        except (KeyboardInterrupt, SystemExit) as stopped:
+            status = getattr(stopped, "code", 128 + signal.SIGINT)
+            if status not in (128 + signal.SIGINT, 128 + signal.SIGTERM):
                 raise
-            _stopped(ctx, SIGTERM_STATUS)
+            click.echo(STOPPED, err=True)
+            ctx.exit(status)
+        except click.ClickException:
+            raise
         except Exception as error:
-            words = None if os.getenv("UNFUSED_TRACEBACK") == "1" else explanation(error)
-            if words is None:
+            if os.environ.get("UNFUSED_TRACEBACK") == "1" or not words_say_it(error):
                 raise
-            raise click.ClickException(words) from error
+            raise click.ClickException(str(error)) from error
+        finally:
+            if watched:
+                signal.signal(signal.SIGTERM, before)
 
 
-def _stopped(ctx: click.Context, status: int) -> None:
-    click.echo(STOPPED, err=True)
-    ctx.exit(status)
-
-
-@contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
+def _stop(number: int, frame: FrameType | None) -> None:
     """Let SIGTERM unwind the run as Ctrl-C does, so that workers and files are closed."""
+    raise SystemExit(128 + number)
 
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(SIGTERM_STATUS)
 
-    if threading.current_thread() is not threading.main_thread():  # signals never come here
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def words_say_it(error: BaseException) -> bool:
+    """Return whether an error's words are all that a user needs, because it is no bug.
+
+    Kedro wraps what happens to a dataset, and refuses pipelines, nodes and environments that are
+    not there with errors of its own or plain ones.
+    """
+    if isinstance(error, DatasetError) and error.__cause__ is not None:
+        return words_say_it(error.__cause__)
+    if isinstance(error, MEANT_FOR_USERS) or type(error).__module__.startswith("kedro."):
+        return True
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    by_kedro = str(frame.f_globals.get("__name__")).startswith("kedro.")
+    return isinstance(error, ValueError) and by_kedro
+
+
+def take_packaged_configuration(params: dict[str, Any]) -> None:
+    """Let ``run`` take the package's configuration where the working folder has none.
+
+    An environment's folder in ``conf/`` of the working folder goes before the package's.
+    """
+    here = project() / settings.CONF_SOURCE
+    if params["conf_source"] is None and not (here / "base").is_dir():
+        params["conf_source"] = str(packaged_configuration())
+        own = here / (params["env"] or os.environ.get("KEDRO_ENV") or "local")
+        if own.is_dir():
+            params["env"] = str(own)
 
 
 @click.group(name=__package__)
@@ -96,10 +104,3 @@ run = RunCommand(
     name="run", callback=kedro_run.callback, params=kedro_run.params, help=kedro_run.help
 )
 cli.add_command(run)
-
-
-def default_configuration() -> None:
-    """Let ``run`` take the package's configuration where the working folder has none."""
-    source = next(option for option in run.params if option.name == "conf_source")
-    here = (project_configuration() / "base").is_dir()
-    source.default = None if here else str(packaged_configuration())

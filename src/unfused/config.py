@@ -1,106 +1,85 @@
-"""The configuration loader: how the pipeline registry sees the same configuration as the run."""
+"""Where the configuration is, and what of it the pipelines are built by.
+
+Which tasks and methods there are is configuration, and Kedro makes its pipelines without it. A hook
+keeps the configuration of the session; where there are no hooks (``kedro registry list``,
+``kedro viz``) it is read once more, for the environment ``$KEDRO_ENV``.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from kedro.config import OmegaConfigLoader
-from kedro.framework.project import pipelines, settings
-from kedro.utils import find_kedro_project
-
 from .core.errors import UserError
-from .core.runs import RUNS
-from .packaged import packaged_configuration
+
+RUNS = "runs"
+_kept: dict[str, Any] = {}
 
 
-def project_configuration() -> Path:
-    """Return where the configuration of the working folder's project would be."""
-    return Path(find_kedro_project(Path.cwd()) or Path.cwd()) / settings.CONF_SOURCE
+def packaged_configuration() -> Path:
+    """Return the folder with ``base`` and the other environments that came with the package.
+
+    It is inside an installed package; in a repository it stands beside ``src/``.
+    """
+    package = Path(__file__).parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parents[1] / "conf"
 
 
-def folders(given: Mapping[str, Any], run_name: object) -> dict[str, Any]:
-    """Return the globals with the folders of a run.
+def project() -> Path:
+    """Return the folder of the project: the session's, else the one around the working folder."""
+    from kedro.utils import find_kedro_project
 
-    What a run without a name writes lies under ``data_root``. Runs with a name share its raw audio,
-    manifests and log-mels as ``shared_root``; the rest of each lies under ``runs/<run_name>``,
-    which takes the place of ``data_root``.
+    return Path(_kept.get("project") or find_kedro_project(Path.cwd()) or Path.cwd())
+
+
+def keep(context: Any) -> None:
+    """Let the pipelines be built by a session's configuration, which is read only once for that."""
+    from kedro.framework.project import pipelines
+
+    loader = context.config_loader
+    loader["parameters"] = loader["parameters"]
+    _kept.update(project=context.project_path, parameters=loader["parameters"])
+    pipelines.configure(f"{__package__}.pipeline_registry")  # those of an earlier session are gone
+
+
+def parameters() -> dict[str, Any]:
+    """Return the parameters as configured, not validated."""
+    if "parameters" not in _kept:
+        from kedro.config import OmegaConfigLoader
+        from kedro.framework.project import settings
+
+        loader = OmegaConfigLoader(
+            project() / settings.CONF_SOURCE,
+            env=os.environ.get("KEDRO_ENV"),
+            **settings.CONFIG_LOADER_ARGS,
+        )
+        _kept["parameters"] = loader["parameters"]
+    return dict(_kept["parameters"])
+
+
+def run_folder(data_root: str, run_name: object = None) -> str:
+    """Return where a run leaves its tables and reports; the resolver ``run_folder`` of the catalog.
+
+    Audio, log-mels and trained encoders lie under ``data_root``, where all runs find them.
 
     Args:
-        given: ``globals.yml``, merged over environments.
-        run_name: Of ``--params run_name=...``; None: the run has no name.
+        data_root: Of ``globals.yml``.
+        run_name: Of ``--params run_name=...``; None: the run has none.
 
     Raises:
-        ValueError: The name would not be one folder.
+        UserError: The name would not be one folder.
 
-    >>> folders({"data_root": "data"}, "k50")
-    {'data_root': 'data/runs/k50', 'shared_root': 'data'}
+    >>> run_folder("data"), run_folder("data", "k50")
+    ('data', 'data/runs/k50')
     """
-    shared = given["data_root"]
     if run_name is None:
-        return {**given, "shared_root": shared}
+        return data_root
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", str(run_name), flags=re.ASCII):
         raise UserError(
             f"run_name={str(run_name)!r} becomes a folder: use letters, digits, _, . and -, and "
             "begin with a letter or digit"
         )
-    return {**given, "data_root": f"{shared}/{RUNS}/{run_name}", "shared_root": shared}
-
-
-class ProjectConfigLoader(OmegaConfigLoader):
-    """An ``OmegaConfigLoader`` that remembers its newest instance.
-
-    Kedro makes one loader per session, in every entry point that has a session and before it asks
-    for the pipelines; so the registry, which builds one namespace per configured task and method,
-    reads the environment, ``--params`` and ``--conf-source`` of the run itself.
-
-    Where the configuration is the package's own, an environment's folder under ``conf/`` of the
-    working folder goes before the package's.
-    """
-
-    _current: OmegaConfigLoader | None = None
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._merged: dict[str, dict[str, Any]] = {}
-        super().__init__(*args, **kwargs)
-        self["globals"] = folders(self["globals"], (self.runtime_params or {}).get("run_name"))
-        ProjectConfigLoader._current = self
-        # other configuration, other pipelines
-        pipelines.configure(f"{__package__}.pipeline_registry")
-
-    def __getitem__(self, key: str) -> dict[str, Any]:
-        """Return a kind of configuration, which is read once: a run asks for it several times."""
-        if key in self:  # set, not read
-            return super().__getitem__(key)
-        if key not in self._merged:
-            self._merged[key] = super().__getitem__(key)
-        return deepcopy(self._merged[key])
-
-    def _get_conf_env_path(self, env: str) -> str:
-        own = project_configuration() / env
-        if own.is_dir() and Path(self.conf_source) == packaged_configuration():
-            return str(own)
-        return super()._get_conf_env_path(env)
-
-    def _is_hidden(self, path_str: str) -> bool:
-        inside = project_configuration()
-        path = Path(path_str).absolute()
-        if path.is_relative_to(inside):  # the folders above are not the configuration's
-            return any(part.startswith(".") for part in path.relative_to(inside).parts)
-        return super()._is_hidden(path_str)
-
-    @classmethod
-    def current(cls) -> OmegaConfigLoader:
-        """Return the loader in use; without a session one for ``$KEDRO_ENV``."""
-        if cls._current is None:
-            cls(
-                str(project_configuration()),
-                env=os.getenv("KEDRO_ENV"),
-                **settings.CONFIG_LOADER_ARGS,
-            )
-        assert cls._current is not None
-        return cls._current
+    return f"{data_root}/{RUNS}/{run_name}"

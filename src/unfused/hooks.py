@@ -1,90 +1,166 @@
-"""Checks before the first node. Nothing heavy is imported."""
+"""What a run checks before it begins, and what it says of itself. Nothing heavy is imported."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
+import click
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
-from .config import ProjectConfigLoader
+from . import config
 from .core.errors import UserError
-from .params import (
-    Distillation,
-    EncoderParams,
-    Evaluation,
-    FrontEndParams,
-    MethodParams,
-    check_together,
-)
+
+log = logging.getLogger("unfused")
+RESULTS = ("report", "new_audio.predictions", "model_card")
+"""Datasets that people look at when a run has ended."""
 
 
-class CheckHooks:
-    """Refuse what is sure to fail later, before anything expensive is done."""
+class ProjectHooks:
+    """The hooks of every command; only a run says anything."""
+
+    def __init__(self) -> None:
+        self._began = self._node_began = time.monotonic()
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Keep the configuration, and say what ``kedro run`` is going to do before it loads torch.
+
+        Raises:
+            UserError: The configuration has names that nothing reads.
+        """
+        from .params import Study
+
+        config.keep(context)
+        study, parameters = Study.of(config.parameters()), config.parameters()
+        command = click.get_current_context(silent=True)
+        if command is not None and command.info_name == "run":
+            run = parameters.get("run") or {}
+            expected = run.get("expected")
+            if study.rendered and not expected:
+                expected = (parameters.get("demo") or {}).get("expected")
+            folder = config.run_folder(
+                context.config_loader["globals"]["data_root"], parameters.get("run_name")
+            )
+            asked = command.params.get("pipelines") or [command.params.get("pipeline")]
+            log.info(
+                "%s on %s; teacher %s, seeds %s; results in %s%s",
+                ", ".join(name or "__default__" for name in asked),
+                *(", ".join(study.tasks), study.teacher, run.get("seeds"), folder),
+                f"; the whole study takes {expected}" if expected else "",
+            )
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
-        """Check that results can be written, and settings that only matter together."""
-        check_model(pipeline, catalog)
-        check_writable(Path(ProjectConfigLoader.current()["globals"]["data_root"]))
-        wanted = {
-            "params:encoder": EncoderParams,
-            "params:front_end": FrontEndParams,
-            "params:unfused.distillation": Distillation,
-            "params:evaluation": Evaluation,
-        }
-        found = [catalog.load(name) for name in wanted if name in catalog]
-        if [type(item) for item in found] == list(wanted.values()):  # only what a run uses is typed
-            named = [name for name in catalog if name.startswith("params:methods.")]
-            methods = {name.split(".", 1)[1]: catalog.load(name) for name in named}
-            typed = {n: item for n, item in methods.items() if isinstance(item, MethodParams)}
-            encoder, front_end, distillation, evaluation = found
-            check_together(encoder, front_end, distillation, evaluation, typed)
+        """Refuse what is sure to fail later, before anything expensive is done."""
+        from .core.outputs import OUTCOMES
+
+        check_inputs(pipeline, catalog)
+        check_settings(pipeline, catalog)
+        OUTCOMES.clear()
+        self._began = time.monotonic()
+
+    @hook_impl
+    def before_node_run(self) -> None:
+        """Start the node's clock."""
+        self._node_began = time.monotonic()
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Say how long a stage took, if it took at all."""
+        if (seconds := time.monotonic() - self._node_began) >= 1:
+            log.info("%s (%s)", label_of(node.name), in_words(seconds))
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
+        """Say how long everything took, what was built and reused, and where the results are."""
+        from .core.outputs import OUTCOMES
+
+        counts = ", ".join(f"{count} {name}" for name, count in OUTCOMES.items())
+        took = in_words(time.monotonic() - self._began)
+        log.info("finished in %s%s", took, f" ({counts})" if counts else "")
+        if "closing_words" in pipeline.all_outputs():
+            log.info("\n%s", catalog.load("closing_words"))
+        for name in RESULTS:
+            if name in pipeline.all_outputs():
+                log.info("%s: %s", name, catalog.get(name).filepath)
 
 
-def check_model(pipeline: Pipeline, catalog: Any) -> None:
-    """Refuse to use a model before there is one, and to classify nothing.
+def check_inputs(pipeline: Pipeline, catalog: Any) -> None:
+    """Refuse to use a model before there is one, to classify nothing, and to write nowhere.
 
     Raises:
-        ValueError: New audio is not named, or what a run leaves behind is not there.
+        UserError: New audio is not named, or what an earlier run leaves behind is not there.
+        OSError: Results cannot be written.
     """
-    tags = {tag for node in pipeline.nodes for tag in node.tags}
-    if "classify" in tags and not catalog.load("params:classify").audio:
+    if "params:classify" in pipeline.inputs() and not catalog.load("params:classify").audio:
+        raise UserError("no new audio is named: give --params new_audio=<folder or file>")
+    data = [name for name in pipeline.inputs() if not name.startswith("param")]
+    if missing := sorted(name for name in data if not catalog.exists(name)):
         raise UserError(
-            "no new audio is named: kedro run --pipeline=classify --params new_audio=<folder or "
-            "file>, or make classify AUDIO=<folder or file>"
+            f"{', '.join(missing)} not found: run `kedro run --pipelines=unfused` first, with the "
+            "same --env, run_name and tasks"
         )
-    needed = [
-        name
-        for name in pipeline.inputs()
-        if "inference" in tags
-        if not name.startswith("params:") and not name.endswith("workspace")
-    ]
-    missing = sorted(name for name in needed if not catalog.exists(name))
-    if missing:
-        raise UserError(
-            f"there is no trained model to use ({', '.join(missing)} not found): first run `kedro "
-            "run --pipeline=unfused` with the same --env (and run_name), for your own data with "
-            "--params data=<folder>; or name a stored classifier with model.folder=<folder>, "
-            "or another task of a finished run with model.task=<task>"
-        )
+    for folder in {Path(catalog.get(name).filepath).parent for name in pipeline.all_outputs()}:
+        check_writable(folder)
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder of all results.
+    """Make a folder of results, and see that there is room for anything in it.
 
     Raises:
         OSError: It cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"room")
     except OSError as error:
         raise OSError(
             error.errno,
-            f"results cannot be written to data_root={str(folder)!r} ({error.strerror}): make it "
+            f"results cannot be written to {folder} ({error.strerror}): make room, make it "
             "writable, or name another folder as data_root in conf/local/globals.yml",
         ) from error
+
+
+def check_settings(pipeline: Pipeline, catalog: Any) -> None:
+    """Check what only makes sense together, where a run takes all of it."""
+    from .params import check_together
+
+    names = ("encoder", "front_end", "unfused.distillation", "evaluation")
+    if pipeline.inputs().issuperset(f"params:{name}" for name in names):
+        methods = {
+            name.removeprefix("params:methods."): catalog.load(name)
+            for name in pipeline.inputs()
+            if name.startswith("params:methods.")
+        }
+        check_together(methods, *[catalog.load(f"params:{name}") for name in names])
+
+
+def label_of(name: str) -> str:
+    """Return a node's name for people.
+
+    >>> label_of("evaluation.birds.embed_clips"), label_of("reporting.write_report")
+    ('birds: embed clips', 'write report')
+    """
+    *namespaces, last = name.split(".")
+    words = last.replace("_", " ")
+    return f"{namespaces[-1]}: {words}" if len(namespaces) > 1 else words
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration for people.
+
+    >>> in_words(0.4), in_words(59.7), in_words(115), in_words(3725)
+    ('0.4 s', '60 s', '1 min 55 s', '1 h 2 min')
+    """
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-
 from unfused.core.runs import same_folder_of_others
 from unfused.core.workspace import Workspace, fingerprint
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from kedro.io import DatasetError
 from matplotlib.figure import Figure
-
 from unfused.core.workspace import Workspace
+from unfused.datasets.figure import FigureDataset
+
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
-from unfused.datasets.figure import FigureDataset
 from unfused.datasets.folders import (
     AudioFolderDataset,
     EncodersDataset,
@@ -93,18 +93,21 @@ def test_encoders_are_found_again_wherever_they_lie(tmp_path):
 
 
 def test_an_audio_folder_is_a_path(tmp_path):
-    dataset = AudioFolderDataset(filepath=str(tmp_path))
-    dataset.save(tmp_path)
-    assert dataset.load() == tmp_path
-    with pytest.raises(DatasetError, match="is not the folder of this dataset"):
+    dataset = AudioFolderDataset(filepath=str(tmp_path / "audio"))
+    with pytest.raises(DatasetError, match="there is no audio"):
+        dataset.load()
+    (tmp_path / "audio/corpus").mkdir(parents=True)
+    dataset.save(tmp_path / "audio/corpus")
+    assert dataset.load() == tmp_path / "audio/corpus"
+    with pytest.raises(DatasetError, match="is not in the subpath"):
         dataset.save(tmp_path / "other")
-    with pytest.raises(DatasetError, match="there is no folder"):
-        AudioFolderDataset(filepath=str(tmp_path / "missing")).load()
 
 
 def test_a_player_escapes_file_names(tmp_path):
     (tmp_path / "a<b>.flac").write_bytes(b"x")
-    assert "a&lt;b&gt;.flac" in AudioFolderDataset(filepath=str(tmp_path)).preview()
+    dataset = AudioFolderDataset(filepath=str(tmp_path))
+    dataset.save(tmp_path)
+    assert "a&lt;b&gt;.flac" in dataset.preview()
 
 
 def test_a_figure_is_read_back_as_a_picture(tmp_path):

@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 from kedro_datasets._typing import HTMLPreview
 from PIL import Image
+from unfused.datasets.clusters import ClusterClipsDataset
+from unfused.datasets.figure import FigureDataset
+from unfused.datasets.k_mix import CentroidsDataset, KMixBankDataset, KMixExamplesDataset
+from unfused.datasets.tables import CSVTableDataset, ParquetTableDataset
+from unfused.datasets.texts import JSONTextDataset, PageDataset, PlainTextDataset
 
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
-from unfused.datasets.clusters import ClusterClipsDataset
-from unfused.datasets.figure import FigureDataset
 from unfused.datasets.folders import (
     AudioFolderDataset,
     EmbeddingsDataset,
@@ -22,10 +25,7 @@ from unfused.datasets.folders import (
     LogMelStoreDataset,
     WorkspaceDataset,
 )
-from unfused.datasets.k_mix import CentroidsDataset, KMixBankDataset, KMixExamplesDataset
 from unfused.datasets.previews import NOT_MADE
-from unfused.datasets.tables import CSVTableDataset, ParquetTableDataset
-from unfused.datasets.texts import JSONTextDataset, PageDataset, PlainTextDataset
 from unfused.encoders import AudioNTT, TrainedEncoder, provenance, save_encoder
 from unfused.encoders.collection import EncoderCollection
 
@@ -102,7 +102,9 @@ def test_encoders_are_shown_one_a_row(tmp_path):
 def test_a_folder_of_audio_is_played(tmp_path):
     for index in range(9):
         (tmp_path / f"note_{index}.flac").write_bytes(bytes([index]))
-    page = AudioFolderDataset(filepath=str(tmp_path)).preview(n_clips=3)
+    dataset = AudioFolderDataset(filepath=str(tmp_path))
+    dataset.save(tmp_path)
+    page = dataset.preview(n_clips=3)
     assert page.count("<audio controls") == 3
     assert f"data:audio/flac;base64,{base64.b64encode(bytes([3])).decode()}" in page
 

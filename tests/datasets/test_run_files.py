@@ -6,7 +6,6 @@ import os
 import pandas as pd
 import pytest
 from kedro.io import DatasetError
-
 from unfused.datasets.run_files import PARAMETERS, RESULTS, RunFilesDataset
 
 

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 from matplotlib.figure import Figure
-
 from unfused.datasets.figure import FigureDataset
 from unfused.datasets.tables import CSVTableDataset, ParquetTableDataset
 from unfused.datasets.texts import JSONTextDataset, PageDataset, PlainTextDataset

@@ -1,224 +1,175 @@
-import importlib
-import json
-import shutil
+import hashlib
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 
-from unfused.demo import corpus as demo_corpus
-from unfused.demo.corpus import render_demo_corpus
-from unfused.demo.note_rendering import (
-    DemoUnavailableError,
-    find_soundfont,
-    midi_note,
-    render_note,
-    variable_length,
-    write_note,
-)
+from unfused.core import outputs
+from unfused.core.errors import UserError
+from unfused.demo import rendering
+from unfused.demo.corpus import render_demo
+from unfused.demo.plans import DemoSettings
+from unfused.demo.rendering import Note, Recording, Take, find_soundfont, play
 
-SMALL = {"n_notes": 258, "seconds": 0.3, "n_jobs": 1}
+SMALL = DemoSettings(n_sessions=4, n_notes=40, n_mixtures=20, seconds=0.3)
+PLAIN = Recording(reverb=0, cents=0, gains=(0,) * 8, snr=60, slope=0, peak=-6, seed=0)
+SQUARE = (Note(80, 69, 100, 0.0, 0.7),)  # a square wave at 440 Hz
+
+
+@pytest.fixture(scope="module", autouse=True)
+def renderer():
+    pytest.importorskip("midirenderer")
+    pytest.importorskip("pretty_midi")
+
+
+@pytest.fixture(autouse=True)
+def fresh_soundfont():
+    find_soundfont.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    pytest.importorskip("midirenderer")
-    pytest.importorskip("pretty_midi")
-    folder = tmp_path_factory.mktemp("demo") / "corpus"
-    return folder, render_demo_corpus(folder, **SMALL)
+    return render_demo(tmp_path_factory.mktemp("demo"), settings=SMALL, n_jobs=1)
 
 
 @pytest.fixture
-def copy(corpus, tmp_path):
-    """A copy of the corpus that a test may change."""
-    return shutil.copytree(corpus[0], tmp_path / "copy")
-
-
-@pytest.fixture
-def rendered(monkeypatch):
-    """The paths of the notes that are rendered from here on."""
+def written(monkeypatch):
+    """The files of the clips that are rendered from here on."""
     paths = []
 
-    def spy(path, *arguments):
+    def spy(path, content):
         paths.append(path)
-        return write_note(path, *arguments)
+        path.write_bytes(content)
 
-    monkeypatch.setattr(demo_corpus, "write_note", spy)
+    monkeypatch.setattr(rendering, "write_bytes", spy)
     return paths
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in (folder / "audio").iterdir()}
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
 
 
-def test_every_row_is_an_audible_clip_of_the_length_asked_for(corpus):
-    folder, table = corpus
-    assert len(table) == 258
-    assert {f"audio/{name}" for name in contents(folder)} == set(table["path"])
-    for path in table["path"][::20]:
+@pytest.mark.parametrize(
+    ("name", "seconds"), [("instrument", 0.3), ("notes", 0.3), ("mixtures", 0.6)]
+)
+def test_a_corpus_looks_like_a_folder_of_ones_own(corpus, tmp_path, name, seconds):
+    folder = corpus if name == "instrument" else render_demo(tmp_path, name, SMALL, n_jobs=1)
+    table = pd.read_csv(folder / "labels.csv", keep_default_na=False)
+    assert {"path", "label", "split"} <= set(table)
+    assert {folder / path for path in table["path"]} == set(folder.rglob("*.flac"))
+    for path in table["path"][::7]:
         waveform, rate = soundfile.read(folder / path)
-        assert waveform.shape == (round(0.3 * rate),)
-        assert np.sqrt(np.mean(waveform**2)) >= 1e-4
+        assert waveform.shape == (seconds * rate,)
+        assert np.sqrt(np.mean(waveform**2)) > 1e-4
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "GNU General Public License, version 2" in card
+    assert f" {len(table)}\n" in card
 
 
-def test_no_recording_is_in_training_and_in_test(corpus):
-    _, table = corpus
-    samples = {
-        split: {sample for text in rows["samples"] for sample in text.split()}
-        for split, rows in table.groupby("split")
-    }
-    assert samples["test"]
-    assert samples["test"].isdisjoint(samples["train"] | samples["valid"])
-    groups = {split: set(rows["group"]) for split, rows in table.groupby("split")}
-    assert groups["test"].isdisjoint(groups["train"] | groups["valid"])
-
-
-def test_every_family_has_clips_in_every_split(corpus):
-    _, table = corpus
-    counts = pd.crosstab(table["label"], table["split"])
-    assert len(counts) == 11
-    assert (counts[["train", "valid", "test"]] > 0).all(axis=None)
-    assert 0.2 < (table["split"] == "test").mean() < 0.35
+def test_two_processes_render_the_same_files(tmp_path):
+    settings = DemoSettings(n_sessions=9, seconds=0.1)  # enough takes to start processes for
+    one, two = (render_demo(tmp_path / f"{n}", settings=settings, n_jobs=n) for n in (1, 2))
+    assert contents(one) == contents(two)
 
 
 def test_no_two_clips_are_the_same_sound(corpus):
-    folder, table = corpus
-    assert len(set(contents(folder).values())) == len(table)
-    assert not table.duplicated(["programme", "pitch"]).any()
+    digests = {hashlib.sha256(content).digest() for content in contents(corpus).values()}
+    assert len(digests) == 240 + 2
 
 
-def test_a_second_call_renders_nothing_and_returns_the_same(corpus, rendered):
-    folder, table = corpus
-    again = render_demo_corpus(folder, **SMALL)
-    pd.testing.assert_frame_equal(again, table)
-    assert again.attrs["left_out"] == table.attrs["left_out"] == []
-    assert rendered == []
+def test_what_is_whole_is_not_rendered_again(corpus, written):
+    assert render_demo(corpus.parents[1], settings=SMALL, n_jobs=1) == corpus
+    assert written == []
 
 
-def test_two_processes_render_the_same_files(corpus, tmp_path):
-    folder, table = corpus
-    again = render_demo_corpus(tmp_path / "new", **SMALL | {"n_jobs": 2})
-    pd.testing.assert_frame_equal(again, table)
-    assert contents(tmp_path / "new") == contents(folder)
-    assert (tmp_path / "new/labels.csv").read_bytes() == (folder / "labels.csv").read_bytes()
+def test_other_settings_are_another_corpus(corpus, tmp_path):
+    folders = {
+        render_demo(tmp_path, settings=replace(SMALL, **changed), n_jobs=1)
+        for changed in ({}, {"seed": 1}, {"seconds": 0.2}, {"n_mixtures": 3})
+    }
+    assert len(folders) == 3  # the mixtures do not change the recordings
 
 
-def test_missing_files_alone_are_rendered_again(corpus, copy, rendered):
-    folder, table = corpus
-    gone = [copy / path for path in table["path"][:3]]
-    for path in gone:
-        path.unlink()
-    again = render_demo_corpus(copy, **SMALL)
-    silent = {tuple(pair) for pair in json.loads((copy / "corpus.json").read_text())["silent"]}
-    assert set(gone) <= set(rendered)
-    assert len(rendered) == len(gone) + len(silent)
-    pd.testing.assert_frame_equal(again, table)
-    assert contents(copy) == contents(folder)
-
-
-def test_an_interrupted_rendering_is_resumed(corpus, tmp_path, monkeypatch):
-    folder, table = corpus
+def test_an_interrupted_rendering_goes_on(corpus, tmp_path, monkeypatch):
     done = []
 
-    def interrupted(path, *arguments):
-        if len(done) == 40:
-            path.with_name(f".{path.stem}.1.tmp").write_bytes(b"half a file")
+    def interrupted(path, content):
+        if len(done) == 42:
             raise KeyboardInterrupt
+        path.write_bytes(content)
         done.append(path)
-        return write_note(path, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(demo_corpus, "write_note", interrupted)
+        patch.setattr(rendering, "write_bytes", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            render_demo_corpus(tmp_path / "new", **SMALL)
-    assert not (tmp_path / "new/labels.csv").exists()
-    kept = {path: path.stat().st_mtime_ns for path in done if path.exists()}
-    pd.testing.assert_frame_equal(render_demo_corpus(tmp_path / "new", **SMALL), table)
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert contents(tmp_path / "new") == contents(folder)
+            render_demo(tmp_path, settings=SMALL, n_jobs=1)
+    stamps = {path: path.stat().st_mtime_ns for path in done[:40]}  # whole takes
+    assert contents(render_demo(tmp_path, settings=SMALL, n_jobs=1)) == contents(corpus)
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
 
-def test_other_settings_rebuild_the_corpus(copy):
-    shorter = render_demo_corpus(copy, **SMALL | {"seconds": 0.2})
-    waveform, rate = soundfile.read(copy / shorter["path"][0])
-    assert len(waveform) == round(0.2 * rate)
-    assert {f"audio/{name}" for name in contents(copy)} == set(shorter["path"])
-
-
-def test_a_folder_of_something_else_is_refused_and_left_alone(corpus, tmp_path):
-    (tmp_path / "labels.csv").write_text("path,label\n")
-    with pytest.raises(FileExistsError, match="needs a folder of its own"):
-        render_demo_corpus(tmp_path, **SMALL)
-    assert [item.name for item in tmp_path.iterdir()] == ["labels.csv"]
-
-
-def test_a_folder_that_cannot_be_written_is_named(corpus, tmp_path, monkeypatch):
-    def full(path, *arguments):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(demo_corpus, "write_note", full)
-    with pytest.raises(OSError, match=r"No space left.*full.*make room") as caught:
-        render_demo_corpus(tmp_path / "full", **SMALL)
-    assert caught.value.errno == 28
-
-
-def test_the_card_names_source_licence_counts_and_what_is_left_out(corpus):
-    folder, table = corpus
-    card = (folder / "README.md").read_text(encoding="utf-8")
-    assert "TimGM6mb" in card
-    assert "GNU General Public License, version 2" in card
-    assert "86 programmes" in card
-    assert "47 groups" in card
-    totals = table["split"].value_counts()
-    assert f"| all | {totals['train']} | {totals['valid']} | {totals['test']} |" in card
+def test_a_damaged_clip_is_noticed_and_rendered_again(corpus, tmp_path, monkeypatch):
+    folder = render_demo(tmp_path, settings=SMALL, n_jobs=1)
+    clip = sorted(folder.rglob("*.flac"))[100]
+    content = bytearray(clip.read_bytes())
+    content[-20] ^= 1
+    clip.write_bytes(content)
+    monkeypatch.setattr(outputs, "_checked", set())  # as in a new process
+    assert contents(render_demo(tmp_path, settings=SMALL, n_jobs=1)) == contents(corpus)
 
 
 @pytest.mark.parametrize("missing", ["midirenderer", "pretty_midi"])
 def test_without_the_extra_the_error_says_what_to_install(missing, monkeypatch, tmp_path):
-    if missing == "pretty_midi":
-        pytest.importorskip("midirenderer")
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    else:
-        monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(DemoUnavailableError) as caught:
-        render_demo_corpus(tmp_path / "demo", **SMALL)
-    message = str(caught.value)
-    assert missing in message
-    assert 'pip install "unfused[demo]"' in message
-    assert "make unfused DATA=<folder>" in message
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(UserError, match=missing) as caught:
+        render_demo(tmp_path / "demo", settings=SMALL)
+    assert 'pip install "unfused[demo]"' in str(caught.value)
     assert not (tmp_path / "demo").exists()
 
 
-def test_a_note_sounds_its_pitch_and_decays_after_the_release(corpus):
-    waveform, rate = render_note(find_soundfont(), 80, 69, 100, 1.0)  # a square wave at 440 Hz
-    spectrum = np.abs(np.fft.rfft(waveform[: rate // 2].astype(float)))  # 2 Hz a bin
-    assert abs(2 * int(np.argmax(spectrum)) - 440) <= 4
-    level = np.abs(waveform.astype(float))
-    assert level[int(0.95 * rate) :].mean() < 0.2 * level[int(0.4 * rate) : int(0.7 * rate)].mean()
+def test_another_soundfont_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(rendering, "SOUNDFONT_DIGEST", "0" * 32)
+    with pytest.raises(UserError, match=r"TimGM6mb\.sf2 is another file"):
+        render_demo(tmp_path / "demo", settings=SMALL)
+    assert not (tmp_path / "demo").exists()
 
 
-def test_a_silent_note_is_reported_and_not_written(corpus, tmp_path):
-    # The bari-saxophone of TimGM6mb ends at pitch 79.
-    assert write_note(tmp_path / "a.flac", find_soundfont(), 67, 79, 100, 0.3)
-    assert not write_note(tmp_path / "b.flac", find_soundfont(), 67, 80, 100, 0.3)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.flac"]
+def test_a_note_sounds_its_pitch_and_decays_after_the_release():
+    level = np.abs(play(Take(SQUARE, ()), 1.0))
+    assert pitch_of(SQUARE, None) == 440
+    assert len(level) == 16_000
+    assert level[15_200:].mean() < 0.2 * level[6_400:11_200].mean()
 
 
-def test_midi_bytes_worked_out_by_hand():
-    assert [variable_length(n).hex() for n in (0, 127, 128, 16384)] == [
-        "00",
-        "7f",
-        "8100",
-        "818000",
-    ]
-    expected = (
-        "4d546864 00000006 0000 0001 01f4"  # header: format 0, one track, 500 ticks a quarter
-        "4d54726b 00000011"  # the track and its 17 bytes
-        "00 c028"  # at once: programme 40
-        "00 903c64"  # at once: key 60 down, velocity 100
-        "856e 803c00"  # after 5 * 128 + 110 = 750 ms: key 60 up
-        "817a ff2f00"  # after 1 * 128 + 122 = 250 ms: end
+def pitch_of(notes, recording):
+    waveform = play(Take(notes, (), recording), 0.5)
+    return 2 * int(np.argmax(np.abs(np.fft.rfft(waveform))))  # 2 Hz a bin
+
+
+def test_an_instrument_out_of_tune_is_out_by_cents():
+    assert pitch_of(SQUARE, PLAIN._replace(cents=50)) == pytest.approx(
+        440 * 2 ** (50 / 1200), abs=2
     )
-    assert midi_note(40, 60, 100, 1.0) == bytes.fromhex(expected)
+
+
+def test_noise_and_level_are_as_asked_for():
+    clean = play(Take(SQUARE, (), PLAIN._replace(snr=200)), 1.0)
+    noisy = play(Take(SQUARE, (), PLAIN._replace(snr=10)), 1.0)
+    assert np.abs(clean).max() == np.abs(noisy).max() == pytest.approx(10 ** (-6 / 20))
+    scale = clean @ noisy / (clean @ clean)
+    noise = noisy - scale * clean
+    snr = 20 * np.log10(np.linalg.norm(scale * clean) / np.linalg.norm(noise))
+    assert snr == pytest.approx(10, abs=0.2)
+
+
+def test_the_microphone_turns_up_what_it_is_told_to():
+    lower = PLAIN._replace(snr=200, gains=(0, 0, 0, 20, 0, 0, 0, 0))  # 20 dB at 500 Hz
+    before, after = (play(Take(SQUARE, (), how), 0.5) for how in (PLAIN._replace(snr=200), lower))
+    spectra = [np.abs(np.fft.rfft(waveform)) for waveform in (before, after)]
+    ratio = [spectrum[220] / spectrum[1100] for spectrum in spectra]  # 440 Hz over 2200 Hz
+    assert 20 * np.log10(ratio[1] / ratio[0]) == pytest.approx(
+        20 * (1 - np.log2(500 / 440)), abs=0.5
+    )

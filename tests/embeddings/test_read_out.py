@@ -121,6 +121,15 @@ def test_what_the_encoder_was_trained_with_is_the_default(make_trained, store):
     assert ReadOut().of(make_trained(cut="block2")).taps == ("block2",)
 
 
+def test_an_encoder_trained_on_normalised_clips_is_read_out_so(store, make_trained):
+    trained = make_trained()
+    asked = ReadOut(("block3",), clip_normalisation=True)
+    (expected,) = vectors(trained, store, range(len(store)), asked)
+    trained.clip_normalisation = True
+    (found,) = vectors(trained, store, range(len(store)), ReadOut(("block3",)))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_segments_follow_time(make_trained, tmp_path):
     quiet, loud = np.full((96, 64), -10.0, "f4"), np.full((96, 64), 0.0, "f4")
     clips = {"up": np.concatenate([quiet, loud]), "down": np.concatenate([loud, quiet])}

@@ -115,13 +115,13 @@ def test_lape_checkpoints_give_the_students_encoder(tmp_path, caplog, prefix, he
 def test_every_tensor_has_to_be_accounted_for(tmp_path):
     path, state = tmp_path / "x.pth", original(64).state_dict()
     torch.save({key: value for key, value in state.items() if key != "features.4.bias"}, path)
-    with pytest.raises(ValueError, match=r"missing \['blocks.block2.0.bias'\]"):
+    with pytest.raises(ValueError, match=r"Missing key.*blocks.block2.0.bias"):
         load_byol_a(path)
     torch.save(state | {"fc.5.weight": torch.zeros(2)}, path)
     with pytest.raises(ValueError, match=r"does not have: \['fc.5.weight'\]"):
         load_byol_a(path)
     torch.save(state | {"features.0.weight": torch.zeros(64, 1, 5, 5)}, path)
-    with pytest.raises(ValueError, match=r"blocks.block1.0.weight \(64, 1, 5, 5\), not"):
+    with pytest.raises(ValueError, match=r"(?s)blocks.block1.0.weight.*\[64, 1, 5, 5\]"):
         load_byol_a(path)
     torch.save(lightning(original(64, lape=True), "encoder_q.", "strange"), path)
     with pytest.raises(ValueError, match=r"no LAPE method has: \['strange'\]"):

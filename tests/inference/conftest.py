@@ -12,6 +12,7 @@ from unfused.data.log_mel import FrontEnd
 from unfused.embeddings.embedder import EncoderEmbedder
 from unfused.embeddings.read_out import ReadOut
 from unfused.encoders import AudioNTT, Conformer, TrainedEncoder
+from unfused.inference import Classifier
 from unfused.tasks.corpus import Corpus
 
 SOUNDS = {  # name -> seconds, rate, channels
@@ -78,3 +79,28 @@ def stored(sounds, tmp_path_factory):
 def corpus(sounds, tmp_path_factory):
     """The same recordings as a corpus."""
     return Corpus(sounds, folder=tmp_path_factory.mktemp("store"), labels="none", n_jobs=1)
+
+
+def write_tones(folder, classes=(400, 1200, 3600), per_class=12, seconds=0.6, rate=16000, seed=0):
+    """Write clips whose class is their pitch, one folder per class."""
+    rng = np.random.default_rng(seed)
+    for pitch in classes:
+        (folder / f"hz{pitch}").mkdir(parents=True)
+        for i in range(per_class):
+            time = np.arange(int(rng.uniform(0.8, 1.2) * seconds * rate)) / rate
+            wave = 0.3 * np.sin(2 * np.pi * pitch * rng.uniform(0.95, 1.05) * time)
+            wave += 0.01 * rng.standard_normal(len(time))
+            soundfile.write(folder / f"hz{pitch}" / f"{i}.wav", wave, rate)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory):
+    folder = write_tones(tmp_path_factory.mktemp("tones"))
+    return Corpus(folder, folder=tmp_path_factory.mktemp("log_mels"), n_jobs=1)
+
+
+@pytest.fixture(scope="session")
+def classifier(tones, encoder):
+    """A classifier of tones on the small encoder."""
+    return Classifier(encoder, device="cpu").fit(tones.split()[0])

@@ -11,7 +11,7 @@ from unfused import FrontEnd, load_classifier, load_encoder
 from unfused.encoders import Conformer
 from unfused.inference import AudioEncoder, onnx_file
 from unfused.inference.export import export_classifier, read_onnx_facts
-from unfused.inference.model_card import model_card
+from unfused.reporting.model_card import model_card
 
 needs_onnx = pytest.mark.skipif(
     bool(onnx_file.missing_packages()), reason="the extra onnx is not installed"
@@ -98,9 +98,21 @@ def test_onnx_can_be_left_out(classifier, tmp_path):
 
 
 def row(encoder, mean, **more):
-    known = {"task": "birds", "encoder": encoder, "name": encoder, "source": "", "cut": "block3"}
+    known = {
+        "task": "birds",
+        "encoder": encoder,
+        "name": encoder,
+        "source": "",
+        "read_out": "block3",
+    }
     known |= {"protocol": "linear_probe", "metric": "accuracy", "mean": mean, "low": mean - 0.05}
-    known |= {"high": mean + 0.05, "interval": "bootstrap", "n_seeds": 1, "n_folds": 1}
+    known |= {
+        "high": mean + 0.05,
+        "interval": "bootstrap",
+        "fitted_on": "train",
+        "n_seeds": 1,
+        "n_folds": 1,
+    }
     return {**known, "n_test": 40, "chance": 0.3, **more}
 
 
@@ -127,4 +139,4 @@ def test_the_card_has_this_models_scores_beside_the_baselines(make_classifier):
     assert "birds: CC BY 4.0" in card
     assert "`bird`, `rain`, `wind`" in card
     unknown = model_card(classifier, {"file": None, "why": "x"})
-    assert "not known here" in unknown
+    assert "Not known here" in unknown

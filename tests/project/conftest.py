@@ -24,7 +24,6 @@ from kedro.framework.startup import bootstrap_project
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1", "TQDM_DISABLE": "1"}
 TINY = {  # a study of own data in seconds
     "unfused.pseudo_labels.controls": [],
-    "unfused.pseudo_labels.whiten_dim": 8,
     "methods.decar.training.clip_updates": 32,
     "methods.decar.training.batch_size": 8,
     "unfused.distillation.training.clip_updates": 16,

@@ -9,11 +9,11 @@ import time
 import pytest
 from click.testing import CliRunner
 from kedro.io import DatasetError
+from unfused.mistakes import explanation
 
 from unfused.cli import STOPPED, run
 from unfused.core.repeats import repeat_named
 from unfused.data.table import ManifestError, read_table
-from unfused.mistakes import explanation
 
 
 def expensive(project):
@@ -58,7 +58,7 @@ def expensive(project):
             {"methods.other": {"name": "decar", "training": {"epoch": 3}}},
             ["methods.other.training.epoch is no parameter", "did you mean 'epochs'"],
         ),
-        ({"demo.n_notes": 10}, ["n_notes", "10", "258"]),
+        ({"demo.n_sessions": 3}, ["n_sessions", "3", "4"]),
         ({"extraction.n_jobs": 0}, ["n_jobs=0", "-1"]),
         ({"front_end.f_max": 9000}, ["f_max=9000", "8000"]),
         ({"methods.decar.name": "decarr"}, ["'decarr'", "did you mean 'decar'"]),

@@ -103,14 +103,14 @@ def test_every_parameter_is_typed(environment):
 def test_every_parameter_is_read_by_a_node(environment):
     _, registered, parameters = environment
     used = {name.removeprefix("params:").split(".")[0] for name in inputs(registered)}
-    optional = {"demo"} if "instrument_family" not in parameters["select"]["tasks"] else set()
+    optional = {"demo"} if "instrument" not in parameters["select"]["tasks"] else set()
     given = {name for name in parameters if not name.startswith("_")}
     assert given - READ_BY_REGISTRY - optional - {"pools"} <= used
 
 
 def test_only_what_knows_how_long_it_takes_says_so(environment):
     _, _, parameters = environment
-    real = "instrument_family" not in parameters["select"]["tasks"]
+    real = "instrument" not in parameters["select"]["tasks"]
     assert bool(parameters["run"].get("expected")) == real
 
 

@@ -23,8 +23,8 @@ from .docs_pages import PAGES, ROOT, blocks, commands, name_of
 
 METHODS = ("conformer", "slicer")  # an encoder of its own; k-mix
 RUN = [  # on a copy of the finished run, one after the other, with --env=test
-    "kedro run --pipeline=unfused --to-outputs=instrument_family.pseudo_labels",
-    "kedro run --pipeline=unfused --to-outputs=instrument_family.students"
+    "kedro run --pipeline=unfused --to-outputs=instrument.pseudo_labels",
+    "kedro run --pipeline=unfused --to-outputs=instrument.students"
     " --params unfused.pseudo_labels.n_clusters=20",
     "kedro run --pipeline=data_engineering --params data=my_sounds",
     "kedro run --pipeline=data_engineering --params data=birds.csv",
@@ -47,7 +47,7 @@ NOT_RUN = {  # expression -> why; all of them are checked dry
     ),
     r"kedro run .*mixing=k_mix": "slicer, which is run, mixes so",
     r"kedro run .*teacher=\w+": "minutes: the teacher's own pipeline is run above",
-    r"kedro run .*(cut=fc1|whiten_dim|n_clusters).*": "minutes: another student and its evaluation",
+    r"kedro run .*(cut=fc1|whiten|n_clusters).*": "minutes: another student and its evaluation",
     r"kedro run --pipeline=(unfused|lape) .*--env=\w+.*": "hours, a GPU, or data that is not there",
     r"kedro run --pipeline=lape.*": "an hour: every method is trained",
     r"kedro run .*data=my_sounds,unlabelled=field_recordings": "minutes: data=my_sounds is run",

@@ -5,8 +5,8 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-
 from unfused.core.workspace import Workspace
+
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.params import KMixParams, Run

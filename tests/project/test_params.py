@@ -1,6 +1,7 @@
 """Typed parameters reach the library."""
 
 from unfused.core.workspace import fingerprint
+
 from unfused.params import Distillation, EncoderParams, FineTuning
 from unfused.pipelines.evaluation.nodes import supervised_settings
 from unfused.pipelines.unfused.nodes import student_recipe

@@ -4,7 +4,6 @@ import re
 
 import pandas as pd
 import pytest
-
 from unfused.core.workspace import KEPT
 
 

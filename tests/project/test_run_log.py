@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node
+from unfused.run_log import RunLog, Stage, summary
 
 from unfused.pipeline_registry import announcement
-from unfused.run_log import RunLog, Stage, summary
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_long_study_has_a_short_summary():
 
 def test_the_whole_run_says_when_it_began_what_it_took_and_where_things_are(finished):
     lines = finished.output.splitlines()
-    assert "unfused on instrument_family, teacher decar, seeds [0]; expected time" in lines[0]
+    assert "unfused on instrument, teacher decar, seeds [0]; expected time" in lines[0]
     assert str(finished.data) in lines[0]
     (head,) = [n for n, line in enumerate(lines) if " I finished in " in line]
     assert re.search(r"decar: pretrain encoders +[\d.]+ s +\S*06_models/decar$", "\n".join(

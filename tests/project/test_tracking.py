@@ -10,8 +10,8 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 from kedro.framework.project import pipelines
-
 from unfused.mlflow_store import AT_ONCE, Logged, MLflowStore
+
 from unfused.params import PseudoLabels, Run
 from unfused.tracking import artifacts_of, metrics_of, parameters_of
 
@@ -88,7 +88,7 @@ def client(monkeypatch):
 def test_parameters_are_flat_and_typed_ones_show_their_defaults():
     given = {
         "run": Run(seeds=[0, 1]),
-        "unfused.pseudo_labels": PseudoLabels(whiten_dim=None),
+        "unfused.pseudo_labels": PseudoLabels(whiten=None),
         "tasks": {"birds": {"audio": "a"}, "frogs": {"audio": "b"}},
         "tasks.birds": {"audio": "a", "title": "x" * 7000},
         "teacher": "decar",
@@ -96,7 +96,7 @@ def test_parameters_are_flat_and_typed_ones_show_their_defaults():
     flat = parameters_of(given)
     assert flat["run.seeds"] == "[0, 1]"
     assert flat["run.device"] == "auto"
-    assert flat["unfused.pseudo_labels.whiten_dim"] == "None"
+    assert flat["unfused.pseudo_labels.whiten"] == "None"
     assert flat["teacher"] == "decar"
     assert len(flat["tasks.birds.title"]) == 6000
     assert not [name for name in flat if "frogs" in name]  # no node of the run takes it

@@ -47,7 +47,7 @@ def test_every_segment_has_a_row(project, classified):
     assert [path.rsplit("/", 1)[1] for path in rows["path"]] == [*["long.flac"] * 5, "short.wav"]
     assert rows["start_seconds"].tolist() == [0, 1, 2, 3, 3.3, 0]  # the demo's clips have 1 s
     np.testing.assert_allclose(rows["end_seconds"], [1, 2, 3, 4, 4.3, 0.4], atol=0.011)
-    manifest = project.table("03_primary/instrument_family/manifest.parquet")
+    manifest = project.table("03_primary/instrument/manifest.parquet")
     assert set(rows["label"]) <= set(manifest["label"])
     assert (rows["label"] == rows["top_1"]).all()
     ranked = rows[[f"probability_{rank}" for rank in range(1, 6)]].to_numpy()
@@ -75,10 +75,10 @@ def test_nothing_is_trained(classified):
 
 
 def test_the_classifier_is_the_probe_that_was_scored(project, classified):
-    folder = project.data / "06_models/instrument_family/classifiers"
+    folder = project.data / "06_models/instrument/classifiers"
     (stored,) = (path.parent for path in folder.glob("*/head.json"))
     classifier = load_classifier(stored)
-    manifest = project.table("03_primary/instrument_family/manifest.parquet")
+    manifest = project.table("03_primary/instrument/manifest.parquet")
     known = project.table("07_model_output/predictions.parquet")
     known = known[
         (known["encoder"] == "unfused")
@@ -111,7 +111,7 @@ def test_another_encoder_a_table_and_a_network(project, new_audio, tmp_path):
     network = {"model.protocol": "fine_tuning", "model.encoder": "supervised"}
     project.run("classify", **given, **network)
     said = load_classifier(
-        project.data / "06_models/instrument_family/supervised/supervised-seed0-fold0/network"
+        project.data / "06_models/instrument/supervised/supervised-seed0-fold0/network"
     ).predict(soundfile.read(path, dtype="float32")[0][8000:16000], sample_rate=8000, device="cpu")
     assert len(said.probabilities) == 11
     np.testing.assert_allclose(predictions(project)["probability"], said.probability, atol=0.05)
@@ -150,7 +150,7 @@ def test_the_card_has_the_scores_of_the_table(exported, project):
     (row,) = mine.to_dict("records")
     card = (exported[0] / "README.md").read_text(encoding="utf-8")
     interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
-    assert f"| **this model** | block3 | Linear probe | Accuracy | {100 * row['mean']:.1f} " in card
+    assert f"| **this model** | Accuracy | {100 * row['mean']:.1f} " in card
     assert f"| {interval} |" in card
 
 

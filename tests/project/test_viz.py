@@ -30,17 +30,17 @@ print("\\n" + json.dumps(answers))
 """
 SHOWN = {
     "demo_corpus": "<audio controls",
-    "instrument_family.manifest": "<table>",
-    "instrument_family.log_mels": "<img src='data:image/png",
-    "instrument_family.students": "<table>",
-    "instrument_family.cluster_clips": "<audio controls",
+    "instrument.manifest": "<table>",
+    "instrument.log_mels": "<img src='data:image/png",
+    "instrument.students": "<table>",
+    "instrument.cluster_clips": "<audio controls",
     "pseudo_label_quality": "<table>",
     "lape_table_md": "<pre",
     "tsne_pseudo_labels": "<img src='data:image/png",
 }
 FOLDED = [  # a stage, and in it a method or a task
-    *("data_engineering.instrument_family", "pretraining.decar", "unfused.instrument_family"),
-    *("evaluation.instrument_family", "reporting.instrument_family"),
+    *("data_engineering.instrument", "pretraining.decar", "unfused.instrument"),
+    *("evaluation.instrument", "reporting.instrument"),
 ]
 DESCRIBED = "<p style='max-width"  # how every description begins
 
@@ -95,4 +95,4 @@ def test_data_can_be_looked_at(project_root, finished):
         SHOWN, True
     )
     assert sum(map(len, answers.values())) < 10_000_000  # characters of the site
-    assert len(previews["instrument_family.cluster_clips"]) < 2_000_000
+    assert len(previews["instrument.cluster_clips"]) < 2_000_000

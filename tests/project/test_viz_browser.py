@@ -69,7 +69,7 @@ def test_a_newcomer_finds_stages_descriptions_and_sounds(page, ids):
     page.until(f"document.querySelector('.pipeline-node[data-id=\"{ids['scan_audio']}\"]')")
     page.until(f"{PANEL_TEXT}.includes('Clips that sound alike')")
 
-    look_at(page, ids["instrument_family.cluster_clips"])
+    look_at(page, ids["instrument.cluster_clips"])
     page.until(f"{PANEL_TEXT}.includes('pseudo-cluster')")
     page.until(f"document.querySelector('{PANEL} audio')?.duration > 0.5")  # it can be played
 

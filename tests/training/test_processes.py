@@ -77,8 +77,12 @@ def after_rows(file: Path, n_rows: int) -> None:
         time.sleep(0.02)
 
 
+def pid() -> int:
+    return os.getpid()
+
+
 def children() -> list[str]:
-    pool = in_two_processes(os.getpid)  # of the tests themselves
+    pool = in_two_processes(pid)  # of the tests themselves
     return [child.name for child in active_children() if child.pid not in pool]
 
 

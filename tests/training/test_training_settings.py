@@ -57,13 +57,6 @@ def test_logging_is_no_part_of_the_identity():
     assert first.identity() != TrainingSettings(epochs=2).identity()
 
 
-def test_settings_that_came_later_and_are_off_leave_old_trainings_valid():
-    off = TrainingSettings(epochs=1).identity()
-    assert not {"accumulate", "bias_learning_rate", "sync_batch_norm"} & set(off)
-    for name, value in (("accumulate", 2), ("bias_learning_rate", 0.1), ("sync_batch_norm", False)):
-        assert TrainingSettings(**{"epochs": 1, name: value}).identity()[name] == value
-
-
 def configured(training):
     return Distillation(training=training).training
 

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ import pandas as pd
 
 log = logging.getLogger(__name__)
 RECORD = "made_of.json"
+OUTCOMES: Counter[str] = Counter()
+"""How many outputs this process has built, reused, resumed and rebuilt."""
 _checked: set[tuple[Path, int, str]] = set()  # outputs that this process has verified
 
 
@@ -58,8 +61,8 @@ class OutputFolder:
             build: Fills the folder that it is given; may resume what it finds there.
 
         Returns:
-            The folder ``<name>-<mark>``. What became of it is logged, and is the log record's
-            attribute ``outcome``: built, reused, resumed or rebuilt.
+            The folder ``<name>-<mark>``. What became of it is logged and counted in
+            :data:`OUTCOMES`.
 
         Raises:
             OSError: The folder cannot be written.
@@ -68,11 +71,11 @@ class OutputFolder:
         path = self.path / f"{name}-{mark}"
         label = f"{self.path.name}/{name}"
         outcome = self._prepared(path, mark, label)
-        if outcome == "reused":
-            log.info("reused %s", label, extra={"outcome": outcome})
-            return path
+        OUTCOMES[outcome] += 1
         if outcome != "built":
-            log.info("%s %s", outcome, label, extra={"outcome": outcome})
+            log.info("%s %s", outcome, label)
+        if outcome == "reused":
+            return path
         path.mkdir(parents=True, exist_ok=True)
         build(path)
         _finish(path, mark, made_of)

@@ -44,7 +44,8 @@ from .table import ManifestError
 log = logging.getLogger(__name__)
 _SHARD_SECONDS = 1800.0  # of audio; bounds what an interruption costs when recordings are long
 _WORTH_PROCESSES = 3600.0  # of audio; less is done before worker processes have imported torch
-_SOURCE = ("data.extraction", "data.log_mel", "data.reading", "data.shards")
+MADE_BY = ("data.extraction", "data.log_mel", "data.reading", "data.shards")
+"""Modules whose code decides log-mels."""
 
 
 class _Shard(NamedTuple):
@@ -87,6 +88,7 @@ def extract_log_mels(
 
     The files do not depend on ``n_jobs`` nor on interruptions. Digital silence is kept. Another
     backend than processes of this machine is chosen as joblib does, by ``joblib.parallel_config``.
+    A worker holds the log-mels of one shard: 23 MB for half an hour of audio.
 
     Args:
         manifest: As :func:`unfused.data.manifest.scan_audio` returns it.
@@ -152,7 +154,7 @@ def _plan(
             seconds.append(0.0)
         groups[-1].append(clip)
         seconds[-1] += clip["duration"]
-    made_by = {"front_end": front_end, "source": source_digest(*_SOURCE)}
+    made_by = {"front_end": front_end, "source": source_digest(*MADE_BY)}
     return [
         _Shard(
             shard_file(folder, number),

@@ -21,28 +21,14 @@ from .table import SPLIT_NAMES, ManifestError
 
 log = logging.getLogger(__name__)
 MANIFEST_TYPES = {
-    "clip_id": "str",
-    "corpus": "str",
-    "path": "str",
-    "offset": "int64",
-    "frames": "int64",
-    "sample_rate": "int64",
-    "channels": "int64",
-    "duration": "float64",
-    "label": "object",
-    "multi_label": "bool",
-    "split": "object",
-    "fold": "Int64",
-    "group": "object",
-    "digest": "str",
+    **dict.fromkeys(("clip_id", "corpus", "path"), "str"),
+    **dict.fromkeys(("offset", "frames", "sample_rate", "channels"), "int64"),
+    **{"duration": "float64", "label": "object", "multi_label": "bool", "split": "object"},
+    **{"fold": "Int64", "group": "object", "digest": "str"},
 }
 REJECTED_TYPES = {
-    "corpus": "str",
-    "path": "str",
-    "offset": "Int64",
-    "frames": "Int64",
-    "stage": "str",
-    "reason": "str",
+    **{"corpus": "str", "path": "str", "offset": "Int64", "frames": "Int64"},
+    **{"stage": "str", "reason": "str"},
 }
 _Audio = str | Path | Sequence[str | Path]
 _Probed = tuple[AudioInfo, str] | str  # header and digest, or why the file is rejected

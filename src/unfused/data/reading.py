@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile as sf
@@ -90,7 +91,7 @@ def probe(path: str | Path) -> AudioInfo:
     return AudioInfo(header.frames, header.samplerate, header.channels, header.format)
 
 
-def _missing(path: str | Path, header: sf._SoundFileInfo, size: int) -> str:
+def _missing(path: str | Path, header: Any, size: int) -> str:
     """Say what of the data that a file declares is not there; "" if all is."""
     notes = header.extra_info
     if header.format in ("OGG", "NIST"):  # these libsndfile does not compare
@@ -155,8 +156,9 @@ def read_mono_blocks(
         raise UnreadableAudio(
             f"frames {offset} to {offset + frames} are not within the file's {info.frames}"
         )
-    rate = info.sample_rate
-    stream = soxr.ResampleStream(rate, sample_rate, 1, "float32", quality="HQ")
+    stream = None
+    if info.sample_rate != sample_rate:
+        stream = soxr.ResampleStream(info.sample_rate, sample_rate, 1, "float32", quality="HQ")
     decoded = n_samples = 0
     for block in _blocks(Path(path), info, offset, frames):
         decoded += len(block)
@@ -164,7 +166,7 @@ def read_mono_blocks(
         if not np.isfinite(mono).all():
             raise UnreadableAudio("not finite: NaN or infinite samples")
         mono = np.ascontiguousarray(mono)
-        if rate != sample_rate:
+        if stream is not None:
             mono = stream.resample_chunk(mono, last=decoded == frames)
         n_samples += mono.size
         if mono.size:

@@ -290,7 +290,8 @@ class LogMelStore:
 
     def time_means(self, rows: np.ndarray | Tensor) -> np.ndarray:
         """Return each clip's mean log-mel over its frames, (B, F) float32."""
-        return np.stack([self.clip(row).mean(axis=0) for row in np.asarray(rows, dtype=np.int64)])
+        means = [self.clip(row).mean(axis=0) for row in np.asarray(rows, dtype=np.int64)]
+        return np.array(means, dtype=np.float32).reshape(-1, self.front_end.n_mels)
 
     def _gather(self, shards: np.ndarray, frames: np.ndarray, dtype: torch.dtype) -> Tensor:
         """Copy frames (B, L) of each row's shard into (B, L, F), one take per shard."""

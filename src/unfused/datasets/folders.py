@@ -1,179 +1,146 @@
-"""Datasets that are folders which a node fills itself, piece by piece, so that work can resume.
-
-Such a node takes the folder as a *workspace* and returns a handle on what it left there; saving the
-handle checks that it is the folder the catalog names and that what it holds is whole.
-"""
+"""Datasets that are folders of files: corpora, models, and what earlier runs have left."""
 
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from kedro.io import DatasetError
+from kedro.io import AbstractDataset, DatasetError
 
-from ..core.runs import same_folder_of_others
-from ..core.workspace import Workspace, write_json
-from .folder import FolderDataset
-from .previews import described, picture_html, player_html, verbatim
-from .tables import first_rows
+from ..config import RUNS
+from ..core.errors import UserError
+from .files import first_rows
+from .previews import described, verbatim
+
+log = logging.getLogger(__name__)
+RESULTS, PARAMETERS = "07_model_output/results.parquet", "08_reporting/parameters.json"
 
 
-class WorkspaceDataset(FolderDataset[Workspace]):
-    """The folder in which a node leaves pieces of work; it may not exist yet.
+class FolderDataset(AbstractDataset[Any, Any]):
+    """A folder, of which a node's is a copy.
 
     Args:
         filepath: The folder.
-        lenders: ``path`` of the folder that holds all runs, to take over finished pieces of theirs;
-            None: take over nothing.
         metadata: Ignored by Kedro, read by Kedro-Viz.
     """
 
-    def __init__(
-        self,
-        *,
-        filepath: str,
-        lenders: dict[str, str] | None = None,  # Kedro makes what is called `path` absolute
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(filepath=filepath, metadata=metadata)
-        self._runs = Path(lenders["path"]) if lenders else None
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self.filepath = Path(filepath)
+        self.metadata = metadata
 
-    def load(self) -> Workspace:
-        """Return a handle on the folder."""
-        others = same_folder_of_others(self._filepath, self._runs) if self._runs else []
-        return Workspace(self._filepath, others)
+    def load(self) -> Any:
+        """Return the folder."""
+        return self.filepath
 
-    def save(self, data: Workspace) -> None:
-        """Refuse: a workspace is filled by the node that was given it."""
-        raise DatasetError("a workspace is an input; save the dataset that stands for its content")
+    def save(self, data: Any) -> None:
+        """Put a copy of a folder in the place of what was there, when it is whole."""
+        aside = self.filepath.with_name(f".{self.filepath.name}.unfinished")
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.copytree(data, aside)
+        shutil.rmtree(self.filepath, ignore_errors=True)
+        aside.rename(self.filepath)
 
     @described
     def preview(self) -> str:
-        """Return the names of what is in the folder."""
-        names = sorted(path.name for path in self._filepath.iterdir() if path.is_dir())
-        return f"<p>In it: {verbatim(', '.join(names[:40]) or 'files only')}.</p>"
+        """Return the names of the files."""
+        names = sorted(path.name for path in self.filepath.iterdir())
+        return f"<p>In it: {verbatim(', '.join(names[:40]))}.</p>"
 
-
-class LogMelStoreDataset(FolderDataset[Any]):
-    """A finished :class:`~unfused.data.store.LogMelStore`, opened memory-mapped."""
-
-    def load(self) -> Any:
-        """Open the store."""
-        from ..data.store import LogMelStore
-
-        return LogMelStore.open(self._filepath)
-
-    def save(self, data: Any) -> None:
-        """Check that the store stands, whole, in this dataset's folder."""
-        self._check_place(data.path)
-        self.load()
-
-    @described
-    def preview(self, n_clips: int = 6) -> str:
-        """Return a picture of clips spread evenly over the store."""
-        from ..reporting.figures import log_mels
-
-        store = self.load()
-        rows = np.linspace(0, len(store) - 1, min(n_clips, len(store))).astype(int)
-        clips = {f"clip {row + 1:,} of {len(store):,}": store.clip(row) for row in rows}
-        seconds_per_frame = store.front_end.hop / store.front_end.sample_rate
-        return picture_html(log_mels(clips, hop_seconds=seconds_per_frame))
-
-
-class EncodersDataset(FolderDataset[Any]):
-    """An :class:`~unfused.encoders.collection.EncoderCollection`, as ``collection.json``."""
-
-    def load(self) -> Any:
-        """Return the collection."""
-        from ..encoders.collection import EncoderCollection
-
-        listed = json.loads((self._filepath / "collection.json").read_text(encoding="utf-8"))
-        return EncoderCollection.from_json(listed, self._filepath)
-
-    def save(self, data: Any) -> None:
-        """Write which encoder lies where, below this folder or elsewhere."""
-        if not data.names():
-            raise DatasetError("a collection of encoders needs at least one")
-        self._filepath.mkdir(parents=True, exist_ok=True)
-        write_json(self._filepath / "collection.json", data.to_json(self._filepath))
-
-    @described
-    def preview(self, nrows: int = 50) -> str:
-        """Return one row per encoder."""
-        collection = self.load()
-        rows = [_encoder_row(name, collection.load(name)) for name in collection.names()[:nrows]]
-        return first_rows(pd.DataFrame(rows), nrows)
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self.filepath)}
 
     def _exists(self) -> bool:
-        return (self._filepath / "collection.json").is_file()
+        return self.filepath.is_dir() and any(self.filepath.iterdir())
 
 
-class EmbeddingsDataset(FolderDataset[Any]):
-    """Embeddings of a task's clips by every encoder that is compared on it."""
+class ModelDataset(FolderDataset):
+    """A :class:`~unfused.inference.classifier.Classifier`: an encoder with its head."""
 
     def load(self) -> Any:
-        """Return the collection."""
-        from ..probes.embedding_cache import EmbeddingCollection
+        """Return the classifier."""
+        from ..inference import load_classifier
 
-        return EmbeddingCollection(self._filepath, _listed(self._filepath))
-
-    def save(self, data: Any) -> None:
-        """Check that the collection stands in this dataset's folder; note what belongs to it."""
-        self._check_place(data.path)
-        write_json(self._filepath / "collection.json", data.folders)
+        return load_classifier(self.filepath)
 
     @described
     def preview(self) -> str:
-        """Return whose embeddings there are."""
-        names = ", ".join(_listed(self._filepath) or ())
-        return f"<p>Embeddings by: {verbatim(names)}.</p>"
+        """Return what the classifier is, one fact in a row."""
+        classifier = self.load()
+        facts = {"classes": classifier.classes, **classifier.provenance}
+        shown = {key: value for key, value in facts.items() if not isinstance(value, dict)}
+        return first_rows(pd.DataFrame({"": list(shown), "value": list(shown.values())}), 50)
 
 
-class AudioFolderDataset(FolderDataset[Path]):
-    """A folder of audio files; its preview plays a few of them."""
+class CorpusDataset(FolderDataset):
+    """A :class:`~unfused.tasks.corpus.Corpus`: its clips and parts; its log-mels stay elsewhere."""
 
-    def load(self) -> Path:
-        """Return the folder's path."""
-        if not self._filepath.is_dir():
-            raise DatasetError(f"there is no folder {self._filepath}")
-        return self._filepath
+    def load(self) -> Any:
+        """Return the corpus."""
+        from ..tasks.corpus import Corpus
 
-    def save(self, data: Path) -> None:
-        """Check that the audio stands in this dataset's folder."""
-        self._check_place(data)
+        return Corpus.load(self.filepath)
+
+    def save(self, data: Any) -> None:
+        """Write clips and parts, and where the log-mels are."""
+        data.save(self.filepath)
 
     @described
-    def preview(self, n_clips: int = 6) -> str:
-        """Return players for clips spread evenly over the folder."""
-        files = sorted(self._filepath.rglob("*.flac"))
-        chosen = files[:: max(1, len(files) // n_clips)][:n_clips]
-        return "".join(_player(file) for file in chosen)
+    def preview(self, nrows: int = 20) -> str:
+        """Return what the corpus is, and its first clips."""
+        corpus = self.load()
+        return f"<p>{verbatim(repr(corpus))}</p>{first_rows(corpus.clips, nrows)}"
 
 
-def _listed(folder: Path) -> tuple[str, ...] | None:
-    """Return which sub-folders belong to the study, None where the folder does not say."""
-    listed = folder / "collection.json"
-    if not listed.is_file():
-        return None
-    return tuple(json.loads(listed.read_text(encoding="utf-8")) or ()) or None
+class RunFilesDataset(FolderDataset):
+    """Result rows and parameters of every finished run: name -> (table, parameters)."""
+
+    def load(self) -> dict[str, Any]:
+        """Read the runs that have come to their report; name the others.
+
+        Raises:
+            UserError: There is no finished run.
+        """
+        folders = self._runs()
+        done = {name: path for name, path in folders.items() if _finished(path)}
+        if unfinished := [name for name in folders if name not in done]:
+            log.warning("not compared, because they have no report yet: %s", ", ".join(unfinished))
+        if not done:
+            raise UserError(
+                f"no run below {self.filepath} has results: kedro run --pipelines=unfused --params "
+                "run_name=<name> makes one"
+            )
+        return {name: _read(path) for name, path in done.items()}
+
+    def save(self, data: None) -> None:
+        """Refuse: runs write their own files."""
+        raise DatasetError("the files of runs are written by the runs themselves")
+
+    @described
+    def preview(self) -> str:
+        """Return the names of the runs."""
+        return f"<p>Runs: {verbatim(', '.join(self._runs()))}.</p>"
+
+    def _exists(self) -> bool:
+        return True  # loading says what is missing
+
+    def _runs(self) -> dict[str, Path]:
+        """Return name -> folder of every run that has begun to write results."""
+        found = {path.name: path for path in sorted((self.filepath / RUNS).glob("*"))}
+        every = {"(no name)": self.filepath, **found}
+        return {name: path for name, path in every.items() if (path / "07_model_output").is_dir()}
 
 
-def _encoder_row(name: str, trained: Any) -> dict[str, Any]:
-    facts = trained.provenance
-    return {
-        "name": name,
-        "method": facts.get("method"),
-        "pseudo-labels of": facts.get("source") or "",
-        "seed": facts.get("seed"),
-        "architecture": trained.name,
-        "cut": trained.encoder.cut,
-        "dimension": trained.encoder.dim,
-        "parameters": trained.encoder.n_parameters,
-    }
+def _finished(folder: Path) -> bool:
+    """Return whether there are results, and the parameters that were written after them."""
+    results, parameters = folder / RESULTS, folder / PARAMETERS
+    both = results.is_file() and parameters.is_file()
+    return both and results.stat().st_mtime_ns <= parameters.stat().st_mtime_ns
 
 
-def _player(file: Path) -> str:
-    return f"<p>{verbatim(file.name)}<br>{player_html(file.read_bytes(), 'flac')}</p>"
+def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    parameters = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))
+    return pd.read_parquet(folder / RESULTS), parameters

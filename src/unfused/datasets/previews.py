@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from kedro_datasets._typing import HTMLPreview
@@ -53,7 +55,19 @@ def verbatim(text: str) -> str:
     return html.escape(text, quote=False).translate(_ALIKE)
 
 
-_ALIKE = str.maketrans({"_": "ˍ", "*": "∗", "`": "'", "\n": "<br>"})  # noqa: RUF001
+_SIGNS = {"_": "ˍ", "*": "∗", "`": "'"}  # noqa: RUF001
+_ALIKE = str.maketrans({**_SIGNS, "\n": "<br>"})
+
+
+def inert(page: str) -> str:
+    """Return a page of HTML as a piece of one, whose texts Kedro-Viz shows as they are.
+
+    >>> inert("<title>x</title><p class='a_b'>a_b</p>")
+    "<p class='a_b'>aˍb</p>"
+    """
+    piece = re.sub(r"<(style|script|title|head)\b.*?</\1>", "", page, flags=re.DOTALL)
+    signs = str.maketrans(_SIGNS)
+    return re.sub(r"(?<=>)[^<]+", lambda text: text[0].translate(signs), piece).replace("\n", " ")
 
 
 def picture_html(picture: Any) -> str:
@@ -66,7 +80,8 @@ def picture_html(picture: Any) -> str:
     return f"<img src='data:image/png;base64,{data}' style='max-width: 100%; background: white'>"
 
 
-def player_html(audio: bytes, kind: str) -> str:
-    """Return a player of an audio file, inside the page; ``kind`` is ``flac`` or ``wav``."""
-    data = base64.b64encode(audio).decode()
+def player_html(file: Path) -> str:
+    """Return a player of an audio file, inside the page."""
+    data = base64.b64encode(file.read_bytes()).decode()
+    kind = file.suffix.lstrip(".")
     return f"<audio controls src='data:audio/{kind};base64,{data}'></audio>"

@@ -1,1 +1,1 @@
-"""The demo corpus: notes of a SoundFont, rendered on this machine."""
+"""The demo corpora: instruments of a SoundFont, rendered on this machine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,7 @@ class EmbeddingDistillation(DistilledBlocks):
             finite vectors.
     """
 
+    name: ClassVar[str] = "embedding_distillation"
     targets: Tensor
 
     def __init__(

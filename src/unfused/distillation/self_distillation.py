@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -87,6 +87,7 @@ class SelfDistillation(DistilledBlocks):
             wrong.
     """
 
+    name: ClassVar[str] = "unfused"
     labels: Tensor
 
     def __init__(
@@ -114,7 +115,8 @@ class SelfDistillation(DistilledBlocks):
             "alpha": alpha, "beta": beta, "mse_on": mse_on, "detach_teacher": detach_teacher
         }  # fmt: skip
         sizes = [n_classes] if isinstance(n_classes, int) else list(n_classes)
-        columns = torch.as_tensor(labels).reshape(len(labels), -1).T
+        columns = torch.as_tensor(labels)
+        columns = columns[None] if columns.dim() == 1 else columns.T
         checked = [class_labels(one, k) for one, k in zip(columns, sizes, strict=True)]
         self.register_buffer("labels", torch.stack(checked, dim=1))
         features = encoder.dim if mse_on == "features" else None
@@ -129,10 +131,8 @@ class SelfDistillation(DistilledBlocks):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See :meth:`Method.forward`; metrics are means over the clusterings."""
         pooled = self.pooled(views)
-        found = [
-            self._of_clustering(number, pooled, labels)
-            for number, labels in enumerate(self.labels[clip_ids].T)
-        ]
+        clusterings = zip(self.classifiers, self.heads, self.labels[clip_ids].T, strict=True)
+        found = [self._of_clustering(pooled, *clustering) for clustering in clusterings]
         loss = torch.stack([loss for loss, _ in found]).mean()
         metrics = {
             name: torch.stack([metrics[name] for _, metrics in found]).mean()
@@ -141,11 +141,11 @@ class SelfDistillation(DistilledBlocks):
         return loss, {"loss": loss.detach(), **metrics}
 
     def _of_clustering(
-        self, number: int, pooled: Mapping[str, Tensor], labels: Tensor
+        self, pooled: Mapping[str, Tensor], classifier: Any, heads: Any, labels: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         embedding = pooled[self.encoder.cut]
-        teacher_logits = self.classifiers[number](embedding)
-        outputs = {tap: head(pooled[tap]) for tap, head in self.heads[number].items()}
+        teacher_logits = classifier(embedding)
+        outputs = {tap: head(pooled[tap]) for tap, head in heads.items()}
         loss, parts = self_distillation_loss(
             [logits for _, logits in outputs.values()],
             teacher_logits,

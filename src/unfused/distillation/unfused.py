@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -24,36 +24,24 @@ from ..data.overlap import same_audio
 from ..data.store import LogMelStore
 from ..embeddings.embedder import as_embedder
 from ..embeddings.read_out import ReadOut
-from ..encoders.encoder import Encoder
-from ..encoders.registry import ENCODERS, check_settings
+from ..encoders.registry import ENCODERS, check_settings, settings_of
 from ..encoders.trained import TrainedEncoder, load_encoder, provenance, save_encoder
 from ..tasks.corpus import Corpus
 from ..training.checkpoint import drop_checkpoint
 from ..training.history import load_history, save_history
 from ..training.loop import fit
-from ..training.pretraining import crop_source, random_encoder, view_maker
+from ..training.pretraining import crop_source, flat, random_encoder, view_maker
 from ..training.settings import TrainingSettings
 from .embedding_distillation import EmbeddingDistillation
 from .loss import Hint
 from .pseudo_labels import Whiten, on_sphere, pseudo_labels
-from .self_distillation import DistilledBlocks, SelfDistillation
+from .self_distillation import SelfDistillation
 
+METHODS = {"clusters": SelfDistillation, "embeddings": EmbeddingDistillation}
+"""How a student learns, by its targets."""
 CLIP_UPDATES = 10_000
 """How long a student trains that is told neither ``epochs`` nor ``clip_updates``."""
-TRAINING = {item.name: item.default for item in fields(TrainingSettings)} | {"weight_decay": 1e-4}
-NAMES = {"clusters": "unfused", "embeddings": "embedding_distillation"}
-"""What a student's row is called in tables, by its targets."""
-
-
-def _spelt_out(constructor: Callable[..., None], more: Mapping[str, Any]) -> inspect.Signature:
-    """Return a constructor's signature with the parameters in place of its ``**``."""
-    own = [
-        p for p in inspect.signature(constructor).parameters.values() if p.kind is not p.VAR_KEYWORD
-    ]
-    extra = [
-        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d) for n, d in more.items()
-    ]
-    return inspect.Signature([*own, *extra])
+TRAINING = flat(TrainingSettings(epochs=1, weight_decay=1e-4)) | {"epochs": None}
 
 
 class Clusters(NamedTuple):
@@ -145,33 +133,36 @@ class UnFuSeD(BaseEstimator):
         folder: str | Path | OutputFolder | None = None,
         **training: Any,
     ) -> None:
-        check_settings(type(self).__name__, training, TRAINING)
-        self.teacher, self.n_clusters, self.targets = teacher, n_clusters, targets
-        self.whiten, self.read_out, self.cut = whiten, read_out, cut
-        self.alpha, self.beta, self.mse_on = alpha, beta, mse_on
-        self.detach_teacher, self.hidden, self.blocks = detach_teacher, hidden, blocks
-        self.crop_frames, self.encoder, self.encoder_settings = (
-            crop_frames,
-            encoder,
-            encoder_settings,
+        check_settings(type(self).__name__, training, inspect.signature(type(self)).parameters)
+        self.teacher, self.read_out, self.whiten = teacher, read_out, whiten
+        self.n_clusters, self.targets, self.cut = n_clusters, targets, cut
+        self.alpha, self.beta, self.mse_on, self.detach_teacher = (
+            alpha,
+            beta,
+            mse_on,
+            detach_teacher,
         )
-        self.views, self.seed, self.device, self.folder = views, seed, device, folder
+        self.hidden, self.blocks, self.crop_frames = hidden, blocks, crop_frames
+        self.encoder, self.encoder_settings, self.views = encoder, encoder_settings, views
+        self.seed, self.device, self.folder = seed, device, folder
         for name, default in TRAINING.items():
             setattr(self, name, training.get(name, default))
 
-    __init__.__signature__ = _spelt_out(__init__, TRAINING)  # type: ignore[attr-defined]
-
-    @property
-    def name(self) -> str:
-        """What tables call the student."""
-        if self.targets not in NAMES:
-            raise UserError(f"targets={self.targets!r} must be one of {list(NAMES)}")
-        return NAMES[self.targets]
+    __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            *list(inspect.signature(__init__).parameters.values())[:-1],
+            *(
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+                for name, default in TRAINING.items()
+            ),
+        ]
+    )
 
     @property
     def training(self) -> TrainingSettings:
         """The settings of the training loop."""
-        given = {name: getattr(self, name) for name in TRAINING}
+        values = [getattr(self, name) for name in TRAINING]
+        given = dict(zip((item.name for item in fields(TrainingSettings)), values, strict=True))
         if given["epochs"] is None and given["clip_updates"] is None:
             given["clip_updates"] = CLIP_UPDATES
         return TrainingSettings(**given)
@@ -206,7 +197,7 @@ class UnFuSeD(BaseEstimator):
         Raises:
             UserError: A parameter is out of range, or the teacher's vectors have collapsed.
         """
-        by_clusters = self.name == NAMES["clusters"]
+        by_clusters = self._method is SelfDistillation
         if by_clusters and extra is not None:
             raise UserError("extra audio belongs to no class: give it with targets='embeddings'")
         audio = audio_to_learn(corpus, extra)
@@ -227,7 +218,7 @@ class UnFuSeD(BaseEstimator):
         }
         with self._outputs() as outputs:
             path = outputs.built(
-                f"{self.name}-seed{self.seed}",
+                f"{self._method.name}-seed{self.seed}",
                 made_of,
                 lambda folder: self._distil(folder, audio, targets, made_of["facts"]),
             )
@@ -283,41 +274,40 @@ class UnFuSeD(BaseEstimator):
             tables = outputs.tables("pseudo_labels" if ks else "embeddings", made_of, build)
         return Clusters(tables["labels"], tables["points"])
 
+    @property
+    def _method(self) -> type[SelfDistillation] | type[EmbeddingDistillation]:
+        if self.targets not in METHODS:
+            raise UserError(f"targets={self.targets!r} must be one of {list(METHODS)}")
+        return METHODS[self.targets]
+
     def _settings(self) -> dict[str, Any]:
         """Return what decides the student, apart from audio and targets."""
-        names = ["cut", "crop_frames", "blocks", "encoder", "encoder_settings", "views", "seed"]
-        if self.targets == "clusters":
-            names += ["alpha", "beta", "mse_on", "detach_teacher", "hidden"]
-        return {**{name: getattr(self, name) for name in names}, "training": self.training}
-
-    def _method(self, encoder: Encoder, targets: pd.DataFrame) -> DistilledBlocks:
-        blocks = {} if self.blocks is None else {"blocks": self.blocks}
-        if self.targets == "embeddings":
-            vectors = torch.from_numpy(targets.to_numpy(np.float32))
-            return EmbeddingDistillation(
-                encoder, targets=vectors, crop_frames=self.crop_frames, **blocks
-            )
-        return SelfDistillation(
-            encoder,
-            labels=torch.from_numpy(targets.to_numpy(np.int64)),
-            n_classes=[int(k) + 1 for k in targets.max()],
-            alpha=self.alpha,
-            beta=self.beta,
-            mse_on=self.mse_on,
-            detach_teacher=self.detach_teacher,
-            hidden=self.hidden,
-            crop_frames=self.crop_frames,
-            **blocks,
-        )
+        names = settings_of(self._method, without=("labels", "n_classes", "targets"))
+        own = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return {
+            "method": own,
+            "cut": self.cut,
+            "encoder": {"name": self.encoder, **(self.encoder_settings or {})},
+            "views": dict(self.views or {}),
+            "training": self.training,
+            "seed": self.seed,
+        }
 
     def _distil(
         self, folder: Path, audio: Corpus, targets: pd.DataFrame, facts: Mapping[str, Any]
     ) -> None:
         """Train, resuming what ``folder`` holds; keep student and full encoder."""
+        settings = self._settings()
         seed = derive_seed(self.seed, "student")  # other weights than the teacher began with
         encoder = random_encoder(self.encoder, self.encoder_settings or {}, seed)
         torch.manual_seed(derive_seed(self.seed, "student method"))
-        method = self._method(encoder, targets)
+        what: dict[str, Any] = {"targets": torch.tensor(targets.to_numpy(np.float32))}
+        if self.targets == "clusters":
+            what = {
+                "labels": np.array(targets, dtype=np.int64),
+                "n_classes": [*(targets.max() + 1)],
+            }
+        method = self._method(encoder, **what, **settings["method"])
         views = view_maker(audio, self.views or {}, method.crop_frames)
         title = ", ".join([audio.name, *map(str, facts.values()), f"seed {self.seed}"])
         with crop_source(audio, method, self.training, self.seed, self.device) as source:
@@ -325,9 +315,10 @@ class UnFuSeD(BaseEstimator):
                 method, source, views, self.training,
                 folder=folder, seed=self.seed, device=self.device, title=title,
             )  # fmt: skip
+        parameters = {**settings, "training": vars(self.training)}
         for kind, module in {"student": method.student(self.cut), "full": method.encoder}.items():
             record = provenance(
-                method=f"{self.name} {kind}", seed=self.seed, parameters=self._settings(), **facts
+                method=f"{self._method.name} {kind}", seed=self.seed, parameters=parameters, **facts
             )
             trained = TrainedEncoder(
                 module.cpu().eval(),

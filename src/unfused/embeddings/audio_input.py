@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from ..data.log_mel import FrontEnd
-from ..data.memory_store import memory_store
 from ..data.reading import UnreadableAudio, read_mono_blocks
 from ..data.store import LogMelStore
 
@@ -26,8 +25,8 @@ def audio_store(
     clips: Sequence[Audio], front_end: FrontEnd, sample_rate: int | None = None
 ) -> LogMelStore:
     """Return the log-mels of some clips, in memory; arguments as for :func:`log_mel_blocks`."""
-    return memory_store(
-        front_end, [list(log_mel_blocks(clip, front_end, sample_rate)) for clip in clips]
+    return LogMelStore.in_memory(
+        front_end, (log_mel_blocks(clip, front_end, sample_rate) for clip in clips)
     )
 
 
@@ -57,17 +56,26 @@ def log_mel_blocks(
 def _waveform(audio: Audio, wanted: int, sample_rate: int | None) -> Iterable[NDArray[np.float32]]:
     if isinstance(audio, str | os.PathLike):
         return read_mono_blocks(Path(audio), sample_rate=wanted)
+    rate, mono = checked_rate(sample_rate), mono_samples(audio)
+    if rate == wanted:
+        return [mono]
+    resampled = soxr.resample(mono, rate, wanted, quality="HQ")
+    if not resampled.size:
+        raise UnreadableAudio(f"zero length: {mono.size} samples are no sample at {wanted} Hz")
+    return [resampled]
+
+
+def checked_rate(sample_rate: int | None) -> int:
+    """Return the rate of samples in Hz.
+
+    Raises:
+        UserError: There is none, or it is below 1.
+    """
     if sample_rate is None:
         raise UserError("samples need their rate: give sample_rate=<Hz>; only a file knows its own")
     if sample_rate < 1:
         raise UserError(f"sample_rate={sample_rate} must be at least 1 Hz")
-    mono = mono_samples(audio)
-    if sample_rate == wanted:
-        return [mono]
-    resampled = soxr.resample(mono, sample_rate, wanted, quality="HQ")
-    if not resampled.size:
-        raise UnreadableAudio(f"zero length: {mono.size} samples are no sample at {wanted} Hz")
-    return [resampled]
+    return sample_rate
 
 
 def mono_samples(audio: Any) -> NDArray[np.float32]:

@@ -249,7 +249,8 @@ def batches(
             log_mel = _repeated(log_mel, spans)
         if means is not None:
             log_mel = log_mel - torch.from_numpy(means[batch.clip] - trained.mean)[:, None]
-        yield batch, trained.normalise(log_mel.to(device)), spans.to(device)
+        inputs = (log_mel.to(device) - trained.mean) / trained.std  # (B, T, F)
+        yield batch, inputs.transpose(1, 2).unsqueeze(1), spans.to(device)
 
 
 def inference_copy(encoder: Encoder, taps: Sequence[str], device: torch.device) -> Encoder:

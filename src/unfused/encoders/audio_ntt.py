@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.errors import UserError
-from .encoder import Encoder, span_mask
-from .pooling import Pooling, pool_frames
+from .encoder import Encoder, Pooling, arguments, pool_frames, span_mask
 
 _STRIDES = {"block1": 2, "block2": 4, "block3": 8, "fc1": 8, "fc2": 8}
 
@@ -38,7 +37,7 @@ class AudioNTT(Encoder):
         fc_pooling: How a linear layer's frames become one vector.
 
     Raises:
-        ValueError: An argument has no meaning; the message says which and why.
+        UserError: An argument has no meaning; the message says which and why.
 
     >>> AudioNTT(d=2048).n_parameters
     5321856
@@ -60,18 +59,10 @@ class AudioNTT(Encoder):
         block_pooling: Pooling = "mean",
         fc_pooling: Pooling = "max+mean",
     ) -> None:
+        settings = arguments(locals())
         super().__init__()
         _check(d, n_mels, channels, dropout, cut)
-        self.settings = {
-            "d": d,
-            "n_mels": n_mels,
-            "channels": channels,
-            "dropout": dropout,
-            "cut": cut,
-            "block_pooling": block_pooling,
-            "fc_pooling": fc_pooling,
-        }
-        self.cut = cut
+        self.settings, self.cut = settings, cut
         self.block_pooling, self.fc_pooling = block_pooling, fc_pooling
         kept = self.taps[: self.taps.index(cut) + 1]
         block_dims = [channels * n_mels // 2**i for i in (1, 2, 3)]
@@ -86,7 +77,7 @@ class AudioNTT(Encoder):
         self.dropout = nn.Dropout(dropout)
         self.fc2 = nn.Linear(d, d) if "fc2" in kept else None
 
-    def frame_features(self, log_mel: Tensor) -> dict[str, Tensor]:
+    def frame_features(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:
         """See :meth:`Encoder.frame_features`; a block's D is (mel bands, channels) flattened."""
         return {tap: _as_frames(output) for tap, output in self._outputs(log_mel)}
 
@@ -115,7 +106,7 @@ class AudioNTT(Encoder):
 
     def _outputs(self, log_mel: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Yield each tap with its output: (B, C, F', T') of blocks, (B, T', d) of linear layers."""
-        self._check_input(log_mel)
+        self.check_input(log_mel, self.settings["n_mels"], self.strides[self.cut])
         features = log_mel
         for tap, block in self.blocks.items():
             features = block(features)
@@ -126,14 +117,6 @@ class AudioNTT(Encoder):
         if self.fc2 is not None:
             features = F.relu(self.fc2(self.dropout(features)))
             yield "fc2", features
-
-    def _check_input(self, log_mel: Tensor) -> None:
-        n_mels, shortest = self.settings["n_mels"], self.strides[self.cut]
-        if log_mel.dim() != 4 or log_mel.shape[1:3] != (1, n_mels) or log_mel.shape[3] < shortest:
-            raise UserError(
-                f"log_mel has shape {tuple(log_mel.shape)}, expected (B, 1, {n_mels}, T) with "
-                f"T >= {shortest}; pad short clips and set n_mels to the front-end's"
-            )
 
 
 class _Block(nn.Sequential):

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from ..core.errors import UserError
 from .conformer_block import ConformerBlock
-from .encoder import Encoder, Moments, frame_centres
-from .pooling import Pooling, pool_frames
+from .encoder import Encoder, Moments, Pooling, arguments, frame_centres, pool_frames
 
 
 class Conformer(Encoder):
@@ -42,7 +41,7 @@ class Conformer(Encoder):
         cut: Tap that is the embedding; what comes after it is not built. None: the last block.
 
     Raises:
-        ValueError: An argument has no meaning; the message says which and why.
+        UserError: An argument has no meaning; the message says which and why.
 
     >>> Conformer().n_parameters
     18362368
@@ -66,25 +65,14 @@ class Conformer(Encoder):
         pooling: Pooling = "mean",
         cut: str | None = None,
     ) -> None:
+        settings = arguments(locals())
         super().__init__()
-        self.settings: dict[str, Any] = {
-            "n_mels": n_mels,
-            "stride": stride,
-            "latent_dim": latent_dim,
-            "embed_dim": embed_dim,
-            "n_layers": n_layers,
-            "n_heads": n_heads,
-            "ffn_dim": ffn_dim,
-            "first_kernel": first_kernel,
-            "kernel": kernel,
-            "dropout": dropout,
-            "pooling": pooling,
-            "cut": cut,
-        }
+        self.settings: dict[str, Any] = settings
         _check(self.settings)
         self.taps = ("features", *(f"layer{i + 1}" for i in range(n_layers)))
         self.cut = self.taps[-1] if cut is None else cut
-        _check_cut(self.cut, self.taps)
+        if self.cut not in self.taps:
+            raise UserError(f"cut={cut!r} is no tap of this Conformer; choose from {self.taps}")
         self.stride, self.pooling = stride, pooling
         n_built = self.taps.index(self.cut)
         kept = self.taps[: n_built + 1]
@@ -106,7 +94,7 @@ class Conformer(Encoder):
             log_mel: Normalised log-mel spectrograms, (B, 1, F, T).
             spans: Real part of each clip in input frames, (B, 2); None: all of it.
         """
-        self._check_input(log_mel)
+        self.check_input(log_mel, self.settings["n_mels"], self.stride)
         frames = log_mel.squeeze(1).transpose(1, 2)  # (B, T, F)
         if spans is not None:
             frames = _moved_to_the_beginning(frames, spans)
@@ -179,27 +167,6 @@ class Conformer(Encoder):
             found[tap] = Moments(frames, mask, centres)
         return found
 
-    def pooled(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the pooled features of every tap in one pass, tap -> (B, D_tap)."""
-        features = self.frame_features(log_mel, spans)
-        return {tap: self.pool(frames, spans, tap) for tap, frames in features.items()}
-
-    def forward(self, log_mel: Tensor, spans: Tensor | None = None) -> Tensor:
-        """Return the clip embedding at :attr:`cut`, (B, D)."""
-        return self.pool(self.frame_features(log_mel, spans)[self.cut], spans, self.cut)
-
-    def _check_input(self, log_mel: Tensor) -> None:
-        n_mels = self.settings["n_mels"]
-        if (
-            log_mel.dim() != 4
-            or log_mel.shape[1:3] != (1, n_mels)
-            or log_mel.shape[3] < self.stride
-        ):
-            raise UserError(
-                f"log_mel has shape {tuple(log_mel.shape)}, expected (B, 1, {n_mels}, T) with "
-                f"T >= {self.stride}; pad short clips and set n_mels to the front-end's"
-            )
-
 
 def _moved_to_the_beginning(frames: Tensor, spans: Tensor) -> Tensor:
     """Return each clip's real frames first and zeros, the mean of normalised log-mels, behind."""
@@ -230,8 +197,3 @@ def _check(settings: dict[str, Any]) -> None:
         raise UserError(f"n_heads={n_heads} does not divide embed_dim={width}; choose a divisor")
     if not 0.0 <= settings["dropout"] < 1.0:
         raise UserError(f"dropout={settings['dropout']} must be in [0, 1)")
-
-
-def _check_cut(cut: str, taps: tuple[str, ...]) -> None:
-    if cut not in taps:
-        raise UserError(f"cut={cut!r} is no tap of this Conformer; choose from {list(taps)}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import UserError
 from .pooling import Pooling
+
+Pooling = Literal["mean", "max", "max+mean"]
 
 
 class Moments(NamedTuple):
@@ -47,11 +49,12 @@ class Encoder(nn.Module):
     pooling: Pooling
     settings: dict[str, Any]
 
-    def frame_features(self, log_mel: Tensor) -> dict[str, Tensor]:
+    def frame_features(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:
         """Return the features of every frame at every tap up to the cut.
 
         Args:
             log_mel: Normalised log-mel spectrograms, (B, 1, F, T).
+            spans: Real part of each clip, (B, 2), for encoders whose features depend on it.
 
         Returns:
             Tap name -> (B, T // stride, D_tap).
@@ -73,11 +76,11 @@ class Encoder(nn.Module):
 
     def forward(self, log_mel: Tensor, spans: Tensor | None = None) -> Tensor:
         """Return the clip embedding at :attr:`cut`, (B, D)."""
-        return self.pool(self.frame_features(log_mel)[self.cut], spans, self.cut)
+        return self.pool(self.frame_features(log_mel, spans)[self.cut], spans, self.cut)
 
     def pooled(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:
         """Return the pooled features of every tap in one pass, tap -> (B, D_tap)."""
-        features = self.frame_features(log_mel)
+        features = self.frame_features(log_mel, spans)
         return {tap: self.pool(frames, spans, tap) for tap, frames in features.items()}
 
     def time_features(self, log_mel: Tensor, spans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -93,7 +96,7 @@ class Encoder(nn.Module):
             Frames (B, T', D); whether each overlaps the real part, (B, T') bool; and the centre of
             each, in input frames, (B, T').
         """
-        frames = self.frame_features(log_mel)[self.cut]
+        frames = self.frame_features(log_mel, spans)[self.cut]
         stride = self.strides[self.cut]
         centres = frame_centres(frames.shape[1], stride, frames.device)
         mask = span_mask(spans, frames.shape[1], stride)
@@ -122,7 +125,7 @@ class Encoder(nn.Module):
         """Return a new encoder that ends at ``cut``, with copies of this one's weights.
 
         Raises:
-            ValueError: ``cut`` is no tap of this encoder.
+            UserError: ``cut`` is no tap of this encoder.
         """
         if cut not in self.dims:
             raise UserError(f"cut={cut!r} is no tap of this encoder; choose from {list(self.dims)}")
@@ -133,6 +136,14 @@ class Encoder(nn.Module):
         short.load_state_dict({key: state[key].clone() for key in short.state_dict()})
         return short.train(self.training)
 
+    def check_input(self, log_mel: Tensor, n_mels: int, shortest: int) -> None:
+        """Refuse what is no batch of log-mels, (B, 1, n_mels, T) with T at least ``shortest``."""
+        if log_mel.dim() != 4 or log_mel.shape[1:3] != (1, n_mels) or log_mel.shape[3] < shortest:
+            raise UserError(
+                f"log_mel has shape {tuple(log_mel.shape)}, expected (B, 1, {n_mels}, T) with "
+                f"T >= {shortest}; pad short clips and set n_mels to the front-end's"
+            )
+
     @property
     def dim(self) -> int:
         """Dimension of the clip embedding."""
@@ -142,6 +153,12 @@ class Encoder(nn.Module):
     def n_parameters(self) -> int:
         """Number of trainable parameters up to the cut."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def arguments(of_constructor: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a constructor's keyword arguments from its ``locals()``, taken in its first line."""
+    hidden = ("self", "__class__")
+    return {name: value for name, value in of_constructor.items() if name not in hidden}
 
 
 def frame_centres(n_frames: int, stride: int, device: torch.device | str = "cpu") -> Tensor:
@@ -184,4 +201,47 @@ def whole_frames(spans: Tensor, n_frames: int, stride: int) -> Tensor:
     """
     first = torch.arange(n_frames, device=spans.device) * stride
     whole = (first >= spans[:, :1]) & (first + stride <= spans[:, 1:])
-    return torch.where(whole.any(dim=1, keepdim=True), whole, span_mask(spans, n_frames, stride))
+    return whole | (span_mask(spans, n_frames, stride) & ~whole.any(dim=1, keepdim=True))
+
+
+def band_means(log_mel: Tensor, spans: Tensor | None) -> Tensor:
+    """Return each clip's mean over its real frames, (B, F) float32; padding does not count.
+
+    Args:
+        log_mel: (B, 1, F, T).
+        spans: First and end frame of the real part, (B, 2); None: all of it.
+    """
+    bands = log_mel.squeeze(1).float()
+    if spans is None:
+        return bands.mean(dim=2)
+    real = span_mask(spans, log_mel.shape[-1], stride=1)
+    weight = real / real.sum(dim=1, keepdim=True)
+    return torch.bmm(bands, weight.unsqueeze(2)).squeeze(2)
+
+
+def pool_frames(frames: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
+    """Pool over time; padding neither counts in the mean nor wins the maximum.
+
+    Args:
+        frames: Frame features, (B, T', D).
+        mask: Frames that belong to the clip, (B, T') bool, at least one in each row; None: all.
+        pooling: ``"mean"``, ``"max"`` or ``"max+mean"`` (their sum, as in BYOL-A and DeLoRes).
+
+    Returns:
+        (B, D).
+
+    Raises:
+        UserError: ``pooling`` is none of the three.
+    """
+    if pooling not in get_args(Pooling):
+        raise UserError(f"pooling={pooling!r} is unknown; choose from {list(get_args(Pooling))}")
+    pooled = []
+    outside = None if mask is None else ~mask.unsqueeze(-1)  # (B, T', 1)
+    if "max" in pooling:
+        kept = frames if outside is None else frames.masked_fill(outside, -torch.inf)
+        pooled.append(kept.amax(dim=1))
+    if "mean" in pooling:
+        kept = frames if outside is None else frames.masked_fill(outside, 0.0)
+        length = frames.shape[1] if mask is None else mask.sum(dim=1, keepdim=True)
+        pooled.append(kept.sum(dim=1) / length)
+    return pooled[0] if len(pooled) == 1 else pooled[0] + pooled[1]

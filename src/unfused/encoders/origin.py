@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,7 @@ PACKAGES = ("unfused", "torch", "numpy", "scikit-learn", "soundfile", "soxr")
 
 
 def provenance(
-    *,
-    method: str,
-    seed: int,
-    parameters: Mapping[str, Any],
-    fold: int | None = None,
-    data: str | None = None,
-    **more: Any,
+    *, method: str, seed: int, parameters: Mapping[str, Any], **more: Any
 ) -> dict[str, Any]:
     """Return what it takes to know how an encoder was made.
 
@@ -27,34 +22,22 @@ def provenance(
         method: The method that trained it.
         seed: The run's seed.
         parameters: The resolved parameters.
-        fold: The held-out fold; None where there is none.
-        data: Fingerprint of the training data; None where it saw no data.
-        **more: Anything else worth keeping, e.g. ``transductive=True``.
+        **more: Anything else worth keeping, e.g. ``fold=2``.
 
     Returns:
         The arguments, the versions of Python and the packages that matter, and the git commit of
         the code (None outside a git checkout).
     """
-    return {
-        "method": method,
-        "seed": seed,
-        "fold": fold,
-        "parameters": dict(parameters),
-        "data": data,
-        "versions": versions(),
-        "git_commit": git_commit(),
-        **more,
-    }
+    facts = {"method": method, "seed": seed, "parameters": dict(parameters), **more}
+    return {**facts, "versions": versions(), "git_commit": git_commit()}
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages a result depends on."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
     return found
 
 
@@ -64,8 +47,7 @@ def git_commit(folder: Path | None = None) -> str | None:
     Args:
         folder: A folder in the checkout; None: this package's own.
     """
-    folder = folder or Path(__file__).parent
-    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(folder or Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

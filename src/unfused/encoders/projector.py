@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 from torch import Tensor, nn
 
 from ..core.errors import UserError
+from .encoder import arguments
 
 
 class Projector(nn.Sequential):
@@ -24,7 +24,7 @@ class Projector(nn.Sequential):
         batch_norm: Whether batch norm stands before each ReLU.
 
     Raises:
-        ValueError: A dimension is smaller than 1.
+        UserError: A dimension is smaller than 1.
 
     >>> Projector(inputs=8, hidden=4, outputs=2)
     Projector(8 -> 4 -> 2)
@@ -40,25 +40,17 @@ class Projector(nn.Sequential):
         bias: bool = True,
         batch_norm: bool = True,
     ) -> None:
+        settings = arguments(locals())
         widths = [inputs, *[hidden] * hidden_layers, outputs]
         if min(widths) < 1:
             raise UserError(f"projector of widths {widths}: every width must be at least 1")
         layers: list[nn.Module] = []
-        for i, (width, next_width) in enumerate(pairwise(widths)):
-            layers.append(nn.Linear(width, next_width, bias=bias))
-            if i < hidden_layers:
-                layers += [nn.BatchNorm1d(next_width)] if batch_norm else []
-                layers.append(nn.ReLU())
-        super().__init__(*layers)
-        self.widths = widths
-        self.settings: dict[str, Any] = {
-            "inputs": inputs,
-            "hidden": hidden,
-            "outputs": outputs,
-            "hidden_layers": hidden_layers,
-            "bias": bias,
-            "batch_norm": batch_norm,
-        }
+        for width, next_width in pairwise(widths[:-1]):
+            layers += [nn.Linear(width, next_width, bias=bias)]
+            layers += [nn.BatchNorm1d(next_width)] if batch_norm else []
+            layers += [nn.ReLU()]
+        super().__init__(*layers, nn.Linear(widths[-2], outputs, bias=bias))
+        self.widths, self.settings = widths, settings
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Project embeddings, (B, inputs) -> (B, outputs)."""

@@ -63,10 +63,9 @@ def load_byol_a(
         std: Their standard deviation.
 
     Raises:
-        ValueError: The file is no such checkpoint; the message names the tensors.
+        UserError: The file is no such checkpoint; the message names the tensors.
     """
-    state = _read(path)
-    encoder, left = _audio_ntt(state, _BYOL_A, "", path)
+    encoder, left = _audio_ntt(_read(path), _BYOL_A, "", path)
     if left:
         raise UserError(f"{path} holds tensors that BYOL-A's encoder does not have: {left}")
     return _trained(encoder, "byol_a", path, BYOL_A_FRONT_END, mean, std)
@@ -84,7 +83,7 @@ def load_lape(path: str | Path, *, mean: float, std: float) -> TrainedEncoder:
         std: Their standard deviation.
 
     Raises:
-        ValueError: The file is no such checkpoint; the message names the tensors.
+        UserError: The file is no such checkpoint; the message names the tensors.
     """
     state = _read(path)
     prefix = next((p for p in _LAPE_PREFIXES if any(key.startswith(p) for key in state)), None)
@@ -94,11 +93,10 @@ def load_lape(path: str | Path, *, mean: float, std: float) -> TrainedEncoder:
             f"{sorted(state)[:5]} ...: is it a LAPE checkpoint?"
         )
     encoder, left = _audio_ntt(state, _LAPE, prefix, path)
-    unknown = [key for key in left if not _LAPE_HEADS.match(key)]
-    if unknown:
+    if unknown := [key for key in left if not _LAPE_HEADS.match(key)]:
         raise UserError(f"{path} holds tensors that no LAPE method has: {unknown}")
-    log.info("%s: left out %d tensors of heads, momentum encoder and queue: %s", path, len(left),
-             ", ".join(sorted({key.split(".")[0] for key in left})))  # fmt: skip
+    parts = ", ".join(sorted({key.split(".")[0] for key in left}))
+    log.info("%s: left out %d tensors of heads and momentum copies: %s", path, len(left), parts)
     return _trained(encoder, "lape", path, LAPE_FRONT_END, mean, std)
 
 
@@ -133,20 +131,10 @@ def _audio_ntt(
         raise UserError(f"{path} lacks {prefix}fc.0.weight; it has {sorted(state)[:5]} ...")
     d, flat = renamed["fc1.weight"].shape
     encoder = AudioNTT(d=int(d), n_mels=int(flat) // 64 * 8)
-    wanted = encoder.state_dict()
-    missing = sorted(wanted.keys() - renamed.keys())
-    wrong = [
-        f"{key} {tuple(renamed[key].shape)}, not {tuple(wanted[key].shape)}"
-        for key in wanted.keys() & renamed.keys()
-        if renamed[key].shape != wanted[key].shape
-    ]
-    surplus = sorted(renamed.keys() - wanted.keys())
-    if missing or wrong or surplus:
-        raise UserError(
-            f"{path} does not fit AudioNTT of d={d}: missing {missing}, of another shape {wrong}, "
-            f"not known {surplus}"
-        )
-    encoder.load_state_dict(renamed)
+    try:
+        encoder.load_state_dict(renamed)
+    except RuntimeError as error:  # missing, unexpected or of another shape
+        raise UserError(f"{path} does not fit AudioNTT of d={d}: {error}") from error
     return encoder.eval(), left
 
 
@@ -158,8 +146,7 @@ def _trained(
     mean: float,
     std: float,
 ) -> TrainedEncoder:
-    facts = provenance(
-        method=f"{name} (published)", seed=0, parameters={"checkpoint": Path(path).name}
-    )
+    method, checkpoint = f"{name} (published)", {"checkpoint": Path(path).name}
+    facts = provenance(method=method, seed=0, parameters=checkpoint)
     settings = {**front_end, "n_mels": encoder.settings["n_mels"]}
     return TrainedEncoder(encoder, "audio_ntt", settings, mean, std, facts)

@@ -36,9 +36,7 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, package: str, base: type[T], what: str) -> None:
-        self.package = package
-        self.base = base
-        self.what = what
+        self.package, self.base, self.what = package, base, what
 
     def classes(self) -> dict[str, type[T]]:
         """Return name -> class, by name; imports the package's modules on first use."""
@@ -46,61 +44,60 @@ class Registry(Generic[T]):
         found: dict[str, type[T]] = {}
         for module in pkgutil.iter_modules(package.__path__, self.package + "."):
             for item in vars(importlib.import_module(module.name)).values():
-                if self._defines(item, module.name):
+                here = inspect.isclass(item) and item.__module__ == module.name
+                if here and issubclass(item, self.base) and isinstance(vars(item).get("name"), str):
                     found[vars(item)["name"]] = item
         return dict(sorted(found.items()))
-
-    def _defines(self, item: Any, module: str) -> bool:
-        return (
-            inspect.isclass(item)
-            and issubclass(item, self.base)
-            and item.__module__ == module
-            and isinstance(vars(item).get("name"), str)
-        )
 
     def find(self, name: str) -> type[T]:
         """Return the class called ``name``.
 
         Raises:
-            ValueError: There is none; the message names the choices and the nearest one.
+            UserError: There is none; the message names the choices and the nearest one.
         """
         classes = self.classes()
-        if name not in classes:
-            raise UserError(_unknown(self.what, name, classes))
+        check_settings(self.what, {name: None}, classes, "no")
         return classes[name]
 
 
 def settings_of(constructed: type, without: Collection[str] = ()) -> dict[str, Setting]:
     """Return the keyword-only arguments of a class's constructor, in order.
 
+    Those of a base class follow where the constructor hands further ones on to it (``**shared``).
+
     Args:
         constructed: The class.
         without: Arguments to leave out.
     """
-    constructor = inspect.getattr_static(constructed, "__init__")
-    hints = get_type_hints(constructor)
-    return {
-        name: Setting(hints[name], ... if given.default is given.empty else given.default)
-        for name, given in inspect.signature(constructor).parameters.items()
-        if given.kind is given.KEYWORD_ONLY and name not in without
-    }
+    found: dict[str, Setting] = {}
+    for kind in constructed.__mro__:
+        if "__init__" not in vars(kind):
+            continue
+        constructor = vars(kind)["__init__"]
+        hints, parameters = get_type_hints(constructor), inspect.signature(constructor).parameters
+        for name, given in parameters.items():
+            if given.kind is given.KEYWORD_ONLY and name not in without and name not in found:
+                default = ... if given.default is given.empty else given.default
+                found[name] = Setting(hints[name], default)
+        if not any(given.kind is given.VAR_KEYWORD for given in parameters.values()):
+            break
+    return found
 
 
-def check_settings(what: str, settings: Mapping[str, Any], known: Iterable[str]) -> None:
+def check_settings(
+    what: str, settings: Mapping[str, Any], known: Iterable[str], kind: str = "no setting of"
+) -> None:
     """Refuse misspelt settings.
 
     Raises:
-        ValueError: A setting is unknown; the message names the choices and the nearest one.
+        UserError: A setting is unknown; the message names the choices and the nearest one.
     """
     choices = list(known)
     for name in settings:
         if name not in choices:
-            raise UserError(_unknown(f"setting of {what}", name, choices))
-
-
-def _unknown(what: str, name: str, choices: Iterable[str]) -> str:
-    known = list(choices)
-    return f"{name!r} is no {what}: choose from {known}{did_you_mean(name, known)}"
+            raise UserError(
+                f"{name!r} is {kind} {what}: choose from {choices}{did_you_mean(name, choices)}"
+            )
 
 
 ENCODERS: Registry[Encoder] = Registry(__package__, Encoder, "encoder")
@@ -119,7 +116,7 @@ def create(name: str, **settings: Any) -> Encoder:
         **settings: Keyword arguments of its constructor.
 
     Raises:
-        ValueError: No encoder or no setting has this name, or a setting's value is refused.
+        UserError: No encoder or no setting has this name, or a setting's value is refused.
 
     >>> create("audio_ntt", d=64, cut="block3").dim
     512

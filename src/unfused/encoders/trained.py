@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..core.errors import NotFoundError, UserError
-from .encoder import Encoder
+from ..core.outputs import digest_of, write_bytes, write_json
+from .encoder import Encoder, band_means
 from .origin import provenance as provenance
 from .projector import Projector
 from .registry import ENCODERS, create
 
-FORMAT_VERSION = 1
-_BEFORE_SCALES = {"mel_scale": "slaney", "norm": "slaney"}  # of encoders saved without a choice
+FORMAT_VERSION = 2
 TRAINED_ON_COLUMNS = ("corpus", "clip_id", "digest")  # and offset, frames where they are known
 WEIGHTS_FILE, SETTINGS_FILE = "encoder.safetensors", "encoder.json"
 _TRAINED_ON = "trained_on.parquet"
 
 
-@dataclass
+@dataclass(repr=False)
 class TrainedEncoder:
     """An encoder, the input it expects and where it comes from.
 
@@ -40,6 +38,7 @@ class TrainedEncoder:
         std: Their standard deviation.
         provenance: How it was made; see :func:`unfused.encoders.provenance`.
         projector: The method's projector, where pseudo-labels are to be made from its output.
+        clip_normalisation: Whether each input's mean in every mel band is subtracted from it.
     """
 
     encoder: Encoder
@@ -49,6 +48,7 @@ class TrainedEncoder:
     std: float
     provenance: dict[str, Any] = field(default_factory=dict)
     projector: Projector | None = None
+    clip_normalisation: bool = False
 
     def __post_init__(self) -> None:
         if is_dataclass(self.front_end) and not isinstance(self.front_end, type):
@@ -57,9 +57,20 @@ class TrainedEncoder:
         if not self.std > 0.0:
             raise UserError(f"std={self.std} must be positive: were all log-mels the same?")
 
-    def normalise(self, log_mel: Tensor) -> Tensor:
-        """Turn log-mels as stored into the encoder's input, (B, T, F) -> (B, 1, F, T)."""
-        return ((log_mel - self.mean) / self.std).transpose(1, 2).unsqueeze(1)
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, dim={self.encoder.dim})"
+
+    def normalise(self, log_mel: Tensor, spans: Tensor | None = None) -> Tensor:
+        """Turn log-mels as stored into the encoder's input, (B, T, F) -> (B, 1, F, T).
+
+        Args:
+            log_mel: In nats.
+            spans: Real part of each, (B, 2), which clip normalisation looks at; None: all of it.
+        """
+        normal = ((log_mel - self.mean) / self.std).transpose(1, 2).unsqueeze(1)
+        if self.clip_normalisation:
+            normal = normal - band_means(normal, spans)[:, None, :, None]
+        return normal
 
     def check_front_end(self, front_end: Any) -> None:
         """Refuse log-mels that another front-end made.
@@ -68,10 +79,10 @@ class TrainedEncoder:
             front_end: The other front-end, a dataclass or a mapping of its fields.
 
         Raises:
-            ValueError: A field differs; the message names the differences.
+            UserError: A field differs; the message names the differences.
         """
-        given = dict(front_end) if isinstance(front_end, Mapping) else asdict(front_end)
-        mine, other = {**_BEFORE_SCALES, **self.front_end}, {**_BEFORE_SCALES, **given}
+        mine, other = self.front_end, front_end
+        other = dict(other) if isinstance(other, Mapping) else asdict(other)
         differing = [
             f"{key}: {mine.get(key)} here, {other.get(key)} there"
             for key in sorted(mine.keys() | other.keys())
@@ -83,14 +94,22 @@ class TrainedEncoder:
                 f"({'; '.join(differing)}); extract the log-mels again with the encoder's settings"
             )
 
+    @property
+    def modules(self) -> nn.ModuleDict:
+        """What has weights: the encoder, and the projector if there is one."""
+        modules = nn.ModuleDict({"encoder": self.encoder})
+        if self.projector is not None:
+            modules["projector"] = self.projector
+        return modules
+
 
 def save_encoder(
     folder: str | Path, trained: TrainedEncoder, clip_ids: pd.DataFrame | None = None
 ) -> None:
     """Write ``encoder.safetensors``, ``encoder.json`` and, if given, ``trained_on.parquet``.
 
-    Every file is written under a temporary name and renamed; the JSON comes last and holds the
-    weights' checksum, so that an interrupted save is noticed when loading.
+    The JSON comes last and holds the weights' digest, so that an interrupted save is noticed when
+    loading.
 
     Args:
         folder: Where to; made if missing.
@@ -98,46 +117,86 @@ def save_encoder(
         clip_ids: The clips that it has seen, with columns ``corpus``, ``clip_id`` and ``digest``.
 
     Raises:
-        ValueError: The weights are not finite, the encoder is not in the registry, or a column of
+        UserError: The weights are not finite, the encoder is not in the registry, or a column of
             ``clip_ids`` is missing.
     """
+    architecture = getattr(type(trained.encoder), "name", None)
+    if ENCODERS.classes().get(str(architecture)) is not type(trained.encoder):
+        raise UserError(
+            f"{type(trained.encoder).__name__} is not in the encoder registry, so it could not be "
+            f"loaded again: give the class a `name` and put its file in {ENCODERS.package}"
+        )
+    tensors = {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in trained.modules.state_dict().items()
+    }
+    if broken := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
+        raise UserError(
+            f"encoder {trained.name!r} has NaN or infinite weights in {broken[:3]}; training "
+            "diverged: lower the learning rate or set gradient_clip"
+        )
+    seen = None if clip_ids is None else _seen(clip_ids)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = save(_tensors(trained))
-    settings = _settings(trained, weights)
-    _write(folder / WEIGHTS_FILE, lambda path: path.write_bytes(weights))
-    if clip_ids is not None:
-        seen = _seen(clip_ids)
-        _write(folder / _TRAINED_ON, lambda path: seen.to_parquet(path, index=False))
-    else:
+    write_bytes(folder / WEIGHTS_FILE, save(tensors))
+    if seen is None:
         (folder / _TRAINED_ON).unlink(missing_ok=True)
-    text = json.dumps(settings, indent=1, sort_keys=True)
-    _write(folder / SETTINGS_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+    else:
+        write_bytes(folder / _TRAINED_ON, seen.to_parquet(index=False))
+    content = {
+        "format": FORMAT_VERSION,
+        "name": trained.name,
+        "architecture": {"name": architecture, "settings": trained.encoder.settings},
+        "projector": None if trained.projector is None else trained.projector.settings,
+        "front_end": trained.front_end,
+        "mean": trained.mean,
+        "std": trained.std,
+        "clip_normalisation": trained.clip_normalisation,
+        "provenance": trained.provenance,
+        "checksum": digest_of(folder / WEIGHTS_FILE),
+    }
+    write_json(folder / SETTINGS_FILE, content)
 
 
 def load_encoder(folder: str | Path) -> TrainedEncoder:
     """Read what :func:`save_encoder` wrote, on the CPU and in evaluation mode.
 
     Raises:
-        FileNotFoundError: There is no encoder in ``folder``.
-        ValueError: What is there is damaged, unfinished, or does not fit this version.
+        NotFoundError: There is no encoder in ``folder``.
+        UserError: What is there is damaged, unfinished, or does not fit this version.
     """
-    folder = Path(folder)
-    for file in (SETTINGS_FILE, WEIGHTS_FILE):
-        if not (folder / file).is_file():
+    settings_file, weights_file = Path(folder) / SETTINGS_FILE, Path(folder) / WEIGHTS_FILE
+    for file in (settings_file, weights_file):
+        if not file.is_file():
             raise NotFoundError(
-                f"{folder} holds no trained encoder: {file} is missing; "
+                f"{folder} holds no trained encoder: {file.name} is missing; "
                 "give the folder that training wrote, or train again"
             )
-    settings = _read_settings(folder)
-    weights = (folder / WEIGHTS_FILE).read_bytes()
-    if hashlib.blake2b(weights).hexdigest() != settings["checksum"]:
+    try:
+        content: dict[str, Any] = json.loads(settings_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{settings_file} is damaged ({error}); train again") from error
+    if content.pop("format", None) != FORMAT_VERSION:
         raise UserError(
-            f"{folder / WEIGHTS_FILE} is not the file that {SETTINGS_FILE} describes (interrupted "
+            f"{settings_file} is not of format {FORMAT_VERSION}, which this version reads; use the "
+            "version of unfused that wrote it, or train again"
+        )
+    if content.pop("checksum") != digest_of(weights_file):
+        raise UserError(
+            f"{weights_file} is not the file that {SETTINGS_FILE} describes (interrupted "
             "save or damaged copy); copy the folder again, or train again"
         )
-    trained = _rebuild(settings)
-    _fill(trained, load(weights), folder)
+    architecture, projector = content.pop("architecture"), content.pop("projector")
+    trained = TrainedEncoder(
+        encoder=create(architecture["name"], **architecture["settings"]).eval(),
+        projector=None if projector is None else Projector(**projector).eval(),
+        **content,
+    )
+    try:
+        trained.modules.load_state_dict(load_file(weights_file))
+    except RuntimeError as error:  # missing, left over or of another shape
+        words = f"{weights_file} does not fit the architecture in {SETTINGS_FILE}: {error}"
+        raise UserError(words) from error
     return trained
 
 
@@ -147,109 +206,9 @@ def read_trained_on(folder: str | Path) -> pd.DataFrame | None:
     return pd.read_parquet(path) if path.is_file() else None
 
 
-def _modules(trained: TrainedEncoder) -> dict[str, nn.Module]:
-    modules: dict[str, nn.Module] = {"encoder": trained.encoder}
-    if trained.projector is not None:
-        modules["projector"] = trained.projector
-    return modules
-
-
-def _tensors(trained: TrainedEncoder) -> dict[str, Tensor]:
-    tensors = {
-        f"{prefix}.{key}": tensor.detach().to("cpu", copy=True).contiguous()
-        for prefix, module in _modules(trained).items()
-        for key, tensor in module.state_dict().items()
-    }
-    broken = [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise UserError(
-            f"encoder {trained.name!r} has NaN or infinite weights in {broken[:3]}; training "
-            "diverged: lower the learning rate or set gradient_clip"
-        )
-    return tensors
-
-
-def _settings(trained: TrainedEncoder, weights: bytes) -> dict[str, Any]:
-    architecture = getattr(type(trained.encoder), "name", None)
-    if ENCODERS.classes().get(str(architecture)) is not type(trained.encoder):
-        raise UserError(
-            f"{type(trained.encoder).__name__} is not in the encoder registry, so it could not be "
-            f"loaded again: give the class a `name` and put its file in {ENCODERS.package}"
-        )
-    return {
-        "format": FORMAT_VERSION,
-        "name": trained.name,
-        "architecture": {"name": architecture, "settings": trained.encoder.settings},
-        "projector": None if trained.projector is None else trained.projector.settings,
-        "front_end": trained.front_end,
-        "mean": trained.mean,
-        "std": trained.std,
-        "provenance": trained.provenance,
-        "checksum": hashlib.blake2b(weights).hexdigest(),
-    }
-
-
-def _read_settings(folder: Path) -> dict[str, Any]:
-    try:
-        settings: dict[str, Any] = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{folder / SETTINGS_FILE} is damaged ({error}); train again") from error
-    if settings.get("format") != FORMAT_VERSION:
-        raise UserError(
-            f"{folder / SETTINGS_FILE} has format {settings.get('format')!r}, this version reads "
-            f"{FORMAT_VERSION}; use the version of unfused that wrote it, or train again"
-        )
-    return settings
-
-
-def _rebuild(settings: Mapping[str, Any]) -> TrainedEncoder:
-    architecture = settings["architecture"]
-    encoder = create(architecture["name"], **architecture["settings"])
-    projector = settings["projector"]
-    return TrainedEncoder(
-        encoder=encoder.eval(),
-        name=settings["name"],
-        front_end=settings["front_end"],
-        mean=settings["mean"],
-        std=settings["std"],
-        provenance=settings["provenance"],
-        projector=None if projector is None else Projector(**projector).eval(),
-    )
-
-
-def _fill(trained: TrainedEncoder, tensors: dict[str, Tensor], folder: Path) -> None:
-    """Load every tensor into its module; none may be missing, left over or of another shape."""
-    expected = {
-        f"{prefix}.{key}": tensor.shape
-        for prefix, module in _modules(trained).items()
-        for key, tensor in module.state_dict().items()
-    }
-    wrong = sorted(
-        key
-        for key in expected.keys() | tensors.keys()
-        if key not in tensors or expected.get(key) != tensors[key].shape
-    )
-    if wrong:
-        raise UserError(
-            f"{folder / WEIGHTS_FILE} does not fit the architecture in {SETTINGS_FILE}: tensors "
-            f"{wrong[:5]} are missing, left over or of another shape"
-        )
-    for prefix, module in _modules(trained).items():
-        start = len(prefix) + 1
-        module.load_state_dict(
-            {key[start:]: tensors[key] for key in tensors if key.startswith(prefix + ".")}
-        )
-
-
 def _seen(clip_ids: pd.DataFrame) -> pd.DataFrame:
     missing = [column for column in TRAINED_ON_COLUMNS if column not in clip_ids]
     if missing:
         raise UserError(f"the table of clips lacks {missing}; it has {list(clip_ids.columns)}")
     known = [name for name in (*TRAINED_ON_COLUMNS, "offset", "frames") if name in clip_ids]
     return clip_ids.loc[:, known].reset_index(drop=True)
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    os.replace(temporary, path)

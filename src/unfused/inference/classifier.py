@@ -1,140 +1,403 @@
-"""A classifier of audio: an encoder, a head, and what they say about files or samples."""
+"""A classifier of audio: an embedder, a probe on it, and what they say about new recordings."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
+import pandas as pd
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
-from ..embeddings.embed import MAX_SECONDS, embed_clips
-from ..embeddings.pieces import Protocol
-from ..probes.head import Head
-from ..probes.stored_classifier import read_classifier
-from .audio_encoder import AudioEncoder
-from .audio_input import Audio
+from ..core.errors import NotFoundError, UserError
+from ..data.log_mel import FrontEnd
+from ..data.shards import damage, file_facts, read_sealed, write_sealed
+from ..embeddings.embedder import Device, Embedder, as_embedder, load_embedder
+from ..embeddings.read_out import MAX_SECONDS, ReadOut
+from ..probes.head import HEAD_FILES, Head, load_head, save_head
+from ..probes.probe import Probe
+from ..tasks.corpus import Corpus
+from ..tasks.label_kinds import SINGLE_LABEL, with_unknown
+from ..tasks.leakage import check_no_leak
+from .recordings import PLACE, Segmentation, recordings_of, segments_of
+
+FILE, SEEN_FILE = "classifier.json", "seen.parquet"
+SEEN = ("corpus", "clip_id", "digest", "offset", "frames")
+UNKNOWN = "unknown"
+"""The label of what is silent, or like none of the classes."""
+SILENT_DB = 50.0
+"""A segment that is so much quieter than the loudest of its recording is silent."""
+STRANGE = 3.0
+"""Strangeness above which a sound is none of the classes, see :mod:`unfused.probes.calibration`."""
 
 
 class Prediction(NamedTuple):
-    """What a classifier says about one clip.
+    """What a classifier says about one clip or recording.
 
     Attributes:
-        label: The most likely class; where clips have several labels, all that are more likely
-            than not, with bars between (possibly none).
+        label: The most likely class; where clips have several labels, all that are likely enough,
+            with bars between (possibly none); ``unknown`` if it is silent or none of the classes.
         probability: That of the most likely class.
         probabilities: Class -> how likely it is, the most likely first. They sum to 1 where clips
             have one label, and are independent where they have several.
+        strangeness: By how many standard deviations less it looks like any class than held-out
+            clips did; silence has infinity.
+        segments: How many segments were heard.
+        path: Of the file; "" of samples.
     """
 
     label: str
     probability: float
     probabilities: dict[str, float]
+    strangeness: float
+    segments: int = 1
+    path: str = ""
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """An encoder with a classifier on its clip embeddings.
+class Classified(NamedTuple):
+    """What a classifier says about recordings, segment by segment.
 
     Attributes:
-        encoder: Embeds audio.
-        head: Turns embeddings into class probabilities.
+        predictions: Columns path, start_seconds, end_seconds (within the file), label, probability,
+            unknown (whether it is silent or none of the classes), strangeness, top_1,
+            probability_1, ...; one row for each segment.
+        embeddings: Columns path, start_seconds, end_seconds, e0, e1, ...; the same rows.
+        rejected: Recordings that cannot be used, columns path and reason.
     """
 
-    encoder: AudioEncoder
-    head: Head
+    predictions: pd.DataFrame
+    embeddings: pd.DataFrame
+    rejected: pd.DataFrame
 
-    @property
-    def classes(self) -> list[str]:
-        """Class names."""
-        return [str(name) for name in self.head.classes]
 
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """What the head was fitted on, and how; the encoder has its own."""
-        return self.head.provenance
+class Classifier(BaseEstimator):
+    """A probe on an embedder, as scikit-learn's estimators are used.
 
-    @property
-    def protocol(self) -> Protocol:
-        """How a clip is embedded: as those that the head was fitted on."""
-        protocol: Protocol = self.provenance.get("embedding", "whole_clip")
-        return protocol
+    Args:
+        encoder: A fitted method, ``load_encoder(...)``, an embedder, the name, settings or folder
+            of one, or a list; see :func:`unfused.embeddings.embedder.as_embedder`.
+        read_out: How encoders are read out; None: as they were saved, or the default.
+        probe: "auto", or a :class:`~unfused.probes.probe.Probe` with settings of its own.
+        seed: Seed of the folds that choose where there are no validation clips.
+        device: Where to compute: ``auto`` (cuda, else mps, else cpu), or one of them.
 
-    @property
-    def clip_seconds(self) -> float:
-        """How long clips should be: as the longest training clip, from 1 to 12 seconds."""
-        return min(MAX_SECONDS, max(1.0, float(self.provenance["longest_seconds"])))
+    Attributes:
+        embedder_: Embeds clips.
+        head_: Turns vectors into probabilities.
+        classes_: Names of the classes, (C,).
+        cv_score_: Of the held-out clips that the probe was chosen on: balanced accuracy, with
+            several labels a clip mAP; NaN where there were too few to choose.
+        front_end_: How log-mels are made.
+        seen_: Clips that encoder or probe were fitted on: corpus, clip_id, digest.
+        facts_: What it was fitted on, JSON values.
 
-    @overload
-    def predict(
+    >>> model = Classifier("mfcc_statistics").fit(train)  # doctest: +SKIP
+    >>> model.score(test), model.predict("new_recordings")  # doctest: +SKIP
+    """
+
+    embedder_: Embedder
+    head_: Head
+    front_end_: FrontEnd
+    seen_: pd.DataFrame
+    facts_: dict[str, Any]
+
+    def __init__(
         self,
-        audio: list[Audio],
+        encoder: Any,
         *,
-        sample_rate: int | None = None,
-        device: torch.device | str = "auto",
-    ) -> list[Prediction]: ...
+        read_out: ReadOut | None = None,
+        probe: Probe | str = "auto",
+        seed: int = 0,
+        device: Device = "auto",
+    ) -> None:
+        self.encoder, self.read_out, self.probe = encoder, read_out, probe
+        self.seed, self.device = seed, device
 
-    @overload
-    def predict(
-        self, audio: Audio, *, sample_rate: int | None = None, device: torch.device | str = "auto"
-    ) -> Prediction: ...
-
-    def predict(
-        self,
-        audio: Audio | list[Audio],
+    @classmethod
+    def of(
+        cls,
+        embedder: Embedder,
+        head: Head,
+        front_end: FrontEnd,
         *,
-        sample_rate: int | None = None,
-        device: torch.device | str = "auto",
-    ) -> Prediction | list[Prediction]:
-        """Classify a clip, or a list of clips of any lengths; each is one clip, however long.
+        seen: pd.DataFrame,
+        facts: Mapping[str, Any],
+    ) -> Classifier:
+        """Return a classifier of parts that are fitted already, e.g. a network's own last layer."""
+        model = cls(embedder)
+        model.embedder_, model.head_, model.front_end_ = embedder, head, front_end
+        model.seen_, model.facts_ = seen, dict(facts)
+        return model
 
-        Args:
-            audio: A path, samples (N,) or (channels, N) in [-1, 1], or a list of either.
-            sample_rate: Rate of samples in Hz; needed with samples, not looked at for files.
-            device: Where to compute: ``auto`` (cuda, else mps, else cpu), or one of them.
+    def __repr__(self) -> str:
+        if not hasattr(self, "head_"):
+            return f"Classifier({self.encoder!r})"
+        name, classes = self.embedder_.name, len(self.classes_)
+        return f"Classifier({name!r}, classes={classes}, cv_score={self.cv_score_:.3f})"
 
-        Returns:
-            The prediction, or a list of predictions.
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "head_")
+
+    @property
+    def classes_(self) -> NDArray[np.str_]:
+        """Names of the classes, (C,)."""
+        return self.head_.classes
+
+    @property
+    def cv_score_(self) -> float:
+        """See the class."""
+        return float(self.facts_.get("cv_score", np.nan))
+
+    def fit(self, corpus: Corpus) -> Classifier:
+        """Embed the labelled clips, choose a probe, and fit it on all of them.
+
+        It is chosen on the corpus's validation part or, where that is too small, by folds.
 
         Raises:
-            UnreadableAudio: A file cannot be used, or samples are not finite.
-            ValueError: Samples without their rate or of a wrong shape, an empty list.
+            UserError: No embedder, fewer than two classes, or clips that cannot be embedded.
         """
-        clips = audio if isinstance(audio, list) else [audio]
-        store = self.encoder.store_of(clips, sample_rate)
-        found = self.predictions(
-            embed_clips(
-                self.encoder, store, np.arange(len(store)), protocol=self.protocol, device=device
-            )[self.encoder.encoder.cut]
-        )
-        return found if isinstance(audio, list) else found[0]
+        embedder, labelled = as_embedder(self.encoder, self.read_out), corpus.labelled
+        chosen = Probe(seed=self.seed, kind=labelled.kind) if self.probe == "auto" else self.probe
+        if not isinstance(chosen, Probe):
+            raise UserError(f"probe={self.probe!r} must be 'auto' or a Probe")
+        valid = labelled.clips["clip_id"].isin(labelled.part("valid").clips["clip_id"])
+        probe = chosen.fit(
+            embedder.embed(labelled, device=self.device),
+            labelled.labels, valid=valid.to_numpy(), groups=labelled.groups,
+        )  # fmt: skip
+        self.embedder_, self.front_end_ = embedder, labelled.store.front_end
+        self.head_ = Head.of_probe(probe)
+        known = [name for name in SEEN if name in labelled.clips]
+        self.seen_ = pd.concat([embedder.trained_on, labelled.clips[known]], ignore_index=True)
+        self.facts_ = {
+            "task": labelled.name,
+            "n_clips": len(labelled),
+            "cv_score": probe.scores_.get(probe.setting_, float("nan")),
+            "chosen_on": probe.chosen_on_,
+            **labelled.facts(),
+        }
+        return self
 
-    def predictions(self, embeddings: NDArray[np.float32]) -> list[Prediction]:
-        """Classify clip embeddings, (N, D)."""
-        likely, labels = self.head.probabilities(embeddings), self.head.labels(embeddings)
-        order = np.argsort(-likely, axis=1, kind="stable")
-        found = []
-        for row, ranked, label in zip(likely, order, labels, strict=True):
-            named = {str(self.head.classes[c]): float(row[c]) for c in ranked}
-            found.append(Prediction(str(label), float(row[ranked[0]]), named))
-        return found
+    def score(self, corpus: Corpus) -> float:
+        """Return the accuracy on labelled clips; where they have several labels, the mAP.
+
+        Raises:
+            LeakError: Encoder or probe have seen some of the clips.
+            UserError: A clip has no label.
+        """
+        check_is_fitted(self)
+        check_no_leak(self.seen_, corpus.clips)
+        vectors = self.embedder_.embed(corpus, device=self.device)
+        return self.scored(self.head_.probabilities(vectors), corpus)
+
+    def scored(self, probabilities: NDArray[np.float32], corpus: Corpus) -> float:
+        """Return how good probabilities (N, C) of a corpus's clips are, as in :meth:`score`."""
+        kind, labels = self.head_.kind, corpus.labels
+        if kind is SINGLE_LABEL:
+            return float((self.classes_[probabilities.argmax(1)] == labels).mean())
+        known = np.union1d(self.classes_, kind.classes(labels))
+        wide = with_unknown(probabilities, self.classes_, known)
+        return kind.score(kind.targets(labels, known), wide)
+
+    def predict(self, audio: Any, *, sample_rate: int | None = None) -> Any:
+        """Classify recordings or clips, each as a whole.
+
+        A recording that is longer than training clips is cut into segments as in :meth:`classify`;
+        its probabilities are the mean over those with a sound of the classes. A corpus's clips stay
+        whole.
+
+        Args:
+            audio: A path, samples (N,) or (channels, N) in [-1, 1], or a list of either; a folder,
+                a table of paths, or a corpus.
+            sample_rate: Rate of samples in Hz; a file knows its own.
+
+        Returns:
+            The prediction of one path or samples, else a list of predictions.
+
+        Raises:
+            UnreadableAudio: A file that was named cannot be used, or samples are not finite.
+            UserError: Samples without their rate or of a wrong shape, an empty list or folder.
+        """
+        check_is_fitted(self)
+        if isinstance(audio, Corpus):
+            vectors = self.embedder_.embed(audio, device=self.device)
+            strange = self.head_.strangeness(vectors)
+            parts = zip(
+                self.head_.probabilities(vectors), strange, audio.clips["path"], strict=True
+            )
+            return [self._prediction(row[None], value[None], path) for row, value, path in parts]
+        with recordings_of(audio, sample_rate) as (recordings, many):
+            rejected: dict[int, str] | None = {} if isinstance(audio, str | Path) and many else None
+            heard = self._heard(recordings, self.segmentation(), rejected)
+        found = [
+            self._prediction(heard.probabilities[rows], heard.strangeness[rows], str(path))
+            for (_, path), rows in heard.places.groupby(["recording", "path"]).indices.items()
+        ]
+        return found if many else found[0]
+
+    def classify(
+        self,
+        audio: Any,
+        *,
+        sample_rate: int | None = None,
+        segment_seconds: float | None = None,
+        hop_seconds: float | None = None,
+        top_k: int = 5,
+    ) -> Classified:
+        """Classify recordings segment by segment, however long they are, in constant memory.
+
+        Args:
+            audio: As for :meth:`predict`, but for a corpus; or a table with the columns path,
+                offset, frames and sample_rate.
+            sample_rate: Rate of samples in Hz.
+            segment_seconds: Length of a segment; None: as long as the training clips.
+            hop_seconds: From one segment's start to the next; None: a segment.
+            top_k: How many of the most likely classes are listed.
+
+        Raises:
+            UserError: Nothing can be used, or an argument has no meaning.
+        """
+        check_is_fitted(self)
+        if top_k < 1:
+            raise UserError(f"top_k={top_k} must be at least 1")
+        rejected: dict[int, str] = {}
+        with recordings_of(audio, sample_rate) as (recordings, _):
+            segmentation = self.segmentation(segment_seconds, hop_seconds)
+            heard = self._heard(recordings, segmentation, rejected)
+        places, likely = heard.places[PLACE], heard.probabilities
+        order = np.argsort(-likely, axis=1, kind="stable")[:, :top_k]
+        ranked, names = np.take_along_axis(likely, order, axis=1).round(4), self.classes_[order]
+        unknown = heard.strangeness > STRANGE
+        columns: dict[str, Any] = {
+            "label": np.where(unknown, UNKNOWN, self.head_.named(likely)),
+            "probability": ranked[:, 0],
+            "unknown": unknown,
+            "strangeness": heard.strangeness.round(2),
+        }
+        for k in range(ranked.shape[1]):
+            columns |= {f"top_{k + 1}": names[:, k], f"probability_{k + 1}": ranked[:, k]}
+        e = pd.DataFrame(heard.vectors).add_prefix("e")
+        bad = {"path": recordings["path"].iloc[list(rejected)], "reason": list(rejected.values())}
+        return Classified(
+            pd.concat([places, pd.DataFrame(columns)], axis=1),
+            pd.concat([places, e], axis=1),
+            pd.DataFrame(bad),
+        )
+
+    def segmentation(
+        self, seconds: float | None = None, hop_seconds: float | None = None
+    ) -> Segmentation:
+        """Return how recordings are cut.
+
+        By default segments are as long as the longest training clip; where that is more than 12
+        seconds, as the median clip if that is longer; at least one second.
+        """
+        longest, median = self.facts_["longest_seconds"], self.facts_["median_seconds"]
+        length = seconds or max(1.0, min(longest, max(MAX_SECONDS, median)))
+        return Segmentation(length, hop_seconds or length)
+
+    def save(self, folder: str | Path) -> None:
+        """Write it into a folder that needs no other; ``classifier.json`` last."""
+        check_is_fitted(self)
+        path = Path(folder)
+        (path / FILE).unlink(missing_ok=True)
+        self.embedder_.save(path)
+        save_head(path, self.head_)
+        self.seen_.to_parquet(path / SEEN_FILE)
+        content = {
+            "front_end": self.front_end_.settings(),
+            "facts": self.facts_,
+            "embedder": self.embedder_.digest,
+            "files": {name: file_facts(path / name) for name in (*HEAD_FILES, SEEN_FILE)},
+        }
+        write_sealed(path / FILE, content)
+
+    def _heard(
+        self,
+        recordings: pd.DataFrame,
+        segmentation: Segmentation,
+        rejected: dict[int, str] | None,
+    ) -> _Heard:
+        places, vectors = [], []
+        for corpus in segments_of(recordings, segmentation, self.front_end_, rejected):
+            places.append(corpus.clips[["recording", *PLACE, "level"]])
+            vectors.append(self.embedder_.embed(corpus, device=self.device))
+        if rejected and not set(range(len(recordings))) - set(rejected):
+            raise UserError(
+                f"no recording can be used, e.g. {recordings['path'].iloc[0]}: {rejected[0]}"
+            )
+        place, matrix = pd.concat(places, ignore_index=True), np.concatenate(vectors)
+        place["path"] = recordings["shown"].to_numpy()[place["recording"]]
+        kept = ~place["recording"].isin(list(rejected or ())).to_numpy()
+        place, matrix = place[kept].reset_index(drop=True), matrix[kept]
+        loudest = place.groupby("recording")["level"].transform("max")
+        silent = place["level"] < np.maximum(loudest * 10 ** (-SILENT_DB / 10), self.front_end_.eps)
+        strangeness = np.where(silent, np.inf, self.head_.strangeness(matrix))
+        return _Heard(place, matrix, self.head_.probabilities(matrix), strangeness)
+
+    def _prediction(
+        self, probabilities: NDArray[np.float32], strangeness: NDArray[np.float32], path: str
+    ) -> Prediction:
+        """Return what several segments say together, (S, C) and (S,)."""
+        known = strangeness <= STRANGE
+        heard = known if known.any() else np.ones(len(known), bool)
+        likely = probabilities[heard].mean(0)
+        order = np.argsort(-likely, kind="stable")
+        label = str(self.head_.named(likely[None])[0]) if known.any() else UNKNOWN
+        named = {str(self.classes_[c]): float(likely[c]) for c in order}
+        return Prediction(
+            label,
+            float(likely[order[0]]),
+            named,
+            float(strangeness[heard].mean()),
+            len(known),
+            path,
+        )
+
+
+class _Heard(NamedTuple):
+    """What is known of segments: where they lie, vectors, probabilities (S, C), strangeness."""
+
+    places: pd.DataFrame
+    vectors: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    strangeness: NDArray[np.float32]
 
 
 def load_classifier(folder: str | Path) -> Classifier:
-    """Read a stored classifier; the task's data are not needed.
+    """Read a classifier; neither the data that it was fitted on nor a project are needed.
 
     Args:
-        folder: A folder under ``data/06_models/classifiers``, which ``kedro run
-            --pipeline=classify`` fills, or what ``kedro run --pipeline=export`` wrote.
-
-    Returns:
-        The classifier, on the CPU; ``.predict(audio)`` classifies files or samples.
+        folder: What :meth:`Classifier.save` wrote, or ``kedro run --pipeline=classify`` or
+            ``--pipeline=export``.
 
     Raises:
-        FileNotFoundError: There is no classifier in ``folder``.
-        ValueError: What is there is damaged, unfinished, or does not fit this version.
+        NotFoundError: There is no classifier in ``folder``.
+        UserError: What is there is damaged, unfinished, or does not fit this version.
     """
-    trained, head = read_classifier(folder)
-    return Classifier(AudioEncoder.of(trained), head)
+    path = Path(folder)
+    if not (path / FILE).is_file():
+        raise NotFoundError(f"{path} holds no classifier: give the folder that one was saved in")
+    content = read_sealed(path / FILE)
+    wrong = {FILE: "is not what was written"}
+    if content is not None:
+        wrong = {name: damage(path / name, of) for name, of in content["files"].items()}
+    for name, what in wrong.items():
+        if what:
+            raise UserError(f"{path / name} {what}: copy the whole folder again, or save it again")
+    assert content is not None
+    embedder = load_embedder(path)
+    if embedder.digest != content["embedder"]:
+        raise UserError(
+            f"the classifier in {path} was fitted on another embedder: copy the whole folder again"
+        )
+    return Classifier.of(
+        embedder,
+        load_head(path),
+        FrontEnd(**content["front_end"]),
+        seen=pd.read_parquet(path / SEEN_FILE),
+        facts=content["facts"],
+    )

@@ -1,40 +1,72 @@
-"""A classifier as files for others: safetensors and JSON, and ONNX where it can be made."""
+"""A classifier as a folder for others: weights and JSON, ONNX where it can be made."""
 
 from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict
+import shutil
 from pathlib import Path
 from typing import Any
 
-from ..core.workspace import write_json
-from ..probes.stored_classifier import save_classifier
+from ..core.errors import UserError
+from ..core.outputs import write_json
+from ..tasks.corpus import Corpus
 from .classifier import Classifier
-from .onnx_file import HOW_TO_INSTALL, export_onnx, missing_packages
+from .onnx_file import export_onnx, quantise
 
 log = logging.getLogger(__name__)
-ONNX_FILE, FACTS_FILE = "encoder.onnx", "onnx.json"
+ONNX_FILE, INT8_FILE, FACTS_FILE, SCRIPT = (
+    "model.onnx",
+    "model_int8.onnx",
+    "onnx.json",
+    "classify_onnx.py",
+)
 
 
-def export_classifier(classifier: Classifier, folder: str | Path, *, onnx: bool = True) -> None:
-    """Write a classifier, and its encoder as ONNX; what an earlier export left is replaced.
+def export_classifier(
+    classifier: Classifier,
+    folder: str | Path,
+    *,
+    onnx: bool = True,
+    int8_on: Corpus | None = None,
+) -> None:
+    """Write a classifier, also as ONNX; what an earlier export left is replaced.
 
     Args:
         classifier: What to export.
-        folder: Receives ``encoder.*``, ``head.*`` and ``onnx.json``, which says what
-            ``encoder.onnx`` is and how far it is from PyTorch, or why there is none.
+        folder: Receives what :func:`~unfused.inference.classifier.load_classifier` reads,
+            ``config.json`` for the Hugging Face hub, ``model.onnx`` with ``classify_onnx.py``,
+            which runs it, and ``onnx.json``, which says what it is and how far from PyTorch, or why
+            there is none.
         onnx: Whether ONNX is wanted.
+        int8_on: Labelled clips; a second ONNX file with 8-bit weights is written, and measured on
+            these.
 
     Raises:
         OnnxMismatchError: ONNX Runtime computes something else than PyTorch.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (ONNX_FILE, FACTS_FILE):
+    for name in (ONNX_FILE, INT8_FILE, FACTS_FILE, SCRIPT):
         (folder / name).unlink(missing_ok=True)
-    save_classifier(folder, classifier.encoder, classifier.head)
-    write_json(folder / FACTS_FILE, _onnx(classifier, folder / ONNX_FILE, onnx))
+    classifier.save(folder)
+    config = {
+        "library_name": "unfused",
+        "pipeline_tag": "audio-classification",
+        "embedder": classifier.embedder_.name,
+        "hidden_size": classifier.embedder_.dim,
+        "sampling_rate": classifier.front_end_.sample_rate,
+        "id2label": {str(i): str(name) for i, name in enumerate(classifier.classes_)},
+        "task": classifier.facts_.get("task"),
+    }
+    write_json(folder / "config.json", config)
+    facts = _onnx(classifier, folder / ONNX_FILE, onnx)
+    if facts["file"]:
+        shutil.copyfile(Path(__file__).with_name(SCRIPT), folder / SCRIPT)
+        if int8_on is not None:
+            facts["int8"] = quantise(classifier, folder / ONNX_FILE, folder / INT8_FILE, int8_on)
+            log.info("8 bits: score %(score_int8).3f instead of %(score).3f", facts["int8"])
+    write_json(folder / FACTS_FILE, facts)
 
 
 def read_onnx_facts(folder: str | Path) -> dict[str, Any]:
@@ -44,16 +76,13 @@ def read_onnx_facts(folder: str | Path) -> dict[str, Any]:
 
 
 def _onnx(classifier: Classifier, path: Path, wanted: bool) -> dict[str, Any]:
-    if not wanted:
-        return {"file": None, "why": "not asked for (export.onnx=false)"}
-    if missing := missing_packages():
-        log.warning("no ONNX file: %s not installed; %s", ", ".join(missing), HOW_TO_INSTALL)
-        return {"file": None, "why": f"{', '.join(missing)} not installed; {HOW_TO_INSTALL}"}
-    check = export_onnx(classifier.encoder, path)
-    log.info("%s: %.2g from PyTorch at most", path, check.difference)
-    return {
-        "file": path.name,
-        "input": "log_mel (B, T, F) float32, as the front-end makes it, 96 <= T",
-        "output": "embedding (B, D) float32",
-        **asdict(check),
-    }
+    why = "not asked for (export.onnx=false)"
+    if wanted:
+        try:
+            facts = export_onnx(classifier, path)
+            log.info("%s: %.2g from PyTorch at most", path, facts["relative"])
+            return facts
+        except UserError as error:  # the extra is not installed, or the embedder is from outside
+            log.warning("no ONNX file: %s", error)
+            why = str(error)
+    return {"file": None, "why": why}

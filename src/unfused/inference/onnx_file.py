@@ -1,4 +1,8 @@
-"""An encoder as an ONNX file, log-mels in and clip embeddings out, checked against PyTorch."""
+"""A classifier as one ONNX file: samples in, probabilities out, checked against PyTorch.
+
+The log-mel, the encoder or plain statistics, the read-out and the probe are one graph, so that it
+runs with ONNX Runtime alone (``classify_onnx.py`` beside it shows how).
+"""
 
 from __future__ import annotations
 
@@ -6,49 +10,42 @@ import importlib.util
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from scipy.fft import dct
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ..data.log_mel import FrontEnd
-from ..data.store import LogMelStore
-from ..embeddings.embed import MAX_SECONDS, embed_clips
-from ..embeddings.pieces import MIN_FRAMES, MULTIPLE
-from ..encoders.trained import TrainedEncoder
+from ..core.errors import NotFoundError, UserError
+from ..data.log_mel import FrontEnd, mel_filters
+from ..data.reading import read_mono
+from ..embeddings.audio_input import audio_store
+from ..embeddings.embedder import (
+    Embedder,
+    EncoderEmbedder,
+    Joined,
+    LogMelStatistics,
+    MFCCStatistics,
+)
+from ..embeddings.frames import deepest_tap
+from ..embeddings.read_out import MULTIPLE, WINDOW, ReadOut
+from ..tasks.corpus import Corpus
+from ..tasks.label_kinds import MULTI_LABEL
+from .classifier import Classifier
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 HOW_TO_INSTALL = 'pip install "unfused[onnx]", in the project\'s folder pip install -e ".[onnx]"'
 OPSET = 18
-TOLERANCE = 1e-3
-"""Largest difference from PyTorch, relative to the root mean square of the embeddings."""
-CHECKED = ((1, MIN_FRAMES), (3, 137), (2, 500), (4, 1001))
-"""Batches and frames with which a file is checked."""
-
-
-@dataclass(frozen=True)
-class OnnxCheck:
-    """How far ONNX Runtime's embeddings are from evaluation's.
-
-    Attributes:
-        shapes: Batches (B, T) that were compared.
-        difference: Largest absolute difference.
-        relative: The same over the root mean square of the embeddings.
-        opset: Of the file.
-        runtime: Version of ONNX Runtime.
-    """
-
-    shapes: list[list[int]]
-    difference: float
-    relative: float
-    opset: int
-    runtime: str
+TOLERANCE = 2e-3
+"""Largest difference from PyTorch, of an embedding over the embeddings' root mean square and of a
+probability: PyTorch computes log-mels in float64, the file in float32."""
+CHECKED_SECONDS = (0.35, 0.96, 1.0, 2.345, 5.01, 12.0)
+"""Lengths with which a file is checked."""
 
 
 class OnnxMismatchError(RuntimeError):
@@ -60,142 +57,338 @@ def missing_packages() -> list[str]:
     return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
 
-class ClipEncoder(nn.Module):
-    """What the file computes: normalise, pad as evaluation does, encode, pool.
+def export_onnx(classifier: Classifier, path: str | Path) -> dict[str, Any]:
+    """Write a classifier as ONNX and check it; a file that fails the check is not left behind.
+
+    Input ``samples`` (B, N) at the front-end's rate, N >= 0.1 s; outputs ``probabilities`` (B, C)
+    and ``embedding`` (B, D), all float32. Clips above 12 s differ a little from PyTorch, which
+    takes them in chunks.
 
     Args:
-        trained: The encoder and its normalisation.
-    """
-
-    def __init__(self, trained: TrainedEncoder) -> None:
-        super().__init__()
-        self.encoder = deepcopy(trained.encoder).float().cpu().eval().requires_grad_(False)
-        self.mean, self.std = trained.mean, trained.std
-        self.pad_value = FrontEnd(**trained.front_end).pad_value
-
-    def forward(self, log_mel: Tensor) -> Tensor:
-        """Return clip embeddings (B, D) of log-mels (B, T, F), T >= 96 and at most 12 s."""
-        n_frames = log_mel.shape[1]
-        n_padding = -n_frames % MULTIPLE
-        padded = nn.functional.pad(log_mel, (0, 0, 0, n_padding), value=self.pad_value)
-        normalised = (padded - self.mean) / self.std
-        ends = torch.ones(log_mel.shape[0]) * n_frames
-        spans = torch.stack([torch.zeros_like(ends), ends], dim=1)
-        embedding: Tensor = self.encoder(normalised.transpose(1, 2).unsqueeze(1), spans)
-        return embedding
-
-
-def export_onnx(trained: TrainedEncoder, path: str | Path) -> OnnxCheck:
-    """Write an encoder as ONNX and check it; a file that fails the check is not left behind.
-
-    Input ``log_mel`` (B, T, F) and output ``embedding`` (B, D) are float32; B and T are dynamic.
-
-    Args:
-        trained: The encoder.
+        classifier: A fitted one, on encoders or plain statistics.
         path: Where to.
+
+    Returns:
+        Facts about the file, JSON values.
 
     Raises:
         OnnxMismatchError: The file computes something else than PyTorch.
-        ModuleNotFoundError: The extra ``onnx`` is not installed.
+        NotFoundError: The extra ``onnx`` is not installed.
+        UserError: The embedder is from outside.
     """
     if missing := missing_packages():
-        raise ModuleNotFoundError(f"ONNX needs {missing}: {HOW_TO_INSTALL}")
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
+        raise NotFoundError(f"ONNX needs {missing}: {HOW_TO_INSTALL}")
+    path, module = Path(path), OnnxClassifier(classifier).eval()
+    temporary, dynamic = path.with_name(path.name + ".tmp"), torch.export.Dim.DYNAMIC
     try:
         with _quiet():
-            torch.onnx.export(
-                _program(trained),
-                (),
-                str(temporary),
-                input_names=["log_mel"],
-                output_names=["embedding"],
-                opset_version=OPSET,
-                external_data=False,
-                verbose=False,
+            program = torch.export.export(  # the other tracer fixes the batch of a Conformer
+                module,
+                (torch.zeros(3, classifier.front_end_.sample_rate),),
+                dynamic_shapes={"samples": {0: dynamic, 1: dynamic}},
+                strict=True,
             )
-        check = check_onnx(trained, temporary)
+            torch.onnx.export(
+                program, (), str(temporary), input_names=["samples"],
+                output_names=["probabilities", "embedding"], opset_version=OPSET,
+                external_data=False, verbose=False,
+            )  # fmt: skip
+        facts = check_onnx(classifier, temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return check
+    rate = classifier.front_end_.sample_rate
+    return {
+        "file": path.name,
+        "input": f"samples (B, N) float32 in [-1, 1] at {rate} Hz, mono, N >= {rate // 10}",
+        "output": "probabilities (B, C) and embedding (B, D), float32",
+        "sample_rate": rate,
+        "segment_seconds": classifier.segmentation().seconds,
+        "classes": [str(name) for name in classifier.classes_],
+        "opset": OPSET,
+        **facts,
+    }
 
 
-def _program(trained: TrainedEncoder) -> torch.export.ExportedProgram:
-    n_mels = FrontEnd(**trained.front_end).n_mels
-    example = torch.zeros(3, MIN_FRAMES + 5, n_mels)
-    dynamic = torch.export.Dim.DYNAMIC
-    return torch.export.export(  # the other tracer fixes the batch of a Conformer
-        ClipEncoder(trained),
-        (example,),
-        dynamic_shapes={"log_mel": {0: dynamic, 1: dynamic}},
-        strict=True,
-    )
+def check_onnx(classifier: Classifier, path: str | Path) -> dict[str, Any]:
+    """Compare a file with PyTorch on noise of several lengths.
 
-
-def check_onnx(
-    trained: TrainedEncoder, path: str | Path, shapes: Sequence[tuple[int, int]] = CHECKED
-) -> OnnxCheck:
-    """Compare a file with evaluation's embeddings of random clips.
-
-    Args:
-        trained: The encoder.
-        path: The file.
-        shapes: Batches and frames, at most 12 s.
+    Returns:
+        The shapes (B, N) that were compared, the largest ``difference`` of an embedding, the same
+        over the embeddings' root mean square (``relative``), the largest difference of a
+        probability, and the version of ONNX Runtime.
 
     Raises:
-        OnnxMismatchError: The largest difference is above :data:`TOLERANCE`, or not a number.
+        OnnxMismatchError: A difference is above :data:`TOLERANCE`, or not a number.
     """
-    import onnx
     import onnxruntime
 
-    model = onnx.load(str(path))
-    onnx.checker.check_model(model)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    front_end = FrontEnd(**trained.front_end)
-    longest, rng = front_end.frames(MAX_SECONDS), np.random.default_rng(0)
-    difference, power = 0.0, []
-    for batch, n_frames in shapes:
-        clips = _noise(rng, trained, (batch, min(n_frames, longest), front_end.n_mels))
-        store = LogMelStore.in_memory(front_end, [[clip] for clip in clips])
-        expected = embed_clips(trained, store, np.arange(batch))[trained.encoder.cut]
-        rounded = np.stack([store.clip(row) for row in range(batch)])
-        (found,) = session.run(["embedding"], {"log_mel": rounded})
-        difference = max(difference, float(np.abs(found - expected).max()))
-        power.append(float(np.square(expected).mean()))
-    relative = difference / max(float(np.sqrt(np.mean(power))), 1e-12)
-    if not relative <= TOLERANCE:
-        raise OnnxMismatchError(
-            f"ONNX Runtime {onnxruntime.__version__} differs from PyTorch by {difference:.3g} "
-            f"({relative:.3g} of the embeddings' size, allowed are {TOLERANCE}): no ONNX file is "
-            "written; try other versions of onnx, onnxscript and onnxruntime"
+    session, front_end = _session(path), classifier.front_end_
+    rng, worst, shapes = np.random.default_rng(0), np.zeros(3), []
+    for seconds in CHECKED_SECONDS:
+        samples = rng.normal(0, 0.1, (2, int(seconds * front_end.sample_rate))).astype(np.float32)
+        samples[1] *= np.linspace(1, 0.01, samples.shape[1])
+        store = audio_store(list(samples), front_end, front_end.sample_rate)
+        expected = classifier.embedder_.embed(
+            Corpus.of(store, store.index[["clip_id"]]), device="cpu"
         )
-    opset = max(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
-    return OnnxCheck(
-        [list(shape) for shape in shapes], difference, relative, opset, onnxruntime.__version__
-    )
+        likely, found = session.run(["probabilities", "embedding"], {"samples": samples})
+        difference = np.abs(found - expected).max()
+        size = max(float(np.sqrt(np.square(expected).mean())), 1e-12)
+        change = np.abs(likely - classifier.head_.probabilities(expected)).max()
+        worst = np.maximum(worst, [difference, difference / size, change])  # keeps NaN
+        shapes.append(list(samples.shape))
+    if not (worst[1:] <= TOLERANCE).all():
+        raise OnnxMismatchError(
+            f"ONNX Runtime {onnxruntime.__version__} differs from PyTorch by {worst[1]:.3g} of the "
+            f"embeddings' size and by {worst[2]:.3g} in probabilities; allowed are {TOLERANCE}: no "
+            "ONNX file is written; try other versions of onnx, onnxscript and onnxruntime"
+        )
+    names = ("difference", "relative", "probability_difference")
+    differences = dict(zip(names, worst.tolist(), strict=True))
+    return {"shapes": shapes, **differences, "runtime": onnxruntime.__version__}
 
 
-def _noise(
-    rng: np.random.Generator, trained: TrainedEncoder, shape: tuple[int, int, int]
-) -> NDArray[np.float32]:
-    """Return log-mels (B, T, F) of the level that the encoder is used to, louder clips last."""
-    clips = rng.normal(size=shape) * trained.std + trained.mean
-    level = np.linspace(-1, 1, shape[0])[:, None, None] * trained.std
-    return (clips + level).astype(np.float32)
+def quantise(classifier: Classifier, path: Path, smaller: Path, corpus: Corpus) -> dict[str, Any]:
+    """Write a file with the encoder's weights in 8 bits, and measure what that costs.
+
+    Args:
+        classifier: What ``path`` was made of.
+        path: The file that :func:`export_onnx` wrote.
+        smaller: Where to.
+        corpus: Labelled clips that the classifier was not fitted on.
+
+    Returns:
+        Score of both files on the clips (accuracy, with several labels mAP), the share of clips
+        with the same label, and both sizes in bytes.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    graph = onnx.load(str(path)).graph
+    exact = [  # the Fourier basis, mel filters and the probe stay as they are
+        node.name
+        for node in graph.node
+        if any(name.startswith(("log_mel.", "weight", "bias")) for name in node.input)
+    ]
+    with _quiet():
+        quantize_dynamic(path, smaller, weight_type=QuantType.QUInt8, nodes_to_exclude=exact)
+    rate = classifier.front_end_.sample_rate
+    sessions, likely = [_session(path), _session(smaller)], []
+    for path_, offset, n in corpus.clips[["path", "offset", "frames"]].itertuples(index=False):
+        samples = read_mono(path_, offset=offset, frames=n, sample_rate=rate)[None]
+        likely.append(
+            [session.run(["probabilities"], {"samples": samples})[0][0] for session in sessions]
+        )
+    exact_, rough = np.array(likely).transpose(1, 0, 2)
+    named = [classifier.head_.named(part) for part in (exact_, rough)]
+    return {
+        "file": smaller.name,
+        "score": classifier.scored(exact_, corpus),
+        "score_int8": classifier.scored(rough, corpus),
+        "same_label": float((named[0] == named[1]).mean()),
+        "bytes": path.stat().st_size,
+        "bytes_int8": smaller.stat().st_size,
+    }
+
+
+class OnnxClassifier(nn.Module):
+    """What the file computes.
+
+    Args:
+        classifier: A fitted one.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        head = classifier.head_
+        self.log_mel = LogMel(classifier.front_end_)
+        self.embedder = embedder_module(classifier.embedder_)
+        weight = head.linear.weight / head.linear.scale / head.calibration.temperature
+        bias = head.linear.bias / head.calibration.temperature - weight @ head.linear.mean
+        self.register_buffer("weight", torch.from_numpy(weight.T.astype(np.float32)))
+        self.register_buffer("bias", torch.from_numpy(bias.astype(np.float32)))
+        self.several = head.kind is MULTI_LABEL
+
+    def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probabilities (B, C) and vectors (B, D) of samples (B, N)."""
+        embedding = self.embedder(self.log_mel(samples))
+        logits = embedding @ self.weight + self.bias
+        return logits.sigmoid() if self.several else logits.softmax(1), embedding
+
+
+class LogMel(nn.Module):
+    """The log-mel front-end in float32: a real Fourier basis as a convolution, then mel filters.
+
+    Args:
+        front_end: Its settings.
+    """
+
+    def __init__(self, front_end: FrontEnd) -> None:
+        super().__init__()
+        filters = mel_filters(front_end)  # (bins, F)
+        used = np.flatnonzero(filters.any(axis=1))
+        angle = 2 * np.pi * np.outer(used, np.arange(front_end.n_fft)) / front_end.n_fft
+        window = torch.hann_window(front_end.n_fft, periodic=True, dtype=torch.float64).numpy()
+        basis = np.concatenate([np.cos(angle), np.sin(angle)]) * window  # (2 bins, n_fft)
+        self.register_buffer("basis", torch.from_numpy(basis).float()[:, None])
+        self.register_buffer("filters", torch.from_numpy(filters[used]))
+        self.front_end = front_end
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Return log-mels (B, T, F) of samples (B, N), rounded as the store rounds them."""
+        half = self.front_end.n_fft // 2
+        padded = F.pad(samples[:, None], (half, half), mode="reflect")
+        parts = F.conv1d(padded, self.basis, stride=self.front_end.hop).square()
+        real, imaginary = parts.chunk(2, dim=1)  # (B, bins, T) each
+        mel = (real + imaginary).transpose(1, 2) @ self.filters
+        return (mel + self.front_end.eps).log().half().float()
+
+
+class ReadOutModule(nn.Module):
+    """An encoder with its read-out, for clips that pass in one chunk.
+
+    Args:
+        embedder: The encoder and its read-out.
+    """
+
+    def __init__(self, embedder: EncoderEmbedder) -> None:
+        super().__init__()
+        trained, item = embedder.trained, embedder.read_out
+        if item.crop_frames is not None:
+            raise UserError(f"{item.name!r} draws random crops: deploy a read-out of whole clips")
+        encoder = trained.encoder.truncated(deepest_tap(trained, item))
+        self.encoder = encoder.float().cpu().eval().requires_grad_(False)
+        self.mean, self.std, self.item = trained.mean, trained.std, item
+        self.pad_value = embedder.front_end.pad_value
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Return vectors (B, D) of log-mels (B, T, F)."""
+        n_frames, item = log_mel.shape[1], self.item
+        length = (n_frames + MULTIPLE - 1) // MULTIPLE * MULTIPLE  # ONNX divides towards zero
+        start = 0
+        if item.padding != "none":
+            length = torch.sym_max(length, WINDOW)
+            start = -(torch.sym_max(WINDOW - n_frames, 0) // 2)
+        if item.clip_normalisation:
+            log_mel = log_mel - log_mel.mean(1, keepdim=True) + self.mean
+        position = torch.arange(length) + start
+        inside = (position >= 0) & (position < n_frames)
+        divisor = torch.ones_like(position) * n_frames  # ONNX has no modulo by a symbol
+        padded = log_mel[:, torch.remainder(position, divisor)]
+        if item.padding == "silence":
+            padded = torch.where(inside[None, :, None], padded, self.pad_value)
+        inputs = ((padded - self.mean) / self.std).transpose(1, 2).unsqueeze(1)
+        ends = torch.ones(len(log_mel)) * n_frames
+        spans = torch.stack([torch.zeros_like(ends), ends], dim=1) - start
+        found = self.encoder.moments(inputs, spans)
+        parts = []
+        for tap in item.taps:
+            frames, mask, centres = found[tap]
+            place = (centres + start) / n_frames
+            parts += _statistics(frames, mask.to(frames.dtype)[..., None], place, item)
+        return torch.cat(parts, dim=1)
+
+
+def _statistics(frames: Tensor, real: Tensor, place: Tensor, item: ReadOut) -> list[Tensor]:
+    """Return the statistics of frames (B, T, D), of which ``real`` (B, T, 1) count."""
+    mean = (frames * real).sum(1) / real.sum(1)
+    highest = frames.masked_fill(real == 0, -torch.inf).amax(1)
+    spread = (((frames - mean[:, None]).square() * real).sum(1) / real.sum(1)).sqrt()
+    known = {"mean": [mean], "max": [highest], "std": [spread], "max+mean": [highest + mean]}
+    if item.segments > 1:
+        number = (place * item.segments).long().clamp(0, item.segments - 1)  # (B, T)
+        known["mean"] = []
+        for segment in range(item.segments):
+            member = real * (number == segment).to(real.dtype)[..., None]
+            count = member.sum(1)
+            part = (frames * member).sum(1) / count.clamp(min=1)
+            known["mean"].append(torch.where(count > 0, part, mean))
+    return [part for name in item.statistics for part in known[name]]
+
+
+class StatisticsModule(nn.Module):
+    """Log-mel or MFCC statistics.
+
+    Args:
+        embedder: Which, and in how many segments.
+    """
+
+    def __init__(self, embedder: LogMelStatistics | MFCCStatistics) -> None:
+        super().__init__()
+        self.segments, self.step = embedder.segments, 0
+        if isinstance(embedder, MFCCStatistics):
+            self.step = embedder.step
+            transform = dct(np.eye(embedder.n_mels), type=2, norm="ortho", axis=1)
+            self.register_buffer("dct", torch.from_numpy(transform[:, : embedder.n_mfcc]).float())
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Return vectors (B, D) of log-mels (B, T, F)."""
+        frames = log_mel @ self.dct if self.step else log_mel
+        n_frames, n = frames.shape[1], self.segments
+        place = torch.arange(n_frames)
+        parts = []
+        for i in range(n):
+            member = (place >= i * n_frames // n) & (place < (i + 1) * n_frames // n)
+            weight = member.to(frames.dtype)[None, :, None]
+            parts.append((frames * weight).sum(1) / weight.sum(1))
+        parts.append(frames.std(1, correction=0))
+        if self.step:
+            differences = frames[:, self.step :] - frames[:, : -self.step]
+            parts.append(differences.std(1, correction=0))
+        return torch.cat(parts, dim=1)
+
+
+class JoinedModule(nn.Module):
+    """Several embedders side by side.
+
+    Args:
+        embedder: The embedders.
+    """
+
+    def __init__(self, embedder: Joined) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([embedder_module(part) for part in embedder.parts])
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Return vectors (B, D) of log-mels (B, T, F)."""
+        return torch.cat([part(log_mel) for part in self.parts], dim=1)
+
+
+def embedder_module(embedder: Embedder) -> nn.Module:
+    """Return what computes an embedder's vectors (B, D) of log-mels (B, T, F).
+
+    Raises:
+        UserError: It is from outside, so it is no network of this package.
+    """
+    for kind, module in _MODULES.items():
+        if isinstance(embedder, kind):
+            return module(embedder)
+    raise UserError(f"{embedder} cannot be an ONNX file: only encoders and plain statistics can")
+
+
+_MODULES: dict[type[Embedder], Callable[[Any], nn.Module]] = {
+    EncoderEmbedder: ReadOutModule,
+    LogMelStatistics: StatisticsModule,
+    MFCCStatistics: StatisticsModule,
+    Joined: JoinedModule,
+}
+
+
+def _session(path: str | Path) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's remarks on its own workings out of the log."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
+    before = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
+        logging.disable(logging.WARNING)
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+            logging.disable(before)

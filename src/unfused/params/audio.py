@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ..core.errors import UserError
-from .model import Model
+from .model import Folder, Model, Outputs
 
 
 class FrontEndParams(Model):
@@ -41,17 +42,20 @@ class FrontEndParams(Model):
         return self
 
 
-class Extraction(Model):
+class Extraction(Outputs):
     """How log-mels are extracted; none of it changes the result.
 
     Attributes:
         clips_per_shard: Clips in a file of the store, which is what one process makes and what an
             interruption costs.
         n_jobs: Processes; -1: one per core.
+        folder: Where log-mels are kept.
+        fresh: Make all of them again.
     """
 
     clips_per_shard: int = Field(512, ge=1)
     n_jobs: int = Field(-1, ge=-1)
+    folder: Folder = Path("data/04_feature")
 
     @field_validator("n_jobs")
     @classmethod
@@ -65,8 +69,9 @@ class Audio(Model):
     """Where audio is and how its labels are laid out.
 
     Attributes:
-        audio: A folder, several folders, or a CSV or Parquet table; the words ``demo`` and
-            ``demo_mixtures`` are rendered corpora; null means that there is none.
+        audio: A folder, several folders, or a CSV or Parquet table; the words ``demo``,
+            ``demo_notes`` and ``demo_mixtures`` are rendered corpora; null means that there is
+            none.
         labels: ``folders`` (one folder per class), ``table``, ``none``, or ``auto``.
         columns: Our column name -> the table's: label, split, fold, group, path, offset, frames.
         min_seconds: Shorter clips are rejected.
@@ -86,6 +91,19 @@ class Audio(Model):
             kind = "true or false" if isinstance(given, bool) else "a number"
             raise UserError(f"audio={given} is {kind} to YAML; write ./{given}")
         return given
+
+    @property
+    def paths(self) -> list[Path]:
+        """Folders and tables with the audio, absolute."""
+        given = [self.audio] if isinstance(self.audio, str) else list(self.audio or [])
+        return [Path(path).expanduser().resolve() for path in given]
+
+    @property
+    def name(self) -> str:
+        """What the corpus is called: the name of its folder or table."""
+        from ..data.sources import corpus_name
+
+        return corpus_name(self.audio or [])
 
 
 class TaskCard(Model):
@@ -114,7 +132,7 @@ class Task(Audio):
     """A labelled data set on which encoders are compared.
 
     Attributes:
-        title: What reports call it.
+        title: What tables and reports call it; null: as its folder.
         layout: How a public data set lies on disk (see :mod:`unfused.tasks.layouts`); null: one of
             the ways of ``labels``.
         layout_options: Options of the layout.
@@ -135,18 +153,34 @@ class Task(Audio):
     test_fraction: float = Field(0.2, gt=0, lt=1)
     split_seed: int = 0
 
+    @property
+    def name(self) -> str:
+        """What the task is called everywhere in results: its title, else as its folder."""
+        return self.title or super().name
+
+    @property
+    def licence(self) -> str | None:
+        """Under which terms the audio may be used, where that is known."""
+        if self.card is None and str(self.audio).startswith("demo"):
+            return "rendered from the SoundFont TimGM6mb, which is under the GPL-2"
+        return self.card.licence if self.card else None
+
 
 class Demo(Model):
-    """The rendered demo corpus.
+    """The rendered demo corpora.
 
     Attributes:
-        n_notes: Number of clips.
-        seconds: Length of each.
-        n_mixtures: Number of clips of the multi-label demo.
+        n_sessions: Recording sessions of each of the twelve instruments, of five clips.
+        n_notes: Single notes, about; the task ``instrument_family``.
+        n_mixtures: Clips of the multi-label demo, about.
+        seconds: Length of a clip; a mixture has twice that.
+        folder: Where the audio is kept.
         expected: How long UnFuSeD takes on the demo, in words; printed first.
     """
 
-    n_notes: int = Field(2000, ge=258, le=4214)
-    seconds: float = Field(1.5, gt=0.1)
+    n_sessions: int = Field(25, ge=4)
+    n_notes: int = Field(2000, ge=120, le=3000)
     n_mixtures: int = Field(2000, ge=30)
+    seconds: float = Field(1.5, gt=0.1)
+    folder: Folder = Path("data/01_raw")
     expected: str | None = None

@@ -12,10 +12,10 @@ from .model import Model
 
 
 class TrainedModel(Model):
-    """Which trained model is used on new audio, or exported.
+    """Which trained model a run keeps for new audio, and for others.
 
     Attributes:
-        task: Whose labels it predicts; null: one's own data if named, else the last run's first.
+        task: Whose labels it predicts; null: the run's first.
         encoder: ``unfused`` (the student), ``unfused_full`` or a method; of networks that were
             trained end to end, those that a run trained, e.g. ``supervised``.
         source: Where the pseudo-labels of ``unfused`` and ``unfused_full`` came from.
@@ -23,7 +23,6 @@ class TrainedModel(Model):
         cut: Tap of the encoder that the probe takes; null: its own.
         seed: Seed of the repeat; null: the first.
         fold: Fold of the repeat; null: the first.
-        folder: A stored classifier, in place of all the above.
     """
 
     task: str | None = None
@@ -33,7 +32,6 @@ class TrainedModel(Model):
     cut: str | None = None
     seed: int | None = None
     fold: int | None = Field(None, ge=0)
-    folder: str | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> TrainedModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -40,18 +40,20 @@ class PseudoLabels(Model):
     """How a task's audio is clustered into pseudo-labels.
 
     Attributes:
-        n_clusters: Number of pseudo-classes K; null: the number of classes.
-        features: What is clustered: the projector's output or the encoder's.
-        whiten_dim: Axes that whitening keeps, at most a quarter of the clips; null: no whitening.
-        iterations: Updates of the centroids in k-means.
-        controls: Further students, on other pseudo-labels.
+        n_clusters: Number of pseudo-classes K; null: the number of classes; several: a clustering,
+            and heads of the student, for each.
+        whiten: Axes that whitening keeps, at most a quarter of the clips; ``auto``: few for few
+            clips; null: no whitening.
+        read_out: Fields of :class:`~unfused.embeddings.read_out.ReadOut`: how the teacher is read
+            out; null: mean, maximum and deviation of its last layer.
+        controls: Further students, on other pseudo-labels: ``random_encoder``, ``shuffled``,
+            ``true_labels``, or plain statistics such as ``mfcc_statistics``.
     """
 
-    n_clusters: int | None = Field(None, ge=2)
-    features: Literal["projector", "encoder"] = "encoder"
-    whiten_dim: int | None = Field(128, ge=2)
-    iterations: int = Field(20, ge=1)
-    controls: list[Literal["random_encoder", "log_mel_statistics", "shuffled", "true_labels"]] = []
+    n_clusters: Annotated[int, Field(ge=2)] | list[Annotated[int, Field(ge=2)]] | None = None
+    whiten: Annotated[int, Field(ge=2)] | Literal["auto"] | None = "auto"
+    read_out: dict[str, Any] | None = None
+    controls: list[str] = []
 
 
 class Distillation(Model):
@@ -66,6 +68,7 @@ class Distillation(Model):
         blocks: Taps that get a head.
         crop_frames: Length of a training crop.
         cut: Where the student ends.
+        embeddings: Train one more student, which predicts the teacher's embeddings (ours).
         views: Augmentations of the training crops.
         training: Length, optimiser and precision.
     """
@@ -78,6 +81,7 @@ class Distillation(Model):
     blocks: list[str] = Field(["block1", "block2", "block3"], min_length=1)
     crop_frames: int = Field(96, ge=16)
     cut: str = "block3"
+    embeddings: bool = False
     views: Views = Field(default_factory=Views)
     training: Training
 

@@ -2,76 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
+from ..config import project
 from ..core.errors import UserError, did_you_mean
 from ..training.settings import TrainingSettings
 
-
-def unknown_name(shown: str, name: str, choices: Iterable[str], where: str = "") -> str:
-    """Return the words that refuse an unknown name and propose the nearest known one."""
-    known = list(choices)
-    return f"{shown} is no parameter{where}: choose from {known}{did_you_mean(name, known)}"
+if TYPE_CHECKING:  # it imports pandas
+    from ..core.outputs import OutputFolder
 
 
-def names_in(group: type) -> list[str]:
-    """Return the names that a group of parameters has."""
+def names_in(group: Any) -> list[str]:
+    """Return the names that a group of parameters has; none of what is no group."""
     if is_dataclass(group):
         return [field.name for field in fields(group)]
-    return list(group.model_fields) if issubclass(group, BaseModel) else []
+    if isinstance(group, type) and issubclass(group, BaseModel):
+        return list(group.model_fields)
+    return []
 
 
-class Model(BaseModel):
-    """A group of parameters; unknown names are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _only_known(cls, given: Any) -> Any:
-        for name in given if isinstance(given, dict) else ():
-            if name not in cls.model_fields:
-                raise UserError(unknown_name(repr(name), str(name), cls.model_fields, " here"))
-        return given
-
-
-def _only_settings(given: Any) -> Any:
-    names = names_in(TrainingSettings)
-    for name in given if isinstance(given, dict) else ():
-        if name not in names:
-            raise UserError(unknown_name(repr(name), str(name), names, " here"))
-    return given
-
-
-Training = Annotated[TrainingSettings, BeforeValidator(_only_settings)]
-"""The training loop: names, defaults and rules are those of its settings."""
-
-
-def check_keys(given: Any, group: type, where: str) -> None:
+def check_keys(given: Any, group: type, where: str = "") -> None:
     """Refuse names that a group of parameters, or a group in it, does not have.
 
     Values are not looked at, so nothing heavy is imported.
 
     Args:
-        given: The group as configured.
+        given: The group as configured; None: nothing.
         group: What it may say.
         where: Its dotted name.
 
     Raises:
-        ValueError: A name is unknown, or a group is a single value.
+        UserError: A name is unknown, or a group is a single value.
     """
-    if given is None:
-        return
-    names = names_in(group)
-    if not isinstance(given, dict):
-        raise UserError(f"{where}={given!r} is a group of parameters: set one of {names} in it")
-    for name, value in given.items():
-        if name not in names:
-            raise UserError(unknown_name(f"{where}.{name}", str(name), names))
-        inner = get_type_hints(group)[name]
-        if isinstance(inner, type) and names_in(inner):
-            check_keys(value, inner, f"{where}.{name}")
+    known = names_in(group)
+    if given is not None and not isinstance(given, dict):
+        raise UserError(f"{where}={given!r} is a group of parameters: set one of {known} in it")
+    for name, value in (given or {}).items():
+        if name not in known:
+            raise UserError(
+                f"{where}{'.' if where else ''}{name} is no parameter: choose from {known}"
+                f"{did_you_mean(str(name), known)}"
+            )
+        if names_in(inner := get_type_hints(group)[name]):
+            check_keys(value, inner, f"{where}{'.' if where else ''}{name}")
+
+
+class Model(BaseModel):
+    """A group of parameters; unknown names are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def _in_the_project(given: Path) -> Path:
+    return project() / given
+
+
+Folder = Annotated[Path, AfterValidator(_in_the_project)]
+"""A folder; a relative one begins in the project's, wherever the command is given."""
+
+
+class Outputs(Model):
+    """Where results that are expensive to make are kept.
+
+    Attributes:
+        folder: Where; all runs share it.
+        fresh: Make everything again, reuse nothing.
+    """
+
+    folder: Folder
+    fresh: bool = False
+
+    def outputs(self, *names: str) -> OutputFolder:
+        """Return a folder of outputs, one below the other for each name."""
+        from ..core.outputs import OutputFolder
+
+        parts = [re.sub(r"[^\w.-]+", "_", name).strip("._") or "_" for name in names]
+        return OutputFolder(self.folder.joinpath(*parts), fresh=self.fresh)
+
+
+def _only_settings(given: Any) -> Any:
+    if isinstance(given, dict):
+        check_keys(given, TrainingSettings)
+    return given
+
+
+Training = Annotated[TrainingSettings, BeforeValidator(_only_settings)]
+"""The training loop: names, defaults and rules are those of its settings."""

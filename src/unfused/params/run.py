@@ -1,20 +1,22 @@
-"""What holds for a whole run, and the encoder that it trains."""
+"""What holds for a whole run, what it is about, and the encoder that it trains."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from ..core.errors import UserError
-from .model import Model
+from .model import Folder, Model, Outputs
 
 
-class Run(Model):
+class Run(Outputs):
     """What holds for a whole run.
 
     Attributes:
         seeds: One pre-training, one set of pseudo-labels and one student for each.
+        folder: Of encoders, embeddings and scores; all runs share it.
         fresh: Rebuild everything, reuse nothing.
         device: ``auto`` (cuda, else mps, else cpu) or one of the three.
         processes: How many processes pre-train an encoder together, one per GPU; ``auto``: as many
@@ -24,7 +26,7 @@ class Run(Model):
     """
 
     seeds: list[int] = Field(min_length=1)
-    fresh: bool = False
+    folder: Folder = Path("data/06_models")
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     processes: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     expected: str | None = None
@@ -35,6 +37,18 @@ class Run(Model):
         if len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"seeds={self.seeds} names a seed twice; each is one repetition")
         return self
+
+
+class Select(Model):
+    """Which of the configured tasks and methods take part.
+
+    Attributes:
+        tasks: Names of tasks; one's own data takes their place; null: all that are there.
+        methods: Which methods the benchmark compares; null: all.
+    """
+
+    tasks: list[str] | str | None = None
+    methods: list[str] | str | None = None
 
 
 class EncoderParams(Model):

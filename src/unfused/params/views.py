@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from ..core.errors import UserError
 from .model import Model
@@ -45,16 +45,6 @@ class Views(Model):
                 raise UserError(f"{name}=({low}, {high}) must be 0 < low <= high")
         return self
 
-    @model_serializer(mode="wrap")
-    def _what_counts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is not in use: an option that is off trains nothing anew."""
-        off = self._off()
-        return {name: value for name, value in dump(self).items() if name not in off}
-
-    def _off(self) -> set[str]:
-        axes = [axis for axis in ("freq", "time") if not getattr(self, f"{axis}_masks")]
-        return {f"{axis}_{name}" for axis in axes for name in ("masks", "mask_width")}
-
 
 class MethodViews(Views):
     """Augmentations of a self-supervised method; k-mix has centroids of the pre-training clips.
@@ -77,16 +67,6 @@ class MethodViews(Views):
                 f"{self.mixup_bank}: with the whole bank to draw from k-mix is plain mixup"
             )
         return self
-
-    def _off(self) -> set[str]:
-        off = super()._off()
-        if self.mixing != "k_mix":
-            off.add("k_mix_furthest")
-        if self.mixing == "mixup":
-            off.add("mixing")
-        if self.linear_gain == 0.0:
-            off.add("linear_gain")
-        return off
 
 
 class KMixViews(MethodViews):

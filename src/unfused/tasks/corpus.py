@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..core.errors import NotFoundError, UserError
 from ..core.outputs import mark_of
-from ..data.extraction import extract_log_mels
+from ..core.source import source_digest
+from ..data.extraction import MADE_BY, extract_log_mels
 from ..data.log_mel import FrontEnd
 from ..data.manifest import check_classes, rejected_table, scan_audio
 from ..data.overlap import AUDIO_KEY
@@ -101,8 +102,12 @@ class Corpus:
             listing=None if layout is None else read_layout(layout, places[0]),
             label_separator=label_separator,
         )
-        self._extract(manifest, rejected, folder, front_end, n_jobs=n_jobs)
-        self._cut = {"seed": seed, "valid_fraction": valid_fraction, "test_fraction": test_fraction}
+        cut = {"seed": seed, "valid_fraction": valid_fraction, "test_fraction": test_fraction}
+        made = Corpus.from_manifest(
+            manifest, rejected, folder=folder, front_end=front_end,
+            extraction={"n_jobs": n_jobs}, cut=cut,
+        )  # fmt: skip
+        self.__dict__.update(made.__dict__)
 
     @classmethod
     def from_manifest(
@@ -125,28 +130,16 @@ class Corpus:
             extraction: ``n_jobs`` and ``clips_per_shard``.
             cut: ``seed``, ``valid_fraction`` and ``test_fraction``.
         """
-        corpus = cls.__new__(cls)
-        corpus._extract(manifest, rejected, folder, front_end, **(extraction or {}))
+        name, definition = str(manifest["corpus"].iloc[0]), front_end or FrontEnd()
+        mark = mark_of(clips=manifest[AUDIO_KEY], front_end=definition)
+        path = (Path(folder) if folder else cache_folder()) / f"{name}-{mark}"
+        undecodable = extract_log_mels(manifest, path, definition, **(extraction or {}))
+        store = LogMelStore.open(path, definition)
+        clips = manifest[manifest["clip_id"].isin(store.clip_ids)]
+        rejected = pd.concat([rejected, undecodable], ignore_index=True)
+        corpus = cls.of(store, clips, name=name, rejected=rejected)
         corpus._cut = dict(cut or {})
         return corpus
-
-    def _extract(
-        self,
-        manifest: pd.DataFrame,
-        rejected: pd.DataFrame | None,
-        folder: str | Path | None,
-        front_end: FrontEnd | None,
-        **extraction: Any,
-    ) -> None:
-        self.name, definition = str(manifest["corpus"].iloc[0]), front_end or FrontEnd()
-        mark = mark_of(clips=manifest[AUDIO_KEY], front_end=definition)
-        path = (Path(folder) if folder else cache_folder()) / f"{self.name}-{mark}"
-        undecodable = extract_log_mels(manifest, path, definition, **extraction)
-        self.store = LogMelStore.open(path, definition)
-        stored = manifest["clip_id"].isin(self.store.clip_ids)
-        self.clips = manifest[stored].reset_index(drop=True)
-        self.rejected = pd.concat([rejected, undecodable], ignore_index=True)
-        self._splits = self._whole = None
 
     @classmethod
     def of(
@@ -224,13 +217,11 @@ class Corpus:
         if not (folder / _RECORD).is_file():
             raise NotFoundError(f"there is no corpus in {folder}: save one there")
         facts = read_sealed(folder / _RECORD)
-        wrong = {_RECORD: "is not what was written"}
-        if facts is not None:
-            wrong = {name: damage(folder / name, of) for name, of in facts["files"].items()}
-        for name, what in wrong.items():
-            if what:
-                raise UserError(f"{folder / name} {what}: make the corpus again")
-        assert facts is not None
+        if facts is None:
+            raise UserError(f"{folder / _RECORD} is not what was written: make the corpus again")
+        for name, of_file in facts["files"].items():
+            if wrong := damage(folder / name, of_file):
+                raise UserError(f"{folder / name} {wrong}: make the corpus again")
         tables = {Path(name).stem: pd.read_parquet(folder / name) for name in facts["files"]}
         stores = [
             LogMelStore.open(place if (place := (folder / near).resolve()).is_dir() else there)
@@ -254,7 +245,8 @@ class Corpus:
     @property
     def mark(self) -> str:
         """A hash of which audio this is and how its log-mels were made."""
-        return mark_of(clips=self.clips["clip_id"], front_end=self.store.front_end)
+        made = self.store.front_end, source_digest(*MADE_BY)
+        return mark_of(clips=self.clips["clip_id"], log_mels=made)
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -328,7 +320,7 @@ class Corpus:
 
     @property
     def unlabelled(self) -> Corpus:
-        """What may be heard without labels: no clip that validates or tests; labels taken away."""
+        """:meth:`for_training` in the first fold: what may be heard, without its labels."""
         return self.for_training()
 
     def part(self, name: str, fold: int | None = None) -> Corpus:
@@ -347,7 +339,9 @@ class Corpus:
         return self._of_split(["train", "valid"], fold), self._of_split(["test"], fold)
 
     def for_training(self, fold: int | None = None, *, transductive: bool = False) -> Corpus:
-        """Return the audio that may be trained on without labels; its labels are taken away.
+        """Return the audio that may be trained on without labels, which are taken away.
+
+        No clip that validates or tests, nor its audio under another name, is among it.
 
         Args:
             fold: Which fold is held out; None: the first.

@@ -196,8 +196,8 @@ def _work(
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C reaches the parent alone, which passes it on once
     tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a killed process leaves behind
-    level = logging.INFO if rank == 0 else logging.WARNING
-    logging.basicConfig(level=level, handlers=[QueueHandler(records)])
+    logging.root.setLevel(logging.INFO if rank == 0 else logging.WARNING)
+    logging.root.addHandler(QueueHandler(records))
     log.setLevel(logging.ERROR)  # that it stops is said by the parent
     on_gpu = pick_device(device).type == "cuda"
     if on_gpu:

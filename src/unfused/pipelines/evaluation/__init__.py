@@ -1,5 +1,5 @@
 """The evaluation pipeline."""
 
-from .pipeline import create_pipeline, create_record
+from .pipeline import create_pipeline
 
-__all__ = ["create_pipeline", "create_record"]
+__all__ = ["create_pipeline"]

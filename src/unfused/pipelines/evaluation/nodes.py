@@ -1,204 +1,192 @@
 """Evaluation on the true labels: linear probes, fine-tuning, training from scratch."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from ...core.workspace import Workspace, fingerprint
 from ...params import Distillation, EncoderParams, Evaluation, FineTuning, Run
 
-_SOUNDFONT = "rendered from the SoundFont TimGM6mb, which is under the GPL-2"
-RENDERED_LICENCE = {"demo": _SOUNDFONT, "demo_mixtures": _SOUNDFONT}
-TRUTH = ["clip_id", "label", "group"]  # of a manifest: files may move without changing a score
+TRUTH = ["clip_id", "label", "group"]  # of the clips: files may move without changing a score
 
 
-def embed_task(
-    workspace: Workspace,
-    store: Any,
-    manifest: pd.DataFrame,
-    splits: pd.DataFrame,
+def list_candidates(
+    corpus: Any,
+    students: Any,
     evaluation: Evaluation,
     distillation: Distillation,
     encoder: EncoderParams,
     run: Run,
-    students: Any = None,
     **methods: Any,
-) -> Any:
+) -> list:
+    """List the encoders that are compared: baselines, methods, students and their controls."""
+    from ...core.repeats import repeats
+    from ...probes.candidates import list_candidates as listed
+
+    return listed(
+        methods,
+        students,
+        repeats(run.seeds, corpus.folds),
+        encoder=encoder.name,
+        encoder_settings=encoder.settings,
+        cuts=evaluation.cuts,
+        student_cut=distillation.cut,
+        embedding=evaluation.embedding,
+    )
+
+
+def embed_clips(candidates: list, corpus: Any, run: Run) -> dict[str, Path]:
     """Embed the labelled clips with every encoder, once; whole ones at the student's cut too."""
-    from ...probes.embedding_cache import EmbeddingCollection, embed_candidate, folder_name
-    from ...tasks.task_data import TaskData
+    from ...core.progress import progress
+    from ...core.source import source_digest
+    from ...probes.embedding_cache import embed_candidate
 
-    task, protocol = TaskData(store, manifest, splits), evaluation.embedding
-    rows, folders = task.labelled_rows, []
-    study = methods, students, task, evaluation, distillation, encoder, run
-    for repeat, candidate in _candidates(*study):
-        name = folder_name(candidate, repeat, protocol)
-        if name not in folders:
-            folders.append(name)
-            mark = fingerprint("embed", name, store.clip_ids[rows], store.front_end)
-            piece = workspace.piece(name, mark, fresh=run.fresh)
-            if not piece.finished:
-                embed_candidate(
-                    piece.path, candidate, store, rows,
-                    protocol=protocol, seed=repeat.seed, device=run.device,
-                )  # fmt: skip
-                piece.finish()
-    return EmbeddingCollection(workspace.path, tuple(folders))
+    clips, folders = corpus.labelled, {}
+    known = {"corpus": clips.mark, "source": source_digest("embeddings.embed", "encoders")}
+    for candidate in progress(candidates, total=len(candidates), desc="embedding", unit="encoder"):
+        drawn = [candidate.seed] if candidate.embedding == "random_crop" else []
+        what = {"encoder": candidate.digest, "cuts": candidate.cuts, "of": candidate.embedding}
+
+        def build(folder: Path, of: Any = candidate) -> None:
+            embed_candidate(folder, of, corpus.store, np.sort(clips.rows), device=run.device)
+
+        outputs = run.outputs(corpus.name, "embeddings")
+        made_of = {**known, **what, "drawn": drawn}
+        folders[candidate.key] = outputs.built(candidate.name, made_of, build)
+    return folders
 
 
-def evaluate_frozen_encoders(
-    workspace: Workspace,
-    embeddings: Any,
-    store: Any,
-    manifest: pd.DataFrame,
-    splits: pd.DataFrame,
-    evaluation: Evaluation,
-    distillation: Distillation,
-    encoder: EncoderParams,
-    run: Run,
-    students: Any = None,
-    **methods: Any,
+def probe_encoders(
+    candidates: list, embeddings: dict[str, Path], corpus: Any, evaluation: Evaluation, run: Run
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Probe every frozen encoder of every repeat."""
+    from ...core.progress import progress
+    from ...core.source import source_digest
+    from ...probes.embedding_cache import ClipEmbeddings
     from ...probes.frozen_evaluation import evaluate_frozen
-    from ...tasks.task_data import TaskData
 
-    task, found = TaskData(store, manifest, splits), []
-    study = methods, students, task, evaluation, distillation, encoder, run
-    for repeat, candidate in _one_by_one(_candidates(*study), "probing"):
-        given = embeddings.of(candidate, repeat, evaluation.embedding)
-        known = given.path.name, evaluation.protocols, evaluation.transductive
-        mark = fingerprint("probe 3", *known, repeat, splits, manifest[TRUTH], store.front_end)
+    task, found = task_data(corpus), []
+    how: dict[str, Any] = {
+        name: getattr(evaluation, name) for name in ("protocols", "transductive")
+    }
+    source = source_digest("probes.frozen_evaluation")
+    for candidate in progress(candidates, total=len(candidates), desc="probing", unit="encoder"):
+        folder = embeddings[candidate.key]
+        made_of = {**how, **truth(corpus), "repeat": candidate.repeat, "of": folder.name}
 
-        def build(_: Any, of: Any = (candidate, given, task, repeat)) -> dict[str, pd.DataFrame]:
-            return evaluate_frozen(
-                *of,
-                protocols=evaluation.protocols,
-                transductive=evaluation.transductive,
-                facts={"embedding": evaluation.embedding},
-            )
+        def build(_: Path, of: Any = candidate, given: Path = folder) -> dict[str, pd.DataFrame]:
+            facts = {"embedding": of.embedding}
+            return evaluate_frozen(of, ClipEmbeddings(given), task, of.repeat, facts=facts, **how)
 
-        found.append(
-            workspace.tables(f"{candidate.name}-{repeat.name}", mark, build, fresh=run.fresh)
-        )
-    return _joined(found, "results"), _joined(found, "predictions")
+        outputs = run.outputs(corpus.name, "probes")
+        found.append(outputs.tables(candidate.key, {**made_of, "source": source}, build))
+    return joined(found, "results", corpus), joined(found, "predictions", corpus)
 
 
-def train_supervised(
-    workspace: Workspace,
-    store: Any,
-    manifest: pd.DataFrame,
-    splits: pd.DataFrame,
-    evaluation: Evaluation,
-    distillation: Distillation,
-    encoder: EncoderParams,
-    run: Run,
-    students: Any = None,
-    **methods: Any,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def fine_tune_encoders(
+    candidates: list, corpus: Any, evaluation: Evaluation, run: Run
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Path]]:
     """Train end to end on the true labels: chosen encoders, and random ones from scratch."""
-    from ...probes.supervised_evaluation import evaluate_supervised, plans
-    from ...tasks.task_data import TaskData
+    from ...core.source import source_digest
+    from ...probes.supervised_evaluation import NETWORK, evaluate_supervised, plans
 
-    task, found = TaskData(store, manifest, splits), []
-    wanted = supervised_settings(evaluation.supervised)
+    task, found, networks = task_data(corpus), [], {}
     how: dict[str, Any] = {"transductive": evaluation.transductive, "device": run.device}
-    study = methods, students, task, evaluation, distillation, encoder, run
-    for repeat, candidate in _candidates(*study):
-        for plan in plans(candidate, evaluation.supervised.encoders, *wanted):
-            known = candidate.digest, plan, store.front_end, evaluation.transductive
-            mark = fingerprint("supervised 3", *known, repeat, splits, manifest[TRUTH])
-
-            def build(
-                folder: Any, of: Any = (candidate, plan, task, repeat)
-            ) -> dict[str, pd.DataFrame]:
-                return evaluate_supervised(folder, *of, **how)
-
-            name = f"{plan.label}-{repeat.name}"
-            found.append(workspace.tables(name, mark, build, fresh=run.fresh))
-    results, predictions, history = (
-        _joined(found, key) for key in ("results", "predictions", "history")
+    known = {**truth(corpus), "transductive": evaluation.transductive}
+    known["source"] = source_digest("probes.supervised_evaluation")
+    wanted, outputs = (
+        supervised_settings(evaluation.supervised),
+        run.outputs(corpus.name, "networks"),
     )
-    return results, predictions, history
+    for candidate in candidates:
+        for plan in plans(candidate, evaluation.supervised.encoders, *wanted):
+            name = f"{plan.label}-{candidate.repeat.name}"
+            made_of = {
+                **known,
+                "encoder": candidate.digest,
+                "plan": plan,
+                "repeat": candidate.repeat,
+            }
+
+            def build(folder: Path, of: Any = (candidate, plan)) -> None:
+                candidate, plan = of
+                tables = evaluate_supervised(folder, candidate, plan, task, candidate.repeat, **how)
+                for key, table in tables.items():
+                    table.to_parquet(folder / f"{key}.parquet")
+
+            folder = outputs.built(name, made_of, build)
+            networks[name] = folder / NETWORK
+            found.append({file.stem: pd.read_parquet(file) for file in folder.glob("*.parquet")})
+    tables = [joined(found, key, corpus) for key in ("results", "predictions", "history")]
+    return tables[0], tables[1], tables[2], networks
 
 
 def measure_label_efficiency(
-    workspace: Workspace,
-    embeddings: Any,
-    store: Any,
-    manifest: pd.DataFrame,
-    splits: pd.DataFrame,
-    evaluation: Evaluation,
-    distillation: Distillation,
-    encoder: EncoderParams,
-    run: Run,
-    students: Any = None,
-    **methods: Any,
+    candidates: list, embeddings: dict[str, Path], corpus: Any, evaluation: Evaluation, run: Run
 ) -> pd.DataFrame:
     """Score chosen encoders after learning from few labels, for every budget and draw."""
+    from ...core.source import source_digest
+    from ...probes.label_efficiency import COLUMNS
+
+    outputs, found = run.outputs(corpus.name, "few_labels"), []
+    known = {**truth(corpus), "source": source_digest("probes.label_efficiency")}
+    known["asked"] = evaluation.label_efficiency.model_dump(include={"budgets", "draws"})
+    known["transductive"] = evaluation.transductive
+    for candidate in candidates:
+        embedded, task = embeddings[candidate.key], task_data(corpus)
+        for name, made_of, rows in few_label_work(candidate, embedded, task, evaluation, run):
+
+            def build(folder: Path, rows: Any = rows) -> dict[str, pd.DataFrame]:
+                return {"rows": rows(folder)}
+
+            found.append(outputs.tables(name, {**known, **made_of}, build))
+    return joined(found, "rows", corpus) if found else pd.DataFrame(columns=[*COLUMNS, "task"])
+
+
+def few_label_work(
+    candidate: Any, embedded: Path, task: Any, evaluation: Evaluation, run: Run
+) -> Iterator[tuple[str, dict[str, Any], Callable[[Path], pd.DataFrame]]]:
+    """Yield name, ingredients and making of each table of scores with few labels."""
     from ...probes import label_efficiency as few
+    from ...probes.embedding_cache import ClipEmbeddings
     from ...probes.supervised_evaluation import plans
-    from ...tasks.task_data import TaskData
 
-    asked, task, found = evaluation.label_efficiency, TaskData(store, manifest, splits), []
-    budgets = asked.parsed()
-    settings = few.EfficiencySettings(budgets, asked.draws, evaluation.transductive, run.device)
+    asked, repeat = evaluation.label_efficiency, candidate.repeat
+    how = few.EfficiencySettings(asked.parsed(), asked.draws, evaluation.transductive, run.device)
+    for protocol in asked.protocols if asked.takes(candidate.label, candidate.source) else ():
+        given = candidate, ClipEmbeddings(embedded), task, repeat, protocol, how
+
+        def probe(_: Path, given: Any = given) -> pd.DataFrame:
+            return few.probe_with_few_labels(*given)
+
+        made_of = {"protocol": protocol, "embeddings": embedded.name, "repeat": repeat}
+        yield f"{candidate.key}-{protocol}", made_of, probe
     wanted = supervised_settings(evaluation.supervised)
-    study = methods, students, task, evaluation, distillation, encoder, run
-    chosen = _candidates(*study) if budgets else ()
-    for repeat, candidate in _one_by_one(chosen, "label efficiency"):
-        given = embeddings.of(candidate, repeat, evaluation.embedding)
-        known = candidate.digest, budgets, asked.draws, store.front_end, evaluation.transductive
-        truth = repeat, splits, manifest[TRUTH]
-        for protocol in asked.protocols if asked.takes(candidate.label, candidate.source) else ():
-            probe = partial(
-                few.probe_with_few_labels, candidate, given, task, repeat, protocol, settings
-            )
-            mark = fingerprint("few labels 3", protocol, given.path.name, *known, *truth)
-            name = f"{candidate.name}-{protocol}-{repeat.name}"
-            found.append(workspace.tables(name, mark, _rows_of(probe), fresh=run.fresh))
-        for plan in plans(candidate, asked.fine_tuning, *wanted) if asked.fine_tuning else ():
-            tune = partial(
-                few.train_with_few_labels,
-                candidate=candidate, plan=plan, task=task, repeat=repeat, settings=settings,
-            )  # fmt: skip
-            mark = fingerprint("few labels 3", plan, *known, *truth)
-            name = f"{plan.label}-fine_tuning-{repeat.name}"
-            found.append(workspace.tables(name, mark, _rows_of(tune, True), fresh=run.fresh))
-    return _joined(found, "rows") if found else pd.DataFrame(columns=list(few.COLUMNS))
+    for plan in plans(candidate, asked.fine_tuning, *wanted) if asked.fine_tuning else ():
+        start: dict[str, Any] = {
+            "candidate": candidate,
+            "plan": plan,
+            "task": task,
+            "repeat": repeat,
+        }
+        tune = partial(few.train_with_few_labels, **start, settings=how)
+        made_of = {"plan": plan, "encoder": candidate.digest, "repeat": repeat}
+        yield f"{plan.label}-{repeat.name}", made_of, tune
 
 
-def _rows_of(
-    measure: Callable[..., pd.DataFrame], in_folder: bool = False
-) -> Callable[[Path], dict[str, pd.DataFrame]]:
-    """Return what a workspace calls to build one table of rows."""
-    return lambda folder: {"rows": measure(folder) if in_folder else measure()}
-
-
-def _candidates(
-    methods: dict[str, Any],
-    students: Any,
-    task: Any,
-    evaluation: Evaluation,
-    distillation: Distillation,
-    encoder: EncoderParams,
-    run: Run,
-) -> Any:
-    from ...probes.candidates import candidates_by_repeat
-
-    cuts, cut = evaluation.cuts, distillation.cut
-    return candidates_by_repeat(methods, students, run.seeds, task.folds, encoder, cuts, cut)
-
-
-def _one_by_one(candidates: Iterable[Any], what: str) -> Any:
-    """Go through candidates with a progress bar."""
-    from ...core.progress import progress
-
-    found = list(candidates)
-    return progress(found, total=len(found), desc=what, unit="encoder")
+def collect_results(
+    frozen: pd.DataFrame,
+    frozen_predictions: pd.DataFrame,
+    supervised: pd.DataFrame,
+    supervised_predictions: pd.DataFrame,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put all rows of one task together."""
+    results = pd.concat([frozen, supervised], ignore_index=True)
+    predictions = pd.concat([frozen_predictions, supervised_predictions], ignore_index=True)
+    return results, predictions
 
 
 def supervised_settings(supervised: FineTuning) -> tuple[Any, Any]:
@@ -214,32 +202,18 @@ def supervised_settings(supervised: FineTuning) -> tuple[Any, Any]:
     )
 
 
-def collect_task_results(
-    frozen: pd.DataFrame,
-    frozen_predictions: pd.DataFrame,
-    supervised: pd.DataFrame,
-    supervised_predictions: pd.DataFrame,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Put all rows of one task together."""
-    results = pd.concat([frozen, supervised], ignore_index=True)
-    predictions = pd.concat([frozen_predictions, supervised_predictions], ignore_index=True)
-    return results, predictions
+def task_data(corpus: Any) -> Any:
+    """Return a corpus as the probes take it."""
+    from ...tasks.task_data import TaskData
+
+    return TaskData(corpus.store, corpus.clips, corpus.splits)
 
 
-def record_study(tasks: dict, teacher: str, **results: pd.DataFrame) -> dict[str, Any]:
-    """Note the tasks of a finished study, in order, and what they are called in its tables."""
-    from ...reporting.naming import task_name
-
-    noted = []
-    for name in results:
-        entry = tasks[name]
-        entry = entry.model_dump() if hasattr(entry, "model_dump") else entry
-        audio, card = entry["audio"], entry.get("card") or {}
-        licence = card.get("licence") or RENDERED_LICENCE.get(str(audio))
-        shown = task_name(name, audio, entry.get("title"))
-        noted.append({"name": name, "shown": shown, "licence": licence})
-    return {"tasks": noted, "teacher": teacher}
+def truth(corpus: Any) -> dict[str, Any]:
+    """Return what scores depend on besides encoders: which clips, their parts and labels."""
+    return {"corpus": corpus.mark, "splits": corpus.splits, "truth": corpus.clips[TRUTH]}
 
 
-def _joined(found: list[dict[str, pd.DataFrame]], key: str) -> pd.DataFrame:
-    return pd.concat([tables[key] for tables in found], ignore_index=True)
+def joined(found: list[dict[str, pd.DataFrame]], key: str, corpus: Any) -> pd.DataFrame:
+    """Put tables of several encoders together, and name the task."""
+    return pd.concat([tables[key] for tables in found], ignore_index=True).assign(task=corpus.name)

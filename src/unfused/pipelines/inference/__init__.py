@@ -1,5 +1,5 @@
-"""The pipelines that use a trained model: classify and export."""
+"""The pipelines around a trained model: keep it, use it on new audio, pass it on."""
 
-from .pipeline import create_classify, create_export
+from .pipeline import create_classify, create_export, create_model
 
-__all__ = ["create_classify", "create_export"]
+__all__ = ["create_classify", "create_export", "create_model"]

@@ -1,74 +1,88 @@
 """A trained model on new audio, and as files for others."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ...core.workspace import Workspace, fingerprint
-from ...params import Classify, Evaluation, Export, Extraction, Run, TrainedModel
+from ...params import Classify, Export, Extraction, Run, Task, TrainedModel
 from ..data_engineering.nodes import extracted, scan_pool_audio
-from ..evaluation.nodes import TRUTH
+from ..evaluation.nodes import task_data, truth
 
 log = logging.getLogger(__name__)
 
 
-def fit_classifier(
-    encoders: Any,
-    workspace: Workspace,
-    store: Any,
-    manifest: pd.DataFrame,
-    splits: pd.DataFrame,
-    model: TrainedModel,
-    evaluation: Evaluation,
-    run: Run,
-) -> Path:
-    """Fit a linear probe on the chosen encoder and the task's labels, once; nothing is trained."""
+def fit_model(candidates: list, corpus: Any, model: TrainedModel, source: Task, run: Run) -> Path:
+    """Fit a linear probe on the chosen encoder and the task's labels; no encoder is trained."""
+    from ...core.source import source_digest
     from ...inference.fitting import fit_head
     from ...probes.stored_classifier import save_classifier
-    from ...tasks.task_data import TaskData
 
-    task, choice = TaskData(store, manifest, splits), model_choice(model)
-    name, repeat = choice.encoder_name(encoders)
-    trained = encoders.load(name)
-    if model.cut is not None:
-        trained.encoder = trained.encoder.truncated(model.cut)
-    cut, fold, embedding = trained.encoder.cut, choice.task_fold(task, repeat), evaluation.embedding
-    known = encoders.digest(name), cut, fold, embedding, splits, manifest[TRUTH], store.front_end
-    folder = "-".join(filter(None, [model.encoder, choice.known_source, cut, repeat.name]))
-    piece = workspace.piece(folder, fingerprint("classifier 2", *known), fresh=run.fresh)
-    if not piece.finished:
-        facts = {"task": workspace.path.parent.name, **choice.facts(repeat), "cut": cut}
-        facts |= trained_on_facts(encoders.trained_on(name), manifest)
-        head = fit_head(trained, task, fold, embedding=embedding, device=run.device, **facts)
-        save_classifier(piece.path, trained, head)
-        piece.finish()
-    return piece.path
+    chosen = chosen_candidate(candidates, model)
+    facts = {**model_facts(chosen, corpus, source), "cut": model.cut or chosen.cuts[0]}
+    facts["embedding"] = chosen.embedding
+
+    def build(folder: Path) -> None:
+        trained = chosen.load()
+        trained.encoder = trained.encoder.truncated(facts["cut"])
+        head = fit_head(trained, task_data(corpus), chosen.fold, device=run.device, **facts)
+        save_classifier(folder, trained, head)
+
+    made_of = {**truth(corpus), "encoder": chosen.digest, "fold": chosen.fold, "facts": facts}
+    made_of["source"] = source_digest("inference.fitting")
+    return run.outputs(corpus.name, "classifiers").built(chosen.name, made_of, build)
 
 
-def trained_on_facts(trained_on: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, int]:
-    """Return how many clips an encoder was trained on, and how many of them have no label."""
-    labelled = manifest.loc[manifest["label"].notna(), "clip_id"]
-    unlabelled = ~trained_on["clip_id"].isin(labelled)
-    return {"n_trained_on": len(trained_on), "n_unlabelled": int(unlabelled.sum())}
+def chosen_candidate(candidates: list, model: TrainedModel) -> Any:
+    """Return the first candidate that a choice describes.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    from ...core.errors import NotFoundError, did_you_mean
+
+    asked = {"label": model.encoder, "seed": model.seed, "fold": model.fold, "cuts": model.cut}
+    asked["source"] = model.source if model.encoder in ("unfused", "unfused_full") else ""
+    for candidate in candidates:
+        has = {name: getattr(candidate, name) for name in asked}
+        fits = [value in (None, has[name]) for name, value in asked.items() if name != "cuts"]
+        if all(fits) and (model.cut is None or model.cut in candidate.cuts) and candidate.folder:
+            return candidate
+    known = sorted({candidate.key for candidate in candidates if candidate.folder})
+    raise NotFoundError(
+        f"no trained model.encoder={model.encoder!r} of model.source={asked['source']!r} with "
+        f"model.seed={model.seed}, model.fold={model.fold} and model.cut={model.cut}: choose among "
+        f"{known}{did_you_mean(model.encoder, known)}"
+    )
 
 
-def open_network(workspace: Workspace, model: TrainedModel) -> Path:
-    """Find the chosen network among those that the run trained end to end."""
-    return model_choice(model).network(workspace.path)
+def model_facts(chosen: Any, corpus: Any, source: Task) -> dict[str, Any]:
+    """Return what a model card says of task and encoder, besides the scores."""
+    known = set(corpus.labelled.clips["clip_id"])
+    seen = chosen.trained_on()["clip_id"]
+    return {
+        "task": corpus.name,
+        "licence": source.licence,
+        **{"encoder": chosen.label, "source": chosen.source, "seed": chosen.seed},
+        **{"n_trained_on": len(seen), "n_unlabelled": int((~seen.isin(known)).sum())},
+    }
 
 
-def open_classifier(model: TrainedModel) -> Path:
-    """Find a stored classifier."""
-    return Path(model.folder or "").expanduser().resolve()
+def take_network(networks: dict[str, Path], model: TrainedModel) -> Path:
+    """Take a network that was trained end to end on the labels."""
+    from ...core.errors import NotFoundError
 
-
-def model_choice(model: TrainedModel) -> Any:
-    """Return the library's description of a choice."""
-    from ...inference.fitting import Choice
-
-    return Choice(model.encoder, model.source, model.seed, model.fold)
+    for name, folder in networks.items():
+        seed, fold = name.rsplit("-", 2)[1:]
+        asked = (model.seed in (None, int(seed[4:])), model.fold in (None, int(fold[4:])))
+        if name.startswith(f"{model.encoder}-") and all(asked):
+            return folder
+    raise NotFoundError(
+        f"no network model.encoder={model.encoder!r} with model.seed={model.seed} and "
+        f"model.fold={model.fold} was trained end to end: choose among {list(networks)}"
+    )
 
 
 def scan_new_audio(classify: Classify) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -77,70 +91,47 @@ def scan_new_audio(classify: Classify) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def extract_new_audio(
-    workspace: Workspace,
-    classifier: Any,
-    scanned: pd.DataFrame,
-    unreadable: pd.DataFrame,
-    extraction: Extraction,
-    run: Run,
+    model: Any, scanned: pd.DataFrame, unreadable: pd.DataFrame, extraction: Extraction
 ) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
-    """Make log-mels of new audio with the front-end of the classifier's encoder."""
-    front_end = classifier.encoder.log_mel_front_end
-    return extracted(workspace, scanned, unreadable, front_end, extraction, run)
+    """Make log-mels of new audio with the front-end of the model's encoder."""
+    return extracted(scanned, unreadable, model.encoder.log_mel_front_end, extraction)
 
 
 def classify_audio(
-    classifier: Any,
-    store: Any,
-    manifest: pd.DataFrame,
-    rejected: pd.DataFrame,
-    classify: Classify,
-    run: Run,
+    model: Any, store: Any, manifest: pd.DataFrame, classify: Classify, run: Run
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Embed and classify new audio, long files segment by segment."""
     from ...inference.new_audio import classify_store
     from ...inference.segments import Segmentation
 
-    seconds = classify.segment_seconds or classifier.clip_seconds
-    hop = classify.hop_seconds or seconds
-    predictions, embeddings = classify_store(
-        classifier,
-        store,
-        manifest,
-        Segmentation(seconds, hop),
-        top_k=classify.top_k,
-        device=run.device,
-    )
+    seconds = classify.segment_seconds or model.clip_seconds
+    segments = Segmentation(seconds, classify.hop_seconds or seconds)
+    how: dict[str, Any] = {"top_k": classify.top_k, "device": run.device}
+    predictions, embeddings = classify_store(model, store, manifest, segments, **how)
     usual = predictions["label"].replace("", "(none)").value_counts()
     said = [f"{count} x {label}" for label, count in usual.head(5).items()]
     said += [f"{usual[5:].sum()} x others"] * (len(usual) > 5)
-    log.info(
-        "%d files, %d segments of at most %g s: %s; %d rejected",
-        manifest["path"].nunique(),
-        len(predictions),
-        seconds,
-        ", ".join(said),
-        len(rejected),
-    )
+    files, words = manifest["path"].nunique(), ", ".join(said)
+    counts = (files, len(predictions), seconds, words)
+    log.info("%d files, %d segments of at most %g s: %s", *counts)
     return predictions, embeddings
 
 
-def export_model(workspace: Workspace, classifier: Any, export: Export) -> Path:
+def export_model(model: Any, export: Export, run: Run) -> Path:
     """Write encoder and head as safetensors and JSON, and the encoder as ONNX where that can be."""
+    from ...core.source import source_digest
     from ...inference.export import export_classifier
 
-    export_classifier(classifier, workspace.path, onnx=export.onnx)
-    return workspace.path
+    made_of = {"model": model.provenance, "onnx": export.onnx, "head": model.head.weight}
+    made_of["source"] = source_digest("inference.export")
+    build = partial(export_classifier, model, onnx=export.onnx)
+    return run.outputs("exported").built("model", made_of, build)
 
 
-def write_model_card(
-    workspace: Workspace,
-    classifier: Any,
-    study: dict | None = None,
-    summary: pd.DataFrame | None = None,
-) -> str:
+def write_model_card(exported: Path, summary: pd.DataFrame) -> str:
     """Write what the model is, how it was made, how good it is and how to load it."""
+    from ...inference import load_classifier
     from ...inference.export import read_onnx_facts
-    from ...inference.model_card import model_card
+    from ...reporting.model_card import model_card
 
-    return model_card(classifier, read_onnx_facts(workspace.path), study=study, summary=summary)
+    return model_card(load_classifier(exported), read_onnx_facts(exported), summary=summary)

@@ -1,32 +1,24 @@
 """Wiring of one method's pre-training; the method is the namespace."""
 
-from collections.abc import Sequence
-
 from kedro.pipeline import Pipeline
 
-from ..described_node import DescribedNode as Node
+from ..node import node
 from . import nodes
 
 
-def create_pipeline(method: str, corpora: Sequence[str]) -> Pipeline:
-    """Return the pre-training pipeline of one self-supervised method.
-
-    Args:
-        method: Its name in the configuration.
-        corpora: Every corpus of the study; the clips to train on come from them.
-    """
-    stores = [f"{corpus}.log_mels" for corpus in corpora]
-    shared = ["pretraining_clips", "kmix_centroids"]
-    node = Node(
-        nodes.pretrain_encoders,
-        ["workspace", *shared, "params:method", "params:encoder", "params:run", *stores],
-        ["encoders", "history"],
-        name="pretrain_encoders",
-    )
+def create_pipeline(method: str) -> Pipeline:
+    """Return the pre-training pipeline of one self-supervised method; its name is configuration."""
+    shared = ["pretraining_corpus", "kmix_centroids"]
     pretraining = Pipeline(
-        [node],
+        [
+            node(
+                nodes.pretrain_encoders,
+                [*shared, "params:method", "params:encoder", "params:run"],
+                ["encoders", "history"],
+            )
+        ],
         namespace=method,
-        inputs={*shared, *stores},
+        inputs=set(shared),
         parameters={
             "params:method": f"params:methods.{method}",
             "params:encoder": "params:encoder",

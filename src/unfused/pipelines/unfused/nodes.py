@@ -1,66 +1,46 @@
 """UnFuSeD on one task: pseudo-labels from its audio, self-distillation of a random encoder."""
 
-import json
 from typing import Any
 
 import pandas as pd
 
-from ...core.workspace import Workspace, fingerprint
 from ...params import Distillation, EncoderParams, Evaluation, PseudoLabels, Run
 
 
 def cluster_pseudo_labels(
-    workspace: Workspace,
-    teachers: Any,
-    store: Any,
-    manifest: pd.DataFrame,
-    splits: pd.DataFrame,
-    settings: PseudoLabels,
-    evaluation: Evaluation,
-    run: Run,
+    teachers: Any, corpus: Any, clustering: PseudoLabels, evaluation: Evaluation, run: Run
 ) -> tuple[pd.DataFrame, list, pd.DataFrame]:
-    """Cluster the task's training audio by the teacher's features into pseudo-labels.
+    """Cluster the task's training audio by the teacher's vectors into pseudo-labels.
 
     Clips that sound alike to the teacher get the same number. Done for every seed and fold, and for
-    the controls: a random encoder, log-mel statistics, shuffled numbers.
+    the controls: a random encoder, plain statistics, shuffled numbers.
     """
     from ...core.repeats import repeats
-    from ...distillation.task_clusters import cluster_task
-    from ...tasks.task_data import TaskData
-    from ...training.pretraining import untrained_like
+    from ...distillation.controls import cluster_quality, labels_by_source
 
-    task, found = TaskData(store, manifest, splits), []
-    for repeat in repeats(run.seeds, task.folds):
-        name = teachers.matching(*repeat)
-        transductive = evaluation.transductive
-        known = settings, transductive, repeat, teachers.digest(name), store.front_end
-        mark = fingerprint("clusters", *known, splits, manifest[["clip_id", "label"]])
-
-        def build(_: Any, repeat: Any = repeat, name: str = name) -> dict[str, pd.DataFrame]:
-            teacher = teachers.load(name)
-            random = untrained_like(teacher, teacher.name, teacher.encoder.settings, repeat.seed)
-            return cluster_task(
-                task,
-                repeat,
-                {"teacher": teacher, "random_encoder": random},
-                transductive=evaluation.transductive,
-                device=run.device,
-                **settings.model_dump(),
-            )
-
-        found.append(workspace.tables(repeat.name, mark, build, fresh=run.fresh))
-    labels = pd.concat([tables["pseudo_labels"] for tables in found], ignore_index=True)
-    quality = pd.concat([tables["quality"] for tables in found], ignore_index=True)
-    return labels, json.loads(quality.to_json(orient="records")), found[0]["features"]
+    labels, quality, points = [], [], []
+    for repeat in repeats(run.seeds, corpus.folds):
+        audio = corpus.for_training(repeat.fold, transductive=evaluation.transductive)
+        train = corpus.part("train", repeat.fold)
+        model = estimator(corpus, teachers, repeat, clustering, run)
+        model.set_params(n_clusters=clustering.n_clusters or len(train.classes))
+        found, of_teacher = labels_by_source(model, audio, train, clustering.controls)
+        points.append(of_teacher.reset_index())
+        for source, table in found.items():
+            keys = {"source": source, **repeat._asdict()}
+            labels.append(table.reset_index().assign(**keys))
+            truth = train.clips.set_index("clip_id")["label"]
+            scores = cluster_quality(table["pseudo_label"], truth)
+            quality.append({"task": corpus.name, **keys, **scores})
+    return pd.concat(labels, ignore_index=True), quality, points[0]
 
 
-def self_distil_students(
-    workspace: Workspace,
+def distil_students(
+    teachers: Any,
     pseudo_labels: pd.DataFrame,
-    store: Any,
-    manifest: pd.DataFrame,
-    splits: pd.DataFrame,
-    settings: Distillation,
+    corpus: Any,
+    clustering: PseudoLabels,
+    distillation: Distillation,
     evaluation: Evaluation,
     encoder: EncoderParams,
     run: Run,
@@ -68,52 +48,56 @@ def self_distil_students(
     """Train the student: a randomly initialised encoder learns the pseudo-labels.
 
     Self-distillation (UnFuSeD): shallow exits of the network learn from its last layer. One student
-    for every seed, fold and source of pseudo-labels.
+    for every seed, fold and source of pseudo-labels, and one on the teacher's embeddings if asked.
     """
-    from ...distillation.student import self_distil
+    from ...core.repeats import Repeat
     from ...encoders.collection import EncoderCollection
-    from ...tasks.task_data import TaskData
-    from ...training.history import load_history
 
-    task, recipe = TaskData(store, manifest, splits), student_recipe(settings, encoder)
-    histories = []
-    folders: dict[str, Any] = {}
-    for (source, seed, fold), of_repeat in pseudo_labels.groupby(["source", "seed", "fold"]):
-        data = task.unsupervised(int(fold), transductive=evaluation.transductive)
-        labels = (
-            of_repeat.set_index("clip_id")["pseudo_label"].loc[data.clips["clip_id"]].to_numpy()
-        )
-        mark = fingerprint(
-            "student", recipe, settings.cut, seed, data.clips, labels, store.front_end
-        )
-        name = f"{source}-seed{seed}-fold{fold}"
-        piece = workspace.piece(name, mark, fresh=run.fresh)
-        folders |= {f"{name}/{kind}": piece.path / kind for kind in ("student", "full")}
-        if not piece.finished:
-            self_distil(
-                piece.path,
-                data,
-                labels,
-                recipe,
-                cut=settings.cut,
-                seed=int(seed),
-                facts={"task": workspace.path.parent.name, "fold": int(fold), "source": source},
-                device=run.device,
-            )
-            piece.finish()
-        histories.append(load_history(piece.path, source=source, seed=seed, fold=fold))
-    students = EncoderCollection(folders)
-    return students, pd.concat(histories, ignore_index=True)
+    learnt: list[Any] = list(pseudo_labels.groupby(["source", "seed", "fold"]))
+    if distillation.embeddings:
+        learnt += [(("embeddings", *key), None) for (who, *key), _ in learnt if who == "teacher"]
+    folders, histories = {}, []
+    for (source, seed, fold), table in learnt:
+        repeat = Repeat(int(seed), int(fold))
+        model = estimator(corpus, teachers, repeat, clustering, run)
+        model.set_params(**parameters_of(distillation, encoder))
+        audio = corpus.for_training(repeat.fold, transductive=evaluation.transductive)
+        facts = {"task": corpus.name, "source": source, "fold": repeat.fold}
+        if table is None:
+            model.set_params(targets="embeddings").fit(audio, facts=facts)
+        else:
+            labels = table.set_index("clip_id").filter(like="pseudo_label").dropna(axis=1)
+            model.fit(audio, pseudo_labels=labels, facts=facts)
+        for kind in ("student", "full"):
+            folders[f"{source}-{repeat.name}/{kind}"] = model.folder_ / kind
+        histories.append(model.history_.assign(source=source, **repeat._asdict()))
+    history = pd.concat(histories, ignore_index=True).assign(task=corpus.name)
+    return EncoderCollection(folders), history
 
 
-def student_recipe(settings: Distillation, encoder: EncoderParams) -> Any:
-    """Return the library's description of self-distillation."""
-    from ...distillation.student import Recipe
+def estimator(corpus: Any, teachers: Any, repeat: Any, clustering: PseudoLabels, run: Run) -> Any:
+    """Return the estimator of one repeat, told how to cluster."""
+    from ...distillation.unfused import UnFuSeD
+    from ...embeddings.read_out import ReadOut
 
-    return Recipe(
-        encoder=encoder.name,
-        encoder_settings=encoder.settings,
-        training=settings.training,
-        method_settings=settings.model_dump(exclude={"training", "views", "cut"}),
-        views=settings.views.model_dump(),
+    return UnFuSeD(
+        teachers.folder(teachers.matching(*repeat)),
+        read_out=ReadOut(**clustering.read_out) if clustering.read_out else None,
+        whiten=clustering.whiten,
+        seed=repeat.seed,
+        device=run.device,
+        folder=run.outputs(corpus.name, "unfused"),
     )
+
+
+def parameters_of(distillation: Distillation, encoder: EncoderParams) -> dict[str, Any]:
+    """Return how a student is trained as parameters of the estimator."""
+    from ...training.pretraining import flat
+
+    return {
+        **distillation.model_dump(exclude={"embeddings", "views", "training"}),
+        **flat(distillation.training),
+        "views": distillation.views.model_dump(),
+        "encoder": encoder.name,
+        "encoder_settings": encoder.settings,
+    }

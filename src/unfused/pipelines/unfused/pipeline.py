@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
-from ..described_node import DescribedNode as Node
+from ..node import node
 from . import nodes
 
 
@@ -10,36 +10,32 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
     """Return the pipeline from a teacher to a task's students.
 
     Args:
-        task: Name of the task.
+        task: Name of the task in the configuration.
         teacher: Name of the method whose encoders cluster the task's audio.
     """
-    data = ["log_mels", "manifest", "splits"]
-    settings = ["params:evaluation", "params:encoder", "params:run"]
-    template = [
-        Node(
-            nodes.cluster_pseudo_labels,
-            [
-                *("clustering_workspace", "teachers", *data),
-                *("params:pseudo_labels", "params:evaluation", "params:run"),
-            ],
-            ["pseudo_labels", "pseudo_label_quality", "cluster_features"],
-            name="cluster_pseudo_labels",
-        ),
-        Node(
-            nodes.self_distil_students,
-            ["student_workspace", "pseudo_labels", *data, "params:distillation", *settings],
-            ["students", "student_history"],
-            name="self_distil_students",
-        ),
-    ]
+    shared = ["params:evaluation", "params:encoder", "params:run"]
     of_task = Pipeline(
-        template,
+        [
+            node(
+                nodes.cluster_pseudo_labels,
+                ["teachers", "corpus", "params:pseudo_labels", "params:evaluation", "params:run"],
+                ["pseudo_labels", "pseudo_label_quality", "cluster_features"],
+            ),
+            node(
+                nodes.distil_students,
+                [
+                    *("teachers", "pseudo_labels", "corpus"),
+                    *("params:pseudo_labels", "params:distillation", *shared),
+                ],
+                ["students", "student_history"],
+            ),
+        ],
         namespace=task,
         inputs={"teachers": f"{teacher}.encoders"},
         parameters={
             "params:pseudo_labels": "params:unfused.pseudo_labels",
             "params:distillation": "params:unfused.distillation",
-            **{name: name for name in settings},
+            **{name: name for name in shared},
         },
         tags=["modelling", "unfused"],
     )

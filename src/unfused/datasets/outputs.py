@@ -1,0 +1,171 @@
+"""What nodes leave in folders of their own, as files that say which folders those are.
+
+Such a file is a run's; the folders are all runs'. Paths in it begin where the file is, so that a
+project may be moved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from kedro.io import AbstractDataset, DatasetError
+
+from ..core.outputs import write_json
+from .files import first_rows
+from .previews import described, picture_html, player_html, verbatim
+
+
+class OutputsDataset(AbstractDataset[Any, Any]):
+    """Folders by name.
+
+    Args:
+        filepath: The JSON file.
+        metadata: Ignored by Kedro, read by Kedro-Viz.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self.filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        """Return name -> folder."""
+        listed = json.loads(self.filepath.read_text(encoding="utf-8"))
+        base = self.filepath.parent
+        return {name: Path(os.path.normpath(base / folder)) for name, folder in listed.items()}
+
+    def save(self, data: Any) -> None:
+        """Write down which folders there are, after seeing that they are."""
+        if missing := [str(folder) for folder in data.values() if not Path(folder).is_dir()]:
+            raise DatasetError(f"no folders: {', '.join(missing)}")
+        base = self.filepath.parent.resolve()
+        base.mkdir(parents=True, exist_ok=True)
+        listed = {name: os.path.relpath(folder, base) for name, folder in data.items()}
+        write_json(self.filepath, listed)
+
+    @described
+    def preview(self) -> str:
+        """Return the names."""
+        return f"<p>In it: {verbatim(', '.join(OutputsDataset.load(self)))}.</p>"
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self.filepath)}
+
+    def _exists(self) -> bool:
+        return self.filepath.is_file() and all(
+            folder.is_dir() for folder in OutputsDataset.load(self).values()
+        )
+
+
+class AudioFolderDataset(OutputsDataset):
+    """One folder of audio files; its preview plays a few of them."""
+
+    def load(self) -> Path:
+        """Return the folder."""
+        folder: Path = super().load()["folder"]
+        return folder
+
+    def save(self, data: Path) -> None:
+        """Write down which folder it is."""
+        super().save({"folder": data})
+
+    @described
+    def preview(self, n_clips: int = 6) -> str:
+        """Return players for clips spread evenly over the folder."""
+        files = sorted(self.load().rglob("*.flac"))
+        chosen = files[:: max(1, len(files) // n_clips)][:n_clips]
+        return "".join(f"<p>{verbatim(f.name)}<br>{player_html(f)}</p>" for f in chosen)
+
+
+class LogMelStoreDataset(AudioFolderDataset):
+    """A :class:`~unfused.data.store.LogMelStore`, opened memory-mapped."""
+
+    def load(self) -> Any:
+        """Open the store."""
+        from ..data.store import LogMelStore
+
+        return LogMelStore.open(super().load())
+
+    def save(self, data: Any) -> None:
+        """Write down where the store is."""
+        super().save(data.path)
+
+    @described
+    def preview(self, n_clips: int = 6) -> str:
+        """Return a picture of clips spread evenly over the store."""
+        from ..reporting.figures import log_mels
+
+        store = self.load()
+        rows = np.linspace(0, len(store) - 1, min(n_clips, len(store))).astype(int)
+        clips = {f"clip {row + 1:,} of {len(store):,}": store.clip(row) for row in rows}
+        seconds_per_frame = store.front_end.hop / store.front_end.sample_rate
+        return picture_html(log_mels(clips, hop_seconds=seconds_per_frame))
+
+
+class EncodersDataset(OutputsDataset):
+    """Trained encoders, an :class:`~unfused.encoders.collection.EncoderCollection`."""
+
+    def load(self) -> Any:
+        """Return the collection."""
+        from ..encoders.collection import EncoderCollection
+
+        return EncoderCollection(super().load())
+
+    def save(self, data: Any) -> None:
+        """Write down which encoder lies where."""
+        super().save({name: data.folder(name) for name in data.names()})
+
+    @described
+    def preview(self, nrows: int = 50) -> str:
+        """Return one row per encoder."""
+        encoders = self.load()
+        rows = [_encoder_row(name, encoders.load(name)) for name in encoders.names()[:nrows]]
+        return first_rows(pd.DataFrame(rows), nrows)
+
+
+class CandidatesDataset(OutputsDataset):
+    """Encoders that are compared, as a list of :class:`~unfused.probes.candidates.Candidate`."""
+
+    def load(self) -> list[Any]:
+        """Return the candidates."""
+        from ..probes.candidates import Candidate
+
+        base, found = self.filepath.parent, json.loads(self.filepath.read_text(encoding="utf-8"))
+        for entry in found:
+            entry["folder"] = entry["folder"] and os.path.normpath(base / entry["folder"])
+        return [Candidate.from_json(entry) for entry in found]
+
+    def save(self, data: list[Any]) -> None:
+        """Write them down."""
+        base, listed = self.filepath.parent.resolve(), [entry.to_json() for entry in data]
+        base.mkdir(parents=True, exist_ok=True)
+        for entry in listed:
+            entry["folder"] = entry["folder"] and os.path.relpath(entry["folder"], base)
+        write_json(self.filepath, listed)
+
+    @described
+    def preview(self, nrows: int = 50) -> str:
+        """Return one row per candidate."""
+        shown = ["label", "source", "seed", "fold", "cuts", "embedding"]
+        return first_rows(pd.DataFrame([entry.to_json() for entry in self.load()])[shown], nrows)
+
+    def _exists(self) -> bool:
+        return self.filepath.is_file()
+
+
+def _encoder_row(name: str, trained: Any) -> dict[str, Any]:
+    facts = trained.provenance
+    return {
+        "name": name,
+        "method": facts.get("method"),
+        "pseudo-labels of": facts.get("source") or "",
+        "seed": facts.get("seed"),
+        "architecture": trained.name,
+        "cut": trained.encoder.cut,
+        "dimension": trained.encoder.dim,
+        "parameters": trained.encoder.n_parameters,
+    }

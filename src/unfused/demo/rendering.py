@@ -1,0 +1,160 @@
+"""Notes of a General MIDI SoundFont, played, recorded and cut into FLAC files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from ..core.errors import UserError
+from ..core.outputs import write_bytes
+from ..core.progress import progress
+
+SOUNDFONT, SOUNDFONT_DIGEST = "TimGM6mb.sf2", "6894675458a6a3cb9237338407825070"
+SAMPLE_RATE = 16_000
+_FACTOR = 3  # the renderer makes 48 kHz
+_BEND = 8191 / 200  # a MIDI pitch bend reaches two semitones
+
+
+class Note(NamedTuple):
+    """A note: General MIDI programme, MIDI pitch and velocity, key down and up in seconds."""
+
+    programme: int
+    pitch: int
+    velocity: int
+    start: float
+    end: float
+
+
+class Recording(NamedTuple):
+    """Where and how a take is recorded.
+
+    Attributes:
+        reverb: Share of reverberation, 0 to 127.
+        cents: How far the instrument is out of tune.
+        gains: The microphone's gain at 62.5, 125, ... 8000 Hz, dB.
+        snr: Level of the instrument over the background noise, dB.
+        slope: The noise's amplitude falls with frequency to this power.
+        peak: Level of the loudest sample, dB of full scale.
+        seed: Seed of the noise.
+    """
+
+    reverb: int
+    cents: float
+    gains: tuple[float, ...]
+    snr: float
+    slope: float
+    peak: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Take:
+    """Notes played in one go, and the files of equal length that they are cut into, in order.
+
+    Without a recording they sound as the renderer makes them.
+    """
+
+    notes: tuple[Note, ...]
+    paths: tuple[str, ...]
+    recording: Recording | None = None
+
+
+@cache
+def find_soundfont() -> bytes:
+    """Return the SoundFont that the installed ``pretty_midi`` ships.
+
+    Raises:
+        UserError: ``midirenderer`` or ``pretty_midi`` is not installed, or the SoundFont is not
+            the one that ``instruments.csv`` describes.
+    """
+    try:
+        import midirenderer  # noqa: F401
+        import pretty_midi  # noqa: F401
+
+        content = (files("pretty_midi") / SOUNDFONT).read_bytes()
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        wrong = "" if digest == SOUNDFONT_DIGEST else f"{SOUNDFONT} is another file ({digest})"
+    except (ImportError, FileNotFoundError) as error:
+        wrong = str(error)
+    if wrong:
+        raise UserError(
+            f"the demo corpus cannot be rendered: {wrong}. Install what it needs with\n"
+            '    pip install "unfused[demo]"\n'
+            "or, where that has no build for this machine, use audio of your own:\n"
+            "    make unfused DATA=<folder>"
+        )
+    return content
+
+
+def render_takes(folder: Path, takes: Sequence[Take], seconds: float, n_jobs: int = -1) -> None:
+    """Render those takes of which a clip of ``seconds`` is missing in ``folder``."""
+    missing = [t for t in takes if not all((folder / path).is_file() for path in t.paths)]
+    for parent in {(folder / path).parent for take in missing for path in take.paths}:
+        parent.mkdir(parents=True, exist_ok=True)
+    workers = 1 if len(missing) < 100 else n_jobs  # few are not worth starting processes for
+    jobs = (delayed(_write)(folder, take, seconds) for take in missing)
+    written = Parallel(n_jobs=workers, return_as="generator", batch_size=8)(jobs)
+    for _ in progress(written, total=len(missing), desc="rendering", unit="take"):
+        pass
+
+
+def _write(folder: Path, take: Take, seconds: float) -> None:
+    clips = play(take, seconds * len(take.paths)).reshape(len(take.paths), -1)
+    for path, clip in zip(take.paths, clips, strict=True):
+        content = io.BytesIO()
+        soundfile.write(content, clip, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        write_bytes(folder / path, content.getvalue())
+
+
+def play(take: Take, seconds: float) -> NDArray[np.float32]:
+    """Return what is heard of a take, mixed down, (N,) at 16 kHz."""
+    import midirenderer
+
+    wave = midirenderer.render_wave_from(find_soundfont(), _midi_file(take, seconds))
+    stereo, _ = soundfile.read(io.BytesIO(wave), dtype="float32")  # (3 N, 2), about
+    length = round(seconds * SAMPLE_RATE)
+    mono = np.zeros(length * _FACTOR, np.float32)
+    mono[: len(stereo)] = (stereo[:, 0] + stereo[:, 1])[: len(mono)] / 2
+    spectrum = np.fft.rfft(mono)[: length // 2 + 1] / _FACTOR  # resampled
+    if how := take.recording:
+        hertz = np.linspace(0, SAMPLE_RATE / 2, len(spectrum), dtype=np.float32)
+        octaves = np.log2(np.maximum(hertz, 62.5) / 62.5)
+        spectrum *= 10 ** (np.interp(octaves, range(len(how.gains)), how.gains) / 20)
+        noise = np.random.default_rng(how.seed).standard_normal((2, len(hertz)), np.float32)
+        noise = (noise[0] + 1j * noise[1]) * (hertz + 50) ** -how.slope
+        ratio = np.linalg.norm(spectrum) / np.linalg.norm(noise)
+        spectrum += ratio * 10 ** (-how.snr / 20) * noise
+    heard = np.fft.irfft(spectrum, length)
+    if how:
+        heard *= 10 ** (how.peak / 20) / np.abs(heard).max()
+    return heard.astype(np.float32)
+
+
+def _midi_file(take: Take, seconds: float) -> bytes:
+    """Return a Standard MIDI File that lasts ``seconds``."""
+    import pretty_midi as midi
+
+    file = midi.PrettyMIDI(resolution=500, initial_tempo=120)  # a tick is 1 ms
+    for programme in sorted({note.programme for note in take.notes}):
+        part = midi.Instrument(programme)
+        played = [note for note in take.notes if note.programme == programme]
+        part.notes = [midi.Note(n.velocity, n.pitch, n.start, n.end) for n in played]
+        part.control_changes = [midi.ControlChange(11, 127, seconds)]  # the end
+        if how := take.recording:
+            part.control_changes.append(midi.ControlChange(91, how.reverb, 0))
+            part.pitch_bends = [midi.PitchBend(round(how.cents * _BEND), 0)]
+        file.instruments.append(part)
+    content = io.BytesIO()
+    file.write(content)
+    return content.getvalue()

@@ -1,0 +1,117 @@
+"""Controls: what a student may learn in place of the teacher's clusters, and how good either is.
+
+A gain over a random encoder may come from self-distillation as such rather than from the teacher.
+The controls tell: clusters of a random encoder, or of any embedder such as ``mfcc_statistics``, and
+the teacher's own, shuffled. The true classes in their place bound from above what better
+pseudo-labels could bring; only that control ever sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+
+from ..core.errors import UserError
+from ..core.seeding import numpy_generator
+from ..embeddings.embedder import Embedder, EncoderEmbedder, as_embedder
+from ..tasks.corpus import Corpus
+from ..tasks.label_kinds import MULTI_LABEL
+from ..training.pretraining import untrained_like
+from .unfused import UnFuSeD
+
+
+def labels_by_source(
+    model: UnFuSeD, audio: Corpus, train: Corpus, controls: Sequence[str]
+) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """Return the teacher's pseudo-labels and those of each control.
+
+    Args:
+        model: Says how to cluster; ``n_clusters`` is a number.
+        audio: What may be heard, without labels.
+        train: The labelled clips that train; for ``true_labels`` alone.
+        controls: ``shuffled``, ``true_labels``, ``random_encoder``, or names of embedders.
+
+    Returns:
+        Source -> :attr:`Clusters.labels`, ``teacher`` first, and the teacher's
+        :attr:`Clusters.points`.
+
+    Raises:
+        UserError: A control makes no sense for this teacher or this task.
+    """
+    teacher = as_embedder(model.teacher, model.read_out)
+    of_teacher = model.cluster(audio)
+    found = {"teacher": of_teacher.labels}
+    for name in controls:
+        if name == "shuffled":
+            order = numpy_generator(model.seed, "shuffled").permutation(len(audio))
+            found[name] = of_teacher.labels.take(order).set_axis(of_teacher.labels.index)
+        elif name == "true_labels":
+            found[name] = _true_classes(audio, train)
+        else:
+            embedder = _random(teacher, model.seed) if name == "random_encoder" else name
+            found[name] = copy(model).set_params(teacher=embedder).cluster(audio).labels
+    return found, of_teacher.points
+
+
+def cluster_quality(labels: pd.Series, truth: pd.Series) -> dict[str, Any]:
+    """Return how much clusters say about true labels; never used for training.
+
+    Normalised mutual information grows with the number of clusters even for random ones; adjusted
+    mutual information is 0 on average for those.
+
+    Args:
+        labels: Cluster of each clip, by clip_id.
+        truth: True label by clip_id; clips without one do not count.
+
+    Returns:
+        clips, n_clusters, sizes, n_labelled, nmi and ami; the last two NaN without labelled clips.
+
+    >>> clips = list("abcd")
+    >>> found = cluster_quality(pd.Series([0, 0, 1, 1], clips), pd.Series(list("yyxx"), clips))
+    >>> found["sizes"], found["ami"]
+    ([2, 2], 1.0)
+    """
+    known = truth[truth.notna() & (truth.astype(str) != "")].astype(str)
+    known = known[known.index.isin(labels.index)]
+    clusters, sizes = labels.loc[known.index], np.bincount(labels)
+    scores = {"nmi": normalized_mutual_info_score, "ami": adjusted_mutual_info_score}
+    return {
+        "clips": len(labels),
+        "n_clusters": len(sizes),
+        "sizes": sizes.tolist(),
+        "n_labelled": len(known),
+        **{
+            name: float(score(known, clusters)) if len(known) else float("nan")
+            for name, score in scores.items()
+        },
+    }
+
+
+def _random(teacher: Embedder, seed: int) -> Embedder:
+    """Return the teacher's encoder with the weights that its training started from."""
+    if not isinstance(teacher, EncoderEmbedder):
+        raise UserError(
+            f"the control random_encoder is the teacher before its training, and {teacher.name!r} "
+            "is no encoder; take it out of controls"
+        )
+    trained = teacher.trained
+    random = untrained_like(trained, trained.encoder.name, trained.encoder.settings, seed)
+    return EncoderEmbedder(random, teacher.read_out)
+
+
+def _true_classes(audio: Corpus, train: Corpus) -> pd.DataFrame:
+    """Return the class of each clip, numbered."""
+    if train.kind is MULTI_LABEL or set(audio.clips["clip_id"]) != set(train.clips["clip_id"]):
+        raise UserError(
+            f"the control true_labels needs one class for each of the {len(audio)} clips that are "
+            f"learnt from, and {len(train)} training clips have "
+            f"{'several' if train.kind is MULTI_LABEL else 'one'}; without held-out or unlabelled "
+            "clips it works, else take it out of controls"
+        )
+    numbers = np.unique(train.labels, return_inverse=True)[1]
+    return pd.DataFrame({"pseudo_label": numbers}, pd.Index(train.clips["clip_id"]))

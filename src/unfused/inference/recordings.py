@@ -1,0 +1,229 @@
+"""New recordings of any kind and length, read block by block and cut into segments."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import soundfile
+from numpy.typing import NDArray
+
+from ..core.errors import UserError
+from ..core.progress import progress
+from ..data.log_mel import FrontEnd
+from ..data.manifest import scan_audio
+from ..data.reading import UnreadableAudio, probe, read_mono_blocks
+from ..data.store import LogMelStore
+from ..data.table import TABLE_SUFFIXES
+from ..embeddings.audio_input import Audio, checked_rate, mono_samples
+from ..tasks.corpus import Corpus
+
+log = logging.getLogger(__name__)
+PLACE = ["path", "start_seconds", "end_seconds"]
+HELD_FRAMES = 60_000
+"""Log-mel frames of segments that are held at once: ten minutes, 8 MB."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """How recordings are cut.
+
+    Attributes:
+        seconds: Length of a segment. A recording that is longer by less than a tenth stays whole.
+        hop_seconds: From one segment's start to the next; the last one ends with the recording, so
+            it may overlap its neighbour more.
+
+    Raises:
+        UserError: A length is not positive, or the hop leaves gaps between segments.
+    """
+
+    seconds: float
+    hop_seconds: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hop_seconds <= self.seconds:
+            raise UserError(
+                f"segment_seconds={self.seconds} and hop_seconds={self.hop_seconds} must be above "
+                "0, and the hop no longer than a segment: audio in between would not be heard"
+            )
+
+
+@contextmanager
+def recordings_of(audio: Any, sample_rate: int | None) -> Iterator[tuple[pd.DataFrame, bool]]:
+    """Give recordings of any kind as a table, and whether they may be several.
+
+    Samples are written to files for the time being, so that every embedder can hear them.
+
+    Args:
+        audio: See :meth:`Classifier.classify`.
+        sample_rate: Rate of samples.
+    """
+    if isinstance(audio, pd.DataFrame):
+        yield audio.assign(shown=audio["path"]), True
+    elif isinstance(audio, str | os.PathLike) and (
+        Path(audio).is_dir() or Path(audio).suffix.lower() in TABLE_SUFFIXES
+    ):
+        found, _ = scan_audio(Path(audio), corpus="new audio", labels="none", max_seconds=np.inf)
+        yield found.assign(shown=found["path"]), True
+    else:
+        clips = audio if isinstance(audio, list) else [audio]
+        if not clips:
+            raise UserError("an empty list has no audio: give one clip or more")
+        with TemporaryDirectory() as folder:
+            files = [Path(folder) / f"{i}.wav" for i in range(len(clips))]
+            rows = [_recording(*both, sample_rate) for both in zip(clips, files, strict=True)]
+            yield pd.DataFrame(rows), isinstance(audio, list)
+
+
+def _recording(clip: Audio, file: Path, sample_rate: int | None) -> dict[str, Any]:
+    shown = ""
+    if isinstance(clip, str | os.PathLike):
+        shown = os.fspath(clip)
+    else:
+        rate, samples = checked_rate(sample_rate), mono_samples(clip)
+        soundfile.write(file, samples, rate, subtype="FLOAT")
+        clip = file
+    try:
+        info = probe(clip)
+    except UnreadableAudio as error:
+        raise UnreadableAudio(f"{clip}: {error}") from error
+    n, rate = info.frames, info.sample_rate
+    return {"path": os.fspath(clip), "offset": 0, "frames": n, "sample_rate": rate, "shown": shown}
+
+
+def cut(
+    blocks: Iterable[NDArray[np.float32]], length: int, hop: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Cut a log-mel that arrives in blocks into segments.
+
+    A rest of at most a tenth of a segment belongs to the last one.
+
+    Args:
+        blocks: Consecutive frames, (T_i, F), at least one in all.
+        length: Frames of a segment.
+        hop: Frames from one segment's start to the next.
+
+    Yields:
+        First frame, and the frames of the segment.
+
+    >>> [(first, len(part)) for first, part in cut([np.zeros((150, 1))] * 2, 100, 100)]
+    [(0, 100), (100, 100), (200, 100)]
+    >>> [(first, len(part)) for first, part in cut([np.zeros((205, 1))], 100, 100)]
+    [(0, 100), (100, 105)]
+    """
+    first, held, slack = 0, None, length // 10
+    for block in blocks:
+        held = block if held is None else np.concatenate([held, block])
+        while len(held) >= max(length + hop, length + slack + 1):
+            yield first, held[:length]
+            first, held = first + hop, held[hop:]
+    assert held is not None
+    if len(held) > length + slack:
+        yield first, held[:length]
+        first, held = first + len(held) - length, held[-length:]
+    yield first, held
+
+
+def segments_of(
+    recordings: pd.DataFrame,
+    segmentation: Segmentation,
+    front_end: FrontEnd,
+    rejected: dict[int, str] | None = None,
+) -> Iterator[Corpus]:
+    """Read recordings and yield their segments, some minutes at once.
+
+    Args:
+        recordings: Columns path, offset, frames and sample_rate.
+        segmentation: How they are cut.
+        front_end: How log-mels are made.
+        rejected: Receives numbers of recordings that turn out to be damaged, some of whose segments
+            may have been yielded, and the reasons.
+
+    Yields:
+        Segments whose ``clips`` say where they lie: recording (its number), path, start_seconds and
+        end_seconds, and level (mean power over time and mel bands).
+
+    Raises:
+        UnreadableAudio: One is damaged and ``rejected`` is None.
+    """
+    held: list[_Segment] = []
+    n_held = 0
+    for segment in _listened(recordings, segmentation, front_end, rejected):
+        held.append(segment)
+        n_held += len(segment.frames)
+        if n_held >= HELD_FRAMES:
+            yield _gathered(held, recordings, front_end)
+            held, n_held = [], 0
+    if held:
+        yield _gathered(held, recordings, front_end)
+
+
+class _Segment(NamedTuple):
+    recording: int
+    first: int
+    frames: NDArray[np.float32]
+
+
+def _listened(
+    recordings: pd.DataFrame,
+    segmentation: Segmentation,
+    front_end: FrontEnd,
+    rejected: dict[int, str] | None,
+) -> Iterator[_Segment]:
+    length = front_end.frames(segmentation.seconds)
+    hop = max(1, round(segmentation.hop_seconds * front_end.sample_rate / front_end.hop))
+    seconds = (recordings["frames"] / recordings["sample_rate"]).to_numpy()
+    places = recordings[["path", "offset", "frames"]].itertuples(index=False)
+    with progress(total=round(seconds.sum()), desc="listening", unit="s") as bar:
+        for number, (path, offset, n) in enumerate(places):
+            blocks = read_mono_blocks(
+                path, offset=offset, frames=n, sample_rate=front_end.sample_rate
+            )
+            try:
+                for first, frames in cut(front_end.log_mel_blocks(blocks), length, hop):
+                    if not np.isfinite(frames).all():
+                        raise UnreadableAudio("not finite: its power overflows")
+                    yield _Segment(number, first, frames)
+                    bar.update(round(segmentation.hop_seconds))
+            except UnreadableAudio as error:
+                if rejected is None:
+                    raise UnreadableAudio(f"{path}: {error}") from error
+                log.warning("%s is left out: %s", path, error)
+                rejected[number] = str(error)
+
+
+def _gathered(held: list[_Segment], recordings: pd.DataFrame, front_end: FrontEnd) -> Corpus:
+    numbers, firsts, parts = zip(*held, strict=True)
+    lengths = np.array([len(part) for part in parts])
+    store = LogMelStore.in_memory(front_end, [[part] for part in parts])
+    whole = recordings.iloc[list(numbers)].reset_index(drop=True)
+    rate, seconds = whole["sample_rate"], front_end.hop / front_end.sample_rate
+    begin = np.array(firsts) * seconds
+    end = begin + (lengths - 1) * seconds
+    first = (begin * rate).round().astype(int)
+    last = (end * rate).round().astype(int)
+    last = last.where(last + seconds * rate < whole["frames"], whole["frames"])  # up to the end
+    return Corpus.of(
+        store,
+        pd.DataFrame(
+            {
+                "clip_id": store.clip_ids,
+                "corpus": "new audio",
+                "recording": numbers,
+                "path": whole["path"],
+                "offset": whole["offset"] + first,
+                "frames": (last - first).clip(lower=1),
+                "start_seconds": (whole["offset"] / rate + begin).round(3),
+                "end_seconds": (whole["offset"] / rate + end).round(3),
+                "level": [float(np.exp(part).mean()) - front_end.eps for part in parts],
+            }
+        ),
+    )

@@ -1,0 +1,248 @@
+"""What a study is made of, read from the parameters before anything heavy is imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import UserError, did_you_mean
+from .audio import Audio, Demo, Extraction, FrontEndParams, Task
+from .evaluation import Evaluation
+from .inference import Classify, Export, TrainedModel
+from .methods import Distillation, MethodParams, Unfused
+from .model import Model, check_keys
+from .run import EncoderParams, Pretraining, Report, Run, Select
+from .views import KMixParams
+
+GROUPS: dict[str, type[Model]] = {
+    "run": Run,
+    "select": Select,
+    "pretraining": Pretraining,
+    "front_end": FrontEndParams,
+    "extraction": Extraction,
+    "demo": Demo,
+    "encoder": EncoderParams,
+    "tasks": Task,
+    "pools": Audio,
+    "methods": MethodParams,
+    "k_mix": KMixParams,
+    "unfused": Unfused,
+    "evaluation": Evaluation,
+    "report": Report,
+    "model": TrainedModel,
+    "classify": Classify,
+    "export": Export,
+}
+ENTRIES = ("tasks", "pools", "methods")
+"""Those groups of which there are several, each under a name of its own."""
+SINGLE = (
+    "teacher",
+    "data",
+    "unlabelled",
+    "new_audio",
+    "fresh",
+    "device",
+    "run_name",
+    "model_folder",
+)
+"""Parameters outside of groups; all but the first are short for ``--params``."""
+RENDERED = {
+    "demo": "demo_corpus",
+    "demo_notes": "demo_notes",
+    "demo_mixtures": "demo_mixtures",
+}
+"""What a task's ``audio`` may say instead of a place -> the dataset that is rendered for it."""
+RESERVED = {
+    *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
+    *("lape", "compare_runs", "model", "classify", "export", "new_audio", "demo_corpus"),
+    *("demo_notes", "demo_mixtures", "corpus", "students", "distillation", "encoder", "run"),
+}
+"""Names of pipelines, stages, datasets and of the arguments of nodes that take methods by name."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Names of what a run is about: they become namespaces of the pipelines.
+
+    Attributes:
+        tasks: The tasks on which encoders are compared.
+        pools: Corpora that are there for pre-training only.
+        methods: Every configured self-supervised method.
+        compared: Those whose encoders are compared.
+        teacher: The one whose encoders make the pseudo-labels.
+        rendered: Those of the tasks whose audio is rendered -> the dataset with it.
+        model_task: The task whose model is kept for new audio.
+        model_is_network: Whether that is a network that was trained end to end.
+        few_labels: Whether label efficiency is measured.
+        benchmark: Whether methods are compared with each other, over all tasks.
+    """
+
+    tasks: tuple[str, ...]
+    pools: tuple[str, ...]
+    methods: tuple[str, ...]
+    compared: tuple[str, ...]
+    teacher: str
+    rendered: Mapping[str, str]
+    model_task: str
+    model_is_network: bool = False
+    few_labels: bool = False
+    benchmark: bool = False
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Study:
+        """Return the study that the parameters describe.
+
+        Raises:
+            UserError: A name is unknown, or stands for two things.
+        """
+        check_names(parameters)
+        tasks, methods = _chosen_tasks(parameters), tuple(_entries(parameters, "methods"))
+        teacher = _known([parameters["teacher"]], methods, "teacher")[0]
+        model = parameters.get("model") or {}
+        labels = (parameters.get("evaluation") or {}).get("label_efficiency") or {}
+        pools = _entries(parameters, "pools")
+        return cls(
+            tasks=tasks,
+            pools=tuple(name for name in pools if pools[name].get("audio")),
+            methods=methods,
+            compared=(teacher,),
+            teacher=teacher,
+            rendered=_rendered(parameters, tasks),
+            model_task=_known([model.get("task") or tasks[0]], tasks, "model.task")[0],
+            model_is_network=model.get("protocol") == "fine_tuning",
+            few_labels=bool(labels.get("budgets")),
+        )
+
+    def as_benchmark(self, parameters: Mapping[str, Any]) -> Study:
+        """Return the study of all methods, on the public tasks that are there as well."""
+        entries = _entries(parameters, "tasks")
+        public = [
+            name for name in entries if entries[name].get("card") and _is_there(entries[name])
+        ]
+        own = self.tasks == ("own_data",)
+        tasks = self.tasks if own else tuple(dict.fromkeys([*self.tasks, *public]))
+        asked = (parameters.get("select") or {}).get("methods") or self.methods
+        compared = _known(_listed(asked), self.methods, "select.methods")
+        return replace(
+            self,
+            tasks=tasks,
+            compared=tuple(dict.fromkeys([self.teacher, *compared])),
+            rendered=_rendered(parameters, tasks),
+            benchmark=True,
+        )
+
+
+def check_names(parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that nothing reads, and names that would stand for two things."""
+    known = [*GROUPS, *SINGLE]
+    taken = dict.fromkeys(RESERVED, "reserved")
+    for name, given in parameters.items():
+        if name in ENTRIES:
+            for entry, inner in _entries(parameters, name).items():
+                if entry in taken:
+                    raise UserError(f"{name}.{entry}: the name is {taken[entry]}; choose another")
+                taken[entry] = f"taken by {name}.{entry}"
+                check_keys(inner, GROUPS[name], f"{name}.{entry}")
+        elif name in GROUPS:
+            check_keys(given, GROUPS[name], name)
+        elif name not in SINGLE and not name.startswith("_"):
+            raise UserError(
+                f"{name} is no parameter: choose from {known}{did_you_mean(name, known)}"
+            )
+
+
+def check_together(
+    methods: Mapping[str, MethodParams],
+    encoder: EncoderParams,
+    front_end: FrontEndParams,
+    distillation: Distillation,
+    evaluation: Evaluation,
+) -> None:
+    """Refuse settings that only together make no sense, before hours of training show it.
+
+    Args:
+        methods: Name -> those of the run, which may bring encoders of their own.
+        encoder: The run's encoder.
+        front_end: Makes the log-mels.
+        distillation: Of the student, which has the run's encoder.
+        evaluation: Where encoders are probed.
+
+    Raises:
+        UserError: A cut is no tap of any encoder, or an encoder expects other log-mels.
+    """
+    from ..encoders import create
+
+    own = {f"methods.{name}.": method.encoder for name, method in methods.items()}
+    modules = {
+        where: create(item.name, **item.settings)
+        for where, item in {"": encoder, **own}.items()
+        if item is not None
+    }
+    taps = list(modules[""].dims)
+    every = list(dict.fromkeys(tap for module in modules.values() for tap in module.dims))
+    _known([distillation.cut], taps, "unfused.distillation.cut")
+    _known(distillation.blocks, taps[:-1], "unfused.distillation.blocks")  # the last one teaches
+    _known(evaluation.cuts, every, "evaluation.cuts")
+    for where, module in modules.items():
+        n_mels = getattr(module, "settings", {}).get("n_mels", front_end.n_mels)
+        if n_mels != front_end.n_mels:
+            raise UserError(
+                f"front_end.n_mels={front_end.n_mels}, but the encoder takes {n_mels}: set "
+                f"{where}encoder.settings.n_mels={front_end.n_mels} too"
+            )
+
+
+def _entries(parameters: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    """Return the entries of a group by name; those set to null are none."""
+    given = parameters.get(kind) or {}
+    if not isinstance(given, dict):
+        raise UserError(f"{kind}={given!r} is a group of parameters: set {kind}.<name> in it")
+    entries = {name: entry for name, entry in given.items() if entry is not None}
+    if bad := [name for name in entries if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]:
+        raise UserError(f"{kind}: {bad} cannot be namespaces; use a-z, 0-9 and _, a letter first")
+    return entries
+
+
+def _listed(given: Any) -> list[str]:
+    """Return names as a list; ``--params`` can only say one of them."""
+    return [given] if isinstance(given, str) else list(given or [])
+
+
+def _known(names: Sequence[Any], known: Sequence[str], where: str) -> tuple[str, ...]:
+    """Return names after seeing that all of them are known."""
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"{where}={name!r} is not known here: choose from {list(known)}"
+                f"{did_you_mean(str(name), known)}"
+            )
+    return tuple(names)
+
+
+def _is_there(entry: Mapping[str, Any]) -> bool:
+    """Return whether a task has audio; that of a public data set may not be there."""
+    audio = entry.get("audio")
+    return bool(audio) and (not entry.get("card") or Path(str(audio)).expanduser().is_dir())
+
+
+def _chosen_tasks(parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return one's own data if given, else the tasks under ``select.tasks``, else all there are."""
+    entries = _entries(parameters, "tasks")
+    if entries.get("own_data", {}).get("audio"):
+        return ("own_data",)
+    asked = _listed((parameters.get("select") or {}).get("tasks"))
+    names = asked or [name for name in entries if _is_there(entries[name])]
+    for name in _known(names, list(entries), "select.tasks"):
+        if not entries[name].get("audio"):
+            raise UserError(f"task {name!r} names no audio; set tasks.{name}.audio")
+    if not names:
+        raise UserError("no task has audio: name one with select.tasks, or set data=<folder>")
+    return tuple(names)
+
+
+def _rendered(parameters: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, str]:
+    audio = {task: str(parameters["tasks"][task].get("audio")) for task in tasks}
+    return {task: RENDERED[name] for task, name in audio.items() if name in RENDERED}
