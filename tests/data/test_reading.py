@@ -59,6 +59,9 @@ def test_a_part_is_a_slice_of_the_whole(write: Write, name: str, rate: int, sett
     part = read_mono(path, offset=3000, frames=2000, sample_rate=rate)
     np.testing.assert_allclose(part, whole[3000:5000], atol=1e-6)
     np.testing.assert_array_equal(read_mono(path, offset=3000, sample_rate=rate), whole[3000:])
+    numbers = {"offset": np.int64(3000), "frames": np.int64(2000)}  # as they come out of a table
+    plain = read_mono(path, offset=3000, frames=2000)
+    np.testing.assert_array_equal(read_mono(path, **numbers), plain)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])

@@ -157,5 +157,5 @@ def test_errors_name_the_remedy() -> None:
     with pytest.raises(ValueError, match=r"mse_on='cosine' is unknown.*logits"):
         self_distillation_loss(**given, mse_on="cosine")
     del given["block_features"]
-    with pytest.raises(ValueError, match="give block_features and teacher_features"):
+    with pytest.raises(ValueError, match="block_features and teacher_features"):
         self_distillation_loss(**given, mse_on="features")

@@ -57,7 +57,7 @@ def test_loss_is_both_orders_of_predictions_and_targets(toy: Toy, normalise: boo
     loss, metrics = method(views, CLIPS)
     a, b = post_normalisation(views) if normalise else views
     online = [method.projector(method.encoder(*view)) for view in (a, b)]
-    targets = [method.target_projector(method.target_encoder(*view)) for view in (a, b)]
+    targets = [method.teacher_projector(method.teacher_encoder(*view)) for view in (a, b)]
     expected = byol_loss(*(method.predictor(z) for z in online), *targets)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(metrics["target_cosine"], 1.0 - expected.detach() / 4.0)
@@ -68,14 +68,14 @@ def test_only_the_online_network_gets_a_gradient(toy: Toy) -> None:
     method = small(plain_encoder())
     method(two_views(toy), CLIPS)[0].backward()
     for name, parameter in method.named_parameters():
-        assert (parameter.grad is None) == name.startswith("target_"), name
-        assert parameter.requires_grad != name.startswith("target_"), name
+        assert (parameter.grad is None) == name.startswith("teacher_"), name
+        assert parameter.requires_grad != name.startswith("teacher_"), name
 
 
 def test_the_target_starts_as_a_copy_and_follows_after_each_step(toy: Toy) -> None:
     method = small(plain_encoder(), momentum=0.9)
     pairs = [
-        (f"{part}.{name}", f"target_{part}.{name}")
+        (f"{part}.{name}", f"teacher_{part}.{name}")
         for part in ("encoder", "projector")
         for name, _ in getattr(method, part).named_parameters()
     ]
@@ -119,7 +119,7 @@ def test_state_dict_round_trip_is_exact(toy: Toy) -> None:
     views = two_views(toy)
     assert torch.equal(step(method, views, 1), step(other, views, 1))
     expected, state = method.state_dict(), other.state_dict()
-    assert "target_encoder.fc1.weight" in state
+    assert "teacher_encoder.fc1.weight" in state
     assert all(torch.equal(state[key], expected[key]) for key in expected)
 
 

@@ -327,7 +327,7 @@ def test_a_queue_longer_than_the_corpus_is_built_and_explained(
     with caplog.at_level(logging.WARNING):
         method = small(queue_size=80)
     assert len(method.queue.keys) == 80
-    assert "queue_size=80 is 1.2 passes over the 64 training clips" in caplog.text
+    assert "queue_size=80 is 1.2 passes over the training clips" in caplog.text
     assert "set queue_size to 32 or less" in caplog.text
 
 

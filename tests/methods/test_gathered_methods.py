@@ -49,5 +49,6 @@ def test_two_processes_equal_one(name: str) -> None:
     torch.testing.assert_close(second, first)
     assert len(gradients) > 10
     for key, whole in gradients.items():
-        torch.testing.assert_close((ones[key] + others[key]) / 2, whole, rtol=1e-3, atol=1e-5)
+        # a bias before batch norm has no gradient but rounding errors
+        torch.testing.assert_close((ones[key] + others[key]) / 2, whole, rtol=1e-3, atol=5e-5)
     assert not torch.allclose(ones["encoder.fc1.weight"], others["encoder.fc1.weight"])

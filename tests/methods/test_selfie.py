@@ -82,7 +82,7 @@ def test_only_the_online_network_gets_a_gradient(
     method = small(diversity=kind, decorrelation=decorrelating)
     method(two_views(toy), CLIPS)[0].backward()
     for name, parameter in method.named_parameters():
-        assert (parameter.grad is None) == name.startswith("target_"), name
+        assert (parameter.grad is None) == name.startswith("teacher_"), name
         assert parameter.grad is None or torch.isfinite(parameter.grad).all(), name
 
 

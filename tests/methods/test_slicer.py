@@ -261,7 +261,7 @@ def test_a_queue_longer_than_the_corpus_is_built_and_explained(
     with caplog.at_level(logging.WARNING):
         method = small(queue_size=size, enqueue=enqueue)
     assert len(method.queue.keys) == size
-    assert f"queue_size={size} is {passes} passes over the 64 training clips" in caplog.text
+    assert f"queue_size={size} is {passes} passes over the training clips" in caplog.text
     assert "own old keys among their negatives" in caplog.text
 
 
@@ -279,7 +279,7 @@ def test_a_shorter_queue_is_built_without_a_word(caplog: pytest.LogCaptureFixtur
         ({"temperature": 0.0}, "temperature=0.0 must be positive"),
         ({"cluster_temperature": -1.0}, "cluster_temperature=-1.0 must be positive"),
         ({"n_clusters": 1}, "n_clusters=1 must be at least 2"),
-        ({"cluster_weight": -1.0}, "cluster_weight=-1.0 must be 0 or positive"),
+        ({"cluster_weight": -1.0}, "cluster_weight=-1.0"),
         ({"entropy_weight": -0.1}, "entropy_weight=-0.1"),
         ({"loss_mix": "max"}, r"loss_mix='max' is unknown; choose from \['sum', 'mean'\]"),
         ({"enqueue": "none"}, r"enqueue='none' is unknown; choose from \['both', 'one'\]"),

@@ -2,9 +2,10 @@
 
 from unfused.core.workspace import fingerprint
 
+from unfused.distillation.unfused import UnFuSeD
 from unfused.params import Distillation, EncoderParams, FineTuning
 from unfused.pipelines.evaluation.nodes import supervised_settings
-from unfused.pipelines.unfused.nodes import student_recipe
+from unfused.pipelines.unfused.nodes import parameters_of
 
 TRAINING = {"learning_rate": 0.1, "clip_updates": 8}
 
@@ -40,8 +41,10 @@ def test_options_of_fine_tuning_that_are_off_train_nothing_anew():
 
 def test_every_option_of_self_distillation():
     options = {"hidden": 7, "blocks": ["block1"], "crop_frames": 48}
-    recipe = student_recipe(
-        Distillation(training=TRAINING, **options), EncoderParams(name="audio_ntt")
-    )
-    assert {name: recipe.method_settings[name] for name in options} == options
-    assert "cut" not in recipe.method_settings
+    encoder = EncoderParams(name="audio_ntt", settings={"d": 16})
+    distillation = Distillation(training=TRAINING, views={"time_masks": 2}, **options)
+    model = UnFuSeD("mfcc_statistics", **parameters_of(distillation, encoder))
+    assert {name: getattr(model, name) for name in options} == options
+    assert model.training == distillation.training
+    assert model.views["time_masks"] == 2
+    assert (model.encoder, model.encoder_settings) == ("audio_ntt", {"d": 16})

@@ -150,7 +150,7 @@ def test_the_card_has_the_scores_of_the_table(exported, project):
     (row,) = mine.to_dict("records")
     card = (exported[0] / "README.md").read_text(encoding="utf-8")
     interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
-    assert f"| **this model** | block3 | Linear probe | Accuracy | {100 * row['mean']:.1f} " in card
+    assert f"| **this model** | Accuracy | {100 * row['mean']:.1f} " in card
     assert f"| {interval} |" in card
 
 

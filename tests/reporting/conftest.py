@@ -67,8 +67,8 @@ def _experiment(
                             **key, "fold": one, "metric": "accuracy", "value": value,
                             "n_train": 900, "n_valid": 150, "n_test": len(rows),
                             "parameters": parameters, "dimension": dimension,
-                            "regularisation": 1e-3, "embedding": "whole_clip",
-                            "transductive": False,
+                            "regularisation": 1e-3, "transductive": False,
+                            "validation": share,
                         })  # fmt: skip
     return pd.DataFrame(results), pd.concat(predictions, ignore_index=True)
 

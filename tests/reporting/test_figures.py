@@ -9,32 +9,30 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from unfused.data.log_mel import FrontEnd
+from unfused.data.store import LogMelStore
 from unfused.reporting import figures
-from unfused.reporting.aggregate import summarise
+from unfused.reporting.example_views import example_views
 from unfused.reporting.figures import (
-    CAPTIONS,
-    augmentation_views,
+    cluster_map,
     confusion_matrix,
-    learning_curves,
-    score_bars,
+    log_mels,
+    recognised,
     tsne_points,
-    tsne_pseudo_labels,
+    view_steps,
 )
 
 
 def drawn(figure):
-    """Render it, any warning (a missing glyph, a layout that collapses) being an error."""
+    """Draw a figure to nowhere; a warning of matplotlib's is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=40)
-    assert buffer.getvalue()[:8] == b"\x89PNG\r\n\x1a\n"
+        figure.savefig(io.BytesIO(), format="png", dpi=50)
     return figure
 
 
 def texts(figure):
-    found = figure.findobj(matplotlib.text.Text)
-    return [text.get_text() for text in found if text.get_text()]
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
 
 
 def blobs(n, classes, dim=16):
@@ -84,103 +82,136 @@ def first_points(axes):
     }
 
 
-def test_pseudo_label_panels_share_points_and_colours():
+def test_panels_of_few_classes_share_points_and_colours():
     xy = np.random.default_rng(0).standard_normal((60, 2))
     label = np.array(["bass", "brass", "ačiū"])[np.arange(60) % 3]
     cluster = (np.arange(60) + 1) % 3  # the same partition under other names
-    figure = drawn(tsne_pseudo_labels(xy, cluster, label, task="families", n_clips=900, nmi=0.987))
-    assert "families: t-SNE of 60 of 900 clips, NMI 0.99" in texts(figure)
+    figure = drawn(cluster_map(xy, cluster, label, n_clips=900, ami=0.987))
+    assert "t-SNE of 60 of 900 clips, AMI 0.99" in texts(figure)
     left, right = figure.axes[:2]
     assert first_points(left) == first_points(right)
+    assert len(set(first_points(left).values())) == 3
 
 
-def test_pseudo_label_map_takes_many_odd_and_missing_labels():
+def test_more_than_ten_classes_have_a_picture_each_and_no_colour_twice():
     generator = np.random.default_rng(0)
-    names = ["_background_noise_", "$x$", "ačiū", *(f"word {i}" for i in range(60)), None]
+    names = ["_background_noise_", "$x$", "ačiū", *(f"word {i}" for i in range(60)), None, ""]
     label = [names[i] for i in generator.integers(len(names), size=500)]
     xy, cluster = generator.standard_normal((500, 2)), generator.integers(70, size=500)
-    figure = drawn(tsne_pseudo_labels(xy, cluster, label, task="words", nmi=0.123))
+    figure = drawn(cluster_map(xy, cluster, label, ami=0.123))
+    assert any("of 69 clusters; orange: of 63 classes" in text for text in texts(figure))
+    panels = [axes for axes in figure.axes if axes.axison]
+    assert len(panels) == 24
+    for axes in panels:
+        background, members = axes.collections
+        assert len(background.get_offsets()) + len(members.get_offsets()) == 500
+        title = axes.get_title(loc="left")
+        assert title.endswith(f": {len(members.get_offsets())}")
+    colours = {tuple(axes.collections[1].get_facecolor()[0]) for axes in panels}
+    assert len(colours) == 2  # clusters, classes
+
+
+def test_a_map_without_any_label_is_drawn():
+    xy, cluster = np.random.default_rng(0).standard_normal((40, 2)), np.arange(40) % 4
+    assert "t-SNE of 40 clips" in texts(drawn(cluster_map(xy, cluster, [None] * 40)))
+    drawn(cluster_map(xy, np.arange(40), [np.nan] * 40))
+
+
+def test_confusion_matrix_counts_clips_and_one_clip_is_no_dark_square():
+    labels = ["a"] * 10 + ["b"]
+    figure = drawn(confusion_matrix(labels, ["a"] * 9 + ["b", "b"]))
+    np.testing.assert_allclose(figure.axes[0].images[0].get_array(), [[0.9, 0.1], [0, 0.2]])
     found = texts(figure)
-    assert "words: t-SNE of 500 clips, NMI 0.12" in found
-    assert {"unlabelled", "others"} <= set(found)
-    assert "_background_noise_" in found
-    unlabelled = drawn(tsne_pseudo_labels(xy, cluster, [None] * 500, task="words"))
-    assert "words: t-SNE of 500 clips" in texts(unlabelled)
+    assert {"9", "1", "a (10)", "b (1)"} <= set(found)
+    assert not any("%" in text for text in found)
 
 
-def test_pseudo_label_map_says_on_how_many_clips_nmi_was_measured():
-    xy, cluster = np.random.default_rng(0).standard_normal((40, 2)), np.arange(40) % 2
-    label = ["a", "b"] * 20
-    some, of_all, drawn_only = (
-        texts(tsne_pseudo_labels(xy, cluster, label, task="own", n_clips=900, **given))
-        for given in ({"nmi": 0.29, "n_labelled": 69}, {"nmi": 0.29, "n_labelled": 900}, {})
-    )
-    assert "own: t-SNE of 40 of 900 clips, NMI 0.29 on 69 labelled clips" in some
-    assert "own: t-SNE of 40 of 900 clips, NMI 0.29" in of_all
-    assert "own: t-SNE of 40 of 900 clips, NMI 1.00 on 40 labelled clips" in drawn_only
+def test_confusion_matrix_of_many_classes_says_what_it_leaves_out():
+    labels = [f"speaker {i}" for i in range(100)] * 2
+    figure = drawn(confusion_matrix(labels, labels[1:] + labels[:1]))
+    assert figure.axes[0].images[0].get_array().shape == (30, 30)
+    assert any("the 30 of 100 classes with most errors" in text for text in texts(figure))
 
 
-def metrics(seeds=(0, 1), steps=30):
-    return pd.DataFrame([
-        {"stage": stage, "seed": seed, "step": step, "epoch": 0, "loss": 1 / (step + 1),
-         "clips_per_second": 99.0,
-         "effective_rank": np.nan if stage == "supervised" else 9.0, "learning_rate": 0.1}
-        for stage in ("teacher", "supervised") for seed in seeds for step in range(steps)
-    ])  # fmt: skip
+def test_classes_of_clips_with_several_labels_are_bars():
+    classes = [{"label": f"sound {i}", "recall": i / 50, "n_test": i + 1} for i in range(40)]
+    figure = drawn(recognised(classes))
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    assert widths[30:] == pytest.approx([2 * i for i in range(30)])
+    assert "sound 3 (4)" in texts(figure)
+    assert any("the 30 weakest of 40" in text for text in texts(figure))
 
 
-def test_learning_curves_have_a_line_per_seed_and_only_panels_with_data():
-    figure = drawn(learning_curves(metrics()))
-    panels = [axes for axes in figure.axes if axes.lines]
-    assert len(panels) == 3 + 2
-    assert all(len(axes.lines) == 2 for axes in panels)
-    assert {"loss", "effective rank", "learning rate", "seed 1"} <= set(texts(figure))
-    assert "epoch" not in texts(figure)
-    drawn(learning_curves(metrics(seeds=range(12), steps=1)))
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    generator = np.random.default_rng(0)
+    clips = {f"c{i:02d}": generator.normal(-9 + i % 5, 2, (50 + 5 * i, 64)).astype("f4")
+             for i in range(30)}  # fmt: skip
+    return LogMelStore.write(tmp_path_factory.mktemp("store"), FrontEnd(), clips)
 
 
-def test_learning_curves_refuse_what_they_cannot_draw():
-    with pytest.raises(ValueError, match=r"lack the columns \['stage'\]"):
-        learning_curves(metrics().drop(columns="stage"))
-    with pytest.raises(ValueError, match="no numeric column"):
-        learning_curves(metrics()[["stage", "seed", "step"]])
+CLIPS = pd.DataFrame({"clip_id": [f"c{i:02d}" for i in range(30)]})
+CENTROIDS = np.random.default_rng(1).normal(-9, 2, (5, 64)).astype("f4")
 
 
-def test_augmentation_views_are_in_mel_bands_and_seconds():
+@pytest.mark.parametrize(
+    ("views", "steps"),
+    [
+        ({"mixup_bank": 16}, ["crop", "partner", "mixture", "view A", "view B"]),
+        ({"mixing": "k_mix", "mixup_bank": 16, "k_mix_furthest": 4},
+         ["crop", "partner", "mixture", "view A", "view B"]),
+        ({"mixing": "none"}, ["crop", "view A", "view B"]),
+    ],
+)  # fmt: skip
+def test_examples_show_every_step_of_the_views(store, views, steps):
+    clips = CLIPS.assign(label=[f"class {i % 3}" for i in range(30)])
+    given = {"mean": -9.0, "std": 3.0, "centroids": CENTROIDS, "n_examples": 4}
+    examples = example_views(store, clips, views, **given)
+    assert len(examples) == 4
+    assert len({name.split(", ")[1] for name in examples}) == 3  # different classes first
+    for images in examples.values():
+        assert list(images) == steps
+        assert {image.shape for image in images.values()} == {(64, 96)}
+        assert not np.allclose(images["view A"], images["view B"])
+    again = example_views(store, clips, views, **given)
+    for name, images in examples.items():
+        for step, image in images.items():
+            np.testing.assert_array_equal(image, again[name][step])
+    unlabelled = example_views(store, CLIPS, views, **given)
+    assert not any("class" in name for name in unlabelled)
+
+
+def test_a_mixture_lies_between_crop_and_partner(store):
+    given = {"mean": -9.0, "std": 3.0, "centroids": CENTROIDS}
+    views = {"mixing": "k_mix", "mixup_bank": 16, "k_mix_furthest": 4}
+    for name, images in example_views(store, CLIPS, views, **given).items():
+        share = float(name.split(", ")[1].split(" ")[0]) / 100
+        linear = (1 - share) * np.exp(images["crop"]) + share * np.exp(images["partner"])
+        np.testing.assert_allclose(np.exp(images["mixture"]), linear, rtol=0.1, atol=0.05)
+
+
+def test_steps_are_in_mel_bands_and_seconds():
     view = np.random.default_rng(0).standard_normal((64, 96))
-    steps = {"log-mel crop": view, "mixup": view, "view A": view, "view B": 0 * view}
-    figure = drawn(augmentation_views({"ačiū": steps, "bass": steps}, hop_seconds=0.01))
+    steps = {"crop": view, "mixture": view, "view A": view, "view B": 0 * view}
+    figure = drawn(view_steps({"1, ačiū": steps, "2, bass": steps}, hop_seconds=0.01))
     images = figure.axes[:8]
     assert [axes.get_title(loc="left") for axes in images[:4]] == list(steps)
     assert [axes.get_xlabel() for axes in images] == 4 * [""] + 4 * ["seconds"]
     assert tuple(images[0].images[0].get_extent()) == (0, 0.96, 0, 64)
     with pytest.raises(ValueError, match="'bass' has the steps"):
-        augmentation_views({"flute": steps, "bass": {"mixup": view}})
-    with pytest.raises(ValueError, match="empty"):
-        augmentation_views({})
+        view_steps({"flute": steps, "bass": {"mixture": view}})
+    with pytest.raises(ValueError, match="no example"):
+        view_steps({})
 
 
-def test_confusion_matrix_shows_shares_and_counts():
-    figure = drawn(confusion_matrix(["a", "a", "a", "b"], ["a", "a", "b", "b"]))
-    np.testing.assert_allclose(figure.axes[0].images[0].get_array(), [[2 / 3, 1 / 3], [0, 1]])
-    assert {"67%\n2", "33%\n1", "100%\n1"} <= set(texts(figure))
-
-
-def test_confusion_matrix_of_many_classes_says_what_it_leaves_out():
-    labels = [f"speaker {i}" for i in range(100)] * 2
-    figure = drawn(confusion_matrix(labels, labels[1:] + labels[:1], title="t " * 90))
-    assert figure.axes[0].images[0].get_array().shape == (45, 45)
-    assert any("the 45 of 100 classes with most errors" in text for text in texts(figure))
-
-
-def test_bars_show_every_encoder_of_every_task(experiment):
-    summary = summarise(*experiment(("a", "b"), n_test=60), n_draws=50)
-    figure = drawn(score_bars(summary))
-    panels = [axes for axes in figure.axes if axes.patches]
-    assert [len(axes.patches) for axes in panels] == [11, 11]
-    assert panels[0].get_title(loc="left") == "a (60 clips)"
-    with pytest.raises(ValueError, match="protocol='fine_tuning'"):
-        score_bars(summary, protocol="fine_tuning")
+def test_log_mels_share_a_scale():
+    clips = {"a": np.zeros((20, 8)), "b": np.ones((30, 8)), "c": np.ones((9, 8)), "d": np.eye(8)}
+    figure = drawn(log_mels(clips, hop_seconds=0.1))
+    images = [axes.images[0] for axes in figure.axes[:4]]
+    assert len({image.get_clim() for image in images}) == 1
+    assert tuple(images[1].get_extent()) == (0, 3, 0, 8)
+    with pytest.raises(ValueError, match="no clip"):
+        log_mels({})
 
 
 def test_figures_leave_matplotlib_alone():
@@ -189,9 +220,3 @@ def test_figures_leave_matplotlib_alone():
     assert dict(matplotlib.rcParams) == before
     sources = Path(figures.__file__).parent.glob("*.py")
     assert not [path.name for path in sources if "import pyplot" in path.read_text("utf-8")]
-
-
-def test_figures_have_captions():
-    explained = {"tsne_pseudo_labels", "learning_curves", "augmentation_views", "confusion_matrix"}
-    assert explained <= set(CAPTIONS)
-    assert min(map(len, CAPTIONS.values())) > 100

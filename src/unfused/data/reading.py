@@ -167,7 +167,7 @@ def read_mono_blocks(
             raise UnreadableAudio("not finite: NaN or infinite samples")
         mono = np.ascontiguousarray(mono)
         if stream is not None:
-            mono = stream.resample_chunk(mono, last=decoded == frames)
+            mono = stream.resample_chunk(mono, last=bool(decoded == frames))
         n_samples += mono.size
         if mono.size:
             yield mono

@@ -132,9 +132,7 @@ def _decode(data: bytes) -> str:
         return data.decode("utf-16")
     if b"\0" in data[:2]:  # UTF-16 without its mark; a table starts with a letter of ASCII
         return data.decode("utf-16-be" if data[0] == 0 else "utf-16-le", errors="replace")
-    for encoding in ("utf-8-sig", "cp1252"):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return data.decode("latin-1")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")

@@ -37,25 +37,24 @@ def labels_by_source(
         controls: ``shuffled``, ``true_labels``, ``random_encoder``, or names of embedders.
 
     Returns:
-        Source -> :attr:`Clusters.labels`, ``teacher`` first, and the teacher's
-        :attr:`Clusters.points`.
+        Source -> labels, ``teacher`` first, and the teacher's points; both as in
+        :class:`~unfused.distillation.unfused.Clusters`.
 
     Raises:
         UserError: A control makes no sense for this teacher or this task.
     """
-    teacher = as_embedder(model.teacher, model.read_out)
-    of_teacher = model.cluster(audio)
-    found = {"teacher": of_teacher.labels}
+    labels, points = model.cluster(audio)
+    found = {"teacher": labels}
     for name in controls:
         if name == "shuffled":
-            order = numpy_generator(model.seed, "shuffled").permutation(len(audio))
-            found[name] = of_teacher.labels.take(order).set_axis(of_teacher.labels.index)
+            order = numpy_generator(model.seed, "shuffled").permutation(len(labels))
+            found[name] = labels.take(order).set_axis(labels.index)
         elif name == "true_labels":
             found[name] = _true_classes(audio, train)
         else:
-            embedder = _random(teacher, model.seed) if name == "random_encoder" else name
-            found[name] = copy(model).set_params(teacher=embedder).cluster(audio).labels
-    return found, of_teacher.points
+            other = _random(model) if name == "random_encoder" else name
+            found[name] = copy(model).set_params(teacher=other).cluster(audio).labels
+    return found, points
 
 
 def cluster_quality(labels: pd.Series, truth: pd.Series) -> dict[str, Any]:
@@ -76,31 +75,28 @@ def cluster_quality(labels: pd.Series, truth: pd.Series) -> dict[str, Any]:
     >>> found["sizes"], found["ami"]
     ([2, 2], 1.0)
     """
-    known = truth[truth.notna() & (truth.astype(str) != "")].astype(str)
-    known = known[known.index.isin(labels.index)]
-    clusters, sizes = labels.loc[known.index], np.bincount(labels)
-    scores = {"nmi": normalized_mutual_info_score, "ami": adjusted_mutual_info_score}
+    known = truth[truth.notna() & (truth.astype(str) != "") & truth.index.isin(labels.index)]
+    pair, sizes = (known.astype(str), labels.loc[known.index]), np.bincount(labels)
     return {
         "clips": len(labels),
         "n_clusters": len(sizes),
         "sizes": sizes.tolist(),
         "n_labelled": len(known),
-        **{
-            name: float(score(known, clusters)) if len(known) else float("nan")
-            for name, score in scores.items()
-        },
+        "nmi": float(normalized_mutual_info_score(*pair)) if len(known) else float("nan"),
+        "ami": float(adjusted_mutual_info_score(*pair)) if len(known) else float("nan"),
     }
 
 
-def _random(teacher: Embedder, seed: int) -> Embedder:
-    """Return the teacher's encoder with the weights that its training started from."""
+def _random(model: UnFuSeD) -> Embedder:
+    """Return the teacher with the weights that its training started from."""
+    teacher = as_embedder(model.teacher, model.read_out)
     if not isinstance(teacher, EncoderEmbedder):
         raise UserError(
             f"the control random_encoder is the teacher before its training, and {teacher.name!r} "
             "is no encoder; take it out of controls"
         )
-    trained = teacher.trained
-    random = untrained_like(trained, trained.encoder.name, trained.encoder.settings, seed)
+    encoder = teacher.trained.encoder
+    random = untrained_like(teacher.trained, encoder.name, encoder.settings, model.seed)
     return EncoderEmbedder(random, teacher.read_out)
 
 
@@ -108,10 +104,8 @@ def _true_classes(audio: Corpus, train: Corpus) -> pd.DataFrame:
     """Return the class of each clip, numbered."""
     if train.kind is MULTI_LABEL or set(audio.clips["clip_id"]) != set(train.clips["clip_id"]):
         raise UserError(
-            f"the control true_labels needs one class for each of the {len(audio)} clips that are "
-            f"learnt from, and {len(train)} training clips have "
-            f"{'several' if train.kind is MULTI_LABEL else 'one'}; without held-out or unlabelled "
-            "clips it works, else take it out of controls"
+            "the control true_labels needs one class for each clip that is learnt from; here clips "
+            "have several, or unlabelled or held-out ones are among them: take it out of controls"
         )
     numbers = np.unique(train.labels, return_inverse=True)[1]
     return pd.DataFrame({"pseudo_label": numbers}, pd.Index(train.clips["clip_id"]))

@@ -54,17 +54,21 @@ def self_distillation_loss(
     Raises:
         ValueError: ``mse_on`` is unknown, or features are missing for it.
     """
-    targets = teacher_logits.detach() if detach_teacher else teacher_logits
+    logits, teacher = [_wide(z) for z in block_logits], _wide(teacher_logits)
+    targets = teacher.detach() if detach_teacher else teacher
     if mse_on == "logits":
-        hints = [cosine_distance(logits, targets) for logits in block_logits]
-    elif mse_on == "features":
-        hints = _feature_hints(block_features, teacher_features, detach_teacher)
-    else:
+        hints = [cosine_distance(z, targets) for z in logits]
+    elif mse_on != "features":
         raise UserError(f"mse_on={mse_on!r} is unknown; choose from {list(get_args(Hint))}")
+    elif block_features is None or teacher_features is None:
+        raise UserError('mse_on="features" needs block_features and teacher_features')
+    else:
+        aim = _wide(teacher_features.detach() if detach_teacher else teacher_features)
+        hints = [F.mse_loss(_wide(features), aim) for features in block_features]
     parts = {
-        "ce": _cross_entropy(teacher_logits, labels),
-        "block_ce": torch.stack([_cross_entropy(z, labels) for z in block_logits]).sum(),
-        "block_kl": torch.stack([divergence(z, targets) for z in block_logits]).sum(),
+        "ce": F.cross_entropy(teacher, labels),
+        "block_ce": torch.stack([F.cross_entropy(z, labels) for z in logits]).sum(),
+        "block_kl": torch.stack([divergence(z, targets) for z in logits]).sum(),
         "block_mse": torch.stack(hints).sum(),
     }
     blocks = alpha * parts["block_ce"] + (1 - alpha) * parts["block_kl"]
@@ -73,33 +77,13 @@ def self_distillation_loss(
 
 
 def divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Return KL(teacher || student) of the two softmax distributions, averaged over the batch.
-
-    Args:
-        student_logits: (B, K).
-        teacher_logits: (B, K).
-    """
+    """Return KL(teacher || student) of softmax distributions (B, K), averaged over the batch."""
     return F.kl_div(
-        F.log_softmax(_wide(student_logits), dim=1),
-        F.log_softmax(_wide(teacher_logits), dim=1),
+        F.log_softmax(student_logits, dim=1),
+        F.log_softmax(teacher_logits, dim=1),
         reduction="batchmean",
         log_target=True,
     )
-
-
-def _feature_hints(
-    block_features: Sequence[Tensor] | None, teacher_features: Tensor | None, detach: bool
-) -> list[Tensor]:
-    if block_features is None or teacher_features is None:
-        raise UserError(
-            'mse_on="features" compares features: give block_features and teacher_features'
-        )
-    target = _wide(teacher_features.detach() if detach else teacher_features)
-    return [F.mse_loss(_wide(features), target) for features in block_features]
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(_wide(logits), labels)
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -55,10 +55,10 @@ def pseudo_labels(
 def on_sphere(vectors: NDArray[np.floating], whiten: Whiten = "auto") -> NDArray[np.float32]:
     """Return clips' vectors whitened and of length 1: what is clustered, or learnt as it is.
 
-    The official code whitens to 128 axes, for tens of thousands of clips. For a few hundred those
-    are mostly noise, blown up to the size of everything else, and clusters come out no better than
-    chance. ``"auto"`` keeps one axis for every 32 clips, at most 128: of the rules that need no
-    labels the closest to the best fixed number on seven sets (docs/results.md).
+    The official code whitens to 128 axes, for tens of thousands of clips. Of a few hundred most of
+    those are noise, made as large as everything else. ``"auto"`` keeps one axis for every 32 clips,
+    at most 128: of the rules that need no labels the closest to the best fixed number on seven real
+    sets (docs/method.md).
 
     Args:
         vectors: One row for each clip, (N, D).

@@ -42,6 +42,7 @@ METHODS = {"clusters": SelfDistillation, "embeddings": EmbeddingDistillation}
 CLIP_UPDATES = 10_000
 """How long a student trains that is told neither ``epochs`` nor ``clip_updates``."""
 TRAINING = flat(TrainingSettings(epochs=1, weight_decay=1e-4)) | {"epochs": None}
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
 class Clusters(NamedTuple):
@@ -74,12 +75,9 @@ class UnFuSeD(BaseEstimator):
             (official code: 128).
         read_out: How a teacher that is an encoder is read out; None: its mean, maximum, deviation.
         cut: Where the student ends.
-        alpha: Weight of the blocks' cross entropies against their divergences.
-        beta: Weight of the hints.
-        mse_on: What the hints compare, ``logits`` or ``features``.
-        detach_teacher: Keep the blocks' losses from moving the last layer.
-        hidden: Hidden width of the blocks' heads; None: K.
-        blocks: Taps that get a head; None: three blocks for clusters, ``cut`` for embeddings.
+        alpha, beta, mse_on, detach_teacher, hidden: Loss and heads, see
+            :class:`~unfused.distillation.self_distillation.SelfDistillation`.
+        blocks: Taps that get a head; None: three blocks for clusters, the third for embeddings.
         crop_frames: Length of a training crop in frames.
         encoder: Registered name of the encoder that is trained.
         encoder_settings: Its constructor's arguments.
@@ -136,26 +134,17 @@ class UnFuSeD(BaseEstimator):
         check_settings(type(self).__name__, training, inspect.signature(type(self)).parameters)
         self.teacher, self.read_out, self.whiten = teacher, read_out, whiten
         self.n_clusters, self.targets, self.cut = n_clusters, targets, cut
-        self.alpha, self.beta, self.mse_on, self.detach_teacher = (
-            alpha,
-            beta,
-            mse_on,
-            detach_teacher,
-        )
-        self.hidden, self.blocks, self.crop_frames = hidden, blocks, crop_frames
+        self.alpha, self.beta, self.mse_on = alpha, beta, mse_on
+        self.detach_teacher, self.hidden, self.blocks = detach_teacher, hidden, blocks
+        self.crop_frames = crop_frames
         self.encoder, self.encoder_settings, self.views = encoder, encoder_settings, views
         self.seed, self.device, self.folder = seed, device, folder
         for name, default in TRAINING.items():
             setattr(self, name, training.get(name, default))
 
     __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            *list(inspect.signature(__init__).parameters.values())[:-1],
-            *(
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-                for name, default in TRAINING.items()
-            ),
-        ]
+        [*inspect.signature(__init__).parameters.values()][:-1]
+        + [inspect.Parameter(name, _KEYWORD, default=value) for name, value in TRAINING.items()]
     )
 
     @property
@@ -201,11 +190,10 @@ class UnFuSeD(BaseEstimator):
         if by_clusters and extra is not None:
             raise UserError("extra audio belongs to no class: give it with targets='embeddings'")
         audio = audio_to_learn(corpus, extra)
-        if pseudo_labels is None and by_clusters:
-            pseudo_labels = self.cluster(corpus).labels
-        targets = (
-            self._heard_by_teacher(audio, []).points if pseudo_labels is None else pseudo_labels
-        )
+        if not by_clusters:
+            targets = self._heard_by_teacher(audio, []).points
+        else:
+            targets = self.cluster(corpus).labels if pseudo_labels is None else pseudo_labels
         targets = targets.loc[audio.clips["clip_id"]]
         heard = [audio.clips, as_embedder(self.teacher, self.read_out).trained_on]
         self.trained_on_ = pd.concat(heard).drop_duplicates("clip_id", ignore_index=True)
@@ -240,13 +228,9 @@ class UnFuSeD(BaseEstimator):
 
     @contextmanager
     def _outputs(self) -> Iterator[OutputFolder]:
-        if isinstance(self.folder, OutputFolder):
-            yield self.folder
-        elif self.folder is not None:
-            yield OutputFolder(Path(self.folder))
-        else:
-            with TemporaryDirectory() as nowhere:
-                yield OutputFolder(Path(nowhere))
+        with TemporaryDirectory() as nowhere:
+            place = self.folder or nowhere
+            yield place if isinstance(place, OutputFolder) else OutputFolder(Path(place))
 
     def _heard_by_teacher(self, audio: Corpus, ks: Sequence[int]) -> Clusters:
         """Return the teacher's whitened vectors of each clip, and their clusters."""

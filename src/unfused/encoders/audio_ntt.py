@@ -89,8 +89,15 @@ class AudioNTT(Encoder):
     def pool(self, frames: Tensor, spans: Tensor | None, tap: str) -> Tensor:
         """See :meth:`Encoder.pool`."""
         mask = None if spans is None else span_mask(spans, frames.shape[1], self.strides[tap])
-        pooling = self.block_pooling if tap.startswith("block") else self.fc_pooling
-        return pool_frames(frames, mask, pooling)
+        return pool_frames(frames, mask, self._pooling_at(tap))
+
+    @property
+    def pooling(self) -> Pooling:  # type: ignore[override]
+        """How frames at the cut become one vector."""
+        return self._pooling_at(self.cut)
+
+    def _pooling_at(self, tap: str) -> Pooling:
+        return self.block_pooling if tap.startswith("block") else self.fc_pooling
 
     @property
     def read_out_tap(self) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import UserError
+from .pooling import Pooling
 
 Pooling = Literal["mean", "max", "max+mean"]
 
@@ -35,6 +36,7 @@ class Encoder(nn.Module):
         dims: Embedding dimension at each tap.
         strides: Input frames per output frame at each tap.
         cut: The tap whose pooled output :meth:`forward` returns; layers after it do not exist.
+        pooling: How frames at the cut become one vector.
         settings: The constructor's keyword arguments; ``type(self)(**settings)`` rebuilds it.
         name: What the registry calls the class; a class without a name is not in it.
     """
@@ -44,6 +46,7 @@ class Encoder(nn.Module):
     dims: Mapping[str, int]
     strides: Mapping[str, int]
     cut: str
+    pooling: Pooling
     settings: dict[str, Any]
 
     def frame_features(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:

@@ -46,28 +46,23 @@ def follow(teacher: nn.Module, online: nn.Module, momentum: float) -> None:
         momentum: Share m that the teacher keeps, in [0, 1].
 
     Raises:
-        ValueError: ``momentum`` is outside [0, 1], or the weights are kept in half precision.
+        UserError: ``momentum`` is outside [0, 1], or the weights are kept in half precision.
     """
     if not 0.0 <= momentum <= 1.0:
         raise UserError(f"momentum={momentum} must be in [0, 1]")
-    averaged: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for mine, other in zip(_state(teacher), _state(online), strict=True):
-        if mine.is_floating_point():
-            _check_precision(mine)
-            averaged[0].append(mine)
-            averaged[1].append(other)
-        else:
-            mine.copy_(other)
-    torch._foreach_lerp_(*averaged, weight=1.0 - momentum)
-
-
-def _check_precision(mine: Tensor) -> None:
-    if mine.element_size() < 4:
+    mine, others = _state(teacher), _state(online)
+    averaged = [(m, o) for m, o in zip(mine, others, strict=True) if m.is_floating_point()]
+    for half in (m for m, _ in averaged if m.element_size() < 4):
         raise UserError(
-            f"a momentum copy in {str(mine.dtype).removeprefix('torch.')} stands still, because a "
+            f"a momentum copy in {str(half.dtype).removeprefix('torch.')} stands still, because a "
             "small step of its average is less than half a unit in the last place; keep the "
             "weights in float32 and compute under autocast"
         )
+    for m, o in zip(mine, others, strict=True):
+        if not m.is_floating_point():
+            m.copy_(o)
+    copies, originals = [m for m, _ in averaged], [o for _, o in averaged]
+    torch._foreach_lerp_(copies, originals, weight=1.0 - momentum)
 
 
 def _state(module: nn.Module) -> list[Tensor]:

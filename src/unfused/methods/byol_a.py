@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..losses.byol import byol_loss
 from ..views.view import View
-from .online_target import OnlineTarget
+from .momentum import OnlineTarget
 
 
 class BYOLA(OnlineTarget):

@@ -39,7 +39,7 @@ class COLA(Method):
         crop_frames: Length of a crop (paper: 960 ms; official code: 1 s).
 
     Raises:
-        ValueError: A number is out of range.
+        UserError: A number is out of range.
     """
 
     name: ClassVar[str] = "cola"

@@ -58,7 +58,7 @@ class ConformerWav2vec2(Method):
             last 10 s).
 
     Raises:
-        ValueError: The encoder is no Conformer with at least one block, or a number is out of
+        UserError: The encoder is no Conformer with at least one block, or a number is out of
             range.
     """
 

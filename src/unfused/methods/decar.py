@@ -49,7 +49,7 @@ class DECAR(Method):
         crop_frames: Length of a crop (official code: 0.98 s, 96-99 frames of 10 ms).
 
     Raises:
-        ValueError: There are too few clips for the prototypes, or a number is out of range.
+        UserError: There are too few clips for the prototypes, or a number is out of range.
     """
 
     name: ClassVar[str] = "decar"

@@ -8,7 +8,7 @@ is the official code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from ..losses.barlow_twins import correlation_health, cross_correlation, redunda
 from ..losses.collapse import embedding_health
 from ..losses.info_nce import contrast, info_nce_logits, instance_accuracy
 from ..views.view import View
-from .momentum_contrast import MomentumContrast
+from .momentum import MomentumContrast
 from .negatives_queue import queue_size as size_of_queue
 
 BLOCKS = ("block1", "block2", "block3")
@@ -43,22 +43,18 @@ class DeLoReSM(MomentumContrast):
             fewer (our choice): half a pass over the clips. In a longer queue more clips find their
             own old keys among their negatives; beyond a pass it is still built as asked, with a
             warning.
-        momentum: Share of itself that the teacher keeps at each step (official code: 0.999).
-        temperature: Of the contrast (official code: 0.07).
-        projector_hidden: Hidden width of the instance head, where it has a hidden layer.
-        projector_layers: Its hidden layers, ReLU without batch norm (official code: 0, a single
-            linear layer; MoCo-v2: 1).
-        projector_dim: Dimension of the keys (official code: 128).
+        projector_layers: Hidden layers of the instance head (official code: 0, a single linear
+            layer; MoCo-v2: 1).
         taps: Layers of the encoder that are decorrelated (official code: the three blocks).
         barlow_hidden: Width of the two hidden layers of a tap's projector (official code: 2048).
         barlow_dim: Its output dimension (official code: 2048).
         barlow_weight: Weight of a tap's loss (official code: 5e-5 / 32).
         redundancy_weight: Weight of the entries off the diagonal beside the diagonal's (official
             code: 1, as its lambda multiplies both; Barlow Twins and DeLoRes-S: 0.0051).
-        crop_frames: Length of a crop (official code: 0.95 s).
+        **shared: See :class:`~unfused.methods.momentum.MomentumContrast`.
 
     Raises:
-        ValueError: A number is out of range, or the encoder has no such tap.
+        UserError: A number is out of range, or the encoder has no such tap.
     """
 
     name: ClassVar[str] = "delores_m"
@@ -69,38 +65,27 @@ class DeLoReSM(MomentumContrast):
         *,
         n_clips: int,
         queue_size: int | None = None,
-        momentum: float = 0.999,
-        temperature: float = 0.07,
-        projector_hidden: int = 2048,
         projector_layers: int = 0,
-        projector_dim: int = 128,
         taps: Sequence[str] = BLOCKS,
         barlow_hidden: int = 2048,
         barlow_dim: int = 2048,
         barlow_weight: float = 5e-5 / 32,
         redundancy_weight: float = 1.0,
-        crop_frames: int = 96,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            encoder,
-            projector_hidden=projector_hidden,
-            projector_layers=projector_layers,
-            projector_dim=projector_dim,
-            momentum=momentum,
-            temperature=temperature,
-            crop_frames=crop_frames,
-        )
-        _check_weights(barlow_weight, redundancy_weight)
+        size = size_of_queue(queue_size, n_clips // 2, n_clips)
+        super().__init__(encoder, size, projector_layers=projector_layers, **shared)
+        if not (barlow_weight >= 0.0 and redundancy_weight >= 0.0):
+            raise UserError(
+                f"barlow_weight={barlow_weight} and redundancy_weight={redundancy_weight} must be "
+                "0 or positive; a negative weight would make dimensions alike"
+            )
         self.barlow_weight, self.redundancy_weight = barlow_weight, redundancy_weight
         self.taps = _checked_taps(taps, encoder)
+        widths: Any = {"hidden": barlow_hidden, "outputs": barlow_dim, "hidden_layers": 2}
         self.barlow_projectors = nn.ModuleDict(
-            {
-                tap: _barlow_projector(encoder.dims[tap], barlow_hidden, barlow_dim)
-                for tap in self.taps
-            }
+            {tap: Projector(inputs=encoder.dims[tap], bias=False, **widths) for tap in self.taps}
         )
-        size = size_of_queue(queue_size, n_clips, default=n_clips // 2)
-        self.add_teacher(size, projector_dim)
 
     def forward(
         self, views: tuple[View, ...], clip_ids: Tensor
@@ -114,7 +99,7 @@ class DeLoReSM(MomentumContrast):
         instance = contrast(*logits)
         barlow, agreement = self._barlow_loss(student, teacher)
         loss = instance + self.barlow_weight * barlow
-        self._new_keys.append(keys)
+        self.new_keys.append(keys)
         metrics = {
             "loss": loss.detach(),
             "instance_loss": instance.detach(),
@@ -148,10 +133,6 @@ class DeLoReSM(MomentumContrast):
         return torch.stack(losses).sum(), means
 
 
-def _barlow_projector(inputs: int, hidden: int, outputs: int) -> Projector:
-    return Projector(inputs=inputs, hidden=hidden, outputs=outputs, hidden_layers=2, bias=False)
-
-
 def _checked_taps(taps: Sequence[str], encoder: Encoder) -> tuple[str, ...]:
     """Return the taps if the encoder has each of them, up to its cut."""
     asked = (taps,) if isinstance(taps, str) else tuple(taps)
@@ -163,11 +144,3 @@ def _checked_taps(taps: Sequence[str], encoder: Encoder) -> tuple[str, ...]:
             f"least one of its layers, each named once; set taps to some of {known}"
         )
     return asked
-
-
-def _check_weights(barlow_weight: float, redundancy_weight: float) -> None:
-    if not (barlow_weight >= 0.0 and redundancy_weight >= 0.0):
-        raise UserError(
-            f"barlow_weight={barlow_weight} and redundancy_weight={redundancy_weight} must be 0 or "
-            "positive; a negative weight would make dimensions alike"
-        )

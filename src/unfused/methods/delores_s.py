@@ -40,7 +40,7 @@ class DeLoReSS(Method):
         crop_frames: Length of a crop (paper: 96 frames of 10 ms).
 
     Raises:
-        ValueError: A number is out of range.
+        UserError: A number is out of range.
     """
 
     name: ClassVar[str] = "delores_s"

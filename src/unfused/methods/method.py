@@ -31,6 +31,7 @@ class Method(nn.Module):
         n_views: How many augmented views of each clip :meth:`forward` takes.
         n_crops: How many independent crops of each clip the views are made from, in turn.
         crop_frames: Length of a training crop in frames.
+        progress: Share of the training that is done after the current step; set by the loop.
     """
 
     name: ClassVar[str]
@@ -41,6 +42,7 @@ class Method(nn.Module):
     n_views: int = 1
     n_crops: int = 1
     crop_frames: int = 96
+    progress: float = 0.0
 
     def forward(
         self, views: tuple[View, ...], clip_ids: Tensor

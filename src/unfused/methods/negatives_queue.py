@@ -26,7 +26,7 @@ class NegativesQueue(nn.Module):
         dim: Dimension D of a key.
 
     Raises:
-        ValueError: A number is below 1.
+        UserError: A number is below 1.
     """
 
     keys: Tensor
@@ -65,25 +65,20 @@ class NegativesQueue(nn.Module):
         return "{} keys of {} dimensions".format(*self.keys.shape)
 
 
-def queue_size(asked: int | None, n_clips: int, *, default: int, keys_a_clip: int = 1) -> int:
+def queue_size(asked: int | None, usual: int, keys_a_pass: int) -> int:
     """Return how many keys a queue shall hold, with a warning if clips meet their own old keys.
 
     Args:
-        asked: What the user wants; None: ``default``, but at least 1 and at most 65536.
-        n_clips: Number of training clips.
-        default: What suits a corpus of this size.
-        keys_a_clip: Keys that are enqueued for each clip in a pass over the clips.
+        asked: What the user wants; None: ``usual``, but at least 1 and at most 65536.
+        usual: What suits a corpus of this size.
+        keys_a_pass: Keys that are enqueued in a pass over the clips.
     """
     if asked is None:
-        return min(MAX_QUEUE, max(1, default))
-    keys_a_pass = n_clips * keys_a_clip
+        return min(MAX_QUEUE, max(1, usual))
     if asked > keys_a_pass:
         log.warning(
-            "queue_size=%d is %.1f passes over the %d training clips: clips find their own old "
-            "keys among their negatives; set queue_size to %d or less, or leave it out",
-            asked,
-            asked / keys_a_pass,
-            n_clips,
-            max(1, keys_a_pass // 2),
+            "queue_size=%d is %.1f passes over the training clips: clips find their own old keys "
+            "among their negatives; set queue_size to %d or less, or leave it out",
+            *(asked, asked / keys_a_pass, max(1, keys_a_pass // 2)),
         )
     return asked

@@ -7,7 +7,7 @@ each loss compares and where gradient flows; the formulas and weights below are 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,7 +18,7 @@ from ..losses.byol import byol_loss
 from ..losses.decorrelation import Decorrelation, check_decorrelation, decorrelation
 from ..losses.diversity import Diversity, check_diversity, diversity
 from ..views.view import View
-from .online_target import OnlineTarget
+from .momentum import OnlineTarget
 
 
 class SELFIE(OnlineTarget):
@@ -41,14 +41,10 @@ class SELFIE(OnlineTarget):
         decorrelation: Which candidate; see :func:`unfused.losses.decorrelation.decorrelation`.
         decorrelation_weight: Its weight (our choice: 0.04, VICReg's 1 to 25 of covariance and
             invariance, arXiv 2105.04906).
-        projector_hidden: See :class:`OnlineTarget`; BYOL-A's, as the following.
-        projector_dim: See :class:`OnlineTarget`.
-        momentum: See :class:`OnlineTarget`.
-        post_normalisation: See :class:`OnlineTarget`.
-        crop_frames: See :class:`OnlineTarget`.
+        **shared: See :class:`~unfused.methods.momentum.OnlineTarget`; BYOL-A's.
 
     Raises:
-        ValueError: A candidate is unknown, or a number out of range.
+        UserError: A candidate is unknown, or a number out of range.
     """
 
     name: ClassVar[str] = "selfie"
@@ -63,20 +59,9 @@ class SELFIE(OnlineTarget):
         margin: float = 0.0,
         decorrelation: Decorrelation = "covariance",
         decorrelation_weight: float = 0.04,
-        projector_hidden: int = 4096,
-        projector_dim: int = 256,
-        momentum: float = 0.99,
-        post_normalisation: bool = True,
-        crop_frames: int = 96,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            encoder,
-            projector_hidden=projector_hidden,
-            projector_dim=projector_dim,
-            momentum=momentum,
-            post_normalisation=post_normalisation,
-            crop_frames=crop_frames,
-        )
+        super().__init__(encoder, **shared)
         check_diversity(diversity, sharpness, margin)
         check_decorrelation(decorrelation)
         if min(diversity_weight, decorrelation_weight) < 0.0:

@@ -21,7 +21,7 @@ from ..losses.cluster_contrast import cluster_contrast
 from ..losses.collapse import embedding_health, perplexity
 from ..losses.info_nce import contrast, info_nce_logits, instance_accuracy
 from ..views.view import View
-from .momentum_contrast import MomentumContrast
+from .momentum import MomentumContrast
 from .negatives_queue import queue_size as size_of_queue
 
 LossMix = Literal["sum", "mean"]
@@ -42,24 +42,18 @@ class SLICER(MomentumContrast):
             (our choice): half a pass over the clips when both views are enqueued. In a longer queue
             more clips find their own old keys among their negatives; beyond a whole pass it is
             still built as asked, with a warning.
-        momentum: Share of itself that the teacher keeps at each step (official code: 0.999).
-        temperature: Of the instance contrast (official code: 0.07).
         cluster_temperature: Of the cluster contrast (official code: 1).
         n_clusters: Number of clusters C (official code: 128).
         cluster_weight: Weight of the cluster contrast (paper: 1).
         entropy_weight: Weight of the term for evenly used clusters (paper and code: 0).
         cluster_hidden: Hidden width of the cluster head (official code: 2048).
-        projector_hidden: Hidden width of the instance head (our choice; unknown).
-        projector_layers: Hidden layers of the instance head, ReLU without batch norm (the paper's
-            figure: 1; official code: 0, a single linear layer).
-        projector_dim: Dimension of the keys (official code: 128).
         loss_mix: "sum" of the two directions (paper, LAPE code) or their "mean" (older code).
         enqueue: Teacher keys of "both" views (official code) or of "one": then the queue reaches
             back through twice as many clips.
-        crop_frames: Length of a crop (official code: 0.95 s).
+        **shared: See :class:`~unfused.methods.momentum.MomentumContrast`.
 
     Raises:
-        ValueError: A number is out of range, or a word unknown.
+        UserError: A number is out of range, or a word unknown.
     """
 
     name: ClassVar[str] = "slicer"
@@ -71,34 +65,25 @@ class SLICER(MomentumContrast):
         *,
         n_clips: int,
         queue_size: int | None = None,
-        momentum: float = 0.999,
-        temperature: float = 0.07,
         cluster_temperature: float = 1.0,
         n_clusters: int = 128,
         cluster_weight: float = 1.0,
         entropy_weight: float = 0.0,
         cluster_hidden: int = 2048,
-        projector_hidden: int = 2048,
-        projector_layers: int = 1,
-        projector_dim: int = 128,
         loss_mix: LossMix = "sum",
         enqueue: Enqueue = "both",
-        crop_frames: int = 96,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            encoder,
-            projector_hidden=projector_hidden,
-            projector_layers=projector_layers,
-            projector_dim=projector_dim,
-            momentum=momentum,
-            temperature=temperature,
-            crop_frames=crop_frames,
-        )
-        if not cluster_temperature > 0.0:
-            raise UserError(f"cluster_temperature={cluster_temperature} must be positive")
-        _check_weights(cluster_weight=cluster_weight, entropy_weight=entropy_weight)
-        _check_word("loss_mix", loss_mix, get_args(LossMix))
-        _check_word("enqueue", enqueue, get_args(Enqueue))
+        for name, word, known in (("loss_mix", loss_mix, LossMix), ("enqueue", enqueue, Enqueue)):
+            if word not in get_args(known):
+                raise UserError(f"{name}={word!r} is unknown; choose from {list(get_args(known))}")
+        keys_a_pass = n_clips * (2 if enqueue == "both" else 1)
+        super().__init__(encoder, size_of_queue(queue_size, n_clips, keys_a_pass), **shared)
+        if not (cluster_temperature > 0.0 and cluster_weight >= 0.0 and entropy_weight >= 0.0):
+            raise UserError(
+                f"cluster_temperature={cluster_temperature} must be positive, cluster_weight="
+                f"{cluster_weight} and entropy_weight={entropy_weight} 0 or positive"
+            )
         if n_clusters < 2:
             raise UserError(f"n_clusters={n_clusters} must be at least 2: one has no negative")
         self.cluster_temperature = cluster_temperature
@@ -107,9 +92,6 @@ class SLICER(MomentumContrast):
         self.cluster_head = Projector(
             inputs=encoder.dim, hidden=cluster_hidden, outputs=n_clusters, batch_norm=False
         )
-        keys_a_clip = 2 if enqueue == "both" else 1
-        size = size_of_queue(queue_size, n_clips, default=n_clips, keys_a_clip=keys_a_clip)
-        self.add_teacher(size, projector_dim)
 
     def forward(
         self, views: tuple[View, ...], clip_ids: Tensor
@@ -117,7 +99,7 @@ class SLICER(MomentumContrast):
         """See :meth:`Method.forward`."""
         view_a, view_b = views
         keys_a, keys_b = self.teacher_keys(view_a), self.teacher_keys(view_b)
-        self._new_keys += [keys_a, keys_b] if self.enqueue == "both" else [keys_b]
+        self.new_keys += [keys_a, keys_b] if self.enqueue == "both" else [keys_b]
         z_a, p_a = self.student(view_a)
         z_b, p_b = self.student(view_b)
         instance, accuracy = self._instance_loss((z_a, keys_b), (z_b, keys_a))
@@ -156,14 +138,3 @@ class SLICER(MomentumContrast):
         both = torch.stack(losses)
         loss = both.sum() if self.loss_mix == "sum" else both.mean()
         return loss, torch.stack(accuracies).mean()
-
-
-def _check_weights(**values: float) -> None:
-    for name, value in values.items():
-        if not value >= 0.0:
-            raise UserError(f"{name}={value} must be 0 or positive")
-
-
-def _check_word(name: str, word: str, choices: tuple[str, ...]) -> None:
-    if word not in choices:
-        raise UserError(f"{name}={word!r} is unknown; choose from {list(choices)}")

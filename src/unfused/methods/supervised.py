@@ -34,7 +34,7 @@ class Supervised(Method):
         crop_frames: Length of a crop in frames.
 
     Raises:
-        ValueError: Labels or the head's shape are wrong, or a number is out of range.
+        UserError: Labels or the head's shape are wrong, or a number is out of range.
     """
 
     runtime_arguments = Method.runtime_arguments | {"head"}

@@ -21,33 +21,29 @@ def label_targets(labels: Any, n_classes: int) -> Tensor:
         (n_clips,) int64, or (n_clips, n_classes) float32.
 
     Raises:
-        ValueError: See :func:`class_labels`; or a multi-hot row is not of 0 and 1.
+        UserError: See :func:`class_labels`; or a multi-hot row is not of 0 and 1.
     """
     tensor = torch.as_tensor(labels)
     if tensor.dim() != 2:
         return class_labels(tensor, n_classes)
-    if tensor.shape[1] != n_classes or n_classes < 2 or not len(tensor):
+    binary = ((tensor == 0) | (tensor == 1)).all()
+    if tensor.shape[1] != n_classes or n_classes < 2 or not len(tensor) or not binary:
         raise UserError(
             f"labels of shape {tuple(tensor.shape)} for n_classes={n_classes}: expected one column "
-            "for each of at least 2 classes"
+            "for each of at least 2 classes, with 1 where a clip has the class and else 0"
         )
-    if not ((tensor == 0) | (tensor == 1)).all():
-        raise UserError("multi-hot labels must be 0 or 1; give 1 where a clip has the class")
     return tensor.float().clone()
 
 
 def class_labels(labels: Any, n_classes: int) -> Tensor:
-    """Return the class of each training clip as a checked tensor.
+    """Return the class of each training clip as a checked tensor, (n_clips,) int64.
 
     Args:
         labels: Class of each clip, (n_clips,) integers: tensor, array or list.
         n_classes: Number of classes.
 
-    Returns:
-        (n_clips,) int64.
-
     Raises:
-        ValueError: There are fewer than 2 classes, or a label is none of them.
+        UserError: There are fewer than 2 classes, or a label is none of them.
     """
     tensor = torch.as_tensor(labels)
     if tensor.dim() != 1 or len(tensor) == 0 or tensor.is_floating_point():
@@ -55,12 +51,10 @@ def class_labels(labels: Any, n_classes: int) -> Tensor:
             f"labels of shape {tuple(tensor.shape)} and type {tensor.dtype}: expected one integer "
             "for each training clip"
         )
-    if n_classes < 2:
-        raise UserError(f"n_classes={n_classes} must be at least 2: one class teaches nothing")
     low, high = int(tensor.min()), int(tensor.max())
-    if low < 0 or high >= n_classes:
+    if n_classes < 2 or low < 0 or high >= n_classes:
         raise UserError(
-            f"labels run from {low} to {high}, but n_classes={n_classes} allows 0 to "
-            f"{n_classes - 1}; leave unlabelled clips out and number the classes from 0"
+            f"labels run from {low} to {high}, but n_classes={n_classes} must be at least 2 and "
+            f"allows 0 to {n_classes - 1}; leave unlabelled clips out and number the classes from 0"
         )
     return tensor.long().clone()

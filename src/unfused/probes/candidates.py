@@ -1,52 +1,75 @@
-"""Which encoders are compared: baselines, methods, students and their controls, at which cuts."""
+"""What is compared on a task: untrained encoders, plain statistics, methods, students, controls."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from ..core.errors import UserError
+from ..core.outputs import OutputFolder
 from ..core.repeats import Repeat
-from ..embeddings.pieces import Protocol
+from ..core.source import source_digest
+from ..embeddings.embedder import Embedder, EncoderEmbedder, as_embedder
+from ..embeddings.read_out import ReadOut
 from ..encoders.collection import EncoderCollection
 from ..encoders.registry import ENCODERS, settings_of
-from ..encoders.trained import TrainedEncoder, load_encoder, read_trained_on
+from ..encoders.trained import load_encoder, read_trained_on
+from ..tasks.corpus import Corpus
 from ..training.pretraining import untrained_like
 
-LOG_MEL_STATISTICS = "log_mel_statistics"
-_UNTRAINED = ("random_init", LOG_MEL_STATISTICS)
+RANDOM_INIT = "random_init"
+PLAIN: Mapping[str, Mapping[str, Any]] = {
+    "mfcc_statistics": {"kind": "mfcc_statistics"},
+    "log_mel_statistics": {"kind": "log_mel_statistics", "segments": 3},
+}
+"""The plain alternatives to every encoder: their label -> their embedder."""
+UNTRAINED = "untrained"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An encoder to be evaluated, loaded only when it is.
+    """Whatever turns a task's clips into vectors and is to be evaluated; loaded only when it is.
 
     Attributes:
-        label: What it is called in the results: ``random_init``, a method's name, ``unfused`` (the
-            student), ``unfused_full`` or ``log_mel_statistics``.
+        label: What it is called in the results, see :class:`~unfused.probes.results.RowKeys`.
         source: Where its pseudo-labels came from; empty where that does not apply.
         seed: Seed of its repeat.
         fold: Fold of the task that it is evaluated on.
-        cuts: Taps at which it is evaluated.
+        embedder: What :func:`~unfused.embeddings.embedder.as_embedder` makes it of, JSON values; or
+            ``{kind: untrained, like: folder, encoder: name, settings: {}, read_out: {}}``, a random
+            encoder with the normalisation of the one in that folder.
+        read_out: How its encoder is read out; empty where it has none.
         digest: Identifies what it computes.
-        folder: Where it lies; of a random one, where the encoder lies whose normalisation it has;
-            None for log-mel statistics, which need no encoder.
-        random: ``encoder`` and ``settings`` of one that was not trained.
-        embedding: What of a clip is embedded.
+        pretraining_clips: Number of clips that its weights were trained on.
+        facts: ``licence`` and ``pretraining_data``, where they are known.
     """
 
     label: str
     source: str
     seed: int
     fold: int
-    cuts: tuple[str, ...]
-    digest: str
-    folder: str | None = None
-    random: Mapping[str, Any] | None = None
-    embedding: Protocol = "whole_clip"
+    embedder: Mapping[str, Any]
+    read_out: str = ""
+    digest: str = ""
+    pretraining_clips: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, label: str, source: str, repeat: Repeat, embedder: Mapping[str, Any]) -> Candidate:
+        """Return a candidate with the facts that loading it shows."""
+        bare = cls(label, source, *repeat, embedder)
+        found = bare.load()
+        read_out = found.read_out.name if isinstance(found, EncoderEmbedder) else ""
+        seen = 0 if embedder.get("kind") == UNTRAINED else len(found.trained_on)
+        known = {key: found.facts.get(key) for key in ("licence", "pretraining_data")}
+        facts = {key: value for key, value in known.items() if isinstance(value, str)}
+        return cls(label, source, *repeat, embedder, read_out, found.digest, seen, facts)
 
     @property
     def repeat(self) -> Repeat:
@@ -61,35 +84,28 @@ class Candidate:
     @property
     def key(self) -> str:
         """What it is found by among the candidates of a study."""
-        return f"{self.name}-{self.repeat.name}"
+        return f"{self.name}-{self.repeat.name}-{self.digest}"
 
-    @property
-    def pretraining_clips(self) -> int:
-        """Number of clips that its weights were trained on; an untrained one only normalises."""
-        return 0 if self.label.startswith(_UNTRAINED) else len(self.trained_on())
-
-    def load(self) -> TrainedEncoder | None:
-        """Return it; None for log-mel statistics."""
-        if self.folder is None:
-            return None
-        trained = load_encoder(self.folder)
-        if self.random is None:
-            return trained
-        return untrained_like(trained, self.random["encoder"], self.random["settings"], self.seed)
-
-    def trained_on(self) -> pd.DataFrame:
-        """Return the clips it has seen, columns corpus, clip_id and digest."""
-        seen = read_trained_on(Path(self.folder)) if self.folder else None
-        return pd.DataFrame(columns=["corpus", "clip_id", "digest"]) if seen is None else seen
+    def load(self) -> Embedder:
+        """Return its embedder."""
+        settings = dict(self.embedder)
+        if settings["kind"] != UNTRAINED:
+            return as_embedder(settings)
+        like = Path(settings["like"])
+        trained = untrained_like(
+            load_encoder(like), settings["encoder"], settings["settings"], self.seed
+        )
+        seen = read_trained_on(like)  # by its normalisation
+        return EncoderEmbedder(trained, ReadOut(**settings["read_out"]), trained_on=seen)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return {**asdict(self), "cuts": list(self.cuts)}
+        return asdict(self)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Candidate:
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Return what :meth:`to_json` was made of."""
-        return cls(**{**content, "cuts": tuple(content["cuts"])})
+        return cls(**content)
 
 
 def list_candidates(
@@ -97,13 +113,11 @@ def list_candidates(
     students: EncoderCollection | None,
     repeats: Sequence[Repeat],
     *,
-    encoder: str,
-    encoder_settings: Mapping[str, Any],
-    cuts: Sequence[str],
-    student_cut: str,
-    embedding: Protocol = "whole_clip",
+    untrained: tuple[str, Mapping[str, Any]],
+    read_outs: Sequence[ReadOut],
+    others: Mapping[str, Mapping[str, Any]] = PLAIN,
 ) -> list[Candidate]:
-    """Return the candidates of every repeat.
+    """Return the candidates of every repeat, one for each way that an encoder is read out.
 
     A method that brings its own architecture (a Conformer among AudioNTTs) also brings a random
     encoder of it, ``random_init_<method>``.
@@ -112,53 +126,98 @@ def list_candidates(
         methods: Method -> its pre-trained encoders; at least one.
         students: Names ``<source>-<repeat>/student`` and ``.../full``; None: there are none.
         repeats: Seeds and folds of the task.
-        encoder: Architecture of the random encoder.
-        encoder_settings: Its constructor's arguments.
-        cuts: Taps at which whole encoders are evaluated; an encoder that has none of them is
-            evaluated at its last.
-        student_cut: The student's; whole encoders are evaluated there too, like for like.
-        embedding: What of a clip is embedded.
+        untrained: Name and settings of the random encoder.
+        read_outs: How encoders are read out; one that has none of the taps by its default.
+        others: Label -> settings of embedders that no seed changes; they are evaluated once.
     """
-    whole, found = tuple(dict.fromkeys([student_cut, *cuts])), []
-    usual = (encoder, dict(encoder_settings))
+    found: list[Candidate] = []
     for repeat in repeats:
-        statistics = Candidate(LOG_MEL_STATISTICS, "", *repeat, ("",), LOG_MEL_STATISTICS)
-        found.append(statistics)
+        if repeat.seed == repeats[0].seed:
+            found += [Candidate.of(label, "", repeat, given) for label, given in others.items()]
         for number, (label, encoders) in enumerate(methods.items()):
-            name = encoders.matching(*repeat)
-            trained = encoders.load(name)
-            place = str(encoders.folder(name))
-            own = (trained.name, dict(trained.encoder.settings))
-            if number == 0:
-                found.append(_untrained("random_init", repeat, place, trained, usual, whole))
-            if _architecture(*own) != _architecture(*usual):
-                title = f"random_init_{label}"
-                found.append(_untrained(title, repeat, place, trained, own, whole))
-            known, digest = _cuts_of(trained, whole), encoders.digest(name)
-            found.append(Candidate(label, "", *repeat, known, digest, place))
-        found += _students(students, repeat, whole, student_cut) if students else []
-    return [replace(candidate, embedding=embedding) for candidate in found]
+            folder = encoders.folder(encoders.matching(*repeat))
+            trained = load_encoder(folder)
+            own, like = (trained.name, trained.encoder.settings), {"like": str(folder)}
+            random = {RANDOM_INIT: untrained} if number == 0 else {}
+            if _architecture(*own) != _architecture(*untrained):
+                random[f"{RANDOM_INIT}_{label}"] = own
+            for title, (name, settings) in random.items():
+                given = {"kind": UNTRAINED, **like, "encoder": name, "settings": dict(settings)}
+                taps = untrained_like(trained, name, settings, 0).encoder.dims
+                found += _read_out(title, "", repeat, given, taps, read_outs)
+            given = {"kind": "encoder", "folder": str(folder)}
+            found += _read_out(label, "", repeat, given, trained.encoder.dims, read_outs)
+        found += _students(students, repeat, read_outs) if students else []
+    return found
 
 
-def _untrained(
+class Vectors(NamedTuple):
+    """One candidate's vectors of a corpus's labelled clips.
+
+    Attributes:
+        clip_ids: (N,).
+        matrix: (N, D) float32.
+        n_parameters: Trained parameters that a vector takes.
+    """
+
+    clip_ids: NDArray[np.str_]
+    matrix: NDArray[np.float32]
+    n_parameters: int
+
+    @classmethod
+    def load(cls, folder: Path) -> Vectors:
+        """Read what :func:`embedded` left."""
+        held = np.load(folder / "clips.npz")
+        matrix = np.load(folder / "vectors.npy", mmap_mode="r")
+        return cls(held["clip_ids"], matrix, int(held["n_parameters"]))
+
+    def of(self, corpus: Corpus) -> NDArray[np.float32]:
+        """Return the vectors of a corpus's clips, (M, D).
+
+        Raises:
+            UserError: A clip was not embedded.
+        """
+        rows = pd.Index(self.clip_ids).get_indexer(corpus.clips["clip_id"])
+        if (rows < 0).any():
+            raise UserError(f"{(rows < 0).sum()} clips of {corpus.name} were not embedded")
+        return np.asarray(self.matrix[rows])
+
+
+def embedded(
+    candidate: Candidate, corpus: Corpus, outputs: OutputFolder, *, device: str = "auto"
+) -> Path:
+    """Return the folder with a candidate's :class:`Vectors` of a corpus's labelled clips.
+
+    They are computed once; folds that share an encoder share them.
+    """
+    clips = corpus.labelled
+    made_of = {
+        "embedder": candidate.digest,
+        "corpus": clips.mark,
+        "source": source_digest("embeddings.embedder", "embeddings.outside"),
+    }
+
+    def build(folder: Path) -> None:
+        embedder = candidate.load()
+        np.save(folder / "vectors.npy", embedder.embed(clips, device=device))
+        clip_ids = clips.clips["clip_id"].to_numpy().astype(str)
+        np.savez(folder / "clips.npz", clip_ids=clip_ids, n_parameters=embedder.n_parameters)
+
+    return outputs.built(candidate.name, made_of, build)
+
+
+def _read_out(
     label: str,
+    source: str,
     repeat: Repeat,
-    place: str,
-    trained: TrainedEncoder,
-    architecture: tuple[str, Mapping[str, Any]],
-    cuts: tuple[str, ...],
-) -> Candidate:
-    """Return a random encoder with the normalisation of a trained one."""
-    name, settings = architecture
-    known = _cuts_of(untrained_like(trained, name, settings, repeat.seed), cuts)
-    digest = f"random {name} {dict(settings)} {trained.mean} {trained.std} {repeat.seed}"
-    random = {"encoder": name, "settings": dict(settings)}
-    return Candidate(label, "", *repeat, known, digest, place, random)
-
-
-def _cuts_of(trained: TrainedEncoder, cuts: tuple[str, ...]) -> tuple[str, ...]:
-    known = tuple(cut for cut in cuts if cut in trained.encoder.dims)
-    return known or (trained.encoder.cut,)
+    given: Mapping[str, Any],
+    taps: Mapping[str, int],
+    read_outs: Sequence[ReadOut],
+) -> Iterator[Candidate]:
+    known = [item for item in read_outs if set(item.taps) <= set(taps)] or [ReadOut()]
+    for item in known:
+        settings = {**given, "read_out": item.settings()}
+        yield Candidate.of(label, source, repeat, settings)
 
 
 def _architecture(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -168,15 +227,18 @@ def _architecture(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str
 
 
 def _students(
-    students: EncoderCollection, repeat: Repeat, whole: tuple[str, ...], student_cut: str
-) -> list[Candidate]:
-    found = []
+    students: EncoderCollection, repeat: Repeat, read_outs: Sequence[ReadOut]
+) -> Iterator[Candidate]:
+    """Yield students, and full ones where they can be read out as the cut ones cannot."""
     for name in students.names():
         source_repeat, _, kind = name.partition("/")
         source = source_repeat.removesuffix(f"-{repeat.name}")
-        label = "unfused" if kind == "student" else "unfused_full"
-        cuts = tuple(cut for cut in whole if (cut == student_cut) == (kind == "student"))
-        if source != source_repeat and cuts:
-            place = str(students.folder(name))
-            found.append(Candidate(label, source, *repeat, cuts, students.digest(name), place))
-    return found
+        if source == source_repeat:
+            continue
+        given = {"kind": "encoder", "folder": str(students.folder(name))}
+        short = load_encoder(students.folder(f"{source_repeat}/student")).encoder.dims
+        if kind == "student":
+            yield from _read_out("unfused", source, repeat, given, short, read_outs)
+        elif deeper := [item for item in read_outs if not set(item.taps) <= set(short)]:
+            taps = load_encoder(students.folder(name)).encoder.dims
+            yield from _read_out("unfused_full", source, repeat, given, taps, deeper)

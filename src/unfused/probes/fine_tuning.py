@@ -1,50 +1,54 @@
 """Training on true labels: end-to-end fine-tuning of an encoder, or supervised from scratch.
 
 The LAPE code reports the best test epoch and has no validation part; here the epoch is chosen by
-balanced accuracy (several labels: mAP) on whole validation clips, and test clips are met only by
-``predict``.
+balanced accuracy (several labels: mAP) on whole validation clips, and test clips are met once.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from ..core.errors import UserError
 from ..core.outputs import mark_of
 from ..core.seeding import derive_seed
-from ..data.store import LogMelStore
-from ..embeddings.embed import embed_clips
-from ..encoders.encoder import Encoder
+from ..embeddings.embedder import EncoderEmbedder
+from ..embeddings.read_out import ReadOut
 from ..encoders.trained import TrainedEncoder
 from ..methods.supervised import Supervised
-from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
+from ..scores.intervals import interval
+from ..tasks.corpus import Corpus
+from ..tasks.label_kinds import MULTI_LABEL, with_unknown
 from ..training.batches import CropSource
+from ..training.checkpoint import load_checkpoint, save_checkpoint
 from ..training.loop import fit
 from ..training.precision import pick_device
 from ..training.settings import TrainingSettings
 from ..views.make_views import ViewMaker
-from .best_epoch import BestEpoch
-from .fine_tuned import FineTuned, clip_logits
-from .linear_probe import LinearProbe
+from .calibration import Calibration, calibrate
+from .head import Head
+from .linear_models import Linear
+from .probe import Probe
+from .results import prediction_table
 
+log = logging.getLogger(__name__)
 LIGHT_VIEWS: Mapping[str, Any] = {
     "mixup_ratio": 0.0,
     "freq_scale": (1.0, 1.0),
     "time_scale": (1.0, 1.0),
 }
 """Normalise and crop only."""
-_OFF = (("mixup_alpha", 0.0), ("patience", None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +63,9 @@ class FineTuningSettings:
         dropout: Dropout on the embedding.
         label_smoothing: Share of the target spread over all classes.
         mixup_alpha: Mix crops and their labels by shares from Beta(alpha, alpha); 0: no mixup.
-        head: Start the classifier from a linear probe on the frozen encoder, or at random. An
-            encoder whose batch norm has seen no data always starts at random: in training mode
-            its features are on another scale than those the probe was fitted on.
+        head: Start the classifier from a calibrated linear probe on the frozen encoder, or at
+            random. An encoder whose batch norm has seen no data always starts at random: in
+            training mode its features are on another scale than those the probe was fitted on.
         validate_every: Epochs from one validation to the next.
         patience: Validations in a row that may be no better than the best before training stops;
             None: it never stops early.
@@ -87,203 +91,277 @@ class FineTuningSettings:
                 f"patience={self.patience} must be at least 1 validation, or None for no early stop"
             )
 
-    def identity(self) -> dict[str, Any]:
-        """Return the settings that decide the result.
 
-        What came later than the first trainings and is off leaves no trace, so that they stay
-        valid.
-        """
-        given = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: value for name, value in given.items() if (name, value) not in _OFF}
+@dataclass
+class FineTuned:
+    """An encoder and a classifier on it, both trained on labels.
+
+    Attributes:
+        embedder: The encoder with its own pooling, on the CPU.
+        head: The classifier, calibrated on validation clips.
+        epoch: The epoch chosen on validation; None: the last, because there were no such clips.
+        validation: Its score there, NaN without.
+        validation_error: Standard error of that score.
+        history: The training's metrics, and ``validation_score`` at the end of epochs.
+    """
+
+    embedder: EncoderEmbedder
+    head: Head
+    epoch: int | None
+    validation: float
+    validation_error: float
+    history: pd.DataFrame
+
+    def logits(self, corpus: Corpus, *, device: torch.device | str = "auto") -> NDArray[np.float32]:
+        """Return the logits of a corpus's clips, (N, C)."""
+        return self.head.logits(self.embedder.embed(corpus, device=device))
 
 
 def fine_tune(
-    trained: TrainedEncoder,
-    store: LogMelStore,
-    train_rows: ArrayLike,
-    train_labels: ArrayLike,
-    valid_rows: ArrayLike,
-    valid_labels: ArrayLike,
+    source: TrainedEncoder,
+    train: Corpus,
+    valid: Corpus | None,
     settings: FineTuningSettings,
     *,
     folder: str | Path,
     seed: int,
     device: torch.device | str = "auto",
-    kind: LabelKind = SINGLE_LABEL,
     title: str = "",
 ) -> FineTuned:
     """Train a copy of an encoder and a linear classifier on labelled clips.
 
     Interrupted and called again with the same arguments, it goes on from ``folder``; finished, it
-    only loads the result. Without validation clips the last epoch is taken.
+    only loads the result.
 
     Args:
-        trained: Trained (fine-tuning) or randomly initialised (from scratch, ``head="random"``).
-        store: Log-mels.
-        train_rows: Training clips, (N,).
-        train_labels: Their labels, (N,).
-        valid_rows: Validation clips, (M,); may be none.
-        valid_labels: Their labels, (M,).
+        source: Trained (fine-tuning) or randomly initialised (from scratch, ``head="random"``).
+        train: Training clips.
+        valid: Validation clips; None or none: the last epoch is taken.
         settings: How.
-        folder: Receives checkpoint, metrics, ``validation.json`` and ``best.pt``.
+        folder: Receives checkpoint, metrics and ``best.pt``.
         seed: Seed of everything random.
         device: Where to train.
-        kind: Whether a label is one class (cross-entropy) or a set of classes (binary
-            cross-entropy of each).
         title: What the log calls the training.
 
     Raises:
-        ValueError: Fewer than 2 classes or clips to train on, or lengths that differ.
+        UserError: Fewer than 2 classes or clips to train on.
         CheckpointError: ``folder`` holds another training.
     """
-    train, valid = _Clips.of(train_rows, train_labels), _Clips.of(valid_rows, valid_labels)
-    run = _Run(trained, store, train, valid, settings, seed, pick_device(device), kind)
-    method = run.method()
-    history, best = run.train(method, Path(folder), title)
-    best.restore()
+    where, kind, classes = pick_device(device), train.kind, train.kind.classes(train.labels)
+    method = _method(source, train, classes, settings, seed, where)
+    validated = None
+    if valid is not None and len(valid):
+        validated = _Validated(source, method, valid, classes, where)
+    history, best = _train(
+        method, _Training(source, train, validated, settings, seed, where, title), Path(folder)
+    )
     method.cpu().eval().requires_grad_(False)
-    facts = {**trained.provenance, "fine_tuning": {"seed": seed, "epoch": best.epoch}}
+    made = {
+        "protocol": "fine_tuning",
+        "setting": "last epoch" if best.epoch is None else f"epoch {best.epoch + 1}",
+        "chosen_by": kind.chosen_by,
+        "chosen_on": "nothing" if validated is None else "validation",
+    }
+    facts = {**source.provenance, "fine_tuning": {"seed": seed, "epoch": best.epoch}}
+    neutral = calibrate(np.empty(0), None, len(classes))
+    calibration, error = (neutral, math.nan) if validated is None else validated.judged()
     return FineTuned(
-        trained=run.with_encoder(method, facts),
-        classifier=method.classifier,
-        classes=run.classes,
-        kind=kind,
+        embedder=_embedder(source, method, facts),
+        head=Head(classes, kind, _linear(method), calibration, made),
         epoch=best.epoch,
-        score=best.score,
+        validation=math.nan if best.score is None else best.score,
+        validation_error=error,
         history=history,
-        validation=best.table(),
     )
 
 
-@dataclass(frozen=True)
-class _Clips:
-    rows: NDArray[np.int64]
-    labels: NDArray[np.str_]
+class _Validated(NamedTuple):
+    """Validation clips, and what is trained."""
 
-    @classmethod
-    def of(cls, rows: ArrayLike, labels: ArrayLike) -> _Clips:
-        clips = cls(np.asarray(rows, np.int64), np.asarray(labels, dtype=object).astype(str))
-        if len(clips.rows) != len(clips.labels):
-            raise UserError(
-                f"{len(clips.rows)} clips but {len(clips.labels)} labels; give one label a clip"
-            )
-        return clips
+    source: TrainedEncoder
+    method: Supervised
+    clips: Corpus
+    classes: NDArray[np.str_]
+    device: torch.device
+
+    def logits(self) -> NDArray[np.float32]:
+        embedder = _embedder(self.source, self.method)
+        return _linear(self.method).logits(embedder.embed(self.clips, device=self.device))
+
+    def score(self) -> float:
+        kind, labels = self.clips.kind, self.clips.labels
+        known = np.union1d(self.classes, kind.classes(labels))
+        wide = with_unknown(self.logits(), self.classes, known)
+        return kind.score(kind.targets(labels, known), wide)
+
+    def judged(self) -> tuple[Calibration, float]:
+        """Return what these clips say of how sure to be, and the standard error of the score."""
+        kind, labels, logits = self.clips.kind, self.clips.labels, self.logits()
+        ids = self.clips.clips["clip_id"].to_numpy()
+        rows = prediction_table(
+            logits, self.classes, kind, labels=labels, clip_ids=ids, groups=self.clips.groups
+        )
+        error = interval(rows, kind.chosen_by).standard_error
+        known = np.isin(labels, self.classes) | (kind is MULTI_LABEL)
+        targets = kind.targets(labels[known], self.classes)
+        return calibrate(targets, logits[known], len(self.classes)), error
 
 
-@dataclass(frozen=True)
-class _Run:
-    trained: TrainedEncoder
-    store: LogMelStore
-    train_clips: _Clips
-    valid_clips: _Clips
+class _Training(NamedTuple):
+    """What decides the result of a training."""
+
+    source: TrainedEncoder
+    train: Corpus
+    validated: _Validated | None
     settings: FineTuningSettings
     seed: int
     device: torch.device
-    kind: LabelKind
+    title: str
 
-    @property
-    def classes(self) -> NDArray[np.str_]:
-        return self.kind.classes(self.train_clips.labels)
-
-    def with_encoder(self, method: Supervised, provenance: dict[str, Any]) -> TrainedEncoder:
-        old = self.trained
-        return TrainedEncoder(
-            method.encoder, old.name, old.front_end, old.mean, old.std, provenance
-        )
-
-    def method(self) -> Supervised:
-        """Return a copy of the encoder with the classifier that training starts from."""
-        targets = self.kind.targets(self.train_clips.labels, self.classes)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, "classifier"))
-            return Supervised(
-                deepcopy(self.trained.encoder).requires_grad_(True),
-                labels=torch.from_numpy(targets),
-                n_classes=len(self.classes),
-                dropout=self.settings.dropout,
-                label_smoothing=self.settings.label_smoothing,
-                mixup_alpha=self.settings.mixup_alpha,
-                head=self._head(),
-                crop_frames=self.settings.crop_frames,
-            )
-
-    def _head(self) -> tuple[Tensor, Tensor] | None:
-        if self.settings.head == "random" or _never_trained(self.trained.encoder):
-            return None
-        train, valid = self.train_clips, self.valid_clips
-        rows = np.concatenate([train.rows, valid.rows])
-        cut = self.trained.encoder.cut
-        features = embed_clips(self.trained, self.store, rows, device=self.device)[cut]
-        x_train, x_valid = np.split(features, [len(train.rows)])
-        probe = LinearProbe(kind=self.kind)
-        return probe.fit(x_train, train.labels, x_valid, valid.labels).head()
-
-    def train(self, method: Supervised, folder: Path, title: str) -> tuple[pd.DataFrame, BestEpoch]:
-        settings, training = self.settings, self.settings.training
-        views = ViewMaker(
-            mean=self.trained.mean,
-            std=self.trained.std,
-            n_mels=self.store.front_end.n_mels,
-            crop_frames=settings.crop_frames,
-            **settings.views,
-        )
-        with self._source() as source:
-            best = BestEpoch(
-                method,
-                (lambda: self._score(method)) if len(self.valid_clips.rows) else None,
-                folder=folder,
-                mark=self._mark(),
-                every=settings.validate_every,
-                patience=settings.patience,
-                n_epochs=math.ceil(training.total_steps(source.n_clips) / source.steps_per_epoch),
-            )
-            history = fit(
-                method, source, views, training,
-                folder=folder, seed=self.seed, device=self.device, epoch_end=best, title=title,
-            )  # fmt: skip
-            return _with_validation(history, best.table(), source.steps_per_epoch), best
-
-    def _source(self) -> CropSource:
-        return CropSource(
-            self.store,
-            self.train_clips.rows,
-            crop_frames=self.settings.crop_frames,
-            batch_size=self.settings.training.batch_size,
-            seed=self.seed,
-            device=self.device,
-        )
-
-    def _score(self, method: Supervised) -> float:
-        """Return the balanced accuracy, or the mAP, on whole validation clips."""
-        working, clips = self.with_encoder(method, {}), self.valid_clips
-        logits = clip_logits(working, method.classifier, self.store, clips.rows, self.device)
-        decided = self.kind.decide(logits, self.classes, self.classes)
-        return self.kind.score(clips.labels, decided, self.classes)
-
-    def _mark(self) -> str:
-        encoder = self.trained.encoder.state_dict()
+    def mark(self) -> str:
+        weights = self.source.encoder.state_dict().items()
+        clips = [self.train, *([self.validated.clips] if self.validated else [])]
         return mark_of(
-            encoder={key: tensor.cpu().numpy() for key, tensor in encoder.items()},
-            normalisation=[self.trained.mean, self.trained.std],
-            train=[self.store.clip_ids[self.train_clips.rows], self.train_clips.labels],
-            valid=[self.store.clip_ids[self.valid_clips.rows], self.valid_clips.labels],
+            encoder={key: tensor.cpu().numpy() for key, tensor in weights},
+            normalisation=[self.source.mean, self.source.std],
+            clips=[[part.clips["clip_id"], part.labels] for part in clips],
             settings=self.settings,
             seed=self.seed,
         )
 
 
-def _with_validation(
-    history: pd.DataFrame, validation: pd.DataFrame, steps_per_epoch: int
-) -> pd.DataFrame:
-    """Return the training's metrics with the validation score of each epoch at its last step."""
-    if validation.empty:
-        return history
-    steps = ((validation["epoch"] + 1) * steps_per_epoch).clip(upper=history["step"].max())
-    scores = validation.rename(columns={"score": "validation_score"}).assign(step=steps)
-    return history.merge(scores, on=["step", "epoch"], how="outer", sort=True)
+class _BestEpoch:
+    """Scores a module after some epochs and keeps its best weights, the earlier ones on a tie.
+
+    It may be told an epoch twice, as happens when a run is resumed.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        score: Callable[[], float] | None,
+        settings: FineTuningSettings,
+        n_epochs: int,
+        file: Path,
+        mark: str,
+    ) -> None:
+        self.module, self._score, self.settings, self.n_epochs = module, score, settings, n_epochs
+        self._file, self._mark = file, mark
+        kept = load_checkpoint(file, mark, "cpu") or {"scores": {}, "state": None}
+        self.scores: dict[int, float] = kept["scores"]
+        self._state: dict[str, Tensor] | None = kept["state"]
+        if not file.exists():  # claims the folder for this training
+            save_checkpoint(file, mark, kept)
+
+    @property
+    def epoch(self) -> int | None:
+        """The best epoch so far, if any was scored."""
+        return max(self.scores, key=lambda e: (self.scores[e], -e)) if self.scores else None
+
+    @property
+    def score(self) -> float | None:
+        """Its score."""
+        return None if self.epoch is None else self.scores[self.epoch]
+
+    def __call__(self, epoch: int) -> bool:
+        """Score the module after ``epoch``; return whether patience has run out."""
+        due = (epoch + 1) % self.settings.validate_every == 0 or epoch + 1 == self.n_epochs
+        if self._score is None or not due:
+            return False
+        self.scores[epoch] = self._score()
+        if self.epoch == epoch:
+            self._state = deepcopy(self.module.state_dict())
+        save_checkpoint(self._file, self._mark, {"scores": self.scores, "state": self._state})
+        since = sum(scored > (self.epoch or 0) for scored in self.scores)
+        return self.settings.patience is not None and since >= self.settings.patience
+
+    def restore(self) -> None:
+        """Give the module the weights of the best epoch; without validation, leave the last."""
+        if self._state is not None:
+            self.module.load_state_dict(self._state)
+            log.info("best after epoch %d: %.3f on validation", (self.epoch or 0) + 1, self.score)
 
 
-def _never_trained(encoder: Encoder) -> bool:
-    """Return whether batch norm still has the statistics it was made with."""
-    seen = [n for key, n in encoder.state_dict().items() if key.endswith("num_batches_tracked")]
-    return any(int(n) == 0 for n in seen)
+def _method(
+    source: TrainedEncoder,
+    train: Corpus,
+    classes: NDArray[np.str_],
+    settings: FineTuningSettings,
+    seed: int,
+    device: torch.device,
+) -> Supervised:
+    """Return a copy of the encoder with the classifier that training starts from."""
+    head = _first_head(source, train, settings, device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "classifier"))
+        return Supervised(
+            deepcopy(source.encoder).requires_grad_(True),
+            labels=torch.from_numpy(train.kind.targets(train.labels, classes)),
+            n_classes=len(classes),
+            dropout=settings.dropout,
+            label_smoothing=settings.label_smoothing,
+            mixup_alpha=settings.mixup_alpha,
+            head=head,
+            crop_frames=settings.crop_frames,
+        )
+
+
+def _train(method: Supervised, how: _Training, folder: Path) -> tuple[pd.DataFrame, _BestEpoch]:
+    """Train in place, up to the best epoch; return the metrics."""
+    settings, training, store = how.settings, how.settings.training, how.train.store
+    views = ViewMaker(
+        mean=how.source.mean, std=how.source.std, n_mels=store.front_end.n_mels,
+        crop_frames=settings.crop_frames, **settings.views,
+    )  # fmt: skip
+    with CropSource(
+        store, how.train.rows, crop_frames=settings.crop_frames,
+        batch_size=training.batch_size, seed=how.seed, device=how.device,
+    ) as crops:  # fmt: skip
+        n_epochs = math.ceil(training.total_steps(crops.n_clips) / crops.steps_per_epoch)
+        score = how.validated.score if how.validated else None
+        best = _BestEpoch(method, score, settings, n_epochs, folder / "best.pt", how.mark())
+        history = fit(
+            method, crops, views, training, folder=folder, seed=how.seed, device=how.device,
+            epoch_end=best, title=how.title,
+        )  # fmt: skip
+        best.restore()
+        if best.scores:
+            pairs = sorted(best.scores.items())
+            found = pd.DataFrame(pairs, columns=["epoch", "validation_score"])
+            steps = (found["epoch"] + 1) * crops.steps_per_epoch
+            found = found.assign(step=steps.clip(upper=history["step"].max()))
+            history = history.merge(found, on=["step", "epoch"], how="outer", sort=True)
+    return history, best
+
+
+def _embedder(
+    source: TrainedEncoder, method: Supervised, provenance: dict[str, Any] | None = None
+) -> EncoderEmbedder:
+    """Return the encoder that is trained, read out as the classifier takes it."""
+    encoder = method.encoder
+    own = ReadOut((encoder.cut,), (encoder.pooling,))
+    trained = replace(source, encoder=encoder, provenance=provenance or {}, projector=None)
+    return EncoderEmbedder(trained, own)
+
+
+def _linear(method: Supervised) -> Linear:
+    weight, bias = (item.detach().cpu().numpy().copy() for item in method.classifier.parameters())
+    dim = weight.shape[1]
+    return Linear(weight, bias, np.zeros(dim, np.float32), np.ones(dim, np.float32))
+
+
+def _first_head(
+    source: TrainedEncoder, train: Corpus, settings: FineTuningSettings, device: torch.device
+) -> tuple[Tensor, Tensor] | None:
+    """Return weight and bias of a probe on the training clips; None: start at random."""
+    counted = [n for key, n in source.encoder.state_dict().items() if "batches_tracked" in key]
+    if settings.head == "random" or any(int(n) == 0 for n in counted):
+        return None
+    encoder = source.encoder
+    embedder = EncoderEmbedder(source, ReadOut((encoder.cut,), (encoder.pooling,)))
+    vectors = embedder.embed(train, device=device)
+    probe = Probe(kind=train.kind).fit(vectors, train.labels, groups=train.groups)
+    linear, temperature = probe.all_, probe.calibration_.temperature
+    weight = linear.weight / linear.scale
+    bias = linear.bias - weight @ linear.mean
+    return torch.from_numpy(weight / temperature), torch.from_numpy(bias / temperature)

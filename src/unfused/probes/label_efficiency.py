@@ -1,34 +1,34 @@
 """Label efficiency: the same test clips, scored after learning from few labels and from many.
 
-Few labels are few: no validation label helps to choose a penalty or an epoch. A linear probe
-chooses its penalty by folds inside the labels it was given, fine-tuning takes its last epoch.
+Few labels are few: no validation label helps to choose a penalty or an epoch. A probe is chosen by
+folds inside the labels it was given, fine-tuning takes its last epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import UserError
 from ..core.repeats import Repeat
-from ..probes.embedding_cache import ClipEmbeddings
-from ..probes.results import RowKeys, scored_rows
-from ..tasks.label_budgets import LabelBudget, draw_labelled
-from ..tasks.task_data import LabelledClips, TaskData
-from ..training.precision import pick_device
-from .candidates import Candidate
+from ..core.seeding import numpy_generator
+from ..embeddings.embedder import EncoderEmbedder
+from ..tasks.corpus import Corpus
+from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
+from .candidates import Candidate, Vectors
+from .evaluation import Plan, checked_parts, fit_probe
 from .fine_tuning import fine_tune
-from .frozen_evaluation import FrozenProtocol, checked_parts, fit_probe
-from .supervised_evaluation import Plan
+from .results import TRAIN, RowKeys, scored_rows
 
-COLUMNS = ("encoder", "source", "cut", "protocol", "seed", "fold", "budget", "draw", "n_labels",
-           "metric", "value")  # fmt: skip
+COLUMNS = ("task", *RowKeys._fields, "budget", "draw", "n_labels", "metric", "value")
+Budget = int | str
 
 
 @dataclass(frozen=True)
@@ -36,123 +36,151 @@ class EfficiencySettings:
     """Which budgets are measured, and how often.
 
     Attributes:
-        budgets: Label budgets.
+        budgets: Labels of each class (``5``), or shares of each class's labels (``"10%"``).
         draws: How many choices of labelled clips for each.
         transductive: Whether encoders may have seen held-out audio, without labels.
         device: Where to fine-tune.
+
+    Raises:
+        UserError: A budget is neither.
     """
 
-    budgets: Sequence[LabelBudget]
-    draws: int
+    budgets: Sequence[Budget]
+    draws: int = 3
     transductive: bool = False
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for budget in self.budgets:
+            labels_given(budget, 1)
 
 
 def probe_with_few_labels(
     candidate: Candidate,
-    embeddings: ClipEmbeddings,
-    task: TaskData,
-    repeat: Repeat,
-    protocol: FrozenProtocol,
+    vectors: Vectors,
+    corpus: Corpus,
+    protocol: str,
     settings: EfficiencySettings,
 ) -> pd.DataFrame:
-    """Score a frozen encoder's probe for every budget and draw, at all its cuts.
+    """Score a frozen encoder's probe for every budget and draw.
 
     Returns:
         Rows with :data:`COLUMNS`.
 
     Raises:
-        LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
+        LeakError: The encoder was trained on held-out clips and may not have been.
     """
-    parts = checked_parts(candidate, task, repeat.fold, transductive=settings.transductive)
-    train, test = parts["train"], parts["test"]
-    rows = []
-    for cut in candidate.cuts:
-        x_train, x_test = (embeddings.matrix(cut, part.rows) for part in (train, test))
-        keys = RowKeys(candidate.label, candidate.source, cut, protocol, *repeat)
-        for budget, draw, chosen in _draws(train, task, repeat, settings):
-            labels = train.labels[chosen]
-            groups = None if train.groups is None else train.groups[chosen]
-            probe = fit_probe(
-                protocol, {"train": x_train[chosen]}, {"train": labels}, groups=groups,
-                kind=task.kind,
-            )  # fmt: skip
-            scores = probe.decision_function(x_test)
-            rows.append(_rows(keys, budget, draw, len(chosen), test, scores, probe.classes_, task))
-    return pd.concat(rows, ignore_index=True)
+    seen = candidate.load().trained_on
+    parts = checked_parts(seen, corpus, candidate.fold, transductive=settings.transductive)
+    named = candidate.label, candidate.source, candidate.read_out, protocol
+    keys, rows = RowKeys(*named, TRAIN, *candidate.repeat), []
+    for budget, draw, chosen in _draws(parts["train"], candidate.repeat, settings):
+        probe = fit_probe(protocol, vectors, chosen)
+        logits = probe.decision_function(vectors.of(parts["test"]))
+        found, _ = scored_rows(keys, parts["test"], logits, probe.classes_)
+        rows.append(found.assign(budget=str(budget), draw=draw, n_labels=len(chosen)))
+    return pd.concat(rows, ignore_index=True)[list(COLUMNS)]
 
 
 def train_with_few_labels(
-    folder: Path,
-    candidate: Candidate,
-    plan: Plan,
-    task: TaskData,
-    repeat: Repeat,
-    settings: EfficiencySettings,
+    plan: Plan, corpus: Corpus, folder: Path, settings: EfficiencySettings
 ) -> pd.DataFrame:
-    """Score end-to-end training from an encoder for every budget and draw.
+    """Score end-to-end training for every budget and draw.
 
     Args:
+        plan: What to train, and how.
+        corpus: The task.
         folder: Keeps finished scores and unfinished training.
-        candidate: The encoder to start from.
-        plan: How to train.
-        task: The task.
-        repeat: Seed of everything random, fold of the task.
         settings: Budgets and draws.
 
     Returns:
         Rows with :data:`COLUMNS`.
     """
-    parts = checked_parts(candidate, task, repeat.fold, transductive=settings.transductive)
-    trained = candidate.load()
-    if trained is None:
-        raise UserError(f"{candidate.label!r} has no encoder that could be fine-tuned")
-    keys = RowKeys(plan.label, plan.source, trained.encoder.cut, "fine_tuning", *repeat)
-    train, test, rows = parts["train"], parts["test"], []
-    for budget, draw, chosen in _draws(train, task, repeat, settings):
-        done = folder / f"{budget}-{draw}.parquet".replace(" ", "_").replace("%", "percent")
+    source, repeat = plan.candidate.load(), plan.candidate.repeat
+    if not isinstance(source, EncoderEmbedder):
+        raise UserError(f"{plan.candidate.label!r} has no encoder that could be fine-tuned")
+    parts = checked_parts(
+        source.trained_on, corpus, repeat.fold, transductive=settings.transductive
+    )
+    rows = []
+    for budget, draw, chosen in _draws(parts["train"], repeat, settings):
+        done = folder / f"{budget}-{draw}.parquet".replace("%", "percent")
         if not done.exists():
-            training = folder / "training"
+            title = f"{plan.label}, task {corpus.name}, {repeat.name}, {budget}, draw {draw}"
             tuned = fine_tune(
-                trained, task.store, train.rows[chosen], train.labels[chosen], [], [],
-                plan.settings, folder=training, seed=repeat.seed, device=settings.device,
-                kind=task.kind,
-                title=f"{plan.label}, task {task.name}, fold {repeat.fold}, seed {repeat.seed}, "
-                f"{budget}, draw {draw}",
+                source.trained, chosen, None, plan.settings, folder=folder / "training",
+                seed=repeat.seed, device=settings.device, title=title,
             )  # fmt: skip
-            logits = tuned.logits(task.store, test.rows, device=pick_device(settings.device))
-            found = _rows(keys, budget, draw, len(chosen), test, logits, tuned.classes, task)
-            found.to_parquet(done.with_suffix(".tmp"))
+            logits = tuned.logits(parts["test"], device=settings.device)
+            named = plan.label, plan.source, tuned.embedder.read_out.name, "fine_tuning", TRAIN
+            found, _ = scored_rows(
+                RowKeys(*named, *repeat), parts["test"], logits, tuned.head.classes
+            )
+            found = found.assign(budget=str(budget), draw=draw, n_labels=len(chosen))
+            found[list(COLUMNS)].to_parquet(done.with_suffix(".tmp"))
             done.with_suffix(".tmp").rename(done)
-            rmtree(training)
+            rmtree(folder / "training")
         rows.append(pd.read_parquet(done))
     return pd.concat(rows, ignore_index=True)
 
 
+def labels_given(budget: Budget, available: int) -> int:
+    """Return how many of a class's labels a budget gives, at least one.
+
+    Raises:
+        UserError: It is neither a positive whole number nor a percentage up to 100.
+
+    >>> labels_given(5, 3), labels_given("10%", 40)
+    (3, 4)
+    """
+    text = str(budget).strip()
+    if text.isdecimal() and int(text) > 0:
+        return min(int(text), available)
+    try:
+        share = float(text.removesuffix("%")) / 100 if text.endswith("%") else math.nan
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= 1:
+        raise UserError(
+            f"label budget {budget!r} must be a number of labels per class, such as 5, or a share "
+            "of all labels, such as 10%"
+        )
+    return max(1, round(share * available))
+
+
+def draw_labelled(
+    labels: ArrayLike, budget: Budget, *, draw: int, seed: int, kind: LabelKind = SINGLE_LABEL
+) -> NDArray[np.int64]:
+    """Return which training clips keep their label, sorted, (M,).
+
+    Every class gets its budget (a clip with several labels counts as one of its rarest). A draw's
+    smaller budgets are part of its larger ones, so that a curve over budgets is one of growing
+    knowledge.
+
+    Args:
+        labels: Label of each training clip, (N,).
+        budget: How many.
+        draw: Number of the draw.
+        seed: Seed of all draws.
+        kind: Whether a label is one class or a set of classes.
+    """
+    strata = kind.strata(labels)
+    chosen = []
+    for name in np.unique(strata):
+        members = np.flatnonzero(strata == name)
+        order = numpy_generator(seed, "label budget", draw, str(name)).permutation(members)
+        chosen.append(order[: labels_given(budget, len(members))])
+    return np.sort(np.concatenate(chosen))
+
+
 def _draws(
-    train: LabelledClips, task: TaskData, repeat: Repeat, settings: EfficiencySettings
-) -> Any:
+    train: Corpus, repeat: Repeat, settings: EfficiencySettings
+) -> Iterator[tuple[Budget, int, Corpus]]:
     """Yield each budget, the number of each draw and the training clips that keep their label."""
     for budget in settings.budgets:
-        everything = budget.share == 1.0
+        everything = str(budget).replace(" ", "") == "100%"
         for draw in range(1 if everything else settings.draws):
-            chosen = draw_labelled(
-                train.labels, budget, draw=draw, seed=repeat.seed, kind=task.kind
-            )
-            if len(task.kind.classes(train.labels[chosen])) > 1:
+            rows = draw_labelled(train.labels, budget, draw=draw, seed=repeat.seed, kind=train.kind)
+            chosen = train.take(train.clips["clip_id"].iloc[rows])
+            if len(train.kind.classes(chosen.labels)) > 1:
                 yield budget, draw, chosen
-
-
-def _rows(
-    keys: RowKeys,
-    budget: LabelBudget,
-    draw: int,
-    n_labels: int,
-    test: LabelledClips,
-    scores: np.ndarray,
-    classes: np.ndarray,
-    task: TaskData,
-) -> pd.DataFrame:
-    results, _ = scored_rows(keys, test.table, scores, classes, task.kind)
-    given = results.assign(budget=str(budget), draw=draw, n_labels=n_labels)
-    return given[list(COLUMNS)]

@@ -6,143 +6,117 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..core.errors import UserError
-from ..data.label_sets import BAR, multi_hot
-from ..scores.metrics import METRICS, count
-from ..scores.ranking import RANKING_METRICS
-from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
+from ..data.label_sets import BAR
+from ..scores.metrics import MULTI_LABEL_METRICS, SINGLE_LABEL_METRICS, calibration_error, score
+from ..tasks.corpus import Corpus
+from ..tasks.label_kinds import MULTI_LABEL, LabelKind
 
-KEY_COLUMNS = ("encoder", "source", "cut", "protocol", "seed", "fold")
+TRAIN, TRAIN_VALID = "train", "train+valid"
+"""What a classifier was fitted on. The second is what is used; the first is what papers report."""
+KEY_COLUMNS = ("encoder", "source", "read_out", "protocol", "fitted_on", "seed", "fold")
 FACT_COLUMNS = (
-    "n_train",
-    "n_valid",
-    "n_test",
-    "parameters",
-    "dimension",
-    "pretraining_clips",
-    "regularisation",
-    "validation",
-    "embedding",
-    "transductive",
+    *("n_train", "n_valid", "n_test", "parameters", "dimension", "pretraining_clips"),
+    *("setting", "chosen_on", "validation", "validation_error", "transductive"),
+    *("licence", "pretraining_data"),
 )
-"""``validation`` is the score by which the probe or epoch was chosen (balanced accuracy, with
-several labels mAP), on clips that are not test clips; it is the same for every metric."""
+"""``setting`` is what was chosen: a penalty, ``lda``, a number of neighbours or an epoch;
+``validation`` the score by which (balanced accuracy, with several labels mAP), on clips that are
+not test clips, ``validation_error`` its standard error; they are the same for every metric."""
 RESULT_COLUMNS = ("task", *KEY_COLUMNS, "metric", "value", *FACT_COLUMNS)
 PREDICTION_COLUMNS = (
-    "task",
-    *KEY_COLUMNS,
-    *("clip_id", "group", "label", "predicted"),
+    *("task", *KEY_COLUMNS, "clip_id", "group", "label", "predicted", "probability"),
     *("classes", "scores"),
 )
-"""``classes`` (names with bars between) and ``scores`` (C,) are those of multi-label tasks."""
+"""``probability`` is that of the most likely class, calibrated; ``classes`` (names with bars
+between) and ``scores`` (C,) are those of multi-label tasks."""
 
 
 class RowKeys(NamedTuple):
     """What was evaluated, and how.
 
     Attributes:
-        encoder: ``random_init``, a method's name, ``unfused``, ``unfused_full``, ``supervised`` or
-            ``log_mel_statistics``.
+        encoder: ``random_init``, a method's name, ``unfused``, ``unfused_full``, ``supervised``,
+            ``mfcc_statistics``, ``log_mel_statistics``, or the name of an embedder from outside.
         source: Where its pseudo-labels came from; empty where there are none.
-        cut: Tap of the embedding; empty where there is none.
+        read_out: How the encoder is read out; empty where there is none.
         protocol: ``linear_probe``, ``knn`` or ``fine_tuning``.
+        fitted_on: :data:`TRAIN` or :data:`TRAIN_VALID`.
         seed: Seed of the whole study.
         fold: Held-out fold; 0 for a fixed split.
     """
 
     encoder: str
     source: str
-    cut: str
+    read_out: str
     protocol: str
+    fitted_on: str
     seed: int
     fold: int
 
 
-def scored_rows(
-    keys: RowKeys,
-    clips: pd.DataFrame,
-    scores: NDArray[Any],
+def prediction_table(
+    logits: NDArray[Any],
     classes: NDArray[np.str_],
     kind: LabelKind,
-    **facts: object,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return result and prediction rows of a classifier's scores.
+    *,
+    labels: NDArray[np.str_],
+    clip_ids: NDArray[Any],
+    groups: NDArray[np.str_] | None = None,
+) -> pd.DataFrame:
+    """Return what a classifier says of clips, as :mod:`unfused.scores` takes it.
 
     Args:
-        keys: What was evaluated.
-        clips: ``clip_id``, ``label`` and, where known, ``group`` of each test clip.
-        scores: Logits or votes of each clip, (N, C).
+        logits: Logits or votes, (N, C).
         classes: Class names, (C,).
         kind: Whether a label is one class or a set of classes.
-        **facts: Values of some of ``FACT_COLUMNS``, and ``task`` where it is known here.
+        labels: True labels, (N,).
+        clip_ids: (N,).
+        groups: Speaker or recording, (N,); None: unknown.
     """
-    predicted = kind.predicted(scores, classes)
-    guesses = prediction_rows(keys, clips, predicted)
-    if kind is SINGLE_LABEL:
-        return result_rows(keys, clips["label"], predicted, **facts), guesses
-    hits, weights = multi_hot(clips["label"].astype(str), classes), np.ones((1, len(clips)))
-    values = {name: metric(scores, hits, weights)[0] for name, metric in RANKING_METRICS.items()}
-    rows = pd.DataFrame({"metric": list(values), "value": list(values.values())})
-    known = rows.assign(**keys._asdict(), **facts)
-    guesses = guesses.assign(classes=BAR.join(classes), scores=list(scores.astype(np.float32)))
-    return _in_order(known, RESULT_COLUMNS), _in_order(guesses, PREDICTION_COLUMNS)
+    columns = {"clip_id": clip_ids, "group": groups, "label": np.asarray(labels, object)}
+    rows = pd.DataFrame({**columns, "predicted": kind.predicted(logits, classes).astype(object)})
+    if kind is MULTI_LABEL:
+        rows = rows.assign(classes=BAR.join(classes), scores=list(logits.astype(np.float32)))
+    return rows
 
 
-def score(labels: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
-    """Return every metric by name.
-
-    >>> score(["a", "a", "b"], ["a", "b", "b"])["balanced_accuracy"]
-    0.75
-    """
-    counts = count(labels, predicted)
-    return {name: float(metric(counts)) for name, metric in METRICS.items()}
-
-
-def result_rows(
-    keys: RowKeys, labels: ArrayLike, predicted: ArrayLike, **facts: object
-) -> pd.DataFrame:
-    """Return one row for each metric.
+def scored_rows(
+    keys: RowKeys,
+    test: Corpus,
+    logits: NDArray[Any],
+    classes: NDArray[np.str_],
+    probability: NDArray[np.floating] | None = None,
+    **facts: object,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return result and prediction rows of a classifier.
 
     Args:
         keys: What was evaluated.
-        labels: True labels of the test clips, (N,).
-        predicted: Predicted labels, (N,).
-        **facts: Values of some of ``FACT_COLUMNS``, and ``task`` where it is known here.
-
-    Raises:
-        ValueError: A fact is no column of the result table.
+        test: The test clips.
+        logits: Logits or votes of each clip, (N, C).
+        classes: Class names, (C,).
+        probability: Of the most likely class, (N,), where it is calibrated.
+        **facts: Values of some of :data:`FACT_COLUMNS`.
     """
-    scores = score(labels, predicted)
-    rows = pd.DataFrame({"metric": list(scores), "value": list(scores.values())})
-    return _in_order(rows.assign(**keys._asdict(), **facts), RESULT_COLUMNS)
-
-
-def prediction_rows(
-    keys: RowKeys, clips: pd.DataFrame, predicted: ArrayLike, **facts: object
-) -> pd.DataFrame:
-    """Return one row for each test clip.
-
-    Args:
-        keys: What was evaluated.
-        clips: ``clip_id``, ``label`` and, where known, ``group`` of each test clip.
-        predicted: Predicted labels in the same order, (N,).
-        **facts: ``task``, where it is known here.
-    """
-    rows = pd.DataFrame(
-        {
-            "clip_id": clips["clip_id"].to_numpy(),
-            "group": clips["group"].to_numpy() if "group" in clips else None,
-            "label": clips["label"].astype(str).to_numpy(),
-            "predicted": pd.Series(predicted, dtype=object).astype(str).to_numpy(),
-        }
+    kind, clip_ids = test.kind, test.clips["clip_id"].to_numpy()
+    rows = prediction_table(
+        logits, classes, kind, labels=test.labels, clip_ids=clip_ids, groups=test.groups
     )
-    return _in_order(rows.assign(**keys._asdict(), **facts), PREDICTION_COLUMNS)
-
-
-def _in_order(rows: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    unknown = [name for name in rows if name not in columns]
-    if unknown:
-        raise UserError(f"{unknown} are no columns of the table; it has {list(columns)}")
-    return rows[[name for name in columns if name in rows]]
+    names = MULTI_LABEL_METRICS if kind is MULTI_LABEL else SINGLE_LABEL_METRICS
+    values = {name: score(rows, name) for name in names}
+    if probability is not None:
+        rows = rows.assign(probability=np.asarray(probability, np.float32))
+        if kind is not MULTI_LABEL:
+            right = (rows["label"] == rows["predicted"]).to_numpy()
+            values["calibration_error"] = calibration_error(probability, right)
+    results = pd.DataFrame({"metric": list(values), "value": list(values.values())})
+    known = keys._asdict() | {"task": test.name}
+    if unknown := sorted(set(facts) - set(FACT_COLUMNS)):
+        raise UserError(f"{unknown} are no columns of the table; it has {list(RESULT_COLUMNS)}")
+    return (
+        results.assign(**known, **facts).reindex(columns=RESULT_COLUMNS),
+        rows.assign(**known).reindex(columns=PREDICTION_COLUMNS),
+    )

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from ..core.seeding import torch_generator
 from ..data.store import LogMelStore
+from ..views.k_mix import KMix
 from ..views.make_views import ViewMaker
 from ..views.view import View
+from .names import short_label
 
 _FRAMES = 96
 
@@ -21,11 +22,11 @@ _FRAMES = 96
 def example_views(
     store: LogMelStore,
     clips: pd.DataFrame,
+    views: Mapping[str, Any],
     *,
     mean: float,
     std: float,
     centroids: np.ndarray,
-    views: Mapping[str, Any],
     n_examples: int = 4,
     seed: int = 0,
 ) -> dict[str, dict[str, np.ndarray]]:
@@ -33,64 +34,51 @@ def example_views(
 
     Args:
         store: Log-mels.
-        clips: Training clips, columns clip_id and label.
+        clips: Training clips: ``clip_id`` and, where known, ``label``.
+        views: Arguments of :class:`~unfused.views.make_views.ViewMaker`.
         mean: Mean of the training log-mels.
         std: Their standard deviation.
         centroids: Centroids of k-mix, (K, F), for views that use it.
-        views: Arguments of :class:`~unfused.views.make_views.ViewMaker`.
         n_examples: How many clips.
         seed: Which clips, crops and views.
 
     Returns:
-        Name of the example -> step ("log-mel crop", "mixup" or "k-mix", "view A", "view B") ->
-        normalised log-mel, (F, T).
+        Name of the example -> step (``crop``, its ``partner`` and the ``mixture`` where views mix,
+        ``view A``, ``view B``) -> normalised log-mel, (F, T).
     """
+    maker = ViewMaker(
+        n_mels=store.front_end.n_mels, crop_frames=_FRAMES, mean=mean, std=std,
+        k_mix_centroids=torch.from_numpy(centroids), **views,
+    )  # fmt: skip
+    random = torch_generator(seed, "example views")
     shuffled = clips.sample(frac=1, random_state=seed)
-    chosen = shuffled.drop_duplicates("label").head(n_examples)
-    makers = _makers(store, mean, std, {**views, "k_mix_centroids": torch.from_numpy(centroids)})
+    first = shuffled.drop_duplicates("label") if "label" in clips else shuffled
+    chosen = pd.concat([first, shuffled]).drop_duplicates("clip_id").head(n_examples)
     batch = _crops(store, chosen["clip_id"].to_numpy())
-    background = _crops(store, shuffled["clip_id"].tail(views.get("mixup_bank", 64)).to_numpy())
-    for maker in makers:
-        maker(background, 0, torch_generator(seed, "bank"))  # no view: it only fills the bank
-    mixed = makers[0](batch, 1, torch_generator(seed, "views"))[0]
-    view_a, view_b = makers[1](batch, 2, torch_generator(seed, "views"))
-    steps = {
-        "log-mel crop": makers[0].plain(batch).log_mel,
-        "k-mix" if views.get("mixing") == "k_mix" else "mixup": mixed.log_mel,
-        "view A": view_a.log_mel,
-        "view B": view_b.log_mel,
+    maker(_crops(store, shuffled["clip_id"].tail(256).to_numpy()), 0, random)  # fills the bank
+    plain = maker.plain(batch)
+    steps, mixed, names = {"crop": plain.log_mel}, plain.log_mel, [""] * len(chosen)
+    if (mixup := maker.mixup) is not None:
+        clusters = mixup.nearest(batch) if isinstance(mixup, KMix) else len(chosen)
+        mixing = mixup.draw(clusters, random)  # type: ignore[arg-type]
+        mixed = mixup.mix(plain.log_mel, mixing)
+        steps |= {"partner": mixup.bank[mixing.partner].unsqueeze(1), "mixture": mixed}
+        names = [f"{100 * float(share):.0f} % partner" for share in mixing.weight]
+    view = maker.fader(maker.resize_crop(View(mixed, plain.spans), random), random)
+    steps |= {
+        "view A": maker.masks(view, random).log_mel,
+        "view B": maker(batch, 1, random)[0].log_mel,
     }
-    names = [f"{index + 1}: {_shown(label)}" for index, label in enumerate(chosen["label"])]
+    labels = chosen["label"].fillna("no label") if "label" in chosen else [""] * len(chosen)
     return {
-        name: {step: _image(values, index) for step, values in steps.items()}
-        for index, name in enumerate(names)
+        ", ".join(filter(None, [f"{row + 1}", short_label(label, 24), names[row]])): {
+            step: images[row, 0].numpy() for step, images in steps.items()
+        }
+        for row, label in enumerate(labels)
     }
-
-
-def _shown(label: object) -> str:
-    """Return a label, also where there is none.
-
-    >>> _shown("bass"), _shown(float("nan")), _shown("")
-    ('bass', 'no label', 'no label')
-    """
-    return str(label) if pd.notna(label) and label != "" else "no label"
-
-
-def _makers(
-    store: LogMelStore, mean: float, std: float, views: Mapping[str, Any]
-) -> tuple[ViewMaker, ViewMaker]:
-    """Return the views without the crop, to show mixup alone, and as they are."""
-    shape = {"n_mels": store.front_end.n_mels, "crop_frames": _FRAMES, "mean": mean, "std": std}
-    still = {"freq_scale": (1.0, 1.0), "time_scale": (1.0, 1.0), "virtual_crop": (1.0, 1.0)}
-    return ViewMaker(**shape, **{**views, **still}), ViewMaker(**shape, **views)  # type: ignore[arg-type]
 
 
 def _crops(store: LogMelStore, clip_ids: np.ndarray) -> View:
     rows = store.rows(clip_ids)
-    spare = store.n_frames[rows] - _FRAMES
-    crops, spans = store.crops(rows, spare // 2, _FRAMES)
+    crops, spans = store.crops(rows, (store.n_frames[rows] - _FRAMES) // 2, _FRAMES)
     return View(crops.float().transpose(1, 2).unsqueeze(1), torch.as_tensor(spans))
-
-
-def _image(values: Tensor, index: int) -> np.ndarray:
-    return values[index, 0].numpy()

@@ -1,134 +1,186 @@
-"""Single-label classification metrics, all functions of three counts per class.
+"""Metrics of predictions in which rows can have weights, so that a bootstrap is one more argument.
 
-Notation: C classes; for each class the ``hits`` (predicted and true), ``support`` (true) and
-``predicted`` counts, with any leading axes: a bootstrap computes thousands of them at once.
+Notation: N rows, C classes, W sets of row weights: one set of ones gives the score, the others say
+how often a resample drew each row. The values are scikit-learn's (tested), whose functions take one
+set of weights at a time and would need minutes for what takes a second here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+from sklearn.metrics import confusion_matrix
 
 from ..core.errors import UserError
+from ..data.label_sets import label_counts, multi_hot, split_labels
+
+Floats = NDArray[np.float64]
+SINGLE_LABEL_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
+MULTI_LABEL_METRICS = ("mAP", "auc", "d_prime")
+METRICS = (*SINGLE_LABEL_METRICS, *MULTI_LABEL_METRICS)
+IN_ITS_PLACE = dict(zip(SINGLE_LABEL_METRICS, MULTI_LABEL_METRICS, strict=True))
+"""What takes a metric's place where a clip has several labels."""
 
 
-class Counts(NamedTuple):
-    """Counts per class, each (..., C) float64."""
-
-    hits: NDArray[np.float64]
-    support: NDArray[np.float64]
-    predicted: NDArray[np.float64]
+def is_ranked(predictions: pd.DataFrame) -> bool:
+    """Return whether prediction rows are those of a task with several labels a clip."""
+    return "scores" in predictions and bool(predictions["scores"].notna().all())
 
 
-Metric = Callable[[Counts], NDArray[np.float64]]
-
-
-def encode(*columns: ArrayLike) -> tuple[NDArray[np.str_], list[NDArray[np.int64]]]:
-    """Return the sorted class names of some label columns and each column as class numbers.
+def metric_for(predictions: pd.DataFrame, metric: str) -> str:
+    """Return the metric, or what takes its place where a clip has several labels.
 
     Raises:
-        ValueError: The columns are empty, differ in length or hold missing labels.
+        UserError: There is no such metric, or it needs the scores of several labels.
     """
-    arrays = [np.asarray(column, dtype=object) for column in columns]
-    lengths = {len(array) for array in arrays}
-    if len(lengths) != 1 or lengths == {0}:
+    if metric not in METRICS:
+        raise UserError(f"metric={metric!r} is unknown; choose from {list(METRICS)}")
+    if is_ranked(predictions):
+        return IN_ITS_PLACE.get(metric, metric)
+    if metric in MULTI_LABEL_METRICS:
         raise UserError(
-            f"label columns have lengths {[len(array) for array in arrays]}; "
-            "give one label and one prediction for each of at least one clip"
+            f"metric={metric!r} ranks clips with several labels; for these predictions choose "
+            f"from {list(SINGLE_LABEL_METRICS)}"
         )
-    if any(pd.isna(array).any() for array in arrays):
-        raise UserError("a label or prediction is missing; score labelled clips only")
-    flat = np.concatenate([array.astype(str) for array in arrays])
-    classes, codes = np.unique(flat, return_inverse=True)
-    return classes, list(codes.astype(np.int64).reshape(len(arrays), -1))
+    return metric
 
 
-def count(labels: ArrayLike, predicted: ArrayLike) -> Counts:
-    """Return the counts of each class that occurs in either column, (C,)."""
-    classes, (true, guess) = encode(labels, predicted)
-    n = len(classes)
-    return Counts(
-        np.bincount(true[true == guess], minlength=n).astype(float),
-        np.bincount(true, minlength=n).astype(float),
-        np.bincount(guess, minlength=n).astype(float),
-    )
+def score(predictions: pd.DataFrame, metric: str) -> float:
+    """Return a metric of the predictions of one training.
 
+    Args:
+        predictions: ``label, predicted``; with several labels a clip ``label, classes, scores``
+            and, where there are any, ``fold``: scores of different classifiers cannot be ranked
+            together, so folds are averaged.
+        metric: A name in :data:`METRICS`.
 
-def accuracy_of(counts: Counts) -> NDArray[np.float64]:
-    """Return the share of clips predicted right, (...)."""
-    return _ratio(counts.hits.sum(-1), counts.support.sum(-1))
-
-
-def balanced_accuracy_of(counts: Counts) -> NDArray[np.float64]:
-    """Return the mean recall over the classes that have clips, (...)."""
-    recall = _ratio(counts.hits, counts.support)
-    return _mean_of_known(recall)
-
-
-def macro_f1_of(counts: Counts) -> NDArray[np.float64]:
-    """Return the mean F1 over the classes that occur as label or as prediction, (...)."""
-    return _mean_of_known(_ratio(2 * counts.hits, counts.support + counts.predicted))
-
-
-METRICS: dict[str, Metric] = {
-    "accuracy": accuracy_of,
-    "balanced_accuracy": balanced_accuracy_of,
-    "macro_f1": macro_f1_of,
-}
-
-
-def metric_named(name: str) -> Metric:
-    """Return the metric called ``name``.
-
-    Raises:
-        ValueError: There is no such metric.
-    """
-    if name not in METRICS:
-        raise UserError(f"metric={name!r} is unknown; choose from {list(METRICS)}")
-    return METRICS[name]
-
-
-def accuracy(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """Return the share of clips predicted right.
-
-    >>> accuracy(["a", "a", "b"], ["a", "b", "b"]) == 2 / 3
-    True
-    """
-    return float(accuracy_of(count(labels, predicted)))
-
-
-def balanced_accuracy(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """Return the mean recall over the classes among ``labels``.
-
-    >>> balanced_accuracy(["a", "a", "b"], ["a", "b", "b"])
+    >>> rows = pd.DataFrame({"label": ["a", "a", "b"], "predicted": ["a", "b", "b"]})
+    >>> score(rows, "balanced_accuracy")
     0.75
     """
-    return float(balanced_accuracy_of(count(labels, predicted)))
+    return float(scorer(predictions, metric)(np.ones((1, len(predictions))))[0])
 
 
-def macro_f1(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """Return the mean F1 over the classes among ``labels`` and ``predicted``."""
-    return float(macro_f1_of(count(labels, predicted)))
+def scorer(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Floats]:
+    """Return the function from row weights, (W, N), to the metric of each set of weights, (W,).
+
+    Arguments as of :func:`score`.
+
+    Raises:
+        UserError: A label is missing or a score is not finite.
+    """
+    if predictions[["label", "predicted"]].isna().any(axis=None) or predictions.empty:
+        raise UserError("a label or prediction is missing; score one labelled clip or more")
+    name = metric_for(predictions, metric)
+    if name in SINGLE_LABEL_METRICS:
+        return _of_counts(predictions, name)
+    folds = predictions["fold"] if "fold" in predictions else pd.Series(0, predictions.index)
+    rows = [np.flatnonzero(folds == fold) for fold in folds.unique()]
+    parts = [_of_ranks(predictions.iloc[chosen], name) for chosen in rows]
+
+    def averaged(weights: NDArray) -> Floats:
+        values = [part(weights[:, chosen]) for part, chosen in zip(parts, rows, strict=True)]
+        return _mean_of_known(np.stack(values, axis=1))
+
+    return averaged
 
 
 def confusion(labels: ArrayLike, predicted: ArrayLike) -> pd.DataFrame:
     """Return the confusion counts: a row for each true class, a column for each predicted one."""
-    classes, (true, guess) = encode(labels, predicted)
-    n = len(classes)
-    table = np.bincount(true * n + guess, minlength=n * n).reshape(n, n)
-    return pd.DataFrame(
-        table, index=pd.Index(classes, name="label"), columns=pd.Index(classes, name="predicted")
-    )
+    true, guess = (np.asarray(column, object).astype(str) for column in (labels, predicted))
+    classes = np.unique([*true, *guess])
+    index, columns = (pd.Index(classes, name=name) for name in ("label", "predicted"))
+    return pd.DataFrame(confusion_matrix(true, guess, labels=classes), index, columns)
 
 
-def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+def calibration_error(
+    probability: NDArray[np.floating], right: NDArray[np.bool_], n_bins: int = 10
+) -> float:
+    """Return the expected calibration error (Naeini et al., AAAI 2015), bins of equally many clips.
+
+    The mean distance between how sure predictions were and how many of them were right.
+
+    Args:
+        probability: Of the predicted class, (N,).
+        right: Whether it was right, (N,).
+        n_bins: Number of bins; no more than clips.
+    """
+    order = np.argsort(probability, kind="stable")
+    bins = np.array_split(order, min(n_bins, len(order)))
+    gaps = [len(rows) * abs(probability[rows].mean() - right[rows].mean()) for rows in bins]
+    return float(sum(gaps) / len(order))
+
+
+def _of_counts(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Floats]:
+    columns = predictions["label"].astype(str), predictions["predicted"].astype(str)
+    classes, codes = np.unique(np.concatenate(columns), return_inverse=True)
+    true, guess = codes.reshape(2, -1)
+    one_hot = np.eye(len(classes), dtype=np.float32)
+    right = one_hot[true] * (true == guess)[:, None]
+
+    def of_weights(weights: NDArray) -> Floats:
+        given, parts = weights.astype(np.float32), (right, one_hot[true], one_hot[guess])
+        hits, support, predicted = ((given @ part).astype(float) for part in parts)
+        if metric == "accuracy":
+            return _ratio(hits.sum(1), support.sum(1))
+        if metric == "balanced_accuracy":  # mean recall over the classes that have clips
+            return _mean_of_known(_ratio(hits, support))
+        return _mean_of_known(_ratio(2 * hits, support + predicted))
+
+    return of_weights
+
+
+def _of_ranks(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Floats]:
+    """Return the scorer of one classifier's scores; a class that it does not know scores lowest."""
+    known, labels = split_labels(str(predictions["classes"].iloc[0])), predictions["label"]
+    given = np.stack(predictions["scores"].to_numpy()).astype(float)
+    if not np.isfinite(given).all():
+        raise UserError("some scores are not finite; the encoder or the probe has diverged")
+    unknown = sorted(set(label_counts(labels)) - set(known))
+    hits = multi_hot(labels, names := known + unknown)
+    scores = np.pad(given, ((0, 0), (0, len(unknown))), constant_values=np.finfo(float).min)
+    of_class = _average_precision if metric == "mAP" else _roc_auc
+
+    def of_weights(weights: NDArray) -> Floats:
+        per_class = [of_class(scores[:, c], hits[:, c], weights) for c in range(len(names))]
+        mean = _mean_of_known(np.stack(per_class, axis=1))
+        return 2**0.5 * ndtri(mean) if metric == "d_prime" else mean
+
+    return of_weights
+
+
+def _average_precision(scores: NDArray, hits: NDArray, weights: NDArray) -> Floats:
+    true, total = _cumulated(scores, hits, weights)
+    precision = np.divide(true, total, out=np.zeros_like(true), where=total > 0)
+    return _ratio((np.diff(true, axis=1, prepend=0.0) * precision).sum(1), true[:, -1])
+
+
+def _roc_auc(scores: NDArray, hits: NDArray, weights: NDArray) -> Floats:
+    true, total = _cumulated(scores, hits, weights)
+    false = total - true
+    before = np.pad(true, ((0, 0), (1, 0)))[:, :-1]
+    area = (np.diff(false, axis=1, prepend=0.0) * (before + true) / 2).sum(1)
+    return _ratio(area, true[:, -1] * false[:, -1])
+
+
+def _cumulated(scores: NDArray, hits: NDArray, weights: NDArray) -> tuple[Floats, Floats]:
+    """Return the weight of hits and of all clips at or above each distinct score, (W, T) each."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    ranked = np.asarray(weights, float)[:, order]
+    true = np.cumsum(ranked * hits[order], axis=1)[:, last]
+    return true, np.cumsum(ranked, axis=1)[:, last]
+
+
+def _ratio(part: NDArray, whole: NDArray) -> Floats:
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
 
 
-def _mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mean_of_known(values: NDArray) -> Floats:
+    """Return the mean over the last axis of what is not NaN; NaN where nothing is."""
     known = ~np.isnan(values)
-    return _ratio(np.where(known, values, 0.0).sum(-1), known.sum(-1).astype(float))
+    return _ratio(np.where(known, values, 0.0).sum(-1), known.sum(-1))

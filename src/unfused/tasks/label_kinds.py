@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import average_precision_score, recall_score
 
 from ..data.label_sets import BAR, label_counts, multi_hot, rarest_labels
-from ..scores.metrics import balanced_accuracy
-from ..scores.ranking import mean_average_precision
 
 
 class LabelKind:
@@ -18,7 +17,7 @@ class LabelKind:
 
     Attributes:
         name: ``single_label`` or ``multi_label``.
-        chosen_by: What model selection maximises on validation clips.
+        chosen_by: What model selection maximises, see :meth:`score`.
     """
 
     name = "single_label"
@@ -36,23 +35,12 @@ class LabelKind:
         """Return one class per clip, for cuts that spread classes evenly, (N,)."""
         return _texts(labels)
 
-    def decide(
-        self, logits: NDArray, classes: NDArray[np.str_], known: NDArray[np.str_]
-    ) -> NDArray[Any]:
-        """Return a judgement of each clip that :meth:`score` takes.
+    def score(self, targets: NDArray[Any], logits: NDArray[Any]) -> float:
+        """Return how good logits (N, C) are: a mean over the classes that have clips."""
+        known, guess = np.unique(targets), logits.argmax(axis=1)
+        return float(recall_score(targets, guess, labels=known, average="macro", zero_division=0))
 
-        Args:
-            logits: (N, C') over ``classes``.
-            classes: The classes of a classifier, among ``known``.
-            known: All classes.
-        """
-        return classes[logits.argmax(axis=1)]
-
-    def score(self, labels: ArrayLike, decided: NDArray[Any], known: NDArray[np.str_]) -> float:
-        """Return how good judgements are, by :attr:`chosen_by`."""
-        return balanced_accuracy(_texts(labels), decided)
-
-    def predicted(self, logits: NDArray, classes: NDArray[np.str_]) -> NDArray[np.str_]:
+    def predicted(self, logits: NDArray[Any], classes: NDArray[np.str_]) -> NDArray[np.str_]:
         """Return the label, or the set of labels more likely than not, of each clip, (N,)."""
         return classes[logits.argmax(axis=1)]
 
@@ -70,24 +58,33 @@ class _MultiLabel(LabelKind):
     def strata(self, labels: ArrayLike) -> NDArray[np.str_]:
         return rarest_labels(pd.Series(_texts(labels), dtype=object)).to_numpy(str)
 
-    def decide(
-        self, logits: NDArray, classes: NDArray[np.str_], known: NDArray[np.str_]
-    ) -> NDArray[Any]:
-        scores = np.full((len(logits), len(known)), np.finfo(np.float32).min, np.float32)
-        scores[:, np.searchsorted(known, classes)] = logits
-        return scores
+    def score(self, targets: NDArray[Any], logits: NDArray[Any]) -> float:
+        known = targets.any(axis=0)
+        if not known.any():
+            return 0.0
+        return float(average_precision_score(targets[:, known], logits[:, known], average="macro"))
 
-    def score(self, labels: ArrayLike, decided: NDArray[Any], known: NDArray[np.str_]) -> float:
-        hits, weights = multi_hot(_texts(labels), known), np.ones((1, len(decided)))
-        value = float(mean_average_precision(decided, hits, weights)[0])
-        return -1.0 if np.isnan(value) else value
-
-    def predicted(self, logits: NDArray, classes: NDArray[np.str_]) -> NDArray[np.str_]:
+    def predicted(self, logits: NDArray[Any], classes: NDArray[np.str_]) -> NDArray[np.str_]:
         return np.array([BAR.join(classes[row > 0]) for row in logits], dtype=object)
 
 
 SINGLE_LABEL: LabelKind = LabelKind()
 MULTI_LABEL: LabelKind = _MultiLabel()
+
+
+def with_unknown(
+    logits: NDArray[Any], classes: NDArray[np.str_], known: NDArray[np.str_]
+) -> NDArray[Any]:
+    """Return logits over ``known`` classes, (N, K); one that a classifier lacks is never likely.
+
+    Args:
+        logits: (N, C) over ``classes``.
+        classes: The classifier's, among ``known``, (C,).
+        known: All classes, sorted, (K,).
+    """
+    wide = np.full((len(logits), len(known)), np.finfo(np.float32).min, np.float32)
+    wide[:, np.searchsorted(known, classes)] = logits
+    return wide
 
 
 def _texts(labels: ArrayLike) -> NDArray[np.str_]:

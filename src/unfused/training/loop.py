@@ -253,6 +253,7 @@ class Training:
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.replicas.average_batch_norm()
+        self.method.progress = (step + 1) / self.total
         self.method.after_step(step)
         self.meter.add(metrics)
         self.step = step + 1

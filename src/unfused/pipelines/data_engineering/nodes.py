@@ -20,13 +20,27 @@ from ...params import (
 )
 
 
-def render_demo(demo: Demo, name: str) -> Path:
-    """Render one of the demo's corpora, or what is missing of it."""
-    from ...demo.corpus import render_demo as render
+def render_demo_corpus(demo: Demo) -> Path:
+    """Render short recordings of twelve instruments, or what is missing of them."""
+    return _rendered(demo, "instrument")
+
+
+def render_demo_notes(demo: Demo) -> Path:
+    """Render single notes of the families of instruments, or what is missing of them."""
+    return _rendered(demo, "notes")
+
+
+def render_demo_mixtures(demo: Demo) -> Path:
+    """Render clips of one to three instruments, or what is missing of them."""
+    return _rendered(demo, "mixtures")
+
+
+def _rendered(demo: Demo, name: str) -> Path:
+    from ...demo.corpus import render_demo
     from ...demo.plans import DemoSettings
 
     settings = demo.model_dump(exclude={"expected", "folder", "fresh"})
-    return render(demo.folder, name, DemoSettings(**settings))
+    return render_demo(demo.folder, name, DemoSettings(**settings))
 
 
 def scan_task_audio(source: Task, *rendered: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -201,21 +215,29 @@ def fit_kmix_centroids(corpus: Any, k_mix: KMixParams, run: Run) -> pd.DataFrame
     return pd.concat(found, ignore_index=True)
 
 
-def draw_kmix_examples(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams) -> tuple[Any, str]:
-    """Mix a few training crops by k-mix, to be seen and heard."""
-    from ...reporting.figures import kmix_pairs
-    from ...reporting.k_mix_examples import examples_page, k_mix_examples
-    from ...tasks.training_set import TrainingSet
+def fill_kmix_bank(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams) -> pd.DataFrame:
+    """List the crops of a full bank of k-mix, as training on the first fold comes to have it."""
     from ...training.k_mix_bank import draw_bank
     from ...views.k_mix_centroids import centroids_of
 
-    fold = corpus.folds[0]
+    fold, size = corpus.folds[0], k_mix.views.mixup_bank
     clips = corpus.for_training(fold)
+    bank = draw_bank(clips, centroids_of(centroids, fold), size=size, seed=k_mix.seed)
+    crops = {"clip_id": bank.clip_ids, "start": bank.starts, "cluster": bank.clusters}
+    return pd.DataFrame(crops)
+
+
+def draw_example_views(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams) -> Any:
+    """Draw a few training crops of the first fold, their k-mix partners, mixtures and views."""
+    from ...reporting.example_views import example_views
+    from ...reporting.figures import view_steps
+    from ...views.k_mix_centroids import centroids_of
+
+    fold = corpus.folds[0]
+    clips, middle = corpus.for_training(fold), centroids_of(centroids, fold)
     mean, std = clips.statistics
-    data = TrainingSet(corpus.store, clips.clips, mean, std, centroids_of(centroids, fold))
-    bank = draw_bank(
-        clips, centroids_of(centroids, fold), size=k_mix.views.mixup_bank, seed=k_mix.seed
-    )
-    shown: dict[str, Any] = {"n_examples": k_mix.n_examples, "seed": k_mix.seed}
-    examples = k_mix_examples(data, clips.clips, bank, k_mix.views.model_dump(), **shown)
-    return kmix_pairs(examples), examples_page(examples)
+    how: dict[str, Any] = {"n_examples": k_mix.n_examples, "seed": k_mix.seed}
+    how |= {"mean": mean, "std": std, "centroids": middle}
+    examples = example_views(clips.store, clips.clips, k_mix.views.model_dump(), **how)
+    front_end = clips.store.front_end
+    return view_steps(examples, hop_seconds=front_end.hop / front_end.sample_rate)

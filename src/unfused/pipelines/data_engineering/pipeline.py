@@ -1,15 +1,11 @@
 """Wiring of the data-engineering pipeline: a stage with one namespace per corpus."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from kedro.pipeline import Pipeline
 
 from ..node import node
 from . import nodes
-
-DEMOS = {"demo_corpus": "instrument", "demo_notes": "notes", "demo_mixtures": "mixtures"}
-"""Rendered datasets -> what :mod:`unfused.demo` calls them."""
 
 
 def create_pipeline(
@@ -36,8 +32,7 @@ def create_pipeline(
 
 def _demo(dataset: str) -> Pipeline:
     """Return the part that renders one of the demo's corpora."""
-    render = partial(nodes.render_demo, name=DEMOS[dataset])
-    return Pipeline([node(render, "params:demo", dataset, name=f"render_{dataset}")])
+    return Pipeline([node(getattr(nodes, f"render_{dataset}"), "params:demo", dataset)])
 
 
 def _corpus(entry: str, rendered: str | None = None) -> Pipeline:
@@ -89,9 +84,14 @@ def _pretraining(corpora: Sequence[str]) -> Pipeline:
                 "kmix_centroids",
             ),
             node(
-                nodes.draw_kmix_examples,
+                nodes.fill_kmix_bank,
                 ["pretraining_corpus", "kmix_centroids", "params:k_mix"],
-                ["kmix_pairs", "kmix_sounds"],
+                "kmix_bank",
+            ),
+            node(
+                nodes.draw_example_views,
+                ["pretraining_corpus", "kmix_centroids", "params:k_mix"],
+                "example_views",
             ),
         ]
     )

@@ -132,6 +132,6 @@ def write_model_card(exported: Path, summary: pd.DataFrame) -> str:
     """Write what the model is, how it was made, how good it is and how to load it."""
     from ...inference import load_classifier
     from ...inference.export import read_onnx_facts
-    from ...inference.model_card import model_card
+    from ...reporting.model_card import model_card
 
     return model_card(load_classifier(exported), read_onnx_facts(exported), summary=summary)

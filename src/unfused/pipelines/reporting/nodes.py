@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ...params import Evaluation, MethodParams, Report, Run
+from ...reporting.names import encoder_name, is_control
 
 log = logging.getLogger(__name__)
 
@@ -35,24 +36,31 @@ def join_tables(*tables: Any) -> pd.DataFrame:
 def summarise_results(
     results: pd.DataFrame, predictions: pd.DataFrame, evaluation: Evaluation, teacher: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Average over seeds and folds, with intervals, and compare the student with its rivals."""
-    from ...reporting.aggregate import summarise
-    from ...reporting.comparisons import student_comparisons
+    """Average over seeds and folds, with intervals, and make the planned comparisons."""
+    from ...reporting.findings import compare
+    from ...reporting.summary import summarise
 
     known: dict[str, Any] = {"n_draws": evaluation.bootstrap, "teacher": teacher}
     summary = summarise(results, predictions, **known)
-    comparisons = student_comparisons(results, predictions, **known)
-    return summary, comparisons
+    return summary, compare(summary, predictions, **known)
 
 
-def write_lape_table(summary: pd.DataFrame) -> tuple[str, str, str]:
-    """Write the table as CSV, Markdown and LaTeX; the latter two with balanced accuracy below."""
-    from ...reporting.lape_table import lape_table
-    from ...reporting.table_formats import to_csv, to_latex, to_markdown
+def find_weaknesses(
+    summary: pd.DataFrame, comparisons: pd.DataFrame, predictions: pd.DataFrame, *corpora: Any
+) -> list[dict[str, Any]]:
+    """Choose each task's best classifier on validation clips; find what it confuses."""
+    from ...reporting.findings import findings
 
-    main, balanced = lape_table(summary), lape_table(summary, metric="balanced_accuracy")
-    both = [main, balanced]
-    return to_csv(main), "\n".join(map(to_markdown, both)), "\n".join(map(to_latex, both))
+    clips = {corpus.name: corpus.clips for corpus in corpora}
+    return findings(summary, comparisons, predictions, clips)
+
+
+def write_score_table(summary: pd.DataFrame) -> tuple[str, str, str]:
+    """Write the scores as CSV (every metric and number), Markdown and LaTeX."""
+    from ...reporting.table import score_table, to_latex, to_markdown
+
+    table = score_table(summary)
+    return summary.to_csv(index=False), to_markdown(table), to_latex(table)
 
 
 def place_clusters(
@@ -63,74 +71,44 @@ def place_clusters(
     from ...reporting.figures import tsne_points
 
     def build(_: Any) -> dict[str, pd.DataFrame]:
-        columns = [name for name in features if name != "clip_id"]
-        points = tsne_points(features[columns].to_numpy(), min(run.seeds), report.tsne_points)
-        ids = features["clip_id"].iloc[points.rows].to_numpy()
-        return {
-            "points": pd.DataFrame({"clip_id": ids, "x": points.xy[:, 0], "y": points.xy[:, 1]})
-        }
+        vectors = features.drop(columns="clip_id").to_numpy()
+        rows, xy = tsne_points(vectors, min(run.seeds), report.tsne_points)
+        ids = features["clip_id"].iloc[rows].to_numpy()
+        return {"points": pd.DataFrame({"clip_id": ids, "x": xy[:, 0], "y": xy[:, 1]})}
 
     made_of = {"features": features, "points": report.tsne_points, "seed": min(run.seeds)}
-    made_of["source"] = source_digest("reporting.figures.pseudo_label_map")
+    made_of["source"] = source_digest("reporting.figures.clusters")
     points = run.outputs(corpus.name, "pseudo_labels").tables("tsne", made_of, build)["points"]
     shown = pseudo_labels[pseudo_labels["source"] == "teacher"].drop_duplicates("clip_id")
     points = points.merge(shown[["clip_id", "pseudo_label"]], on="clip_id")
     points = points.merge(corpus.clips[["clip_id", "label"]], on="clip_id")
-    return points.assign(n_clips=len(features), task=corpus.name)
+    return points.assign(n_clips=len(features))
 
 
-def pick_cluster_clips(
-    features: pd.DataFrame, pseudo_labels: pd.DataFrame, corpus: Any
-) -> tuple[str, str]:
-    """Pick the clips nearest to the centre of each of the first repeat's clusters, to be heard."""
-    from ...reporting.cluster_clips import cluster_clips
-    from ...reporting.cluster_players import listening_page, listening_section
+def draw_clusters(points: pd.DataFrame, quality: list) -> Any:
+    """Draw a task's t-SNE map by pseudo-label and by true label."""
+    from ...reporting.figures import cluster_map
 
-    of_teacher = pseudo_labels[pseudo_labels["source"] == "teacher"].drop_duplicates("clip_id")
-    numbers = of_teacher.set_index("clip_id")["pseudo_label"]
-    clips = cluster_clips(features, numbers, corpus.clips)
-    page = listening_page(clips, f"Listen to the pseudo-clusters of {corpus.name}")
-    return page, listening_section({corpus.name: clips})
-
-
-def join_cluster_players(*sections: str) -> str:
-    """Put players of every task's largest clusters together, for the report."""
-    return "\n".join(sections)
-
-
-def draw_pseudo_labels(quality: pd.DataFrame, *points: pd.DataFrame) -> Any:
-    """Draw every task's t-SNE map, coloured by pseudo-label and by true label."""
-    from ...reporting.figures import tsne_pseudo_labels
-    from ...reporting.figures.stack import stack
-
-    of_teacher = quality[quality["source"] == "teacher"].drop_duplicates("task").set_index("task")
-    return stack(
-        [
-            tsne_pseudo_labels(
-                table[["x", "y"]].to_numpy(),
-                table["pseudo_label"].to_numpy(),
-                table["label"].to_numpy(),
-                task=task,
-                n_clips=int(table["n_clips"].iloc[0]),
-                nmi=None if pd.isna(of_teacher.loc[task, "nmi"]) else of_teacher.loc[task, "nmi"],
-                n_labelled=int(of_teacher.loc[task, "n_labelled"]),
-            )
-            for task, table in ((table["task"].iloc[0], table) for table in points)
-        ]
+    of_teacher = pd.DataFrame(quality).query("source == 'teacher'").iloc[0]
+    return cluster_map(
+        points[["x", "y"]].to_numpy(),
+        points["pseudo_label"].to_numpy(),
+        points["label"].to_numpy(),
+        n_clips=int(points["n_clips"].iloc[0]),
+        ami=None if pd.isna(of_teacher["ami"]) else of_teacher["ami"],
     )
 
 
 def draw_learning_curves(**histories: pd.DataFrame) -> Any:
     """Draw loss, collapse measures and learning rate of every training of the run."""
     from ...reporting.figures import learning_curves
-    from ...reporting.naming import encoder_name
 
     stages = []
     for name, table in histories.items():
         if "task" not in table:
-            stages.append(table.assign(stage=f"{encoder_name(name, teacher=None)} pre-training"))
+            stages.append(table.assign(stage=f"{encoder_name(name)} pre-training"))
             continue
-        shown = table[table["source"].isin(["", "teacher"])]
+        shown = table[~table["source"].map(is_control)]
         what = shown["encoder"].map(_trained_on_labels) if "encoder" in shown else "student"
         stages.append(shown.assign(stage=shown["task"] + ": " + what))
     curves = pd.concat(stages, ignore_index=True)
@@ -140,7 +118,7 @@ def draw_learning_curves(**histories: pd.DataFrame) -> Any:
 
 def _trained_on_labels(encoder: str) -> str:
     scratch = encoder.startswith("supervised")
-    return "supervised from scratch" if scratch else f"{encoder} fine-tuned"
+    return "supervised from scratch" if scratch else f"{encoder_name(encoder)}, fine-tuned"
 
 
 def draw_augmentation_views(
@@ -148,92 +126,51 @@ def draw_augmentation_views(
 ) -> Any:
     """Draw what the teacher's views make of a few training clips."""
     from ...reporting.example_views import example_views
-    from ...reporting.figures import augmentation_views
+    from ...reporting.figures import view_steps
     from ...views.k_mix_centroids import centroids_of
 
     fold = pretraining.folds[0]
     mean, std = pretraining.for_training(fold).statistics
-    trainable = corpus.splits[corpus.splits["split"].isin(["train", "unlabelled"])]
-    examples = example_views(
-        corpus.store,
-        corpus.take(trainable["clip_id"]).clips,
-        mean=mean,
-        std=std,
-        centroids=centroids_of(centroids, fold),
-        views=method.views.model_dump(),
-    )
-    seconds = corpus.store.front_end.hop / corpus.store.front_end.sample_rate
-    return augmentation_views(examples, hop_seconds=seconds)
+    clips, middle = corpus.for_training(corpus.folds[0]), centroids_of(centroids, fold)
+    level: dict[str, Any] = {"mean": mean, "std": std, "centroids": middle}
+    examples = example_views(clips.store, clips.clips, method.views.model_dump(), **level)
+    front_end = clips.store.front_end
+    return view_steps(examples, hop_seconds=front_end.hop / front_end.sample_rate)
 
 
-def draw_confusion(predictions: pd.DataFrame) -> Any:
-    """Draw what the student's linear probe takes for what, on every task."""
-    from ...reporting.figures import confusion_matrix
-    from ...reporting.figures.stack import stack
-    from ...reporting.figures.style import counted
+def draw_confusion(predictions: pd.DataFrame, findings: list[dict[str, Any]]) -> list[Any]:
+    """Draw what the best classifier of each task takes for what; one figure per task."""
+    from ...reporting.figures import confusion_matrix, recognised
+    from ...reporting.summary import checked_predictions, of_classifier
 
-    student = predictions[
-        (predictions["encoder"] == "unfused")
-        & (predictions["source"] == "teacher")
-        & (predictions["protocol"] == "linear_probe")
-    ]
-    return stack(
-        [
-            confusion_matrix(
-                of_task["label"].to_list(),
-                of_task["predicted"].to_list(),
-                title=f"UnFuSeD student, linear probe: {task} "
-                f"({counted([of_task['clip_id'].nunique()], 'clip')}, "
-                f"{counted([of_task['seed'].nunique()], 'seed')})",
-            )
-            for task, of_task in student.groupby("task", sort=False)
-        ]
-    )
-
-
-def rank_methods(
-    summary: pd.DataFrame, predictions: pd.DataFrame, evaluation: Evaluation, teacher: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rank encoders over tasks, and compare every pair of them on every task."""
-    from ...reporting.method_ranking import compare_methods, rank_encoders
-
-    ranking = rank_encoders(summary)
-    comparisons = compare_methods(
-        summary, predictions, teacher=teacher, n_draws=evaluation.bootstrap
-    )
-    return ranking, comparisons
+    predictions, figures = checked_predictions(predictions), []
+    for found in findings:
+        answers = of_classifier(predictions, found["best"])
+        figures.append(
+            recognised(found["classes"])
+            if found["several_labels"]
+            else confusion_matrix(answers["label"].to_list(), answers["predicted"].to_list())
+        )
+    return figures
 
 
 def list_missing_tasks(tasks: dict) -> pd.DataFrame:
     """List the public data sets that are not there: what to get, and where to put it."""
+    from ...reporting.flat_parameters import plain
     from ...tasks.expected import missing_tasks
 
-    plain = {  # Kedro hands over those entries typed that some other node asks for typed
-        name: entry.model_dump() if hasattr(entry, "model_dump") else entry
-        for name, entry in tasks.items()
-    }
-    missing = missing_tasks(plain)
+    missing = missing_tasks(plain(tasks))
     if len(missing):
         names = ", ".join(missing["task"])
         log.info("not there, so not run (missing_tasks.csv says where to get them): %s", names)
     return missing
 
 
-def draw_ranks(ranking: pd.DataFrame) -> Any:
-    """Draw the average rank of every encoder, and which the tasks cannot tell apart."""
-    from ...reporting.figures import average_ranks
+def summarise_label_efficiency(scores: pd.DataFrame, teacher: str) -> pd.DataFrame:
+    """Average scores over draws, folds and seeds, for every number of labels."""
+    from ...reporting.label_curves import label_curves
 
-    return average_ranks(ranking)
-
-
-def summarise_label_efficiency(
-    scores: pd.DataFrame, teacher: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Average scores over draws, folds and seeds, and count the labels that methods save."""
-    from ...reporting.label_curves import label_curves, labels_saved
-
-    curves = label_curves(scores, teacher=teacher)
-    return curves, labels_saved(curves)
+    return label_curves(scores, teacher=teacher)
 
 
 def draw_label_efficiency(curves: pd.DataFrame) -> Any:
@@ -243,41 +180,18 @@ def draw_label_efficiency(curves: pd.DataFrame) -> Any:
     return label_efficiency(curves)
 
 
-def draw_scores(summary: pd.DataFrame) -> Any:
-    """Draw every encoder's accuracy with its interval."""
-    from ...reporting.figures import score_bars
+def write_report(findings: list[dict[str, Any]], **shown: Any) -> tuple[str, str]:
+    """Write the page, and the words that close the run; ``kind_of_i`` is a figure of task i."""
+    from ...reporting.page import ReportContent, render_report
 
-    return score_bars(summary)
-
-
-def write_report(
-    summary: pd.DataFrame,
-    comparisons: pd.DataFrame,
-    quality: pd.DataFrame,
-    data_card: pd.DataFrame,
-    rejected: pd.DataFrame,
-    parameters: dict,
-    report: Report,
-    cluster_players: str,
-    **figures: bytes,
-) -> tuple[str, str]:
-    """Write the page, and the words that close the run."""
-    from ...reporting.run_report import closing_words, run_report
-
-    content = run_report(
-        summary,
-        comparisons,
-        figures,
-        quality=quality,
-        data_card=data_card,
-        rejected=rejected,
-        parameters=parameters,
-        configurations_tried=report.configurations_tried,
-        cluster_players=cluster_players,
-    )
-    from ...reporting.report_html import render_report
-
-    return render_report(content), closing_words(content)
+    of_tasks: dict[str, dict[str, bytes]] = {}
+    figures: dict[str, bytes] = {}
+    for name in [name for name, value in shown.items() if isinstance(value, bytes)]:
+        kind, _, number = name.partition("_of_")
+        task = findings[int(number)]["task"] if number else ""
+        (of_tasks.setdefault(task, {}) if number else figures)[kind] = shown.pop(name)
+    content = ReportContent(findings, figures=figures, of_tasks=of_tasks, **shown)
+    return render_report(content), content.closing
 
 
 def record_parameters(parameters: dict, results: pd.DataFrame) -> dict:
@@ -289,9 +203,12 @@ def record_parameters(parameters: dict, results: pd.DataFrame) -> dict:
 
 def compare_runs(runs: dict) -> pd.DataFrame:
     """List what each run scored on validation clips, and the parameters in which runs differ."""
-    from ...reporting.run_comparison import best_students, compare_runs
+    from ...reporting.runs import compare_runs
 
     table = compare_runs(runs)
-    for line in best_students(table):
-        log.info("%s", line)
+    for task, rows in table.dropna(subset="validation").groupby("task", sort=False):
+        best = rows.loc[rows["validation"].idxmax()]
+        log.info("%s: run %s is the best of %d on validation (%s, %.1f)", task, best["run"],
+                 len(runs), encoder_name(best["encoder"], best["source"]),
+                 100 * best["validation"])  # fmt: skip
     return table

@@ -1,17 +1,11 @@
 """Wiring of the report, over all tasks of the run."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
 from ..node import node
 from . import nodes
-
-FIGURES = [
-    *("lape_scores", "tsne_pseudo_labels", "confusion_matrix", "learning_curves"),
-    *("augmentation_views", "kmix_pairs"),
-]
 
 
 def create_pipeline(
@@ -31,23 +25,14 @@ def create_pipeline(
         teacher: Name of the method that made the pseudo-labels.
         methods: Names of the methods whose encoders were evaluated.
         few_labels: Whether label efficiency was measured.
-        benchmark: Whether methods are compared with each other, over all tasks.
+        benchmark: Whether public data sets that are not there are listed.
     """
-    figures = [
-        *FIGURES,
-        *(["label_efficiency_curves"] if few_labels else []),
-        *(["average_ranks"] if benchmark else []),
-    ]
-    shared = [
-        *(_join(name, tasks) for name in ("results", "predictions", "pseudo_label_quality")),
-        *(_few_labels(tasks) if few_labels else []),
-        *(_benchmark() if benchmark else []),
-        *_tables(),
-        *_figures(tasks, teacher, methods),
-        _report(figures),
-    ]
-    parts = [_of_task(task) for task in tasks]
-    return _stage(sum(parts, Pipeline(shared))) + create_data_report(tasks, pools)
+    shared = [*_tables(tasks), *_figures(tasks, teacher, methods), _report(tasks, few_labels)]
+    shared += _few_labels(tasks) if few_labels else []
+    if benchmark:
+        shared.append(node(nodes.list_missing_tasks, "params:tasks", "missing_tasks"))
+    of_tasks = (_clusters(task) for task in tasks)
+    return _stage(sum(of_tasks, Pipeline(shared))) + create_data_report(tasks, pools)
 
 
 def create_data_report(tasks: Sequence[str], pools: Sequence[str]) -> Pipeline:
@@ -58,18 +43,12 @@ def create_data_report(tasks: Sequence[str], pools: Sequence[str]) -> Pipeline:
         pools: Names of the unlabelled corpora.
     """
     corpora = [*tasks, *pools]
-    rejected = [f"{name}.corpus" for name in corpora]
-    joins = Pipeline(
-        [
-            _join("data_card", corpora),
-            node(nodes.list_rejected_audio, rejected, "rejected_audio"),
-        ]
-    )
+    rejected = node(nodes.list_rejected_audio, _each(corpora, "corpus"), "rejected_audio")
     cards = [
         Pipeline([node(nodes.describe_corpus, "corpus", "data_card")], namespace=name)
         for name in corpora
     ]
-    return _stage(sum(cards, joins))
+    return _stage(sum(cards, Pipeline([_join("data_card", corpora), rejected])))
 
 
 def create_comparison() -> Pipeline:
@@ -83,40 +62,41 @@ def _stage(parts: Pipeline) -> Pipeline:
     )
 
 
-def _of_task(task: str) -> Pipeline:
-    """Return what is drawn of one task's clusters."""
-    clusters = ["cluster_features", "pseudo_labels", "corpus"]
+def _clusters(task: str) -> Pipeline:
+    given = ["cluster_features", "pseudo_labels", "corpus", "params:report", "params:run"]
     return Pipeline(
         [
-            node(nodes.place_clusters, [*clusters, "params:report", "params:run"], "tsne_points"),
+            node(nodes.place_clusters, given, "tsne_points"),
             node(
-                nodes.pick_cluster_clips,
-                clusters,
-                ["cluster_clips", "cluster_players"],
+                nodes.draw_clusters, ["tsne_points", "pseudo_label_quality"], "tsne_pseudo_labels"
             ),
         ],
         namespace=task,
-        parameters={
-            "params:report": "params:report",
-            "params:run": "params:run",
-        },
+        parameters={"params:report", "params:run"},
     )
 
 
 def _join(name: str, parts: Sequence[str]) -> Node:
     """Return the node that makes one table ``name`` of those of several tasks or corpora."""
-    tables = [f"{part}.{name}" for part in parts]
-    return node(nodes.join_tables, tables, name, name=f"join_{name}")
+    return node(nodes.join_tables, _each(parts, name), name, name=f"join_{name}")
 
 
-def _tables() -> list[Node]:
-    known = ["params:evaluation", "params:teacher"]
+def _each(parts: Sequence[str], name: str) -> list[str]:
+    return [f"{part}.{name}" for part in parts]
+
+
+def _tables(tasks: Sequence[str]) -> list[Node]:
+    found = ["summary", "comparisons", "predictions"]
     return [
+        *(_join(name, tasks) for name in ("results", "predictions", "pseudo_label_quality")),
         node(
-            nodes.summarise_results, ["results", "predictions", *known], ["summary", "comparisons"]
+            nodes.summarise_results,
+            ["results", "predictions", "params:evaluation", "params:teacher"],
+            ["summary", "comparisons"],
         ),
+        node(nodes.find_weaknesses, [*found, *_each(tasks, "corpus")], "findings"),
         node(
-            nodes.write_lape_table,
+            nodes.write_score_table,
             "summary",
             ["lape_table_csv", "lape_table_md", "lape_table_tex"],
         ),
@@ -125,37 +105,19 @@ def _tables() -> list[Node]:
 
 
 def _figures(tasks: Sequence[str], teacher: str, methods: Sequence[str]) -> list[Node]:
-    histories: dict[str, Any] = {method: f"{method}.history" for method in methods}
+    histories = {method: f"{method}.history" for method in methods}
     for task in tasks:
-        histories[f"{task}_student"] = f"{task}.student_history"
-        histories[f"{task}_supervised"] = f"{task}.supervised_history"
-    points = [f"{task}.tsne_points" for task in tasks]
-    players = [f"{task}.cluster_players" for task in tasks]
+        histories |= {f"{task}_{at}": f"{task}.{at}_history" for at in ("student", "supervised")}
     views = ["pretraining_corpus", "kmix_centroids", f"{tasks[0]}.corpus"]
+    confusions = _each(tasks, "confusion_matrix")
     return [
-        node(nodes.draw_scores, "summary", "lape_scores"),
-        node(nodes.draw_pseudo_labels, ["pseudo_label_quality", *points], "tsne_pseudo_labels"),
-        node(nodes.join_cluster_players, players, "cluster_players"),
         node(nodes.draw_learning_curves, histories, "learning_curves"),
         node(
             nodes.draw_augmentation_views,
             [*views, f"params:methods.{teacher}"],
             "augmentation_views",
         ),
-        node(nodes.draw_confusion, "predictions", "confusion_matrix"),
-    ]
-
-
-def _benchmark() -> list[Node]:
-    known = ["params:evaluation", "params:teacher"]
-    return [
-        node(
-            nodes.rank_methods,
-            ["summary", "predictions", *known],
-            ["encoder_ranking", "method_comparisons"],
-        ),
-        node(nodes.draw_ranks, "encoder_ranking", "average_ranks"),
-        node(nodes.list_missing_tasks, "params:tasks", "missing_tasks"),
+        node(nodes.draw_confusion, ["predictions", "findings"], confusions),
     ]
 
 
@@ -165,18 +127,19 @@ def _few_labels(tasks: Sequence[str]) -> list[Node]:
         node(
             nodes.summarise_label_efficiency,
             ["label_efficiency", "params:teacher"],
-            ["label_curves", "labels_saved"],
+            "label_curves",
         ),
         node(nodes.draw_label_efficiency, "label_curves", "label_efficiency_curves"),
     ]
 
 
-def _report(figures: Sequence[str]) -> Node:
-    tables = {
-        "quality": "pseudo_label_quality",
-        "rejected": "rejected_audio",
-        **{name: name for name in ("summary", "comparisons", "data_card", "cluster_players")},
-    }
-    given = {"parameters": "parameters", "report": "params:report"}
-    pictures = {name: name for name in figures}
-    return node(nodes.write_report, {**tables, **given, **pictures}, ["report", "closing_words"])
+def _report(tasks: Sequence[str], few_labels: bool) -> Node:
+    figures = ["learning_curves", "augmentation_views"]
+    figures += ["label_efficiency_curves"] if few_labels else []
+    tables = ("findings", "summary", "parameters", "comparisons", "data_card", *figures)
+    given = {**{name: name for name in tables}, "quality": "pseudo_label_quality"}
+    given["rejected"] = "rejected_audio"
+    for number, task in enumerate(tasks):
+        given[f"confusion_of_{number}"] = f"{task}.confusion_matrix"
+        given[f"clusters_of_{number}"] = f"{task}.tsne_pseudo_labels"
+    return node(nodes.write_report, given, ["report", "closing_words"])

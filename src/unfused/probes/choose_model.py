@@ -1,0 +1,147 @@
+"""Which classifier to use: the best on clips that are no test clips, and then the smallest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..core.errors import UserError
+from ..scores.intervals import Interval, difference, interval
+from .candidates import PLAIN
+from .results import TRAIN, TRAIN_VALID
+
+_KEY = ["encoder", "source", "read_out", "protocol"]
+DEPLOYABLE = ("linear_probe", "fine_tuning")
+"""Protocols whose classifiers can be saved and used."""
+_SOURCES = ("", "teacher")  # controls are there to compare with
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """A classifier and why it is the one to use.
+
+    Attributes:
+        encoder: What it is called in the results.
+        source: Where its pseudo-labels came from.
+        read_out: How its encoder is read out.
+        protocol: ``linear_probe`` or ``fine_tuning``.
+        seed: Seed of the repeat that validated best.
+        fold: Its fold.
+        parameters: Trained parameters that a vector takes.
+        validation: Its mean score on clips that are no test clips.
+        best_validation: That of the best one.
+        validation_error: Standard error of the latter; less than that apart counts as equal.
+        n_candidates: How many were compared.
+        score: On test clips.
+        plain: That of the best plain alternative, chosen in the same way; None: there is none.
+        gain: Their difference on the same clips.
+        plain_encoder: What the plain alternative is called.
+    """
+
+    encoder: str
+    source: str
+    read_out: str
+    protocol: str
+    seed: int
+    fold: int
+    parameters: int
+    validation: float
+    best_validation: float
+    validation_error: float
+    n_candidates: int
+    score: Interval
+    plain: Interval | None = None
+    gain: Interval | None = None
+    plain_encoder: str = ""
+
+    @property
+    def why(self) -> str:
+        """The reason in one sentence."""
+        place = f"the best validation score of {self.n_candidates} classifiers"
+        if self.validation < self.best_validation:
+            place = (
+                f"the fewest parameters ({self.parameters:,}) of those within one standard error "
+                f"({self.validation_error:.3f}) of the best of {self.n_candidates} classifiers, "
+                f"{self.best_validation:.3f}"
+            )
+        return f"{self.validation:.3f} on validation: {place}"
+
+
+def choose_model(
+    results: pd.DataFrame, predictions: pd.DataFrame, *, metric: str = "accuracy"
+) -> ChosenModel:
+    """Return the classifier of a task to use: the best on validation, or one as good and smaller.
+
+    Of those within one standard error of the best validation score, the one with the fewest
+    parameters. Test clips choose nothing; they only say how good the choice is.
+
+    Args:
+        results: Result rows of one task.
+        predictions: Its prediction rows.
+        metric: In which the test scores are given; of several labels what takes its place.
+
+    Raises:
+        UserError: No row can be deployed, or none has a validation score.
+    """
+    rows = results[
+        results["protocol"].isin(DEPLOYABLE)
+        & results["source"].isin(_SOURCES)
+        & results["validation"].notna()
+    ]
+    if rows.empty:
+        raise UserError(
+            f"no classifier by {' or '.join(DEPLOYABLE)} has a validation score: label more clips"
+        )
+    once = rows.drop_duplicates([*_KEY, "seed", "fold"])
+    scored = once.groupby(_KEY, sort=False).agg(
+        validation=("validation", "mean"), parameters=("parameters", "max")
+    )
+    scored["error"] = once.groupby(_KEY, sort=False)[["seed", "validation_error"]].apply(_error)
+    chosen, best = _smallest_of_the_best(scored), scored["validation"].idxmax()
+    facts, repeat = scored.loc[chosen], _of(once, chosen).sort_values("validation").iloc[-1]
+    mine = _used(predictions, chosen)
+    plain = scored[scored.index.get_level_values("encoder").isin(PLAIN)]
+    rival = _smallest_of_the_best(plain) if len(plain) else None
+    theirs = None if rival is None else _used(predictions, rival)
+    return ChosenModel(
+        **dict(zip(_KEY, chosen, strict=True)),
+        seed=int(repeat["seed"]),
+        fold=int(repeat["fold"]),
+        parameters=int(facts["parameters"]),
+        validation=float(facts["validation"]),
+        best_validation=float(scored.loc[best, "validation"]),
+        validation_error=float(scored.loc[best, "error"]),
+        n_candidates=len(scored),
+        score=interval(mine, metric),
+        plain=None if theirs is None else interval(theirs, metric),
+        gain=None if theirs is None else difference(mine, theirs, metric),
+        plain_encoder="" if rival is None else rival[0],
+    )
+
+
+def _error(part: pd.DataFrame) -> float:
+    """Return the standard error of the mean over folds; seeds share their clips."""
+    squares = part.assign(square=part["validation_error"] ** 2).groupby("seed")["square"]
+    return float((squares.sum() ** 0.5 / squares.size()).mean())
+
+
+def _smallest_of_the_best(scored: pd.DataFrame) -> tuple[str, ...]:
+    best = scored.loc[scored["validation"].idxmax()]
+    within = scored[scored["validation"] >= best["validation"] - np.nan_to_num(best["error"])]
+    order = within.sort_values(["parameters", "validation"], ascending=[True, False], kind="stable")
+    found: tuple[str, ...] = order.index[0]
+    return found
+
+
+def _of(table: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    return table[(table[_KEY] == pd.Series(dict(zip(_KEY, key, strict=True)))).all(axis=1)]
+
+
+def _used(predictions: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """Return the predictions of a classifier as it is used: fitted on validation clips too."""
+    mine = _of(predictions, key)
+    fitted_on = TRAIN_VALID if (mine["fitted_on"] == TRAIN_VALID).any() else TRAIN
+    return mine[mine["fitted_on"] == fitted_on]

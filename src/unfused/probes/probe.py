@@ -1,0 +1,302 @@
+"""The linear probe: logistic regression or shrinkage LDA, chosen on clips that it did not learn.
+
+Labels are few, so each is used twice: first to choose, on validation clips or by folds, then to
+fit the chosen classifier to all of them. The clips held out while choosing also say how sure the
+classifier may be (:mod:`.calibration`).
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from ..core.errors import UserError
+from ..scores.intervals import difference, interval
+from ..tasks.label_kinds import SINGLE_LABEL, LabelKind, with_unknown
+from .calibration import Calibration, calibrate
+from .linear_models import Standardised, logistic_path, shrinkage_lda
+from .results import prediction_table
+
+log = logging.getLogger(__name__)
+STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+WITHOUT_CHOICE = 1e-2
+"""The penalty where there are too few clips to choose one."""
+PATIENCE = 3
+"""So many penalties in a row that are worse than the best end the path."""
+LDA = "lda"
+_ROUGH, _FINE = 3e-4, 1e-5  # tolerance while penalties are compared, and of the one chosen
+_MANY = 20_000  # clips; from here on one split says enough
+_MOST_REPEATS = 5
+_RESAMPLES = 200  # for standard errors
+Rows = NDArray[np.int64]
+Setting = float | str
+"""A penalty, or :data:`LDA`."""
+
+
+class Probe:
+    """A linear classifier on embeddings, its kind and penalty chosen on held-out clips.
+
+    Candidates are logistic regression (mean cross-entropy + strength / 2 * ||W||^2) at each
+    penalty and, where a clip has one label, shrinkage LDA. The best score is chosen (balanced
+    accuracy; of several labels mAP), the stronger penalty on a tie; LDA only if it is better than
+    the best logistic regression by more than ``tie`` standard errors of their difference.
+
+    Args:
+        strengths: Penalties to choose from.
+        lda: Whether LDA is a candidate.
+        tie: How many standard errors of a lead are a tie, which logistic regression wins.
+        min_valid: With fewer validation clips than this, fewer than ``min_valid_per_class`` of
+            some class or clips of fewer than ``min_valid_groups`` groups, folds of training and
+            validation clips together choose: so few clips or speakers choose by luck.
+        min_valid_per_class: See there.
+        min_valid_groups: See there.
+        n_folds: Number of these folds. Groups are kept whole, classes spread evenly.
+        few: With fewer clips than this, folds are dealt anew until so many predictions are made,
+            at most five times.
+        seed: Seed of the folds; nothing else is random.
+        kind: Whether a label is one class or a set of classes.
+
+    Attributes:
+        classes_: Sorted class names, (C,).
+        setting_: The penalty chosen, or ``"lda"``.
+        scores_: Setting -> score on held-out clips; empty where nothing could be chosen.
+        validation_: That of the setting chosen; NaN where nothing could be chosen.
+        validation_error_: Its standard error.
+        chosen_on_: ``validation``, ``folds`` or, where nothing could be chosen, ``nothing``.
+        train_: The classifier fitted on training clips only.
+        all_: The one fitted on training and validation clips: what :meth:`predict` uses.
+        calibration_: How sure it may be.
+
+    >>> x, y = np.array([[0.0], [1.0], [4.0], [5.0]]), ["low", "low", "high", "high"]
+    >>> Probe().fit(x, y).predict([[0.5], [4.5]]).tolist()
+    ['low', 'high']
+    """
+
+    classes_: NDArray[np.str_]
+    setting_: Setting
+    scores_: dict[Setting, float]
+    validation_: float
+    validation_error_: float
+    chosen_on_: str
+    train_: Any
+    all_: Any
+    calibration_: Calibration
+
+    def __init__(
+        self,
+        *,
+        strengths: Sequence[float] = STRENGTHS,
+        lda: bool = True,
+        tie: float = 1.0,
+        min_valid: int = 50,
+        min_valid_per_class: int = 5,
+        min_valid_groups: int = 5,
+        n_folds: int = 5,
+        few: int = 300,
+        seed: int = 0,
+        kind: LabelKind = SINGLE_LABEL,
+    ) -> None:
+        if not strengths or min(strengths) <= 0:
+            raise UserError(f"strengths={list(strengths)} must be positive numbers, one or more")
+        if n_folds < 2:
+            raise UserError(f"n_folds={n_folds} must be at least 2")
+        self.strengths, self.tie = sorted(strengths, reverse=True), tie
+        self.lda = lda and kind is SINGLE_LABEL
+        self.min_valid, self.min_valid_per_class = min_valid, min_valid_per_class
+        self.min_valid_groups = min_valid_groups
+        self.n_folds, self.few, self.seed, self.kind = n_folds, few, seed, kind
+
+    def fit(
+        self,
+        features: ArrayLike,
+        labels: ArrayLike,
+        *,
+        valid: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Probe:
+        """Choose and fit a classifier.
+
+        Args:
+            features: Training and validation features, (N, D).
+            labels: Their labels, (N,).
+            valid: Which of them are validation clips, (N,) bool; None: none is.
+            groups: Speaker or recording of each clip, (N,); None: unknown.
+
+        Raises:
+            UserError: Fewer than 2 classes to train on, features that are not finite, or lengths
+                that differ.
+        """
+        x, names = _finite(features), np.asarray(labels, dtype=object).astype(str)
+        held = np.zeros(len(x), bool) if valid is None else np.asarray(valid, bool)
+        units = np.arange(len(x)) if groups is None else _codes(groups)
+        if not len(x) == len(names) == len(held) == len(units):
+            raise UserError(
+                f"{len(x)} feature rows, {len(names)} labels, {len(held)} marks of validation and "
+                f"{len(units)} groups; give one of each for every clip"
+            )
+        self.classes_ = self.kind.classes(names)
+        if len(self.kind.classes(names[~held])) < 2:
+            raise UserError(
+                f"the training clips are all of class {self.kind.classes(names[~held]).tolist()}; "
+                "a probe needs at least 2 classes: label more clips or change the split"
+            )
+        y = self.kind.targets(names, self.classes_)
+        splits = self._splits(self.kind.strata(names), held, None if groups is None else units)
+        logits = self._held_out_logits(x, y, splits)
+        rows = np.array([row for _, _, score in splits for row in score], dtype=np.int64)
+        repeat = [number for number, _, score in splits for _ in score]
+        said = partial(
+            prediction_table, classes=self.classes_, kind=self.kind, labels=names[rows],
+            clip_ids=rows, groups=None if groups is None else units[rows],
+        )  # fmt: skip
+        tables = {key: said(found).assign(seed=repeat) for key, found in logits.items()}
+        self.scores_ = {key: self.kind.score(y[rows], found) for key, found in logits.items()}
+        if not self.scores_ or max(self.scores_.values()) == 0:  # one clip or group of each class
+            self.scores_, self.chosen_on_ = {}, "nothing"
+            self.validation_ = self.validation_error_ = np.nan
+            log.debug("too few clips to choose with")
+        self.setting_ = self._choice(tables) if self.scores_ else self._without_choice(len(x))
+        if self.scores_:
+            of_choice = interval(tables[self.setting_], self.kind.chosen_by, n=_RESAMPLES)
+            self.validation_ = self.scores_[self.setting_]
+            self.validation_error_ = of_choice.standard_error
+        self.calibration_ = self._calibration(y[rows], logits.get(self.setting_))
+        self.all_ = self._fitted(x, y)
+        self.train_ = self._fitted(x[~held], y[~held]) if held.any() else self.all_
+        return self
+
+    def decision_function(self, features: ArrayLike) -> NDArray[np.float32]:
+        """Return the logits of each class, (N, C)."""
+        x = _finite(features)
+        if x.shape[1] != self._dim:
+            raise UserError(
+                f"features have {x.shape[1]} dimensions, the probe was fitted on {self._dim}; "
+                "embed both with the same embedder"
+            )
+        found: NDArray[np.float32] = self.all_.logits(x)
+        return found
+
+    def predict(self, features: ArrayLike) -> NDArray[np.str_]:
+        """Return the class of each row, or its set of classes, (N,)."""
+        return self.kind.predicted(self.decision_function(features), self.classes_)
+
+    def score(self, features: ArrayLike, labels: ArrayLike) -> float:
+        """Return the balanced accuracy, or the mAP of a multi-label probe."""
+        known = np.union1d(self.classes_, self.kind.classes(labels))
+        logits = with_unknown(self.decision_function(features), self.classes_, known)
+        return self.kind.score(self.kind.targets(labels, known), logits)
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "all_"):
+            return f"{type(self).__name__}()"
+        return f"{type(self).__name__}({self.setting_}, {len(self.classes_)} classes)"
+
+    def _splits(
+        self, strata: NDArray[np.str_], held: NDArray[np.bool_], groups: Rows | None
+    ) -> list[tuple[int, Rows, Rows]]:
+        """Return number of repeat, rows to fit on and rows to score; note where they come from."""
+        many = len(strata) > _MANY
+        fewest = min(np.count_nonzero(strata[held] == name) for name in np.unique(strata))
+        enough = held.sum() >= self.min_valid and (fewest >= self.min_valid_per_class or many)
+        if enough and (groups is None or len(np.unique(groups[held])) >= self.min_valid_groups):
+            self.chosen_on_ = "validation"
+            return [(0, np.flatnonzero(~held), np.flatnonzero(held))]
+        repeats = min(_MOST_REPEATS, -(-self.few // len(strata)))
+        splits = [
+            (repeat, fit, score)
+            for repeat in range(repeats)
+            for fit, score in self._folds(strata, groups, repeat)
+            if len(np.unique(strata[fit])) > 1
+        ]
+        self.chosen_on_ = "folds" if splits else "nothing"
+        return splits[:1] if many else splits
+
+    def _folds(
+        self, strata: NDArray[np.str_], groups: Rows | None, repeat: int
+    ) -> Iterator[tuple[Rows, Rows]]:
+        most = np.unique(strata, return_counts=True)[1].max()
+        n_units = len(strata) if groups is None else len(np.unique(groups))
+        n_folds = min(self.n_folds, int(most), n_units)
+        if n_folds < 2:
+            return
+        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+        folds = kind(n_folds, shuffle=True, random_state=(self.seed + repeat) % 2**32)
+        with warnings.catch_warnings():  # a class of fewer clips than folds is no mistake here
+            warnings.simplefilter("ignore", UserWarning)
+            yield from (pair for pair in folds.split(strata, strata, groups) if len(pair[1]))
+
+    def _held_out_logits(
+        self, x: NDArray[np.float32], y: NDArray[Any], splits: Sequence[tuple[int, Rows, Rows]]
+    ) -> dict[Setting, NDArray[np.float32]]:
+        """Return every setting's logits of the rows that are scored."""
+        found: dict[Setting, list[NDArray[np.float32]]] = defaultdict(list)
+        for _, fit, score in splits:
+            best, worse = -1.0, 0
+            for setting, logits in self._logits(x[fit], y[fit], x[score]):
+                found[setting].append(logits)
+                now = self.kind.score(y[score], logits) if len(splits) == 1 else best
+                best, worse = max(best, now), worse + 1 if now < best else 0
+                if worse == PATIENCE:  # weaker penalties only take longer
+                    break
+        return {key: np.concatenate(parts) for key, parts in found.items()}
+
+    def _logits(
+        self, x: NDArray[np.float32], y: NDArray[Any], scored: NDArray[np.float32]
+    ) -> Iterator[tuple[Setting, NDArray[np.float32]]]:
+        """Yield every setting with the logits of ``scored`` when fitted on ``x``."""
+        data = Standardised(x, y, len(self.classes_))
+        if self.lda:
+            yield LDA, shrinkage_lda(data).logits(scored)
+        path = logistic_path(data, self.strengths, tolerance=_ROUGH)
+        for strength, linear in zip(self.strengths, path, strict=True):
+            yield strength, linear.logits(scored)
+
+    def _choice(self, tables: dict[Setting, pd.DataFrame]) -> Setting:
+        penalties = [key for key in self.strengths if key in tables]
+        best = max(penalties, key=lambda strength: self.scores_[strength])
+        if not self.lda:
+            return best
+        gain = difference(tables[LDA], tables[best], self.kind.chosen_by, n=_RESAMPLES)
+        return LDA if gain.value > self.tie * gain.standard_error else best
+
+    def _without_choice(self, n: int) -> Setting:
+        return min(self.strengths, key=lambda strength: abs(np.log(strength / WITHOUT_CHOICE)))
+
+    def _calibration(
+        self, targets: NDArray[Any], logits: NDArray[np.float32] | None
+    ) -> Calibration:
+        return calibrate(targets, logits, len(self.classes_))
+
+    def _fitted(self, x: NDArray[np.float32], y: NDArray[Any]) -> Any:
+        """Return what has the chosen setting's :meth:`logits`."""
+        self._dim = x.shape[1]
+        data = Standardised(x, y, len(self.classes_))
+        if self.setting_ == LDA:
+            return shrinkage_lda(data)
+        return next(logistic_path(data, [float(self.setting_)], tolerance=_FINE))
+
+
+def _codes(groups: ArrayLike) -> Rows:
+    return np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)[1]
+
+
+def _finite(features: ArrayLike) -> NDArray[np.float32]:
+    rows = np.ascontiguousarray(features, dtype=np.float32)
+    if rows.ndim != 2:
+        raise UserError(f"features have shape {rows.shape}, expected (N, D)")
+    broken = ~np.isfinite(rows).all(1)
+    if broken.any():
+        raise UserError(
+            f"{broken.sum()} of {len(rows)} feature rows are not finite (first: row "
+            f"{broken.argmax()}); the encoder diverged or a clip is damaged"
+        )
+    return rows

@@ -1,0 +1,250 @@
+"""What a run has found: the best classifier of each task, where it fails, what it is worth.
+
+The best one is chosen by its score on validation clips. Test scores choose nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..data.label_sets import split_labels
+from ..scores.ranking_bootstrap import is_ranked
+from .names import PLAIN, STUDENT, baseline_of, is_control, protocol_name
+from .statistics import difference, holm
+from .summary import KEY, MEAN, checked_predictions, of_classifier, shown
+
+BETTER, SAME, WORSE = "better", "no clear difference", "worse"
+LEVEL = 0.05
+_CONFIDENT = 0.8  # probability from which a wrong answer makes the label suspect
+_PAIRS, _CLIPS, _SUSPECTS = 3, 3, 6  # shown
+_FILE = ["path", "offset", "frames", "sample_rate"]
+NOTHING = "no label"
+
+
+def best_of(rows: pd.DataFrame) -> pd.Series:
+    """Return the classifier that is best on validation clips, the simplest of equals.
+
+    Args:
+        rows: Rows of :func:`~unfused.reporting.summary.shown`, of one task.
+    """
+    usable = rows[~rows["source"].map(is_control)]
+    return usable.loc[usable["validation"].fillna(-1.0).idxmax()]
+
+
+def title_of(row: pd.Series) -> str:
+    """Return what a classifier is called: encoder, read-out and protocol."""
+    how = [row["read_out"], protocol_name(row["protocol"]).lower()]
+    return f"{row['name']} ({', '.join(filter(None, how))})"
+
+
+def compare(
+    summary: pd.DataFrame,
+    predictions: pd.DataFrame,
+    *,
+    teacher: str | None = None,
+    n_draws: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Make the planned comparisons, and no others.
+
+    On every task: each method against random weights with the same read-out, the student against
+    its teacher, and the best classifier against the plain alternative. A method stands there with
+    the read-out that validation clips prefer.
+
+    Args:
+        summary: Rows of :func:`~unfused.reporting.summary.summarise`.
+        predictions: Prediction rows.
+        teacher: The method that made the student's pseudo-labels.
+        n_draws: Bootstrap resamples.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        ``task, question`` (``random``, ``teacher`` or ``plain``), ``first, second`` (names),
+        ``metric, difference, low, high, interval`` (in words), ``p_value, p_holm`` (corrected for
+        all rows) and ``outcome``: better, worse or no clear difference.
+    """
+    predictions, found = checked_predictions(predictions), []
+    for task, rows in shown(summary).groupby("task", sort=False):
+        for question, *pair in _planned(rows, teacher):
+            first, second = (of_classifier(predictions, row) for row in pair)
+            metric = pair[0]["metric"]
+            gain = difference(first, second, metric, n=n_draws, seed=seed)
+            found.append((task, question, *map(title_of, pair), metric, gain.value, gain.low,
+                          gain.high, gain.text, gain.p_value))  # fmt: skip
+    columns = ("task", "question", "first", "second", "metric", "difference", "low", "high",
+               "interval", "p_value")  # fmt: skip
+    table = pd.DataFrame(found, columns=columns)
+    clear = (p_holm := holm(table["p_value"])) < LEVEL
+    signs = np.where(table["difference"] > 0, BETTER, WORSE)
+    return table.assign(p_holm=p_holm, outcome=np.where(clear, signs, SAME))
+
+
+def _planned(rows: pd.DataFrame, teacher: str | None) -> Iterator[tuple[str, pd.Series, pd.Series]]:
+    """Yield what is compared on one task: the question, a classifier and its rival."""
+    probed = rows[(rows["protocol"] == "linear_probe") & ~rows["source"].map(is_control)]
+    chosen = {name: best_of(part) for name, part in probed.groupby("encoder", sort=False)}
+    methods = {name: row for name, row in chosen.items() if baseline_of(str(name)) is None}
+    for name, row in methods.items():
+        same = probed[probed["read_out"] == row["read_out"]].set_index("encoder", drop=False)
+        for rival in (f"random_init_{name}", "random_init"):
+            if rival in same.index:
+                yield "random", row, same.loc[rival]
+                break
+    if STUDENT in methods and teacher in methods:
+        same = probed[probed["encoder"] == teacher]
+        same = same[same["read_out"] == methods[STUDENT]["read_out"]]
+        yield "teacher", methods[STUDENT], same.iloc[0] if len(same) else methods[teacher]
+    best, plain = best_of(rows), _plain(probed)
+    if plain is not None and baseline_of(best["encoder"]) not in PLAIN:
+        yield "plain", best, plain
+
+
+def _plain(probed: pd.DataFrame) -> pd.Series | None:
+    """Return the plain alternative: statistics of MFCCs, else of log-mels, under a linear probe."""
+    base = probed["encoder"].map(baseline_of)
+    for name in PLAIN:
+        if (base == name).any():
+            return best_of(probed[base == name])
+    return None
+
+
+def findings(
+    summary: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    predictions: pd.DataFrame,
+    clips: Mapping[str, pd.DataFrame],
+) -> list[dict[str, Any]]:
+    """Return what was found on each task, as JSON values.
+
+    Args:
+        summary: Rows of :func:`~unfused.reporting.summary.summarise`.
+        comparisons: Rows of :func:`compare`.
+        predictions: Prediction rows; with ``probability``, labels that look wrong are looked for.
+        clips: Task -> manifest of its clips: ``clip_id, label`` and where its audio is.
+
+    Returns:
+        For each task ``task``, ``n_classifiers``, ``best`` (the summary row of the chosen one, its
+        ``title`` and ``balanced`` accuracy), ``plain`` (the plain alternative and how the best one
+        compares with it; None where it was not measured), ``classes`` (weakest first: ``label``,
+        ``recall``, ``n_test``, ``n_labelled``), ``pairs`` (of classes taken for each other, the
+        most frequent first, with clips), ``suspects`` (clips whose label looks wrong).
+    """
+    predictions, found = checked_predictions(predictions), []
+    for task, rows in shown(summary).groupby("task", sort=False):
+        best = best_of(rows)
+        answers = of_classifier(predictions, best)
+        several = is_ranked(answers)
+        manifest = clips[str(task)].drop_duplicates("clip_id").set_index("clip_id")
+        files = manifest[[name for name in _FILE if name in manifest]]
+        answers = answers.join(files, on="clip_id")
+        if "probability" not in answers:
+            answers = answers.assign(probability=np.nan)
+        found.append({
+            "task": task,
+            "n_classifiers": int((~rows["source"].map(is_control)).sum()),
+            "several_labels": several,
+            "best": _best(summary, best),
+            "plain": _against_plain(rows, comparisons[comparisons["task"] == task]),
+            "classes": _classes(answers, manifest["label"], several),
+            "pairs": _pairs(answers, several),
+            "suspects": [] if several else _suspects(answers),
+        })  # fmt: skip
+    return found
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return list(json.loads(table.to_json(orient="records")))
+
+
+def _best(summary: pd.DataFrame, best: pd.Series) -> dict[str, Any]:
+    others = of_classifier(summary, best).set_index("metric")["mean"]
+    (row,) = _records(best.to_frame().T)
+    return {**row, "title": title_of(best), "balanced": others.get("balanced_accuracy")}
+
+
+def _against_plain(rows: pd.DataFrame, comparisons: pd.DataFrame) -> dict[str, Any] | None:
+    plain = _plain(rows[rows["protocol"] == "linear_probe"])
+    if plain is None:
+        return None
+    asked = comparisons[comparisons["question"] == "plain"]
+    compared = _records(asked[["difference", "low", "high", "interval", "p_holm", "outcome"]])
+    known = {"name": plain["name"], "title": title_of(plain), "mean": float(plain["mean"])}
+    return {**known, **(compared[0] if compared else {"outcome": "chosen"})}
+
+
+def _sets(labels: pd.Series, several: bool) -> pd.Series:
+    return labels.map(split_labels) if several else labels.map(lambda label: [label])
+
+
+def _classes(answers: pd.DataFrame, labels: pd.Series, several: bool) -> list[dict[str, Any]]:
+    """Return how well each class is recognised, the weakest first."""
+    said = _sets(answers["predicted"], several)
+    truth = answers.assign(said=said, label=_sets(answers["label"], several)).explode("label")
+    truth = truth.dropna(subset="label")
+    right = [label in said for label, said in zip(truth["label"], truth["said"], strict=True)]
+    grouped = truth.assign(right=right).groupby("label")
+    labelled = labels[labels.notna() & (labels.astype(str) != "")].astype(str)
+    counts = _sets(labelled, several).explode().value_counts()
+    table = grouped.agg(recall=("right", "mean"), n_test=("clip_id", "nunique")).reset_index()
+    table["n_labelled"] = table["label"].map(counts).fillna(0).astype(int)
+    return _records(table.sort_values(["recall", "label"]))
+
+
+def _pairs(answers: pd.DataFrame, several: bool) -> list[dict[str, Any]]:
+    """Return which class is taken for which, the most frequent first, with clips to listen to."""
+    truth, said = (_sets(answers[name], several) for name in ("label", "predicted"))
+    wrong = answers.assign(
+        missed=[sorted({*a} - {*b}) for a, b in zip(truth, said, strict=True)],
+        instead=[sorted({*b} - {*a}) or [NOTHING] for a, b in zip(truth, said, strict=True)],
+    )
+    wrong = wrong.explode("missed").explode("instead").dropna(subset="missed")
+    found: list[dict[str, Any]] = []
+    sizes = wrong.groupby(["missed", "instead"])["clip_id"].nunique()
+    for (missed, instead), size in sizes.sort_values(ascending=False, kind="stable").items():
+        if len(found) == _PAIRS:
+            break
+        pair = wrong[(wrong["missed"] == missed) & (wrong["instead"] == instead)]
+        clips = _records(_playable(pair, missed, instead).head(_CLIPS))
+        found.append({"label": missed, "predicted": instead, "n": int(size), "clips": clips})
+    return found
+
+
+def _suspects(answers: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return clips that every seed's classifier is sure of, and whose label says otherwise."""
+    by_clip = answers.groupby("clip_id")
+    sure = by_clip["probability"].min() >= _CONFIDENT
+    agreed = by_clip["predicted"].nunique() == 1
+    wrong = answers[(answers["label"] != answers["predicted"])
+                    & answers["clip_id"].isin(sure.index[sure & agreed])]  # fmt: skip
+    clips = _playable(wrong, wrong["label"], wrong["predicted"])
+    return _records(clips.head(_SUSPECTS))
+
+
+def _playable(rows: pd.DataFrame, label: Any, predicted: Any) -> pd.DataFrame:
+    """Return clips with where their audio is, each once, the surest answer first."""
+    rows = rows.assign(label=label, predicted=predicted)
+    rows = rows.sort_values("probability", ascending=False, kind="stable")
+    columns = [name for name in _FILE if name in rows]
+    kept = ["clip_id", "label", "predicted", "probability", *columns]
+    return rows.drop_duplicates("clip_id")[kept]
+
+
+def best_over_tasks(summary: pd.DataFrame) -> dict[str, Any] | None:
+    """Return the row over all tasks of the classifier that is best on them by validation.
+
+    None where no classifier was measured on every task.
+
+    Args:
+        summary: Rows of :func:`~unfused.reporting.summary.summarise`.
+    """
+    means = summary[summary["task"] == MEAN].set_index(KEY[1:])
+    validation = shown(summary).groupby(KEY[1:], sort=False)["validation"].mean()
+    known = validation[validation.index.isin(means.index)].drop(
+        index=[key for key in validation.index if is_control(key[1])], errors="ignore"
+    )
+    return None if known.isna().all() else dict(means.loc[known.idxmax()])

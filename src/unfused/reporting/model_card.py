@@ -1,0 +1,81 @@
+"""The model card: what a model is, how it was made, how good it is, its limits, how to load it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from .findings import title_of
+from .names import baseline_of, encoder_name, metric_name, protocol_name
+from .page import TEMPLATES
+from .summary import shown
+from .words import percent
+
+
+def model_card(
+    classifier: Any,
+    onnx: Mapping[str, Any],
+    *,
+    study: Mapping[str, Any] | None = None,
+    summary: pd.DataFrame | None = None,
+) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        classifier: A :class:`~unfused.inference.classifier.Classifier`.
+        onnx: What :func:`unfused.inference.export.read_onnx_facts` returned.
+        study: The run's tasks, with names and licences; None for a model from elsewhere.
+        summary: The run's scores, see :func:`~unfused.reporting.summary.summarise`.
+    """
+    head, encoder = classifier.provenance, classifier.encoder
+    network, front_end = encoder.encoder, encoder.log_mel_front_end
+    name = head.get("task") or encoder.provenance.get("task") or "a task"
+    noted = {task["name"]: task for task in (study or {}).get("tasks", [])}
+    task = {"shown": name, "licence": None, **noted.get(name, {})}
+    origin = {"classifier": head, "encoder": encoder.provenance, "front-end": encoder.front_end}
+    return TEMPLATES.get_template("model_card.md").render(
+        title=encoder_name(head.get("encoder", encoder.name)),
+        protocol=protocol_name(head.get("protocol", "linear_probe")).lower(),
+        task=task,
+        teacher=(study or {}).get("teacher"),
+        classes=classifier.classes,
+        several=classifier.head.kind.name == "multi_label",
+        head=head,
+        encoder=encoder,
+        network=network,
+        frame_ms=network.strides[network.cut] * front_end.hop / front_end.sample_rate * 1000,
+        origin=json.dumps(origin, indent=1, default=str),
+        scores=_scores(head, task["shown"], summary),
+        onnx=onnx,
+    )
+
+
+def _scores(
+    head: Mapping[str, Any], task: str, summary: pd.DataFrame | None
+) -> list[dict[str, Any]]:
+    """Return the model's scores and, after it, those of the baselines; none where not known."""
+    if summary is None:
+        return []
+    rows = shown(summary)
+    rows = rows[rows["task"] == task]
+    places = {"encoder": head.get("encoder"), "source": head.get("source") or "",
+              "read_out": head.get("cut"), "protocol": head.get("protocol")}  # fmt: skip
+    mine = rows[(rows[list(places)] == pd.Series(places)).all(axis=1)]
+    if mine.empty:
+        return []
+    base = rows["encoder"].map(baseline_of)
+    comparable = (rows["protocol"] == places["protocol"]) | (base == "supervised")
+    rivals = rows[base.notna() & comparable & ~rows.index.isin(mine.index)]
+    return [
+        {
+            **row,
+            "name": "**this model**" if place == mine.index[0] else title_of(row),
+            "metric": metric_name(row["metric"]),
+            "score": percent(row["mean"]),
+            "bounds": f"{percent(row['low'])} to {percent(row['high'])}",
+        }
+        for place, row in pd.concat([mine.head(1), rivals]).iterrows()
+    ]

@@ -1,0 +1,72 @@
+"""Several runs side by side, by the scores on validation clips: what to choose a setting by.
+
+Test scores are left out on purpose. Who chooses among many runs by their test scores reports the
+luckiest of them; so choose here, then read the chosen run's report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from ..training.settings import PACE
+from .flat_parameters import flatten
+from .summary import KEY, checked_results
+
+_PLACES = (
+    *("run_name", "run.fresh", "run.device", "run.expected", "run.processes", "run.tracking"),
+    *("fresh", "device", "demo.expected", "extraction", "report"),
+    *("model", "classify", "export", "new_audio"),  # what is done with a trained model
+)
+"""Parameters and groups that name a run or come after it, and do not decide its results."""
+
+
+def compare_runs(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]]) -> pd.DataFrame:
+    """Return one row for each run and each of its classifiers, the best of a kind first.
+
+    Args:
+        runs: Name -> result rows and parameters.
+
+    Returns:
+        ``run``, :data:`~unfused.reporting.summary.KEY`, ``validation`` (mean over seeds and folds;
+        NaN where no clips were left to validate on), ``n_seeds``, and one column for each parameter
+        that is not the same in all runs.
+    """
+    differing = different_parameters({name: given for name, (_, given) in runs.items()})
+    tables = []
+    for name, (results, _) in runs.items():
+        once = checked_results(results).drop_duplicates([*KEY, "seed", "fold"])
+        parts = once.groupby(KEY, sort=False)
+        scores = parts.agg(validation=("validation", "mean"), n_seeds=("seed", "nunique"))
+        tables.append(scores.reset_index().assign(run=name, **differing[name]))
+    table = pd.concat(tables, ignore_index=True)
+    order = [True] * len(KEY) + [False]
+    table = table.sort_values([*KEY, "validation"], ascending=order, kind="stable")
+    return table[["run", *(name for name in table if name != "run")]].reset_index(drop=True)
+
+
+def different_parameters(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return, for each run, the parameters that are not the same in all of them, by dotted name.
+
+    >>> different_parameters({"a": {"x": {"k": 1, "m": 2}}, "b": {"x": {"k": 3, "m": 2}}})
+    {'a': {'x.k': '1'}, 'b': {'x.k': '3'}}
+    """
+    flat = pd.DataFrame({run: pd.Series(flatten(given), dtype=object).map(str)
+                         for run, given in runs.items()}).fillna("")  # fmt: skip
+    decide = [name for name in flat.index if _decides(str(name))]
+    differing = flat.loc[decide][flat.loc[decide].nunique(axis=1) > 1]
+    return {
+        str(run): {str(k): str(v) for k, v in given.items()} for run, given in differing.items()
+    }
+
+
+def _decides(name: str) -> bool:
+    """Return whether a parameter may decide results.
+
+    >>> [_decides(name) for name in ("extraction.n_jobs", "model", "modelling.x")]
+    [False, False, True]
+    """
+    pace = tuple(f".{ending}" for ending in PACE)
+    return not name.endswith(pace) and not any(f"{name}.".startswith(f"{at}.") for at in _PLACES)

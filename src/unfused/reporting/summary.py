@@ -1,0 +1,173 @@
+"""Result and prediction rows of a whole experiment -> one row per score, with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..core.errors import UserError
+from ..core.progress import progress
+from ..data.label_sets import label_counts
+from ..scores.ranking_bootstrap import is_ranked
+from .names import MAIN_METRICS, encoder_name, encoder_rank, protocol_rank
+from .statistics import Interval, interval, mean_over_tasks, metrics_of
+
+KEY = ["task", "encoder", "source", "read_out", "protocol", "fitted_on"]
+"""What one classifier is: ``fitted_on`` is ``train`` or, fitted again, ``train+valid``."""
+MEAN = "mean over tasks"
+"""What stands for the task in rows about all of them."""
+_RESULTS = ("task", "encoder", "source", "read_out", "protocol", "seed", "fold", "metric", "value")
+_PREDICTIONS = (*_RESULTS[:7], "clip_id", "label", "predicted")
+_FACTS = {
+    **dict.fromkeys(("n_train", "n_valid", "pretraining_clips", "validation"), "mean"),
+    **dict.fromkeys(("dimension", "parameters", "transductive"), "first"),
+    **dict.fromkeys(("licence", "pretraining_data"), "first"),
+}
+
+
+def checked_results(results: pd.DataFrame) -> pd.DataFrame:
+    """Return result rows under the names of this room.
+
+    Raises:
+        UserError: A column is missing.
+    """
+    return _at_the_entrance(results, _RESULTS, "result rows")
+
+
+def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return prediction rows under the names of this room, labels as text.
+
+    Raises:
+        UserError: A column is missing, or a classifier answered twice for a clip.
+    """
+    rows = _at_the_entrance(predictions, _PREDICTIONS, "prediction rows")
+    rows = rows.assign(label=rows["label"].astype(str), predicted=rows["predicted"].astype(str))
+    repeated = rows[rows.duplicated([*KEY, "seed", "clip_id"])]
+    if len(repeated):
+        row = repeated.iloc[0]
+        raise UserError(
+            f"clip {row['clip_id']!r} was predicted more than once by {row['encoder']!r} (seed "
+            f"{row['seed']}); each test clip belongs to one fold: evaluate again"
+        )
+    return rows
+
+
+def _at_the_entrance(table: pd.DataFrame, needed: Sequence[str], what: str) -> pd.DataFrame:
+    table = table.rename(columns={"cut": "read_out"})
+    if "fitted_on" not in table:
+        table = table.assign(fitted_on="train")
+    if missing := [name for name in needed if name not in table]:
+        raise UserError(f"{what} lack the columns {missing}; they have {list(table.columns)}")
+    return table.assign(**{name: table[name].fillna("").astype(str) for name in KEY})
+
+
+def summarise(
+    results: pd.DataFrame,
+    predictions: pd.DataFrame,
+    *,
+    teacher: str | None = None,
+    n_draws: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return one row per classifier and metric, and those of classifiers over all tasks.
+
+    Args:
+        results: Result rows, one per classifier, seed, fold and metric.
+        predictions: Prediction rows, one per test clip of each of those.
+        teacher: The method that made the student's pseudo-labels, for the names.
+        n_draws: Bootstrap resamples.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        :data:`KEY`, ``name, metric, mean, low, high, interval`` (in words), ``n_seeds, n_test,
+        n_groups, n_folds, chance`` (the score of always naming the most frequent class; of several
+        labels, of equal scores for all clips), ``validation`` (mean score on validation clips, NaN
+        where there were none) and what the result rows say: sizes, clips, licence.
+
+    Raises:
+        UserError: A column is missing, or a clip was predicted twice.
+    """
+    results, predictions = checked_results(results), checked_predictions(predictions)
+    facts = {name: how for name, how in _FACTS.items() if name in results}
+    known = results.groupby(KEY, sort=False).agg({"fold": "nunique", **facts})
+    known = known.rename(columns={"fold": "n_folds"})
+    parts, rows = dict(list(predictions.groupby(KEY, sort=False))), []
+    for key, part in progress(parts.items(), total=len(parts), desc="intervals", unit="classifier"):
+        chance = _chance(part)
+        for metric in metrics_of(part):
+            found = interval(part, metric, n=n_draws, seed=seed)
+            rows.append(_row(key, metric, found) | _sizes(part) | {"chance": chance[metric]})
+    tasks = list(dict.fromkeys(predictions["task"]))
+    for classifier in dict.fromkeys(key[1:] for key in parts) if len(tasks) > 1 else ():
+        of_tasks = {
+            task: parts[task, *classifier] for task in tasks if (task, *classifier) in parts
+        }
+        metrics = {metrics_of(part)[0] for part in of_tasks.values()}
+        if len(of_tasks) == len(tasks) and len(metrics) == 1:
+            (metric,) = metrics
+            found = mean_over_tasks(of_tasks, metric=metric, n=n_draws)
+            sizes = _sizes(pd.concat(of_tasks.values()))
+            rows.append(_row((MEAN, *classifier), metric, found) | sizes)
+    return _ordered(pd.DataFrame(rows).merge(known, on=KEY, how="left"), teacher)
+
+
+def _row(key: tuple[str, ...], metric: str, found: Interval) -> dict[str, Any]:
+    scores = {"mean": found.value, "low": found.low, "high": found.high, "interval": found.text}
+    return {
+        **dict(zip(KEY, key, strict=True)),
+        "metric": metric,
+        **scores,
+        "n_seeds": found.n_seeds,
+    }
+
+
+def _sizes(predictions: pd.DataFrame) -> dict[str, int]:
+    groups = predictions["group"].nunique() if "group" in predictions else 0
+    return {"n_test": predictions["clip_id"].nunique(), "n_groups": groups}
+
+
+def shown(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return what people see: the main metric's rows, those fitted on validation clips too first.
+
+    Args:
+        summary: Rows of :func:`summarise`.
+    """
+    rows = summary[summary["metric"].isin(MAIN_METRICS) & (summary["task"] != MEAN)]
+    again = rows.sort_values("fitted_on", ascending=False, kind="stable")  # train+valid, train
+    return rows.loc[again.drop_duplicates(KEY[:-1]).index.sort_values()]
+
+
+def of_classifier(table: pd.DataFrame, row: pd.Series | dict) -> pd.DataFrame:
+    """Return the rows of a table that are of one classifier.
+
+    Args:
+        table: Summary or prediction rows.
+        row: Has the classifier's :data:`KEY`.
+    """
+    return table[(table[KEY] == pd.Series({name: row[name] for name in KEY})).all(axis=1)]
+
+
+def _chance(predictions: pd.DataFrame) -> dict[str, float]:
+    """Return what always answering the most frequent class, or the same scores, is worth."""
+    labels = predictions.drop_duplicates("clip_id")["label"]
+    if is_ranked(predictions):
+        counts = label_counts(labels)
+        return {"mAP": sum(counts.values()) / len(counts) / len(labels), "auc": 0.5, "d_prime": 0.0}
+    clips = labels.value_counts(normalize=True)
+    share, n_classes = float(clips.iloc[0]), len(clips)
+    f1 = 2 * share / (1 + share) / n_classes
+    return {"accuracy": share, "balanced_accuracy": 1 / n_classes, "macro_f1": f1}
+
+
+def _ordered(summary: pd.DataFrame, teacher: str | None) -> pd.DataFrame:
+    pairs = list(zip(summary["encoder"], summary["source"], strict=True))
+    summary.insert(6, "name", [encoder_name(*pair, teacher=teacher) for pair in pairs])
+    order = pd.DataFrame({
+        "task": pd.factorize(summary["task"])[0],  # as in the results
+        "protocol": summary["protocol"].map(protocol_rank),
+        "rank": [encoder_rank(*pair) for pair in pairs],
+        **{name: summary[name] for name in ("encoder", "source", "parameters") if name in summary},
+    })  # fmt: skip
+    return summary.loc[order.sort_values(list(order), kind="stable").index].reset_index(drop=True)

@@ -1,0 +1,168 @@
+"""The table of results: classifiers down, tasks across, each score with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .findings import best_of, title_of
+from .names import UPPER_BOUND, counted, metric_name, protocol_rank
+from .published import PUBLISHED_NOTE, published_scores
+from .summary import KEY, MEAN, of_classifier, shown
+from .words import percent
+
+_SIZES = {"dimension": "Dim", "parameters": "Parameters", "pretraining_clips": "Pre-training clips"}
+_LATEX = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "[": "{[}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"}, "\N{EN DASH}": "--",
+}  # fmt: skip
+_MARKDOWN = {sign: f"\\{sign}" for sign in "\\`*_{}<>|"}
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Every classifier on every task, as text.
+
+    Attributes:
+        cells: One row per classifier, headings as columns.
+        chosen: The same shape: whether a cell is of the task's best classifier on validation.
+        notes: What a reader must know, one sentence each.
+        outside: Licence and pre-training data of encoders from outside; may be empty.
+        published: Published scores on the tasks that belong to LAPE; may be empty.
+    """
+
+    cells: pd.DataFrame
+    chosen: pd.DataFrame
+    notes: tuple[str, ...]
+    outside: pd.DataFrame
+    published: pd.DataFrame
+
+
+def score_table(summary: pd.DataFrame) -> ScoreTable:
+    """Return the table of a summary.
+
+    Args:
+        summary: Rows of :func:`~unfused.reporting.summary.summarise`.
+
+    Returns:
+        The table. A cell holds accuracy, its interval and balanced accuracy, of tasks with several
+        labels mAP and its interval; those fitted again on validation clips stand for the others.
+    """
+    rows = shown(summary)
+    tasks = list(dict.fromkeys(rows["task"]))
+    best = {task: best_of(of_task).name for task, of_task in rows.groupby("task")}
+    headings = {task: _heading(rows[rows["task"] == task]) for task in tasks}
+    means = summary[summary["task"] == MEAN].set_index(KEY[1:])
+    cells, chosen = [], []
+    for key, part in rows.groupby(KEY[1:], sort=False):
+        first = part.iloc[0]
+        remark = " (transductive)" * bool(first.get("transductive"))
+        row = {
+            "Classifier": title_of(first) + remark,
+            **dict.fromkeys(headings.values(), "not run"),
+        }
+        row |= {headings[one["task"]]: _cell(summary, one) for _, one in part.iterrows()}
+        if len(means):
+            row["Mean over tasks"] = _bounded(means.loc[key]) if key in means.index else ""
+        cells.append(row | {heading: _whole(first.get(name)) for name, heading in _SIZES.items()})
+        chosen.append({headings[task]: place == best[task] for place, task in part["task"].items()})
+    order = np.argsort([protocol_rank(key[3]) for key in rows.groupby(KEY[1:], sort=False).groups],
+                       kind="stable")  # fmt: skip
+    table = pd.DataFrame(cells).iloc[order].reset_index(drop=True)
+    marks = pd.DataFrame(chosen).iloc[order].reset_index(drop=True)
+    marks = marks.reindex(columns=table.columns).eq(True)
+    return ScoreTable(table, marks, _notes(rows), _outside(rows), published_scores(tasks))
+
+
+def _heading(rows: pd.DataFrame) -> str:
+    metric = rows["metric"].iloc[0]
+    beside = " / balanced" if metric == "accuracy" else ""
+    clips = counted(rows["n_test"], "test clip")
+    return f"{rows['task'].iloc[0]}: {metric_name(metric)} [95 %]{beside} ({clips})"
+
+
+def _bounded(row: pd.Series) -> str:
+    bounds = f" [{percent(row['low'])}, {percent(row['high'])}]" if np.isfinite(row["low"]) else ""
+    return f"{percent(row['mean'])}{bounds}"
+
+
+def _cell(summary: pd.DataFrame, row: pd.Series) -> str:
+    others = of_classifier(summary, row).set_index("metric")["mean"]
+    beside = f" / {percent(others['balanced_accuracy'])}" if "balanced_accuracy" in others else ""
+    return _bounded(row) + beside
+
+
+def _whole(value: object) -> str:
+    number = pd.to_numeric(value, errors="coerce") if value is not None else np.nan
+    return "" if pd.isna(number) else f"{round(number):,}"
+
+
+def _notes(rows: pd.DataFrame) -> tuple[str, ...]:
+    chance = rows.drop_duplicates("task")[["task", "chance"]].itertuples(index=False)
+    notes = [
+        f"Scores in %; {counted(rows['n_seeds'], 'seed')} of pre-training, student and probe.",
+        f"Intervals: {'; '.join(dict.fromkeys(rows['interval']))}.",
+        "Bold: the best classifier on validation clips, whatever its test score.",
+        "Always naming the most frequent class (several labels: equal scores for all clips): "
+        + ", ".join(f"{task} {percent(value)} %" for task, value in chance) + ".",
+    ]  # fmt: skip
+    if rows["n_seeds"].max() < 3:
+        notes.append("Intervals over clips or groups do not cover another training run.")
+    if (rows["fitted_on"] != "train").any():
+        notes.append("Probes were fitted again on training and validation clips before the test.")
+    if rows["task"].nunique() > 1:
+        notes.append(
+            "Mean over tasks: the interval is about other clips or seeds, not other tasks."
+        )
+    if (rows["source"] == UPPER_BOUND).any():
+        notes.append("The upper bound was trained on the true labels.")
+    if "transductive" in rows and rows["transductive"].eq(True).any():
+        notes.append("Transductive rows saw test clips (not labels) in pre-training.")
+    return tuple(notes)
+
+
+def _outside(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what is known of encoders that were trained elsewhere."""
+    known = {"name": "Encoder", "pretraining_data": "Pre-trained on", "licence": "Licence"}
+    table = rows.reindex(columns=list(known)).rename(columns=known).drop_duplicates()
+    return table.dropna(how="all", subset=["Pre-trained on", "Licence"]).fillna("not stated")
+
+
+def to_markdown(table: ScoreTable) -> str:
+    """Return the table as GitHub Markdown, published scores after it."""
+    escaped = _escaped(table.cells, _MARKDOWN)
+    cells = escaped.mask(table.chosen.to_numpy(), "**" + escaped + "**")
+    lines = ["### Scores", "", *_pipes(cells), "", *(f"- {note}" for note in table.notes)]
+    for heading, note, other in (
+        ("Encoders from outside", "", table.outside),
+        ("Published scores (not measured here)", PUBLISHED_NOTE, table.published),
+    ):
+        if len(other):
+            lines += ["", f"### {heading}", "", *filter(None, [note]), "", *_pipes(other)]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(table: ScoreTable) -> str:
+    """Return the tables for LaTeX with booktabs."""
+    escaped = _escaped(table.cells, _LATEX)
+    cells = escaped.mask(table.chosen.to_numpy(), r"\textbf{" + escaped + "}")
+    parts = [r"% needs \usepackage{booktabs}", cells.to_latex(index=False)]
+    parts += [f"% {note}" for note in table.notes]
+    if len(table.published):
+        published = _escaped(table.published.astype(str), _LATEX)
+        parts += [f"% {PUBLISHED_NOTE}", published.to_latex(index=False)]
+    return "\n".join(parts) + "\n"
+
+
+def _escaped(cells: pd.DataFrame, signs: dict[str, str]) -> pd.DataFrame:
+    def plain(text: object) -> str:
+        return "".join(signs.get(letter, letter) for letter in " ".join(str(text).split()))
+
+    return cells.map(plain).rename(columns=plain)
+
+
+def _pipes(cells: pd.DataFrame) -> list[str]:
+    rows = [list(cells.columns), ["---"] * cells.shape[1], *cells.astype(str).to_numpy().tolist()]
+    return [f"| {' | '.join(map(str, row))} |" for row in rows]

@@ -1,0 +1,183 @@
+"""What was found, in short sentences that claim no more than the numbers do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from .findings import BETTER, WORSE
+from .names import counted, short_label
+
+Finding = Mapping[str, Any]
+_WEAK = 3  # classes named
+
+
+def percent(value: float | None, *, signed: bool = False) -> str:
+    """Return a fraction in per cent with one decimal, without its unit; a dash for none.
+
+    >>> percent(0.612), percent(-0.0004, signed=True)
+    ('61.2', '0.0')
+    """
+    if value is None or pd.isna(value):
+        return "\N{EN DASH}"
+    rounded = round(100 * value, 1) + 0.0
+    return f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}"
+
+
+def first_sentence(finding: Finding) -> str:
+    """Say which classifier is the best, and how good."""
+    best = finding["best"]
+    if finding["several_labels"]:
+        does = f"reaches a mean average precision of {percent(best['mean'])} %"
+    else:
+        size = counted(best["n_test"], "test clip")
+        does = f"labels {percent(best['mean'])} % of {size} correctly"
+    interval = best["interval"]
+    if best["low"] is not None:
+        bounds = f"{percent(best['low'])} to {percent(best['high'])} %"
+        interval = f"95 % interval {bounds}, {interval}"
+    balanced = ""
+    if best["balanced"] is not None:
+        balanced = f", {percent(best['balanced'])} % if every class counts the same"
+    return (
+        f"{best['title']} is the best of {counted(finding['n_classifiers'], 'classifier')} on "
+        f"validation clips. It {does} ({interval}){balanced}. {_chance(finding)}"
+    )
+
+
+def _chance(finding: Finding) -> str:
+    best = finding["best"]
+    if finding["several_labels"]:
+        return f"Equal scores for all clips would give {percent(best['chance'])} %."
+    return f"Always naming the most frequent class: {percent(best['chance'])} %."
+
+
+def weak_classes(finding: Finding) -> list[Mapping[str, Any]]:
+    """Return the classes that are recognised worst, worse than clips are on average."""
+    classes = finding["classes"]
+    mean = sum(row["recall"] for row in classes) / len(classes)
+    return [row for row in classes if row["recall"] < min(mean, 0.9)][:_WEAK]
+
+
+def weaknesses(finding: Finding) -> str:
+    """Say which classes it fails for, and what it takes them for."""
+    weak = weak_classes(finding)
+    if not weak:
+        return "It recognises all classes about equally well."
+    named = [
+        f"{short_label(row['label'], 40)} (recognised in {100 * row['recall']:.0f} % of "
+        f"{counted(row['n_test'], 'clip')})"
+        for row in weak
+    ]
+    return f"It fails most often for {_listed(named)}."
+
+
+def against_plain(finding: Finding) -> str:
+    """Say whether it beats the plain alternative, and by how much."""
+    plain = finding["plain"]
+    if plain is None:
+        return "It was not compared with plain statistics of the sound: they were not measured."
+    method = f"{plain['name']} with logistic regression"
+    if plain["outcome"] == "chosen":
+        return f"That is the plain method itself ({method}): nothing trained beats it here."
+    verdict = {BETTER: "It clearly beats", WORSE: "It is clearly worse than"}
+    start = verdict.get(plain["outcome"], "It is not clearly different from")
+    how = f"{plain['interval']}; p {plain['p_holm']:.3f}, corrected"
+    return (
+        f"{start} the plain alternative, {method} ({percent(plain['mean'])} %): "
+        f"{points(plain)} points ({how})."
+    )
+
+
+def points(row: Finding) -> str:
+    """Return a difference with its interval, in points.
+
+    >>> points({"difference": 0.05, "low": -0.012, "high": 0.112})
+    '+5.0 [-1.2, +11.2]'
+    """
+    value, low, high = (percent(row[key], signed=True) for key in ("difference", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def next_steps(finding: Finding) -> str:
+    """Say what is worth doing next."""
+    weak, suspects = weak_classes(finding), finding["suspects"]
+    steps = []
+    if weak:
+        named = [f"{short_label(row['label'], 40)} (so far {row['n_labelled']:,})" for row in weak]
+        steps.append(f"label more clips of {_listed(named)}")
+    if suspects:
+        steps.append(
+            f"listen to the {counted(len(suspects), 'clip')} below whose label looks wrong"
+        )
+    if not steps:
+        steps.append("use it: the pipeline classify labels new audio")
+    return f"What to do next: {' and '.join(steps)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence.
+
+    >>> _listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def closing_words(findings: Sequence[Finding], overall: Mapping[str, Any] | None) -> str:
+    """Return three sentences for the end of a run, without statistics.
+
+    Args:
+        findings: See :func:`~unfused.reporting.findings.findings`.
+        overall: See :func:`~unfused.reporting.findings.best_over_tasks`.
+    """
+    if len(findings) == 1:
+        return "\n".join(_closing(findings[0]))
+    best = max(findings, key=lambda one: one["best"]["mean"])
+    worst = min(findings, key=lambda one: one["best"]["mean"])
+    start = f"Over {len(findings)} tasks no classifier was measured everywhere."
+    if overall is not None:
+        mean, low, high = (percent(overall[name]) for name in ("mean", "low", "high"))
+        start = (
+            f"Over {len(findings)} tasks, {overall['name']} does best on validation clips and "
+            f"reaches {mean} % on average on test clips ({low} to {high} %)."
+        )
+    highest, lowest = (short_label(one["task"], 40) for one in (best, worst))
+    beaten = sum((one["plain"] or {}).get("outcome") == BETTER for one in findings)
+    return "\n".join([
+        start,
+        f"The best classifier of each task clearly beats the plain method on {beaten} of "
+        f"{len(findings)}; it does best on {highest} ({percent(best['best']['mean'])} %) and "
+        f"worst on {lowest} ({percent(worst['best']['mean'])} %).",
+        f"Next, look at what is confused on {lowest}: the report has clips to listen to.",
+    ])  # fmt: skip
+
+
+def _closing(finding: Finding) -> list[str]:
+    best, plain, pairs = finding["best"], finding["plain"], finding["pairs"]
+    task, name = short_label(finding["task"], 40), short_label(best["name"], 60)
+    of = "points out of" if finding["several_labels"] else "of"
+    right = "" if finding["several_labels"] else " correctly"
+    does = "scores" if finding["several_labels"] else "labels"
+    start = f"On {task} the best of {counted(finding['n_classifiers'], 'classifier')}, {name}, "
+    start += f"{does} {100 * best['mean']:.0f} {of} 100 new clips{right}"
+    if best["low"] is not None:
+        start += (
+            f"; on other clips like these it may be anything from {100 * best['low']:.0f} to "
+            f"{100 * best['high']:.0f}"
+        )
+    middle = "There is no plain method to compare it with"
+    if plain is not None:
+        verdict = {BETTER: "That is clearly better than", WORSE: "That is clearly worse than",
+                   "chosen": "That is"}  # fmt: skip
+        middle = verdict.get(plain["outcome"], "That is not clearly different from")
+        middle += f" the plain method, {plain['name']} with logistic regression"
+        if plain["outcome"] != "chosen":
+            middle += f" ({100 * plain['mean']:.0f})"
+    if pairs:
+        labels = [short_label(pairs[0][key], 40) for key in ("label", "predicted")]
+        middle += f"; its most frequent mistake is to take {labels[0]} for {labels[1]}"
+    steps = next_steps(finding).removeprefix("What to do next: ").replace("below", "in the report")
+    return [f"{start}.", f"{middle}.", f"Next, {steps}"]

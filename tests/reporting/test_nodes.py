@@ -1,0 +1,96 @@
+"""Nodes of the report, called as the runner calls them; what tells runs apart."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from unfused.params import Task
+from unfused.pipelines.reporting import nodes
+from unfused.reporting.runs import compare_runs, different_parameters
+
+
+def test_learning_curves_tell_fine_tuning_from_scratch():
+    history = pd.DataFrame({"seed": 0, "step": [1, 2], "loss": [2.0, 1.0], "source": ""})
+    supervised = pd.concat([history.assign(encoder=name) for name in ("supervised", "unfused")])
+    figure = nodes.draw_learning_curves(
+        Task(audio="/some/birds"),
+        decar_pretraining=history,
+        own_data_student=history,
+        own_data_supervised=supervised,
+    )
+    assert [block.get_suptitle() for block in figure.subfigs] == [
+        "DECAR-v2 pre-training", "birds: student", "birds: supervised from scratch",
+        "birds: UnFuSeD student, fine-tuned",
+    ]  # fmt: skip
+
+
+def test_own_data_go_by_title_or_folder(tmp_path):
+    scores = {"own_data": [{"value": 1}]}
+    (tmp_path / "labels.csv").touch()
+    for entry, name in (
+        (Task(audio=str(tmp_path)), tmp_path.name),
+        (Task(audio=str(tmp_path / "labels.csv")), tmp_path.name),
+        (Task(audio=[str(tmp_path), "/other"]), tmp_path.name),
+        (Task(audio=str(tmp_path), title="Bird calls"), "Bird calls"),
+    ):
+        assert nodes.join_tasks(entry, **scores)["task"].tolist() == [name]
+    assert nodes.join_tasks(nsynth=[{}])["task"].tolist() == ["nsynth"]
+    assert nodes.join_corpora(entry, pool=pd.DataFrame([{}]))["corpus"].tolist() == ["pool"]
+
+
+def test_a_map_without_any_label_is_drawn():
+    points = pd.DataFrame({"x": [0.0, 1.0, 2.0], "y": [0.0, 1.0, 0.0], "pseudo_label": [0, 1, 0],
+                           "label": [None, None, None], "n_clips": 3})  # fmt: skip
+    assert nodes.draw_clusters(points, [{"source": "teacher", "ami": None}]) is not None
+
+
+def test_every_task_has_its_own_picture_in_the_order_of_the_run(three_seeds):
+    results, predictions = three_seeds
+    summary, comparisons = nodes.summarise_results(
+        results, predictions, SimpleNamespace(bootstrap=100), "decar"
+    )
+    clips = predictions[["task", "clip_id", "label"]].drop_duplicates("clip_id")
+    manifests = dict(list(clips.groupby("task")))
+    found = nodes.find_weaknesses(summary, comparisons, predictions, **manifests)
+    assert [one["task"] for one in found] == list(results["task"].unique())
+    for one, figure in zip(found, nodes.draw_confusion(predictions, found), strict=True):
+        sizes = sum(int(text.get_text()) for text in figure.axes[0].texts)
+        assert sizes == 3 * one["best"]["n_test"]
+
+
+def test_missing_data_sets_are_found_among_typed_and_plain_entries(tmp_path):
+    card = {"licence": "CC0", "get": "https://there", "source": "paper"}
+    entry = {"title": "Birds", "audio": str(tmp_path / "birds"), "layout": "esc50", "card": card}
+    tasks = {"typed": Task(**entry), "plain": entry, "own": {"audio": None}, "none": Task()}
+    assert nodes.list_missing_tasks(tasks)["task"].tolist() == ["typed", "plain"]
+
+
+def test_only_what_may_decide_a_result_tells_runs_apart() -> None:
+    def run(number: int) -> dict[str, object]:
+        return {
+            "run": {"seeds": [number], "tracking": number, "device": number},
+            "extraction": {"n_jobs": number},
+            "methods": {"decar": {"training": {"log_every": number, "learning_rate": number}}},
+            "model": {"folder": number},
+            "classify": {"top_k": number},
+            "demo": {"expected": number, "n_notes": number},
+        }
+
+    found = different_parameters({"a": run(1), "b": run(2)})
+    names = {"run.seeds", "methods.decar.training.learning_rate", "demo.n_notes"}
+    assert set(found["a"]) == set(found["b"]) == names
+
+
+def test_runs_are_compared_by_validation_alone(one_seed):
+    results, _ = one_seed
+    better = results.assign(validation=results["validation"] + 0.1, value=0.0)
+    table = compare_runs({"a": (results, {"k": 1}), "b": (better, {"k": 2})})
+    assert len(table) == 2 * 11
+    assert table["run"].tolist() == ["b", "a"] * 11
+    assert table["k"].tolist() == ["2", "1"] * 11
+    assert {"value", "metric"}.isdisjoint(table)
+    student = table[(table["encoder"] == "unfused") & (table["source"] == "teacher")]
+    assert student["validation"].tolist() == pytest.approx([0.72, 0.62])

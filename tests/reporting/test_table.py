@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from unfused.reporting.published import published_scores
+from unfused.reporting.summary import summarise
+from unfused.reporting.table import score_table, to_latex, to_markdown
+
+
+@pytest.fixture(scope="module")
+def summary(three_seeds):
+    return summarise(*three_seeds, teacher="decar", n_draws=50)
+
+
+@pytest.fixture(scope="module")
+def small(experiment):
+    return summarise(*experiment(("50%_a&b|c",)), n_draws=50)
+
+
+def test_a_cell_has_accuracy_its_interval_and_balanced_accuracy(summary):
+    table = score_table(summary)
+    heading = "NS: Accuracy [95 %] / balanced (300 test clips)"
+    cells = table.cells.set_index("Classifier")
+    cell = cells.loc["UnFuSeD student (block3, linear probe)", heading]
+    assert re.fullmatch(r"\d\d\.\d \[\d\d\.\d, \d\d\.\d\] / \d\d\.\d", cell)
+    student = summary[(summary["encoder"] == "unfused") & (summary["source"] == "teacher")]
+    scores = student[student["task"] == "NS"].set_index("metric")["mean"]
+    assert cell.startswith(f"{100 * scores['accuracy']:.1f} ")
+    assert cell.endswith(f" {100 * scores['balanced_accuracy']:.1f}")
+    assert re.fullmatch(r"\S+ \[\S+ \S+\]", cells["Mean over tasks"].iloc[0])
+    assert cells["Parameters"].iloc[0] == "74,880"
+
+
+def test_tasks_stand_as_the_run_has_them_and_what_is_missing_was_not_run(three_seeds):
+    results, predictions = three_seeds
+    gone = (predictions["task"] == "NS") & (predictions["encoder"] == "decar")
+    cells = score_table(summarise(results, predictions[~gone], n_draws=50)).cells
+    assert [name.partition(":")[0] for name in cells.columns[1:3]] == ["instrument_family", "NS"]
+    decar = cells[cells["Classifier"].str.startswith("DECAR")]
+    assert (decar.iloc[:, 2] == "not run").all()
+    assert (decar["Mean over tasks"] == "").all()
+
+
+def test_the_choice_of_validation_is_bold_and_nothing_else(summary):
+    table = score_table(summary)
+    assert table.chosen.to_numpy().sum() == 2  # tasks
+    row = table.cells[table.chosen.any(axis=1)]["Classifier"]
+    assert row.tolist() == ["UnFuSeD student (block3, linear probe)"]
+    assert to_markdown(table).count("**") == 4
+    assert to_latex(table).count(r"\textbf{") == 2
+
+
+def test_protocols_stand_together_probes_first(experiment):
+    tables = experiment(protocols=("fine_tuning", "linear_probe"), n_test=60)
+    names = score_table(summarise(*tables, n_draws=50)).cells["Classifier"]
+    tuned = names.str.contains("fine-tuning")
+    assert tuned.tolist() == [False] * 11 + [True] * 11
+
+
+def test_notes_say_what_intervals_and_rows_are(experiment, summary):
+    notes = " ".join(score_table(summary).notes)
+    assert "3 seeds" in notes
+    assert "t interval over 3 seeds" in notes
+    assert "another training run" not in notes
+    results, predictions = experiment(right={("unfused", "true_labels", "block3"): 0.99})
+    results["transductive"] = results["encoder"] == "decar"
+    table = score_table(summarise(results, predictions, n_draws=50))
+    notes = " ".join(table.notes)
+    assert "1 seed of" in notes
+    assert "do not cover another training run" in notes
+    assert "upper bound" in notes
+    assert "Transductive" in notes
+    marked = table.cells["Classifier"].str.endswith("(transductive)")
+    assert table.cells["Classifier"][marked].str.startswith("DECAR-v2").sum() == 2
+
+
+def test_encoders_from_outside_come_with_licence_and_data(one_seed, small):
+    results, predictions = one_seed
+    outside = results["encoder"] == "decar"
+    known = results.assign(licence=None, pretraining_data=None)
+    known.loc[outside, ["licence", "pretraining_data"]] = ["CC BY 4.0", "AudioSet"]
+    table = score_table(summarise(known, predictions, n_draws=50))
+    assert table.outside.to_numpy().tolist() == [["DECAR-v2", "AudioSet", "CC BY 4.0"]]
+    assert "CC BY 4.0" in to_markdown(table)
+    assert score_table(small).outside.empty
+
+
+def test_published_scores_stand_apart_and_only_with_lape_tasks(summary, small):
+    assert score_table(small).published.empty
+    assert "ublished" not in to_markdown(score_table(small)) + to_latex(score_table(small))
+    table = score_table(summary)
+    assert list(table.published.columns) == ["model", "NS", "source"]
+    measured, published = to_markdown(table).split("### Published scores (not measured here)")
+    assert "76.4" in published
+    assert "SLICER poster" not in measured
+    assert to_latex(table).count(r"\begin{tabular}") == 2
+
+
+def test_published_means_are_the_posters():
+    tasks = ["SC-V1", "speech_commands_v2_12", "SC-V2(35)", "librispeech", "voxceleb1", "IC",
+             "voxforge", "nsynth", "BSD", "TUT", "urbansound8k"]  # fmt: skip
+    scores = published_scores(tasks).set_index("model")
+    means = scores[tasks].mean(axis=1).round(2)
+    assert means["UnFuSeD"] == 81.62
+    assert means["DeLoRes-M"] == 80.38
+    assert means["SLICER"] == 81.55
+    assert scores["source"].str.contains("arXiv").all()
+    assert "other way round" in scores.loc["BYOL-A", "note"]
+
+
+def test_latex_and_markdown_keep_their_columns_whatever_the_names(small):
+    table = score_table(small)
+    text = to_latex(table)
+    assert r"50\%\_a\&b|c" in text
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {table.cells.shape[1] - 1}
+    lines = [line for line in to_markdown(table).splitlines() if line[:1] == "|"]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {table.cells.shape[1] + 1}
