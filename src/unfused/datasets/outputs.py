@@ -150,7 +150,7 @@ class CandidatesDataset(OutputsDataset):
     @described
     def preview(self, nrows: int = 50) -> str:
         """Return one row per candidate."""
-        shown = ["label", "source", "seed", "fold", "cuts", "embedding"]
+        shown = ["label", "source", "seed", "fold", "read_out", "pretraining_clips"]
         return first_rows(pd.DataFrame([entry.to_json() for entry in self.load()])[shown], nrows)
 
     def _exists(self) -> bool:

@@ -64,6 +64,7 @@ class AudioNTT(Encoder):
         _check(d, n_mels, channels, dropout, cut)
         self.settings, self.cut = settings, cut
         self.block_pooling, self.fc_pooling = block_pooling, fc_pooling
+        self.pooling = block_pooling if cut.startswith("block") else fc_pooling
         kept = self.taps[: self.taps.index(cut) + 1]
         block_dims = [channels * n_mels // 2**i for i in (1, 2, 3)]
         self.dims = dict(zip(kept, [*block_dims, d, d], strict=False))
@@ -89,15 +90,8 @@ class AudioNTT(Encoder):
     def pool(self, frames: Tensor, spans: Tensor | None, tap: str) -> Tensor:
         """See :meth:`Encoder.pool`."""
         mask = None if spans is None else span_mask(spans, frames.shape[1], self.strides[tap])
-        return pool_frames(frames, mask, self._pooling_at(tap))
-
-    @property
-    def pooling(self) -> Pooling:  # type: ignore[override]
-        """How frames at the cut become one vector."""
-        return self._pooling_at(self.cut)
-
-    def _pooling_at(self, tap: str) -> Pooling:
-        return self.block_pooling if tap.startswith("block") else self.fc_pooling
+        pooling = self.block_pooling if tap.startswith("block") else self.fc_pooling
+        return pool_frames(frames, mask, pooling)
 
     @property
     def read_out_tap(self) -> str:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import UserError
-from .pooling import Pooling
 
 Pooling = Literal["mean", "max", "max+mean"]
 

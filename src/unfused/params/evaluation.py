@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -72,14 +72,11 @@ class LabelEfficiency(Model):
 
     @model_validator(mode="after")
     def _known(self) -> LabelEfficiency:
-        self.parsed()
+        from ..probes.label_efficiency import labels_given
+
+        for budget in self.budgets:
+            labels_given(budget, 1)
         return self
-
-    def parsed(self) -> tuple[Any, ...]:
-        """Return the budgets as the library has them."""
-        from ..tasks.label_budgets import LabelBudget
-
-        return tuple(LabelBudget.parse(budget) for budget in self.budgets)
 
     def takes(self, encoder: str, source: str) -> bool:
         """Return whether an encoder, and what its pseudo-labels came from, is probed."""
@@ -101,7 +98,7 @@ class Evaluation(Model):
     """
 
     cuts: list[str] = ["block3", "fc2"]
-    embedding: Literal["whole_clip", "window_mean", "random_crop"] = "whole_clip"
+    embedding: Literal["whole_clip", "random_crop"] = "whole_clip"
     protocols: list[Literal["linear_probe", "knn"]] = Field(["linear_probe"], min_length=1)
     transductive: bool = False
     bootstrap: int = Field(2000, ge=100)

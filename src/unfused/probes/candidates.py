@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -42,8 +42,9 @@ class Candidate:
         seed: Seed of its repeat.
         fold: Fold of the task that it is evaluated on.
         embedder: What :func:`~unfused.embeddings.embedder.as_embedder` makes it of, JSON values; or
-            ``{kind: untrained, like: folder, encoder: name, settings: {}, read_out: {}}``, a random
-            encoder with the normalisation of the one in that folder.
+            ``{kind: untrained, encoder: name, settings: {}, read_out: {}}``, a random encoder with
+            the normalisation of the one in ``folder``.
+        folder: Where its encoder lies; None where it has none.
         read_out: How its encoder is read out; empty where it has none.
         digest: Identifies what it computes.
         pretraining_clips: Number of clips that its weights were trained on.
@@ -55,21 +56,23 @@ class Candidate:
     seed: int
     fold: int
     embedder: Mapping[str, Any]
+    folder: str | None = None
     read_out: str = ""
     digest: str = ""
     pretraining_clips: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, label: str, source: str, repeat: Repeat, embedder: Mapping[str, Any]) -> Candidate:
-        """Return a candidate with the facts that loading it shows."""
-        bare = cls(label, source, *repeat, embedder)
-        found = bare.load()
-        read_out = found.read_out.name if isinstance(found, EncoderEmbedder) else ""
-        seen = 0 if embedder.get("kind") == UNTRAINED else len(found.trained_on)
+    def described(self) -> Candidate:
+        """Return it with the facts that loading it shows."""
+        found = self.load()
         known = {key: found.facts.get(key) for key in ("licence", "pretraining_data")}
-        facts = {key: value for key, value in known.items() if isinstance(value, str)}
-        return cls(label, source, *repeat, embedder, read_out, found.digest, seen, facts)
+        return replace(
+            self,
+            read_out=found.read_out.name if isinstance(found, EncoderEmbedder) else "",
+            digest=found.digest,
+            pretraining_clips=0 if self.embedder["kind"] == UNTRAINED else len(found.trained_on),
+            facts={key: value for key, value in known.items() if isinstance(value, str)},
+        )
 
     @property
     def repeat(self) -> Repeat:
@@ -88,15 +91,14 @@ class Candidate:
 
     def load(self) -> Embedder:
         """Return its embedder."""
-        settings = dict(self.embedder)
-        if settings["kind"] != UNTRAINED:
-            return as_embedder(settings)
-        like = Path(settings["like"])
-        trained = untrained_like(
-            load_encoder(like), settings["encoder"], settings["settings"], self.seed
-        )
-        seen = read_trained_on(like)  # by its normalisation
-        return EncoderEmbedder(trained, ReadOut(**settings["read_out"]), trained_on=seen)
+        given = dict(self.embedder)
+        if given["kind"] != UNTRAINED:
+            return as_embedder(given if self.folder is None else {**given, "folder": self.folder})
+        assert self.folder is not None
+        like, read_out = load_encoder(self.folder), ReadOut(**given["read_out"])
+        random = untrained_like(like, given["encoder"], given["settings"], self.seed)
+        # by its normalisation it has seen what the other was trained on
+        return EncoderEmbedder(random, read_out, trained_on=read_trained_on(self.folder))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -133,22 +135,23 @@ def list_candidates(
     found: list[Candidate] = []
     for repeat in repeats:
         if repeat.seed == repeats[0].seed:
-            found += [Candidate.of(label, "", repeat, given) for label, given in others.items()]
+            found += [Candidate(label, "", *repeat, given) for label, given in others.items()]
         for number, (label, encoders) in enumerate(methods.items()):
             folder = encoders.folder(encoders.matching(*repeat))
             trained = load_encoder(folder)
-            own, like = (trained.name, trained.encoder.settings), {"like": str(folder)}
+            own = trained.name, trained.encoder.settings
             random = {RANDOM_INIT: untrained} if number == 0 else {}
             if _architecture(*own) != _architecture(*untrained):
                 random[f"{RANDOM_INIT}_{label}"] = own
             for title, (name, settings) in random.items():
-                given = {"kind": UNTRAINED, **like, "encoder": name, "settings": dict(settings)}
-                taps = untrained_like(trained, name, settings, 0).encoder.dims
-                found += _read_out(title, "", repeat, given, taps, read_outs)
-            given = {"kind": "encoder", "folder": str(folder)}
-            found += _read_out(label, "", repeat, given, trained.encoder.dims, read_outs)
+                given = {"kind": UNTRAINED, "encoder": name, "settings": dict(settings)}
+                bare = Candidate(title, "", *repeat, given, str(folder))
+                taps = untrained_like(trained, name, settings, repeat.seed).encoder.dims
+                found += _read_out(bare, taps, read_outs)
+            bare = Candidate(label, "", *repeat, {"kind": EncoderEmbedder.kind}, str(folder))
+            found += _read_out(bare, trained.encoder.dims, read_outs)
         found += _students(students, repeat, read_outs) if students else []
-    return found
+    return [candidate.described() for candidate in found]
 
 
 class Vectors(NamedTuple):
@@ -207,17 +210,13 @@ def embedded(
 
 
 def _read_out(
-    label: str,
-    source: str,
-    repeat: Repeat,
-    given: Mapping[str, Any],
-    taps: Mapping[str, int],
-    read_outs: Sequence[ReadOut],
-) -> Iterator[Candidate]:
+    bare: Candidate, taps: Mapping[str, int], read_outs: Sequence[ReadOut]
+) -> list[Candidate]:
+    """Return an encoder once for each way of reading it out that it has the taps for."""
     known = [item for item in read_outs if set(item.taps) <= set(taps)] or [ReadOut()]
-    for item in known:
-        settings = {**given, "read_out": item.settings()}
-        yield Candidate.of(label, source, repeat, settings)
+    return [
+        replace(bare, embedder={**bare.embedder, "read_out": item.settings()}) for item in known
+    ]
 
 
 def _architecture(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -235,10 +234,11 @@ def _students(
         source = source_repeat.removesuffix(f"-{repeat.name}")
         if source == source_repeat:
             continue
-        given = {"kind": "encoder", "folder": str(students.folder(name))}
         short = load_encoder(students.folder(f"{source_repeat}/student")).encoder.dims
+        label = "unfused" if kind == "student" else "unfused_full"
+        folder = students.folder(name)
+        bare = Candidate(label, source, *repeat, {"kind": EncoderEmbedder.kind}, str(folder))
         if kind == "student":
-            yield from _read_out("unfused", source, repeat, given, short, read_outs)
+            yield from _read_out(bare, short, read_outs)
         elif deeper := [item for item in read_outs if not set(item.taps) <= set(short)]:
-            taps = load_encoder(students.folder(name)).encoder.dims
-            yield from _read_out("unfused_full", source, repeat, given, taps, deeper)
+            yield from _read_out(bare, load_encoder(folder).encoder.dims, deeper)

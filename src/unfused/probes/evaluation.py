@@ -14,7 +14,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from ..core.errors import UserError
+from ..core.outputs import digest_of
 from ..embeddings.embedder import EncoderEmbedder
+from ..encoders.trained import WEIGHTS_FILE
 from ..tasks.corpus import PARTS, Corpus
 from ..tasks.label_kinds import MULTI_LABEL, LabelKind
 from ..tasks.leakage import check_no_leak
@@ -157,6 +159,21 @@ class Plan:
     settings: FineTuningSettings
     candidate: Candidate
 
+    @property
+    def name(self) -> str:
+        """What its folder is called."""
+        return f"{self.label}-{self.candidate.repeat.name}"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the result: not how the encoder is read out."""
+        start = self.candidate
+        embedder = {key: value for key, value in start.embedder.items() if key != "read_out"}
+        weights = None if start.folder is None else digest_of(Path(start.folder) / WEIGHTS_FILE)
+        return {
+            "label": self.label, "settings": self.settings, "embedder": embedder,
+            "repeat": start.repeat, "weights": weights,
+        }  # fmt: skip
+
 
 def plans(
     candidates: Sequence[Candidate],
@@ -243,7 +260,7 @@ def evaluate_fine_tuned(
         validation=tuned.validation, validation_error=tuned.validation_error, **candidate.facts,
     )  # fmt: skip
     named = {"encoder": plan.label, "source": plan.source, **candidate.repeat._asdict()}
-    history = tuned.history.assign(**named)
+    history = tuned.history.assign(task=corpus.name, **named)
     return {"results": results, "predictions": predictions, "history": history}
 
 

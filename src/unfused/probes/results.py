@@ -64,7 +64,7 @@ def prediction_table(
     *,
     labels: NDArray[np.str_],
     clip_ids: NDArray[Any],
-    groups: NDArray[np.str_] | None = None,
+    groups: NDArray[Any] | None = None,
 ) -> pd.DataFrame:
     """Return what a classifier says of clips, as :mod:`unfused.scores` takes it.
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from ..data.label_sets import split_labels
-from ..scores.ranking_bootstrap import is_ranked
+from ..scores.intervals import difference, holm
+from ..scores.metrics import is_ranked
 from .names import PLAIN, STUDENT, baseline_of, is_control, protocol_name
-from .statistics import difference, holm
 from .summary import KEY, MEAN, checked_predictions, of_classifier, shown
 
 BETTER, SAME, WORSE = "better", "no clear difference", "worse"

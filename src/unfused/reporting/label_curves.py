@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pandas as pd
+from scipy.stats import sem, t
 
-from ..scores.intervals import seed_interval
 from .names import MAIN_METRICS, encoder_name, is_control
 
 CURVE = ["task", "encoder", "source", "read_out", "protocol"]
@@ -30,7 +30,7 @@ def label_curves(scores: pd.DataFrame, *, teacher: str | None = None) -> pd.Data
         by_seed = by_draw.groupby("seed").mean().to_numpy()
         low, high, words = by_draw.min(), by_draw.max(), f"range of {len(by_draw)} draws"
         if len(by_seed) >= 3:
-            low, high = seed_interval(by_seed.tolist())
+            low, high = t.interval(0.95, len(by_seed) - 1, by_seed.mean(), sem(by_seed))
             words = f"t interval over {len(by_seed)} seeds"
         rows.append({
             **dict(zip([*CURVE, "budget"], key, strict=True)),

@@ -10,9 +10,9 @@ import pandas as pd
 from ..core.errors import UserError
 from ..core.progress import progress
 from ..data.label_sets import label_counts
-from ..scores.ranking_bootstrap import is_ranked
+from ..scores.intervals import Interval, interval, mean_over_tasks
+from ..scores.metrics import is_ranked, metrics_of
 from .names import MAIN_METRICS, encoder_name, encoder_rank, protocol_rank
-from .statistics import Interval, interval, mean_over_tasks, metrics_of
 
 KEY = ["task", "encoder", "source", "read_out", "protocol", "fitted_on"]
 """What one classifier is: ``fitted_on`` is ``train`` or, fitted again, ``train+valid``."""

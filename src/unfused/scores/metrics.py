@@ -31,6 +31,11 @@ def is_ranked(predictions: pd.DataFrame) -> bool:
     return "scores" in predictions and bool(predictions["scores"].notna().all())
 
 
+def metrics_of(predictions: pd.DataFrame) -> tuple[str, ...]:
+    """Return the metrics that prediction rows give, the main one first."""
+    return MULTI_LABEL_METRICS if is_ranked(predictions) else SINGLE_LABEL_METRICS
+
+
 def metric_for(predictions: pd.DataFrame, metric: str) -> str:
     """Return the metric, or what takes its place where a clip has several labels.
 

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ...params import Distillation, EncoderParams, Evaluation, FineTuning, Run
@@ -24,39 +23,28 @@ def list_candidates(
 ) -> list:
     """List the encoders that are compared: baselines, methods, students and their controls."""
     from ...core.repeats import repeats
+    from ...embeddings.read_out import WINDOW, ReadOut
     from ...probes.candidates import list_candidates as listed
 
+    crop = WINDOW if evaluation.embedding == "random_crop" else None
+    cuts = dict.fromkeys([distillation.cut, *evaluation.cuts])
     return listed(
         methods,
         students,
         repeats(run.seeds, corpus.folds),
-        encoder=encoder.name,
-        encoder_settings=encoder.settings,
-        cuts=evaluation.cuts,
-        student_cut=distillation.cut,
-        embedding=evaluation.embedding,
+        untrained=(encoder.name, encoder.settings),
+        read_outs=[ReadOut((cut,), crop_frames=crop) for cut in cuts],
     )
 
 
 def embed_clips(candidates: list, corpus: Any, run: Run) -> dict[str, Path]:
-    """Embed the labelled clips with every encoder, once; whole ones at the student's cut too."""
+    """Embed the labelled clips with every candidate, once."""
     from ...core.progress import progress
-    from ...core.source import source_digest
-    from ...probes.embedding_cache import embed_candidate
+    from ...probes.candidates import embedded
 
-    clips, folders = corpus.labelled, {}
-    known = {"corpus": clips.mark, "source": source_digest("embeddings.embed", "encoders")}
-    for candidate in progress(candidates, total=len(candidates), desc="embedding", unit="encoder"):
-        drawn = [candidate.seed] if candidate.embedding == "random_crop" else []
-        what = {"encoder": candidate.digest, "cuts": candidate.cuts, "of": candidate.embedding}
-
-        def build(folder: Path, of: Any = candidate) -> None:
-            embed_candidate(folder, of, corpus.store, np.sort(clips.rows), device=run.device)
-
-        outputs = run.outputs(corpus.name, "embeddings")
-        made_of = {**known, **what, "drawn": drawn}
-        folders[candidate.key] = outputs.built(candidate.name, made_of, build)
-    return folders
+    outputs = run.outputs(corpus.name, "embeddings")
+    shown = progress(candidates, total=len(candidates), desc="embedding", unit="encoder")
+    return {item.key: embedded(item, corpus, outputs, device=run.device) for item in shown}
 
 
 def probe_encoders(
@@ -65,25 +53,23 @@ def probe_encoders(
     """Probe every frozen encoder of every repeat."""
     from ...core.progress import progress
     from ...core.source import source_digest
-    from ...probes.embedding_cache import ClipEmbeddings
-    from ...probes.frozen_evaluation import evaluate_frozen
+    from ...probes.candidates import Vectors
+    from ...probes.evaluation import evaluate_frozen
 
-    task, found = task_data(corpus), []
+    found, outputs = [], run.outputs(corpus.name, "probes")
     how: dict[str, Any] = {
         name: getattr(evaluation, name) for name in ("protocols", "transductive")
     }
-    source = source_digest("probes.frozen_evaluation")
+    known = {**how, **truth(corpus), "source": source_digest("probes.evaluation")}
     for candidate in progress(candidates, total=len(candidates), desc="probing", unit="encoder"):
         folder = embeddings[candidate.key]
-        made_of = {**how, **truth(corpus), "repeat": candidate.repeat, "of": folder.name}
 
         def build(_: Path, of: Any = candidate, given: Path = folder) -> dict[str, pd.DataFrame]:
-            facts = {"embedding": of.embedding}
-            return evaluate_frozen(of, ClipEmbeddings(given), task, of.repeat, facts=facts, **how)
+            return evaluate_frozen(of, Vectors.load(given), corpus, **how)
 
-        outputs = run.outputs(corpus.name, "probes")
-        found.append(outputs.tables(candidate.key, {**made_of, "source": source}, build))
-    return joined(found, "results", corpus), joined(found, "predictions", corpus)
+        made_of = {**known, "candidate": candidate.to_json(), "of": folder.name}
+        found.append(outputs.tables(candidate.key, made_of, build))
+    return joined(found, "results"), joined(found, "predictions")
 
 
 def fine_tune_encoders(
@@ -91,36 +77,23 @@ def fine_tune_encoders(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Path]]:
     """Train end to end on the true labels: chosen encoders, and random ones from scratch."""
     from ...core.source import source_digest
-    from ...probes.supervised_evaluation import NETWORK, evaluate_supervised, plans
+    from ...probes.evaluation import NETWORK, evaluate_fine_tuned, plans
 
-    task, found, networks = task_data(corpus), [], {}
-    how: dict[str, Any] = {"transductive": evaluation.transductive, "device": run.device}
-    known = {**truth(corpus), "transductive": evaluation.transductive}
-    known["source"] = source_digest("probes.supervised_evaluation")
-    wanted, outputs = (
-        supervised_settings(evaluation.supervised),
-        run.outputs(corpus.name, "networks"),
-    )
-    for candidate in candidates:
-        for plan in plans(candidate, evaluation.supervised.encoders, *wanted):
-            name = f"{plan.label}-{candidate.repeat.name}"
-            made_of = {
-                **known,
-                "encoder": candidate.digest,
-                "plan": plan,
-                "repeat": candidate.repeat,
-            }
+    found, networks, outputs = [], {}, run.outputs(corpus.name, "networks")
+    how: dict[str, Any] = {"transductive": evaluation.transductive}
+    known = {**truth(corpus), **how, "source": source_digest("probes.evaluation")}
+    wanted = supervised_settings(evaluation.supervised)
+    for plan in plans(candidates, evaluation.supervised.encoders, *wanted):
 
-            def build(folder: Path, of: Any = (candidate, plan)) -> None:
-                candidate, plan = of
-                tables = evaluate_supervised(folder, candidate, plan, task, candidate.repeat, **how)
-                for key, table in tables.items():
-                    table.to_parquet(folder / f"{key}.parquet")
+        def build(folder: Path, of: Any = plan) -> None:
+            tables = evaluate_fine_tuned(of, corpus, folder, device=run.device, **how)
+            for key, table in tables.items():
+                table.to_parquet(folder / f"{key}.parquet")
 
-            folder = outputs.built(name, made_of, build)
-            networks[name] = folder / NETWORK
-            found.append({file.stem: pd.read_parquet(file) for file in folder.glob("*.parquet")})
-    tables = [joined(found, key, corpus) for key in ("results", "predictions", "history")]
+        folder = outputs.built(plan.name, {**known, "plan": plan.identity()}, build)
+        networks[plan.name] = folder / NETWORK
+        found.append({file.stem: pd.read_parquet(file) for file in folder.glob("*.parquet")})
+    tables = [joined(found, key) for key in ("results", "predictions", "history")]
     return tables[0], tables[1], tables[2], networks
 
 
@@ -135,46 +108,40 @@ def measure_label_efficiency(
     known = {**truth(corpus), "source": source_digest("probes.label_efficiency")}
     known["asked"] = evaluation.label_efficiency.model_dump(include={"budgets", "draws"})
     known["transductive"] = evaluation.transductive
-    for candidate in candidates:
-        embedded, task = embeddings[candidate.key], task_data(corpus)
-        for name, made_of, rows in few_label_work(candidate, embedded, task, evaluation, run):
+    for name, made_of, rows in few_label_work(candidates, embeddings, corpus, evaluation, run):
 
-            def build(folder: Path, rows: Any = rows) -> dict[str, pd.DataFrame]:
-                return {"rows": rows(folder)}
+        def build(folder: Path, rows: Any = rows) -> dict[str, pd.DataFrame]:
+            return {"rows": rows(folder)}
 
-            found.append(outputs.tables(name, {**known, **made_of}, build))
-    return joined(found, "rows", corpus) if found else pd.DataFrame(columns=[*COLUMNS, "task"])
+        found.append(outputs.tables(name, {**known, **made_of}, build))
+    return joined(found, "rows") if found else pd.DataFrame(columns=list(COLUMNS))
 
 
 def few_label_work(
-    candidate: Any, embedded: Path, task: Any, evaluation: Evaluation, run: Run
+    candidates: list, embeddings: dict[str, Path], corpus: Any, evaluation: Evaluation, run: Run
 ) -> Iterator[tuple[str, dict[str, Any], Callable[[Path], pd.DataFrame]]]:
     """Yield name, ingredients and making of each table of scores with few labels."""
     from ...probes import label_efficiency as few
-    from ...probes.embedding_cache import ClipEmbeddings
-    from ...probes.supervised_evaluation import plans
+    from ...probes.candidates import Vectors
+    from ...probes.evaluation import plans
 
-    asked, repeat = evaluation.label_efficiency, candidate.repeat
-    how = few.EfficiencySettings(asked.parsed(), asked.draws, evaluation.transductive, run.device)
-    for protocol in asked.protocols if asked.takes(candidate.label, candidate.source) else ():
-        given = candidate, ClipEmbeddings(embedded), task, repeat, protocol, how
+    asked, transductive = evaluation.label_efficiency, evaluation.transductive
+    how = few.EfficiencySettings(asked.budgets, asked.draws, transductive, run.device)
+    for candidate in candidates:
+        folder = embeddings[candidate.key]
+        for protocol in asked.protocols if asked.takes(candidate.label, candidate.source) else ():
 
-        def probe(_: Path, given: Any = given) -> pd.DataFrame:
-            return few.probe_with_few_labels(*given)
+            def probe(_: Path, of: Any = (candidate, folder, protocol)) -> pd.DataFrame:
+                candidate, folder, protocol = of
+                vectors = Vectors.load(folder)
+                return few.probe_with_few_labels(candidate, vectors, corpus, protocol, how)
 
-        made_of = {"protocol": protocol, "embeddings": embedded.name, "repeat": repeat}
-        yield f"{candidate.key}-{protocol}", made_of, probe
+            made_of = {"protocol": protocol, "of": folder.name, "candidate": candidate.to_json()}
+            yield f"{candidate.key}-{protocol}", made_of, probe
     wanted = supervised_settings(evaluation.supervised)
-    for plan in plans(candidate, asked.fine_tuning, *wanted) if asked.fine_tuning else ():
-        start: dict[str, Any] = {
-            "candidate": candidate,
-            "plan": plan,
-            "task": task,
-            "repeat": repeat,
-        }
-        tune = partial(few.train_with_few_labels, **start, settings=how)
-        made_of = {"plan": plan, "encoder": candidate.digest, "repeat": repeat}
-        yield f"{plan.label}-{repeat.name}", made_of, tune
+    for plan in plans(candidates, asked.fine_tuning, *wanted) if asked.fine_tuning else ():
+        tune = partial(few.train_with_few_labels, plan, corpus, settings=how)
+        yield plan.name, {"plan": plan.identity()}, tune
 
 
 def collect_results(
@@ -202,18 +169,11 @@ def supervised_settings(supervised: FineTuning) -> tuple[Any, Any]:
     )
 
 
-def task_data(corpus: Any) -> Any:
-    """Return a corpus as the probes take it."""
-    from ...tasks.task_data import TaskData
-
-    return TaskData(corpus.store, corpus.clips, corpus.splits)
-
-
 def truth(corpus: Any) -> dict[str, Any]:
     """Return what scores depend on besides encoders: which clips, their parts and labels."""
     return {"corpus": corpus.mark, "splits": corpus.splits, "truth": corpus.clips[TRUTH]}
 
 
-def joined(found: list[dict[str, pd.DataFrame]], key: str, corpus: Any) -> pd.DataFrame:
-    """Put tables of several encoders together, and name the task."""
-    return pd.concat([tables[key] for tables in found], ignore_index=True).assign(task=corpus.name)
+def joined(found: list[dict[str, pd.DataFrame]], key: str) -> pd.DataFrame:
+    """Put tables of several encoders together."""
+    return pd.concat([tables[key] for tables in found], ignore_index=True)

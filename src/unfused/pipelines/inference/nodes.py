@@ -9,7 +9,7 @@ import pandas as pd
 
 from ...params import Classify, Export, Extraction, Run, Task, TrainedModel
 from ..data_engineering.nodes import extracted, scan_pool_audio
-from ..evaluation.nodes import task_data, truth
+from ..evaluation.nodes import truth
 
 log = logging.getLogger(__name__)
 
@@ -17,21 +17,18 @@ log = logging.getLogger(__name__)
 def fit_model(candidates: list, corpus: Any, model: TrainedModel, source: Task, run: Run) -> Path:
     """Fit a linear probe on the chosen encoder and the task's labels; no encoder is trained."""
     from ...core.source import source_digest
-    from ...inference.fitting import fit_head
-    from ...probes.stored_classifier import save_classifier
+    from ...inference import Classifier
 
     chosen = chosen_candidate(candidates, model)
-    facts = {**model_facts(chosen, corpus, source), "cut": model.cut or chosen.cuts[0]}
-    facts["embedding"] = chosen.embedding
+    facts = model_facts(chosen, corpus, source)
 
     def build(folder: Path) -> None:
-        trained = chosen.load()
-        trained.encoder = trained.encoder.truncated(facts["cut"])
-        head = fit_head(trained, task_data(corpus), chosen.fold, device=run.device, **facts)
-        save_classifier(folder, trained, head)
+        fitted = Classifier(chosen.load(), device=run.device).fit(corpus.split(chosen.fold)[0])
+        fitted.facts_ |= facts
+        fitted.save(folder)
 
     made_of = {**truth(corpus), "encoder": chosen.digest, "fold": chosen.fold, "facts": facts}
-    made_of["source"] = source_digest("inference.fitting")
+    made_of["source"] = source_digest("inference.classifier")
     return run.outputs(corpus.name, "classifiers").built(chosen.name, made_of, build)
 
 
@@ -43,14 +40,14 @@ def chosen_candidate(candidates: list, model: TrainedModel) -> Any:
     """
     from ...core.errors import NotFoundError, did_you_mean
 
-    asked = {"label": model.encoder, "seed": model.seed, "fold": model.fold, "cuts": model.cut}
+    asked = {"label": model.encoder, "seed": model.seed, "fold": model.fold}
     asked["source"] = model.source if model.encoder in ("unfused", "unfused_full") else ""
-    for candidate in candidates:
-        has = {name: getattr(candidate, name) for name in asked}
-        fits = [value in (None, has[name]) for name, value in asked.items() if name != "cuts"]
-        if all(fits) and (model.cut is None or model.cut in candidate.cuts) and candidate.folder:
+    trained = [candidate for candidate in candidates if candidate.folder]
+    for candidate in trained:
+        fits = [value in (None, getattr(candidate, name)) for name, value in asked.items()]
+        if all(fits) and (model.cut is None or candidate.read_out.startswith(f"{model.cut} ")):
             return candidate
-    known = sorted({candidate.key for candidate in candidates if candidate.folder})
+    known = sorted({f"{candidate.key} ({candidate.read_out})" for candidate in trained})
     raise NotFoundError(
         f"no trained model.encoder={model.encoder!r} of model.source={asked['source']!r} with "
         f"model.seed={model.seed}, model.fold={model.fold} and model.cut={model.cut}: choose among "
@@ -61,11 +58,12 @@ def chosen_candidate(candidates: list, model: TrainedModel) -> Any:
 def model_facts(chosen: Any, corpus: Any, source: Task) -> dict[str, Any]:
     """Return what a model card says of task and encoder, besides the scores."""
     known = set(corpus.labelled.clips["clip_id"])
-    seen = chosen.trained_on()["clip_id"]
+    seen = chosen.load().trained_on["clip_id"]
     return {
         "task": corpus.name,
         "licence": source.licence,
         **{"encoder": chosen.label, "source": chosen.source, "seed": chosen.seed},
+        "read_out": chosen.read_out,
         **{"n_trained_on": len(seen), "n_unlabelled": int((~seen.isin(known)).sum())},
     }
 
