@@ -31,8 +31,10 @@ def test_every_result_is_there(finished, name):
 
 def test_the_report_needs_no_other_file(finished):
     page = (finished.data / "08_reporting/report.html").read_text(encoding="utf-8")
-    sources = re.findall(r"""<(?:img|script|link|iframe)[^>]*?(?:src|href)=["']([^"']*)""", page)
-    assert len(sources) >= 5
+    sources = re.findall(
+        r"""<(?:img|script|link|iframe|audio)[^>]*?(?:src|href)=["']([^"']*)""", page
+    )
+    assert len(sources) >= 4
     assert all(source.startswith("data:") for source in sources)
     assert not re.search(r"url\((?!['\"]?data:)", page)
     assert not re.search(r"@import", page)

@@ -20,7 +20,7 @@ SUMMARY = pd.DataFrame(
         "task": ["Büro sounds (1/2)", "birds"],
         "encoder": ["unfused", "random_init"],
         "source": ["shuffled", ""],
-        "cut": ["block3", ""],
+        "read_out": ["block3", ""],
         "protocol": ["linear_probe", "knn"],
         "metric": ["accuracy", "mAP"],
         "mean": [0.5, 0.25],
@@ -102,7 +102,7 @@ def test_parameters_are_flat_and_typed_ones_show_their_defaults():
     assert not [name for name in flat if "frogs" in name]  # no node of the run takes it
 
 
-def test_metrics_are_named_by_task_encoder_cut_and_protocol():
+def test_metrics_are_named_by_task_encoder_read_out_and_protocol():
     prefix = "Büro sounds _1_2_/unfused-shuffled/block3/linear_probe/accuracy"
     assert metrics_of(SUMMARY) == {
         prefix: 0.5,

@@ -33,6 +33,8 @@ def checked_results(results: pd.DataFrame) -> pd.DataFrame:
     Raises:
         UserError: A column is missing.
     """
+    if "validation" not in results:
+        results = results.assign(validation=float("nan"))
     return _at_the_entrance(results, _RESULTS, "result rows")
 
 

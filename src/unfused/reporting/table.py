@@ -54,9 +54,10 @@ def score_table(summary: pd.DataFrame) -> ScoreTable:
     tasks = list(dict.fromkeys(rows["task"]))
     best = {task: best_of(of_task).name for task, of_task in rows.groupby("task")}
     headings = {task: _heading(rows[rows["task"] == task]) for task in tasks}
-    means = summary[summary["task"] == MEAN].set_index(KEY[1:])
+    means = summary[summary["task"] == MEAN].sort_values("fitted_on", ascending=False)
+    means = means.drop_duplicates(KEY[1:5]).set_index(KEY[1:5])
     cells, chosen = [], []
-    for key, part in rows.groupby(KEY[1:], sort=False):
+    for key, part in rows.groupby(KEY[1:5], sort=False):
         first = part.iloc[0]
         remark = " (transductive)" * bool(first.get("transductive"))
         row = {
@@ -68,7 +69,7 @@ def score_table(summary: pd.DataFrame) -> ScoreTable:
             row["Mean over tasks"] = _bounded(means.loc[key]) if key in means.index else ""
         cells.append(row | {heading: _whole(first.get(name)) for name, heading in _SIZES.items()})
         chosen.append({headings[task]: place == best[task] for place, task in part["task"].items()})
-    order = np.argsort([protocol_rank(key[3]) for key in rows.groupby(KEY[1:], sort=False).groups],
+    order = np.argsort([protocol_rank(key[3]) for key in rows.groupby(KEY[1:5], sort=False).groups],
                        kind="stable")  # fmt: skip
     table = pd.DataFrame(cells).iloc[order].reset_index(drop=True)
     marks = pd.DataFrame(chosen).iloc[order].reset_index(drop=True)

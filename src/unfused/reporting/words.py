@@ -41,10 +41,13 @@ def first_sentence(finding: Finding) -> str:
     balanced = ""
     if best["balanced"] is not None:
         balanced = f", {percent(best['balanced'])} % if every class counts the same"
-    return (
-        f"{best['title']} is the best of {counted(finding['n_classifiers'], 'classifier')} on "
-        f"validation clips. It {does} ({interval}){balanced}. {_chance(finding)}"
-    )
+    of = counted(finding["n_classifiers"], "classifier")
+    start = f"{best['title']} is the best of {of} on validation clips."
+    if best["validation"] is None:
+        start = (
+            f"There were no validation clips to choose by; {best['title']} is the first of {of}."
+        )
+    return f"{start} It {does} ({interval}){balanced}. {_chance(finding)}"
 
 
 def _chance(finding: Finding) -> str:
@@ -84,7 +87,8 @@ def against_plain(finding: Finding) -> str:
         return f"That is the plain method itself ({method}): nothing trained beats it here."
     verdict = {BETTER: "It clearly beats", WORSE: "It is clearly worse than"}
     start = verdict.get(plain["outcome"], "It is not clearly different from")
-    how = f"{plain['interval']}; p {plain['p_holm']:.3f}, corrected"
+    known = plain["p_holm"] is not None
+    how = plain["interval"] + (f"; p {plain['p_holm']:.3f}, corrected" if known else "")
     return (
         f"{start} the plain alternative, {method} ({percent(plain['mean'])} %): "
         f"{points(plain)} points ({how})."

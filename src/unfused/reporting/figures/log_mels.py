@@ -71,7 +71,7 @@ def log_mels(
     if not clips:
         raise UserError("there is no clip to draw; give at least one")
     rows, columns = -(-len(clips) // _COLUMNS), min(len(clips), _COLUMNS)
-    figure = new_figure(2.5 * columns + 0.9, 1.8 * rows + 0.2)
+    figure = new_figure(max(5, 2.5 * columns + 0.9), 1.8 * rows + 0.2)
     axes = figure.subplots(rows, columns, squeeze=False)
     scale = np.percentile(np.concatenate([np.ravel(clip) for clip in clips.values()]), [1, 99])
     for panel, (name, clip) in zip(axes.flat, clips.items(), strict=False):
