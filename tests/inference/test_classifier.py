@@ -1,6 +1,7 @@
 """Classifiers: fitted, scored, asked, saved and loaded, on any embedder."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from unfused.core.errors import NotFoundError, UserError
 from unfused.data.reading import UnreadableAudio
 from unfused.inference import Classifier, load_classifier
 from unfused.inference.classifier import UNKNOWN
+from unfused.probes.head import save_head
 from unfused.tasks.corpus import Corpus
 from unfused.tasks.leakage import LeakError
 
@@ -204,18 +206,26 @@ def damage(folder, how):
         embedder = unfused.load_encoder(folder)
         next(embedder.trained.encoder.parameters()).data += 1
         embedder.save(folder)
-    elif how == "no JSON":
-        (folder / "classifier.json").write_text("{")
     else:
-        (folder / "classifier.json").unlink()
+        (folder / "head.json").unlink()
 
 
-@pytest.mark.parametrize("how", ["interrupted", "another encoder", "no JSON", "no classifier"])
+@pytest.mark.parametrize("how", ["interrupted", "another encoder", "no classifier"])
 def test_a_damaged_one_is_refused(classifier, tmp_path, how):
     classifier.save(tmp_path)
     damage(tmp_path, how)
     with pytest.raises(NotFoundError if how == "no classifier" else UserError):
         load_classifier(tmp_path)
+
+
+def test_a_network_with_its_own_last_layer(classifier, tones, tmp_path):
+    """As training end to end saves it: an embedder, and a head that knows the clips' lengths."""
+    facts = ("longest_seconds", "median_seconds")
+    head = replace(classifier.head_, provenance={k: classifier.facts_[k] for k in facts})
+    classifier.embedder_.save(tmp_path)
+    save_head(tmp_path, head)
+    path = tones.clips["path"][0]
+    assert load_classifier(tmp_path).predict(path) == classifier.predict(path)
 
 
 def test_the_encoder_of_a_saved_classifier_can_be_loaded(classifier, tones, tmp_path):

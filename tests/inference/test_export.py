@@ -1,142 +1,146 @@
-"""Exported models: files that load, an ONNX file that agrees, a card that says what is there."""
+"""Exported classifiers: folders that load, ONNX files that agree, with nothing of this package."""
 
-import shutil
+import json
+import subprocess
+import sys
 
 import numpy as np
-import pandas as pd
 import pytest
+import soundfile
 import torch
 
-from unfused import FrontEnd, load_classifier, load_encoder
-from unfused.encoders import Conformer
-from unfused.inference import AudioEncoder, onnx_file
+from unfused import FrontEnd, load_classifier
+from unfused.core.errors import NotFoundError, UserError
+from unfused.embeddings.embedder import EncoderEmbedder, as_embedder
+from unfused.embeddings.read_out import ReadOut
+from unfused.encoders import Conformer, TrainedEncoder
+from unfused.inference import Classifier, onnx_file
 from unfused.inference.export import export_classifier, read_onnx_facts
-from unfused.reporting.model_card import model_card
 
 needs_onnx = pytest.mark.skipif(
     bool(onnx_file.missing_packages()), reason="the extra onnx is not installed"
 )
 
 
-@pytest.fixture(scope="module")
-def onnx_of_blocks(encoder, tmp_path_factory):
-    path = tmp_path_factory.mktemp("onnx") / "encoder.onnx"
-    return path, onnx_file.export_onnx(encoder, path)
-
-
-def agrees(trained, path, check, sounds):
-    import onnxruntime
-
-    assert check.relative < 1e-4
-    assert len(check.shapes) >= 3
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    for name in ("odd.wav", "window.flac"):
-        clip = trained.store_of([sounds / name]).clip(0)
-        (found,) = session.run(["embedding"], {"log_mel": clip[None]})
-        expected = trained.embed(sounds / name, device="cpu").clip
-        np.testing.assert_allclose(found[0], expected, rtol=1e-3, atol=1e-4)
-
-
-@needs_onnx
-def test_onnx_agrees_with_evaluation(encoder, onnx_of_blocks, sounds):
-    agrees(encoder, *onnx_of_blocks, sounds)
-
-
-@needs_onnx
-def test_onnx_of_a_conformer(sounds, tmp_path):
+def conformer():
     torch.manual_seed(0)
     network = Conformer(latent_dim=16, embed_dim=16, n_layers=1, n_heads=2, ffn_dim=32).eval()
-    trained = AudioEncoder(network, "toy", FrontEnd(), -9.0, 3.5)
-    check = onnx_file.export_onnx(trained, tmp_path / "encoder.onnx")
-    agrees(trained, tmp_path / "encoder.onnx", check, sounds)
+    return TrainedEncoder(network, "toy", FrontEnd(), -9.0, 3.5)
+
+
+EMBEDDERS = {
+    "segments and two taps": lambda encoder: EncoderEmbedder(
+        encoder.trained, ReadOut(("block2", "fc2"), ("mean", "std", "max"), segments=3)
+    ),
+    "clip normalisation, repeated": lambda encoder: EncoderEmbedder(
+        encoder.trained, ReadOut(("block3",), clip_normalisation=True, padding="repeat")
+    ),
+    "silence": lambda encoder: EncoderEmbedder(
+        encoder.trained, ReadOut(("fc2",), ("max+mean",), padding="silence")
+    ),
+    "conformer": lambda encoder: EncoderEmbedder(conformer()),
+    "joined": lambda encoder: as_embedder(
+        [encoder, "mfcc_statistics", {"kind": "log_mel_statistics", "segments": 3}]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EMBEDDERS)
+def test_the_graph_computes_what_the_classifier_does(name, encoder, tones):
+    """In PyTorch, so without the extra: the float32 log-mel, read-out and probe as one module."""
+    train, test = tones.split()
+    model = Classifier(EMBEDDERS[name](encoder), device="cpu").fit(train)
+    graph = onnx_file.OnnxClassifier(model).eval()
+    expected = model.embedder_.embed(test, device="cpu")
+    size = np.sqrt(np.square(expected).mean())
+    for row, path in enumerate(test.clips["path"]):
+        samples = torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None]
+        with torch.inference_mode():
+            likely, vector = graph(samples)
+        assert np.abs(vector.numpy()[0] - expected[row]).max() < onnx_file.TOLERANCE * size
+        said = model.head_.probabilities(expected[row : row + 1])
+        np.testing.assert_allclose(likely, said, atol=onnx_file.TOLERANCE)
 
 
 @needs_onnx
-def test_a_file_that_computes_something_else_is_refused(
-    encoder, onnx_of_blocks, tmp_path, monkeypatch
-):
-    other = load_like(encoder, mean=encoder.mean + 1)
-    with pytest.raises(onnx_file.OnnxMismatchError, match="differs from PyTorch"):
-        onnx_file.check_onnx(other, onnx_of_blocks[0])
-    monkeypatch.setattr(onnx_file, "_program", lambda trained: None)
-    monkeypatch.setattr(
-        torch.onnx, "export", lambda program, _, path, **how: shutil.copy(onnx_of_blocks[0], path)
+@pytest.mark.parametrize("name", EMBEDDERS)
+def test_onnx_agrees(name, encoder, tones, tmp_path):
+    model = Classifier(EMBEDDERS[name](encoder), device="cpu").fit(tones.split()[0])
+    facts = onnx_file.export_onnx(model, tmp_path / "model.onnx")
+    assert facts["relative"] < onnx_file.TOLERANCE
+    assert len({n for _, n in facts["shapes"]}) >= 5
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@needs_onnx
+def test_a_script_without_this_package_classifies(classifier, tones, tmp_path):
+    _, test = tones.split()
+    export_classifier(classifier, tmp_path, int8_on=test)
+    paths = test.clips["path"].tolist()
+    code = "import sys; sys.modules['unfused'] = sys.modules['torch'] = None; " + (
+        "import runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "classify_onnx.py"), *paths],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    for line, said in zip(lines, classifier.predict(paths), strict=True):
+        assert f": {said.label} " in line
+        assert float(line.split()[-1]) == pytest.approx(said.probability, abs=0.01)
+    facts = read_onnx_facts(tmp_path)
+    assert facts["int8"]["bytes_int8"] < facts["int8"]["bytes"]
+    assert facts["int8"]["score"] == pytest.approx(classifier.score(test))
+    assert 0 <= facts["int8"]["score_int8"] <= 1
+    assert load_classifier(tmp_path).score(test) == classifier.score(test)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["id2label"]["0"] == classifier.classes_[0]
+
+
+@needs_onnx
+def test_a_file_that_computes_something_else_is_refused(classifier, encoder, tones, tmp_path):
+    onnx_file.export_onnx(classifier, tmp_path / "model.onnx")
+    another = ReadOut(("block3",), ("std", "max", "mean"))
+    other = Classifier(encoder.trained, read_out=another, device="cpu").fit(tones.split()[0])
     with pytest.raises(onnx_file.OnnxMismatchError):
-        onnx_file.export_onnx(other, tmp_path / "encoder.onnx")
-    assert not list(tmp_path.iterdir())
+        onnx_file.check_onnx(other, tmp_path / "model.onnx")
 
 
-def load_like(trained, **changes):
-    from dataclasses import replace
+def test_random_crops_and_outside_models_have_no_file(encoder, tones):
+    train, _ = tones.split()
+    model = Classifier(encoder.trained, read_out=ReadOut(crop_frames=96), device="cpu").fit(train)
+    with pytest.raises(UserError, match="crop"):
+        onnx_file.OnnxClassifier(model)
+    outside = as_embedder({"kind": "function", "function": "numpy:ptp"})
+    with pytest.raises(UserError, match="ONNX"):
+        onnx_file.embedder_module(outside)
 
-    return replace(trained, **changes)
 
-
-def test_without_the_extra_the_rest_is_written(classifier, sounds, tmp_path, monkeypatch, caplog):
-    (tmp_path / "encoder.onnx").write_text("of an earlier export")
+def test_without_the_extra_the_rest_is_written(classifier, tones, tmp_path, monkeypatch, caplog):
+    (tmp_path / "model.onnx").write_text("of an earlier export")
     monkeypatch.setattr(onnx_file, "PACKAGES", ("no_such_package",))
     export_classifier(classifier, tmp_path)
     assert "no_such_package" in caplog.text
-    assert "[onnx]" in caplog.text
-    assert not (tmp_path / "encoder.onnx").exists()
+    assert not (tmp_path / "model.onnx").exists()
     facts = read_onnx_facts(tmp_path)
     assert facts["file"] is None
-    assert "no_such_package" in model_card(classifier, facts)
-    sound = sounds / "odd.wav"
-    said = load_classifier(tmp_path).predict(sound, device="cpu")
-    assert said == classifier.predict(sound, device="cpu")
-    clip = load_encoder(tmp_path).embed(sound, device="cpu").clip
-    np.testing.assert_array_equal(clip, classifier.encoder.embed(sound, device="cpu").clip)
-    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
-        onnx_file.export_onnx(classifier.encoder, tmp_path / "encoder.onnx")
+    assert "no_such_package" in facts["why"]
+    path = tones.clips["path"][0]
+    assert load_classifier(tmp_path).predict(path) == classifier.predict(path)
+    with pytest.raises(NotFoundError, match="no_such_package"):
+        onnx_file.export_onnx(classifier, tmp_path / "model.onnx")
 
 
 def test_onnx_can_be_left_out(classifier, tmp_path):
     export_classifier(classifier, tmp_path, onnx=False)
-    assert "export.onnx=false" in read_onnx_facts(tmp_path)["why"]
+    assert "not asked for" in read_onnx_facts(tmp_path)["why"]
 
 
-def row(encoder, mean, **more):
-    known = {
-        "task": "birds",
-        "encoder": encoder,
-        "name": encoder,
-        "source": "",
-        "read_out": "block3",
-    }
-    known |= {"protocol": "linear_probe", "metric": "accuracy", "mean": mean, "low": mean - 0.05}
-    known |= {
-        "high": mean + 0.05,
-        "interval": "bootstrap",
-        "fitted_on": "train",
-        "n_seeds": 1,
-        "n_folds": 1,
-    }
-    return {**known, "n_test": 40, "chance": 0.3, **more}
+def test_the_hub_saves_and_loads(classifier, tones, tmp_path):
+    pytest.importorskip("huggingface_hub")
+    from unfused.inference.hub import HubClassifier
 
-
-def test_the_card_has_this_models_scores_beside_the_baselines(make_classifier):
-    made = {"task": "own", "encoder": "unfused", "source": "teacher", "cut": "block3"}
-    classifier = make_classifier()
-    classifier.provenance.update(made)
-    study = {"tasks": [{"name": "own", "shown": "birds", "licence": "CC BY 4.0"}]}
-    summary = pd.DataFrame(
-        [
-            row("unfused", 0.61, source="teacher"),
-            row("unfused", 0.11, source="shuffled"),
-            row("unfused", 0.12, source="teacher", protocol="fine_tuning"),
-            row("unfused", 0.13, source="teacher", task="other"),
-            row("random_init", 0.52),
-            row("decar", 0.14),
-        ]
-    )
-    card = model_card(classifier, {"file": None, "why": "x"}, study=study, summary=summary)
-    assert "61.0 | 56.0 to 66.0" in card
-    assert "52.0 | 47.0 to 57.0" in card
-    for other in ("11.0", "12.0", "13.0", "14.0"):
-        assert f"| {other} |" not in card
-    assert "birds: CC BY 4.0" in card
-    assert "`bird`, `rain`, `wind`" in card
-    unknown = model_card(classifier, {"file": None, "why": "x"})
-    assert "Not known here" in unknown
+    HubClassifier(classifier).save_pretrained(tmp_path / "model")
+    again = HubClassifier.from_pretrained(str(tmp_path / "model")).classifier
+    path = tones.clips["path"][0]
+    assert again.predict(path) == classifier.predict(path)

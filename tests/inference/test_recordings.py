@@ -38,8 +38,8 @@ def test_impossible_segments(seconds, hop):
 
 
 def segments(folder, segmentation, **options):
-    with recordings_of(folder, None) as (recordings, _):
-        return list(segments_of(recordings, segmentation, FrontEnd(), **options)), recordings
+    with recordings_of(folder) as found:
+        return list(segments_of(found.table, segmentation, FrontEnd(), **options)), found.table
 
 
 def test_segments_know_where_they_lie(sounds):
@@ -99,8 +99,8 @@ def test_memory_does_not_grow_with_the_recording(tmp_path):
             for _ in range(minutes):
                 file.write(0.1 * rng.standard_normal(60 * 4000))
         n = 0
-        with recordings_of(tmp_path / f"{minutes}.wav", None) as (recordings, _):
-            for corpus in segments_of(recordings, Segmentation(10, 10), FrontEnd()):
+        with recordings_of(tmp_path / f"{minutes}.wav") as found:
+            for corpus in segments_of(found.table, Segmentation(10, 10), FrontEnd()):
                 n += len(corpus)
         assert n == 6 * minutes
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000

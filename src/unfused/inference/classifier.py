@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,19 +12,18 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from ..core.errors import NotFoundError, UserError
+from ..core.errors import UserError
 from ..data.log_mel import FrontEnd
-from ..data.shards import damage, file_facts, read_sealed, write_sealed
-from ..embeddings.embedder import Device, Embedder, as_embedder, load_embedder
+from ..embeddings.embedder import Device, Embedder, EncoderEmbedder, as_embedder, load_embedder
 from ..embeddings.read_out import MAX_SECONDS, ReadOut
 from ..probes.head import HEAD_FILES, Head, load_head, save_head
 from ..probes.probe import Probe
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import SINGLE_LABEL, with_unknown
 from ..tasks.leakage import check_no_leak
-from .recordings import PLACE, Segmentation, recordings_of, segments_of
+from .recordings import PLACE, Recordings, Segmentation, recordings_of, segments_of
 
-FILE, SEEN_FILE = "classifier.json", "seen.parquet"
+SEEN_FILE = "seen.parquet"
 SEEN = ("corpus", "clip_id", "digest", "offset", "frames")
 UNKNOWN = "unknown"
 """The label of what is silent, or like none of the classes."""
@@ -90,9 +89,7 @@ class Classifier(BaseEstimator):
         classes_: Names of the classes, (C,).
         cv_score_: Of the held-out clips that the probe was chosen on: balanced accuracy, with
             several labels a clip mAP; NaN where there were too few to choose.
-        front_end_: How log-mels are made.
         seen_: Clips that encoder or probe were fitted on: corpus, clip_id, digest.
-        facts_: What it was fitted on, JSON values.
 
     >>> model = Classifier("mfcc_statistics").fit(train)  # doctest: +SKIP
     >>> model.score(test), model.predict("new_recordings")  # doctest: +SKIP
@@ -100,9 +97,7 @@ class Classifier(BaseEstimator):
 
     embedder_: Embedder
     head_: Head
-    front_end_: FrontEnd
     seen_: pd.DataFrame
-    facts_: dict[str, Any]
 
     def __init__(
         self,
@@ -118,18 +113,20 @@ class Classifier(BaseEstimator):
 
     @classmethod
     def of(
-        cls,
-        embedder: Embedder,
-        head: Head,
-        front_end: FrontEnd,
-        *,
-        seen: pd.DataFrame,
-        facts: Mapping[str, Any],
+        cls, embedder: Embedder, head: Head, seen: pd.DataFrame | None = None, **parameters: Any
     ) -> Classifier:
-        """Return a classifier of parts that are fitted already, e.g. a network's own last layer."""
-        model = cls(embedder)
-        model.embedder_, model.head_, model.front_end_ = embedder, head, front_end
-        model.seen_, model.facts_ = seen, dict(facts)
+        """Return a classifier of fitted parts, e.g. a network with its own last layer.
+
+        Args:
+            embedder: Embeds clips.
+            head: The classifier on its vectors; its provenance has the clips' ``longest_seconds``
+                and ``median_seconds``, and ``front_end``, which encoders know themselves.
+            seen: Clips that both have seen; None: what the embedder knows of.
+            **parameters: Of the constructor.
+        """
+        model = cls(embedder, **parameters)
+        model.embedder_, model.head_ = embedder, head
+        model.seen_ = embedder.trained_on if seen is None else seen
         return model
 
     def __repr__(self) -> str:
@@ -147,9 +144,21 @@ class Classifier(BaseEstimator):
         return self.head_.classes
 
     @property
+    def facts_(self) -> dict[str, Any]:
+        """What it was fitted on and how, JSON values."""
+        return self.head_.provenance
+
+    @property
     def cv_score_(self) -> float:
         """See the class."""
         return float(self.facts_.get("cv_score", np.nan))
+
+    @property
+    def front_end_(self) -> FrontEnd:
+        """How log-mels are made."""
+        if isinstance(self.embedder_, EncoderEmbedder):
+            return self.embedder_.front_end
+        return FrontEnd(**self.facts_["front_end"])
 
     def fit(self, corpus: Corpus) -> Classifier:
         """Embed the labelled clips, choose a probe, and fit it on all of them.
@@ -168,17 +177,17 @@ class Classifier(BaseEstimator):
             embedder.embed(labelled, device=self.device),
             labelled.labels, valid=valid.to_numpy(), groups=labelled.groups,
         )  # fmt: skip
-        self.embedder_, self.front_end_ = embedder, labelled.store.front_end
-        self.head_ = Head.of_probe(probe)
         known = [name for name in SEEN if name in labelled.clips]
+        self.embedder_ = embedder
         self.seen_ = pd.concat([embedder.trained_on, labelled.clips[known]], ignore_index=True)
-        self.facts_ = {
-            "task": labelled.name,
-            "n_clips": len(labelled),
-            "cv_score": probe.scores_.get(probe.setting_, float("nan")),
-            "chosen_on": probe.chosen_on_,
+        self.head_ = Head.of_probe(
+            probe,
+            task=labelled.name,
+            n_train=len(labelled),
+            cv_score=probe.scores_.get(probe.setting_, float("nan")),
+            front_end=labelled.store.front_end.settings(),
             **labelled.facts(),
-        }
+        )
         return self
 
     def score(self, corpus: Corpus) -> float:
@@ -229,14 +238,13 @@ class Classifier(BaseEstimator):
                 self.head_.probabilities(vectors), strange, audio.clips["path"], strict=True
             )
             return [self._prediction(row[None], value[None], path) for row, value, path in parts]
-        with recordings_of(audio, sample_rate) as (recordings, many):
-            rejected: dict[int, str] | None = {} if isinstance(audio, str | Path) and many else None
-            heard = self._heard(recordings, self.segmentation(), rejected)
-        found = [
+        with recordings_of(audio, sample_rate) as found:
+            heard = self._heard(found, self.segmentation())
+        said = [
             self._prediction(heard.probabilities[rows], heard.strangeness[rows], str(path))
             for (_, path), rows in heard.places.groupby(["recording", "path"]).indices.items()
         ]
-        return found if many else found[0]
+        return said if found.several else said[0]
 
     def classify(
         self,
@@ -263,10 +271,9 @@ class Classifier(BaseEstimator):
         check_is_fitted(self)
         if top_k < 1:
             raise UserError(f"top_k={top_k} must be at least 1")
-        rejected: dict[int, str] = {}
-        with recordings_of(audio, sample_rate) as (recordings, _):
-            segmentation = self.segmentation(segment_seconds, hop_seconds)
-            heard = self._heard(recordings, segmentation, rejected)
+        segmentation = self.segmentation(segment_seconds, hop_seconds)
+        with recordings_of(audio, sample_rate) as found:
+            heard = self._heard(found, segmentation)
         places, likely = heard.places[PLACE], heard.probabilities
         order = np.argsort(-likely, axis=1, kind="stable")[:, :top_k]
         ranked, names = np.take_along_axis(likely, order, axis=1).round(4), self.classes_[order]
@@ -280,11 +287,10 @@ class Classifier(BaseEstimator):
         for k in range(ranked.shape[1]):
             columns |= {f"top_{k + 1}": names[:, k], f"probability_{k + 1}": ranked[:, k]}
         e = pd.DataFrame(heard.vectors).add_prefix("e")
-        bad = {"path": recordings["path"].iloc[list(rejected)], "reason": list(rejected.values())}
         return Classified(
             pd.concat([places, pd.DataFrame(columns)], axis=1),
             pd.concat([places, e], axis=1),
-            pd.DataFrame(bad),
+            heard.rejected,
         )
 
     def segmentation(
@@ -300,43 +306,37 @@ class Classifier(BaseEstimator):
         return Segmentation(length, hop_seconds or length)
 
     def save(self, folder: str | Path) -> None:
-        """Write it into a folder that needs no other; ``classifier.json`` last."""
+        """Write it into a folder that needs no other; ``head.json`` last."""
         check_is_fitted(self)
         path = Path(folder)
-        (path / FILE).unlink(missing_ok=True)
+        (path / HEAD_FILES[-1]).unlink(missing_ok=True)
         self.embedder_.save(path)
-        save_head(path, self.head_)
         self.seen_.to_parquet(path / SEEN_FILE)
-        content = {
-            "front_end": self.front_end_.settings(),
-            "facts": self.facts_,
-            "embedder": self.embedder_.digest,
-            "files": {name: file_facts(path / name) for name in (*HEAD_FILES, SEEN_FILE)},
-        }
-        write_sealed(path / FILE, content)
+        save_head(
+            path, replace(self.head_, provenance={**self.facts_, "embedder": self.embedder_.digest})
+        )
 
-    def _heard(
-        self,
-        recordings: pd.DataFrame,
-        segmentation: Segmentation,
-        rejected: dict[int, str] | None,
-    ) -> _Heard:
+    def _heard(self, found: Recordings, segmentation: Segmentation) -> _Heard:
+        damaged: dict[int, str] = {}
         places, vectors = [], []
-        for corpus in segments_of(recordings, segmentation, self.front_end_, rejected):
+        for corpus in segments_of(
+            found.table, segmentation, self.front_end_, None if found.named else damaged
+        ):
             places.append(corpus.clips[["recording", *PLACE, "level"]])
             vectors.append(self.embedder_.embed(corpus, device=self.device))
-        if rejected and not set(range(len(recordings))) - set(rejected):
-            raise UserError(
-                f"no recording can be used, e.g. {recordings['path'].iloc[0]}: {rejected[0]}"
-            )
+        shown = found.table["shown"].to_numpy()
+        bad = {"path": shown[list(damaged)], "reason": list(damaged.values())}
+        rejected = pd.concat([found.rejected, pd.DataFrame(bad)], ignore_index=True)
+        if len(damaged) == len(shown):
+            raise UserError(f"no recording can be used: {rejected.to_dict('records')[:3]}")
         place, matrix = pd.concat(places, ignore_index=True), np.concatenate(vectors)
-        place["path"] = recordings["shown"].to_numpy()[place["recording"]]
-        kept = ~place["recording"].isin(list(rejected or ())).to_numpy()
-        place, matrix = place[kept].reset_index(drop=True), matrix[kept]
+        whole = ~place["recording"].isin(list(damaged)).to_numpy()
+        place, matrix = place[whole].reset_index(drop=True), matrix[whole]
+        place["path"] = shown[place["recording"]]
         loudest = place.groupby("recording")["level"].transform("max")
         silent = place["level"] < np.maximum(loudest * 10 ** (-SILENT_DB / 10), self.front_end_.eps)
         strangeness = np.where(silent, np.inf, self.head_.strangeness(matrix))
-        return _Heard(place, matrix, self.head_.probabilities(matrix), strangeness)
+        return _Heard(place, matrix, self.head_.probabilities(matrix), strangeness, rejected)
 
     def _prediction(
         self, probabilities: NDArray[np.float32], strangeness: NDArray[np.float32], path: str
@@ -359,45 +359,31 @@ class Classifier(BaseEstimator):
 
 
 class _Heard(NamedTuple):
-    """What is known of segments: where they lie, vectors, probabilities (S, C), strangeness."""
+    """What is known of S segments: where they lie, vectors (S, D), probabilities (S, C) ..."""
 
     places: pd.DataFrame
     vectors: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     strangeness: NDArray[np.float32]
+    rejected: pd.DataFrame
 
 
 def load_classifier(folder: str | Path) -> Classifier:
     """Read a classifier; neither the data that it was fitted on nor a project are needed.
 
     Args:
-        folder: What :meth:`Classifier.save` wrote, or ``kedro run --pipeline=classify`` or
-            ``--pipeline=export``.
+        folder: What :meth:`Classifier.save` wrote, a run's pipeline, or a network's training.
 
     Raises:
         NotFoundError: There is no classifier in ``folder``.
         UserError: What is there is damaged, unfinished, or does not fit this version.
     """
     path = Path(folder)
-    if not (path / FILE).is_file():
-        raise NotFoundError(f"{path} holds no classifier: give the folder that one was saved in")
-    content = read_sealed(path / FILE)
-    wrong = {FILE: "is not what was written"}
-    if content is not None:
-        wrong = {name: damage(path / name, of) for name, of in content["files"].items()}
-    for name, what in wrong.items():
-        if what:
-            raise UserError(f"{path / name} {what}: copy the whole folder again, or save it again")
-    assert content is not None
-    embedder = load_embedder(path)
-    if embedder.digest != content["embedder"]:
-        raise UserError(
-            f"the classifier in {path} was fitted on another embedder: copy the whole folder again"
-        )
-    return Classifier.of(
-        embedder,
-        load_head(path),
-        FrontEnd(**content["front_end"]),
-        seen=pd.read_parquet(path / SEEN_FILE),
-        facts=content["facts"],
-    )
+    head, embedder = load_head(path), load_embedder(path)
+    if (
+        head.provenance.get("embedder", embedder.digest) != embedder.digest
+        or head.dim != embedder.dim
+    ):
+        raise UserError(f"the head in {path} was fitted on another embedder: copy the folder again")
+    seen = pd.read_parquet(path / SEEN_FILE) if (path / SEEN_FILE).is_file() else None
+    return Classifier.of(embedder, head, seen)

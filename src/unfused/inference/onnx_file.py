@@ -199,6 +199,9 @@ class OnnxClassifier(nn.Module):
         classifier: A fitted one.
     """
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         head = classifier.head_
@@ -223,6 +226,9 @@ class LogMel(nn.Module):
     Args:
         front_end: Its settings.
     """
+
+    basis: Tensor
+    filters: Tensor
 
     def __init__(self, front_end: FrontEnd) -> None:
         super().__init__()
@@ -313,6 +319,8 @@ class StatisticsModule(nn.Module):
     Args:
         embedder: Which, and in how many segments.
     """
+
+    dct: Tensor
 
     def __init__(self, embedder: LogMelStatistics | MFCCStatistics) -> None:
         super().__init__()

@@ -56,23 +56,46 @@ class Segmentation:
             )
 
 
+class Recordings(NamedTuple):
+    """Audio to be heard.
+
+    Attributes:
+        table: Columns path, offset, frames, sample_rate, and shown, the path for people.
+        several: Whether there may be more than one.
+        named: Whether they were named one by one, so that none may be left out.
+        rejected: What cannot be used, columns path and reason.
+    """
+
+    table: pd.DataFrame
+    several: bool = True
+    named: bool = False
+    rejected: pd.DataFrame = pd.DataFrame({"path": [], "reason": []}, dtype=str)
+
+
 @contextmanager
-def recordings_of(audio: Any, sample_rate: int | None) -> Iterator[tuple[pd.DataFrame, bool]]:
-    """Give recordings of any kind as a table, and whether they may be several.
+def recordings_of(audio: Any, sample_rate: int | None = None) -> Iterator[Recordings]:
+    """Give audio of any kind as recordings.
 
     Samples are written to files for the time being, so that every embedder can hear them.
 
     Args:
-        audio: See :meth:`Classifier.classify`.
-        sample_rate: Rate of samples.
+        audio: A path, samples, or a list of either; a folder, or a table with the column ``path``;
+            or such a table in memory with offset, frames and sample_rate.
+        sample_rate: Rate of samples in Hz.
+
+    Raises:
+        UnreadableAudio: A file that is named cannot be used.
+        UserError: Samples without their rate or of a wrong shape, an empty list or folder.
     """
     if isinstance(audio, pd.DataFrame):
-        yield audio.assign(shown=audio["path"]), True
+        yield Recordings(audio.assign(shown=audio["path"]))
     elif isinstance(audio, str | os.PathLike) and (
         Path(audio).is_dir() or Path(audio).suffix.lower() in TABLE_SUFFIXES
     ):
-        found, _ = scan_audio(Path(audio), corpus="new audio", labels="none", max_seconds=np.inf)
-        yield found.assign(shown=found["path"]), True
+        found, rejected = scan_audio(
+            Path(audio), corpus="new audio", labels="none", max_seconds=np.inf
+        )
+        yield Recordings(found.assign(shown=found["path"]), rejected=rejected[["path", "reason"]])
     else:
         clips = audio if isinstance(audio, list) else [audio]
         if not clips:
@@ -80,7 +103,7 @@ def recordings_of(audio: Any, sample_rate: int | None) -> Iterator[tuple[pd.Data
         with TemporaryDirectory() as folder:
             files = [Path(folder) / f"{i}.wav" for i in range(len(clips))]
             rows = [_recording(*both, sample_rate) for both in zip(clips, files, strict=True)]
-            yield pd.DataFrame(rows), isinstance(audio, list)
+            yield Recordings(pd.DataFrame(rows), isinstance(audio, list), named=True)
 
 
 def _recording(clip: Audio, file: Path, sample_rate: int | None) -> dict[str, Any]:
@@ -92,7 +115,7 @@ def _recording(clip: Audio, file: Path, sample_rate: int | None) -> dict[str, An
         soundfile.write(file, samples, rate, subtype="FLOAT")
         clip = file
     try:
-        info = probe(clip)
+        info = probe(Path(clip))
     except UnreadableAudio as error:
         raise UnreadableAudio(f"{clip}: {error}") from error
     n, rate = info.frames, info.sample_rate
