@@ -86,6 +86,7 @@ def self_distil(
             method=f"unfused {name}", seed=seed, parameters=dict(recipe.method_settings), **facts
         )
         trained = data.trained(module, recipe.encoder, record)
+        trained.clip_normalisation = views.clip_normalisation
         save_encoder(folder / name, trained, data.clips)
     save_history(folder, history)
     drop_checkpoint(folder)

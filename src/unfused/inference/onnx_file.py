@@ -70,7 +70,7 @@ class ClipEncoder(nn.Module):
     def __init__(self, trained: TrainedEncoder) -> None:
         super().__init__()
         self.encoder = deepcopy(trained.encoder).float().cpu().eval().requires_grad_(False)
-        self.mean, self.std = trained.mean, trained.std
+        self.normalise = trained.normalise
         self.pad_value = FrontEnd(**trained.front_end).pad_value
 
     def forward(self, log_mel: Tensor) -> Tensor:
@@ -78,10 +78,9 @@ class ClipEncoder(nn.Module):
         n_frames = log_mel.shape[1]
         n_padding = -n_frames % MULTIPLE
         padded = nn.functional.pad(log_mel, (0, 0, 0, n_padding), value=self.pad_value)
-        normalised = (padded - self.mean) / self.std
         ends = torch.ones(log_mel.shape[0]) * n_frames
         spans = torch.stack([torch.zeros_like(ends), ends], dim=1)
-        embedding: Tensor = self.encoder(normalised.transpose(1, 2).unsqueeze(1), spans)
+        embedding: Tensor = self.encoder(self.normalise(padded, spans), spans)
         return embedding
 
 

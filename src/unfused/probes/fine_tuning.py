@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -186,10 +186,7 @@ class _Run:
         return self.kind.classes(self.train_clips.labels)
 
     def with_encoder(self, method: Supervised, provenance: dict[str, Any]) -> TrainedEncoder:
-        old = self.trained
-        return TrainedEncoder(
-            method.encoder, old.name, old.front_end, old.mean, old.std, provenance
-        )
+        return replace(self.trained, encoder=method.encoder, provenance=provenance, projector=None)
 
     def method(self) -> Supervised:
         """Return a copy of the encoder with the classifier that training starts from."""
@@ -225,7 +222,7 @@ class _Run:
             std=self.trained.std,
             n_mels=self.store.front_end.n_mels,
             crop_frames=settings.crop_frames,
-            **settings.views,
+            **{**settings.views, "clip_normalisation": self.trained.clip_normalisation},
         )
         with self._source() as source:
             best = BestEpoch(
@@ -249,6 +246,7 @@ class _Run:
             self.train_clips.rows,
             crop_frames=self.settings.crop_frames,
             batch_size=self.settings.training.batch_size,
+            padding=self.settings.training.padding,
             seed=self.seed,
             device=self.device,
         )

@@ -55,7 +55,7 @@ def example_views(
     mixed = makers[0](batch, 1, torch_generator(seed, "views"))[0]
     view_a, view_b = makers[1](batch, 2, torch_generator(seed, "views"))
     steps = {
-        "log-mel crop": makers[0].plain(batch).log_mel,
+        "log-mel crop": makers[0].normalised(batch).log_mel,
         "k-mix" if views.get("mixing") == "k_mix" else "mixup": mixed.log_mel,
         "view A": view_a.log_mel,
         "view B": view_b.log_mel,

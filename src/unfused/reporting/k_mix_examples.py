@@ -18,7 +18,6 @@ from ..training.k_mix_bank import KMixBank, draw_bank
 from ..training.pretraining import view_maker
 from ..views.k_mix import centroid_distances
 from ..views.make_views import ViewMaker
-from ..views.view import View
 from .crop_sounds import CropPlayer, Sound, equally_loud
 
 STEPS = ("crop", "partner", "k-mix", "view")
@@ -140,8 +139,8 @@ def _mixed(
     k_mix = bank.put_into(maker)
     generator = torch_generator(seed, "k-mix examples")
     mixing = k_mix.draw(torch.from_numpy(crops.clusters), generator)
-    plain = maker.plain(crops.view)
-    mixed = View(k_mix.mix(plain.log_mel, mixing), plain.spans)
+    plain = maker.normalised(crops.view)
+    mixed = k_mix.mix(plain, mixing)
     log_mels = {
         "crop": plain.log_mel,
         "partner": k_mix.bank[mixing.partner].unsqueeze(1),
