@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from ...params import Classify, Export, Extraction, Run, Task, TrainedModel
-from ..data_engineering.nodes import extracted, scan_pool_audio
+from ...params import Classify, Export, Run, Task, TrainedModel
+from ..data_engineering.nodes import scan_pool_audio
 from ..evaluation.nodes import truth
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def fit_model(candidates: list, corpus: Any, model: TrainedModel, source: Task, 
 
     def build(folder: Path) -> None:
         fitted = Classifier(chosen.load(), device=run.device).fit(corpus.split(chosen.fold)[0])
-        fitted.facts_ |= facts
+        fitted.facts_.update(facts)
         fitted.save(folder)
 
     made_of = {**truth(corpus), "encoder": chosen.digest, "fold": chosen.fold, "facts": facts}
@@ -88,39 +88,33 @@ def scan_new_audio(classify: Classify) -> tuple[pd.DataFrame, pd.DataFrame]:
     return scan_pool_audio(classify)
 
 
-def extract_new_audio(
-    model: Any, scanned: pd.DataFrame, unreadable: pd.DataFrame, extraction: Extraction
-) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
-    """Make log-mels of new audio with the front-end of the model's encoder."""
-    return extracted(scanned, unreadable, model.encoder.log_mel_front_end, extraction)
-
-
 def classify_audio(
-    model: Any, store: Any, manifest: pd.DataFrame, classify: Classify, run: Run
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+    model: Any, scanned: pd.DataFrame, unreadable: pd.DataFrame, classify: Classify, run: Run
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Embed and classify new audio, long files segment by segment."""
-    from ...inference.new_audio import classify_store
-    from ...inference.segments import Segmentation
-
-    seconds = classify.segment_seconds or model.clip_seconds
-    segments = Segmentation(seconds, classify.hop_seconds or seconds)
-    how: dict[str, Any] = {"top_k": classify.top_k, "device": run.device}
-    predictions, embeddings = classify_store(model, store, manifest, segments, **how)
+    found = model.set_params(device=run.device).classify(
+        scanned,
+        segment_seconds=classify.segment_seconds,
+        hop_seconds=classify.hop_seconds,
+        top_k=classify.top_k,
+    )
+    predictions = found.predictions
     usual = predictions["label"].replace("", "(none)").value_counts()
     said = [f"{count} x {label}" for label, count in usual.head(5).items()]
     said += [f"{usual[5:].sum()} x others"] * (len(usual) > 5)
-    files, words = manifest["path"].nunique(), ", ".join(said)
-    counts = (files, len(predictions), seconds, words)
-    log.info("%d files, %d segments of at most %g s: %s", *counts)
-    return predictions, embeddings
+    damaged = found.rejected.assign(stage="decoding")
+    rejected = pd.concat([unreadable, damaged], ignore_index=True)
+    counts = (predictions["path"].nunique(), len(predictions), ", ".join(said), len(rejected))
+    log.info("%d files, %d segments: %s; %d rejected", *counts)
+    return predictions, found.embeddings, rejected
 
 
 def export_model(model: Any, export: Export, run: Run) -> Path:
-    """Write encoder and head as safetensors and JSON, and the encoder as ONNX where that can be."""
+    """Write the model as safetensors and JSON, and as ONNX where that can be."""
     from ...core.source import source_digest
     from ...inference.export import export_classifier
 
-    made_of = {"model": model.provenance, "onnx": export.onnx, "head": model.head.weight}
+    made_of = {"model": model.facts_, "onnx": export.onnx, "head": model.head_.linear.weight}
     made_of["source"] = source_digest("inference.export")
     build = partial(export_classifier, model, onnx=export.onnx)
     return run.outputs("exported").built("model", made_of, build)

@@ -22,20 +22,11 @@ def create_model(task: str, *, network: bool = False) -> Pipeline:
 def create_classify() -> Pipeline:
     """Return the pipeline from new audio to predictions by the model."""
     scanned = ["new_audio.scanned_audio", "new_audio.unreadable_audio"]
-    clips = ["new_audio.log_mels", "new_audio.manifest"]
+    made = ["new_audio.predictions", "new_audio.embeddings", "new_audio.rejected_audio"]
     return _stage(
         [
             node(nodes.scan_new_audio, "params:classify", scanned),
-            node(
-                nodes.extract_new_audio,
-                ["model", *scanned, "params:extraction"],
-                [*clips, "new_audio.rejected_audio"],
-            ),
-            node(
-                nodes.classify_audio,
-                ["model", *clips, "params:classify", "params:run"],
-                ["new_audio.predictions", "new_audio.embeddings"],
-            ),
+            node(nodes.classify_audio, ["model", *scanned, "params:classify", "params:run"], made),
         ],
         "classify",
     )
