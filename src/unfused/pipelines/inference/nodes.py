@@ -1,6 +1,7 @@
 """A trained model on new audio, and as files for others."""
 
 import logging
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,73 +15,67 @@ from ..evaluation.nodes import truth
 log = logging.getLogger(__name__)
 
 
-def fit_model(candidates: list, corpus: Any, model: TrainedModel, source: Task, run: Run) -> Path:
-    """Fit a linear probe on the chosen encoder and the task's labels; no encoder is trained."""
-    from ...core.source import source_digest
-    from ...inference import Classifier
+def choose_model(
+    results: pd.DataFrame, predictions: pd.DataFrame, model: TrainedModel
+) -> dict[str, Any]:
+    """Choose the classifier to use: the best on validation clips, or the one that is asked for."""
+    from ...core.errors import NotFoundError
+    from ...probes.choose_model import choose_model as chosen
 
-    chosen = chosen_candidate(candidates, model)
-    facts = model_facts(chosen, corpus, source)
+    asked = {name: value for name, value in model.asked().items() if value is not None}
+    rows = results[(results[list(asked)] == pd.Series(asked, dtype=object)).all(axis=1)]
+    if rows.empty:
+        known = results[["encoder", "source", "read_out", "protocol"]].drop_duplicates()
+        raise NotFoundError(
+            f"no classifier with {asked}: choose among {known.to_dict('records')}, by model.encoder, "
+            "model.source, model.read_out and model.protocol"
+        )
+    found = chosen(rows, predictions, plain_from=results)
+    log.info("%s: %s", found.title, found.why)
+    return {**asdict(found), "why": found.why, "title": found.title}
+
+
+def fit_model(
+    chosen: dict[str, Any],
+    candidates: list,
+    networks: dict[str, Path],
+    corpus: Any,
+    source: Task,
+    run: Run,
+) -> Path:
+    """Fit the chosen classifier on all labelled clips; a trained network is taken as it is."""
+    from ...core.source import source_digest
+    from ...inference.classifier import Classifier, load_classifier
+
+    names = ("source", "read_out", "seed", "fold")
+    repeat = f"seed{chosen['seed']}-fold{chosen['fold']}"
+    facts = {**chosen, "task": corpus.name, "licence": source.licence}
+    made_of = {**truth(corpus), "facts": facts}
+    made_of["source"] = source_digest("inference.classifier")
+    network = networks.get(f"{chosen['encoder']}-{repeat}")
+    frozen = chosen["protocol"] == "linear_probe"
+    wanted = {"label": chosen["encoder"], **{name: chosen[name] for name in names}}
+    same = [item for item in candidates if all(getattr(item, k) == v for k, v in wanted.items())]
+    made_of["encoder"] = same[0].digest if frozen else str(network)
 
     def build(folder: Path) -> None:
-        fitted = Classifier(chosen.load(), device=run.device).fit(corpus.split(chosen.fold)[0])
-        fitted.facts_.update(facts)
+        embedder = same[0].load() if frozen else None
+        fitted = (
+            Classifier(embedder, device=run.device).fit(corpus.labelled)
+            if frozen
+            else load_classifier(network or "")
+        )
+        fitted.facts_.update({**facts, **_heard(fitted.embedder_.trained_on, corpus)})
         fitted.save(folder)
 
-    made_of = {**truth(corpus), "encoder": chosen.digest, "fold": chosen.fold, "facts": facts}
-    made_of["source"] = source_digest("inference.classifier")
-    return run.outputs(corpus.name, "classifiers").built(chosen.name, made_of, build)
+    return run.outputs(corpus.name, "classifiers").built(chosen["encoder"], made_of, build)
 
 
-def chosen_candidate(candidates: list, model: TrainedModel) -> Any:
-    """Return the first candidate that a choice describes.
-
-    Raises:
-        NotFoundError: There is none.
-    """
-    from ...core.errors import NotFoundError, did_you_mean
-
-    asked = {"label": model.encoder, "seed": model.seed, "fold": model.fold}
-    asked["source"] = model.source if model.encoder in ("unfused", "unfused_full") else ""
-    trained = [candidate for candidate in candidates if candidate.folder]
-    for candidate in trained:
-        fits = [value in (None, getattr(candidate, name)) for name, value in asked.items()]
-        if all(fits) and (model.cut is None or candidate.read_out.startswith(f"{model.cut} ")):
-            return candidate
-    known = sorted({f"{candidate.key} ({candidate.read_out})" for candidate in trained})
-    raise NotFoundError(
-        f"no trained model.encoder={model.encoder!r} of model.source={asked['source']!r} with "
-        f"model.seed={model.seed}, model.fold={model.fold} and model.cut={model.cut}: choose among "
-        f"{known}{did_you_mean(model.encoder, known)}"
-    )
-
-
-def model_facts(chosen: Any, corpus: Any, source: Task) -> dict[str, Any]:
-    """Return what a model card says of task and encoder, besides the scores."""
-    known = set(corpus.labelled.clips["clip_id"])
-    seen = chosen.load().trained_on["clip_id"]
-    return {
-        "task": corpus.name,
-        "licence": source.licence,
-        **{"encoder": chosen.label, "source": chosen.source, "seed": chosen.seed},
-        "read_out": chosen.read_out,
-        **{"n_trained_on": len(seen), "n_unlabelled": int((~seen.isin(known)).sum())},
-    }
-
-
-def take_network(networks: dict[str, Path], model: TrainedModel) -> Path:
-    """Take a network that was trained end to end on the labels."""
-    from ...core.errors import NotFoundError
-
-    for name, folder in networks.items():
-        seed, fold = name.rsplit("-", 2)[1:]
-        asked = (model.seed in (None, int(seed[4:])), model.fold in (None, int(fold[4:])))
-        if name.startswith(f"{model.encoder}-") and all(asked):
-            return folder
-    raise NotFoundError(
-        f"no network model.encoder={model.encoder!r} with model.seed={model.seed} and "
-        f"model.fold={model.fold} was trained end to end: choose among {list(networks)}"
-    )
+def _heard(trained_on: pd.DataFrame, corpus: Any) -> dict[str, int]:
+    """Return on how many clips an encoder was trained, and how many of them have no label here."""
+    clips = trained_on["clip_id"].drop_duplicates()
+    unlabelled = ~clips.isin(corpus.labelled.clips["clip_id"])
+    return {"n_trained_on": len(clips), "n_unlabelled": int(unlabelled.sum())}
 
 
 def scan_new_audio(classify: Classify) -> tuple[pd.DataFrame, pd.DataFrame]:
