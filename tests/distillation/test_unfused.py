@@ -104,6 +104,8 @@ def test_of_a_part_the_training_clips_are_heard_and_audio_without_labels_as_it_i
     assert heard["label"].isna().all()
     whole = corpus.for_training(transductive=True)
     assert len(audio_to_learn(whole)) == len(corpus)
+    with pytest.raises(ValueError, match="n_clusters=None"):
+        small(n_clusters=None).cluster(whole)
 
 
 def test_extra_audio_is_none_of_the_corpus(corpus, tmp_path):
@@ -152,6 +154,7 @@ def test_the_teachers_clips_count_as_heard(corpus, make_trained):
     teacher.trained_on_ = seen
     model = small(teacher).fit(corpus)
     assert "far away" in set(model.trained_on_["clip_id"])
+    assert model.trained_on_.notna().all(axis=None)  # a missing position would hide a leak
 
 
 def outcome(caplog, model, *data):

@@ -159,6 +159,11 @@ class UnFuSeD(BaseEstimator):
     def cluster(self, corpus: Corpus) -> Clusters:
         """Return the pseudo-labels of what may be heard of a corpus; see :meth:`fit`."""
         audio = audio_to_learn(corpus)
+        if self.n_clusters is None and not _has_labels(corpus):
+            raise UserError(
+                f"n_clusters=None takes the number of classes, but {corpus.name} has no labels; "
+                "say how many clusters there should be"
+            )
         k = self.n_clusters or len(corpus.take(audio.clips["clip_id"]).classes)
         return self._heard_by_teacher(audio, [k] if isinstance(k, int) else list(k))
 
@@ -196,7 +201,9 @@ class UnFuSeD(BaseEstimator):
             targets = self.cluster(corpus).labels if pseudo_labels is None else pseudo_labels
         targets = targets.loc[audio.clips["clip_id"]]
         heard = [audio.clips, as_embedder(self.teacher, self.read_out).trained_on]
-        self.trained_on_ = pd.concat(heard).drop_duplicates("clip_id", ignore_index=True)
+        self.trained_on_ = pd.concat(  # where one knows no positions, whole files count
+            [table for table in heard if len(table)], join="inner", ignore_index=True
+        ).drop_duplicates("clip_id")
         made_of = {
             "settings": self._settings(),
             "audio": audio.mark,
@@ -310,6 +317,7 @@ class UnFuSeD(BaseEstimator):
                 audio.store.front_end.settings(),
                 *audio.statistics,
                 record,
+                clip_normalisation=views.clip_normalisation,
             )
             save_encoder(folder / kind, trained, self.trained_on_)
         save_history(folder, history)
@@ -323,11 +331,14 @@ def audio_to_learn(corpus: Corpus, extra: Corpus | None = None) -> Corpus:
         corpus: Of one with labels, the training clips are taken; one without is taken as it is.
         extra: More audio, which counts where it is none of the corpus's own.
     """
-    labelled = "label" in corpus.clips and corpus.clips["label"].notna().any()
-    audio = corpus.for_training() if labelled else corpus
+    audio = corpus.for_training() if _has_labels(corpus) else corpus
     if extra is None:
         return audio
     more = audio_to_learn(extra).clips
     clips = pd.concat([audio.clips, more[~same_audio(more, corpus.splits)]], ignore_index=True)
     store = LogMelStore.union([audio.store, extra.store])
     return Corpus.of(store, clips.drop_duplicates("clip_id"), name=corpus.name)
+
+
+def _has_labels(corpus: Corpus) -> bool:
+    return "label" in corpus.clips and bool(corpus.clips["label"].notna().any())
