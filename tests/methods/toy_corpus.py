@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from unfused.probes.linear_probe import LinearProbe
 
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.embeddings.embed import embed_clips
 from unfused.encoders import TrainedEncoder
-from unfused.probes.linear_probe import LinearProbe
 from unfused.tasks.corpus import Corpus
 from unfused.training.pretraining import estimator, random_encoder
 from unfused.views.k_mix_centroids import fit_centroids

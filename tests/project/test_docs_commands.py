@@ -23,33 +23,33 @@ from .docs_pages import PAGES, ROOT, blocks, commands, name_of
 
 METHODS = ("conformer", "slicer")  # an encoder of its own; k-mix
 RUN = [  # on a copy of the finished run, one after the other, with --env=test
-    "kedro run --pipeline=unfused --to-outputs=instrument.pseudo_labels",
-    "kedro run --pipeline=unfused --to-outputs=instrument.students"
+    "kedro run --pipelines=unfused --to-outputs=instrument.pseudo_labels",
+    "kedro run --pipelines=unfused --to-outputs=instrument.students"
     " --params unfused.pseudo_labels.n_clusters=20",
-    "kedro run --pipeline=data_engineering --params data=my_sounds",
-    "kedro run --pipeline=data_engineering --params data=birds.csv",
-    *(f"kedro run --pipeline={method}" for method in METHODS),
+    "kedro run --pipelines=data_engineering --params data=my_sounds",
+    "kedro run --pipelines=data_engineering --params data=birds.csv",
+    *(f"kedro run --pipelines={method}" for method in METHODS),
 ]
 RUN_ELSEWHERE = {
-    "kedro run --pipeline=unfused": "tests/project/conftest.py: finished",
-    "kedro run --pipeline=reporting": "the same nodes: tests/project/test_configuration.py",
-    "kedro run --pipeline=data_engineering": "the first part of the finished run",
-    "kedro run --pipeline=decar": "tests/project/test_interruption.py",
-    "kedro run --pipeline=unfused --params data=my_sounds": "conftest.py: own_data_run",
-    "kedro run --pipeline=unfused --params data=birds.csv": "tests/project/test_own_data.py",
-    "kedro run --pipeline=compare_runs": "tests/project/test_runs.py",
-    "kedro run --pipeline=unfused --params fresh=true": "tests/project/test_reuse.py",
+    "kedro run --pipelines=unfused": "tests/project/conftest.py: finished",
+    "kedro run --pipelines=reporting": "the same nodes: tests/project/test_configuration.py",
+    "kedro run --pipelines=data_engineering": "the first part of the finished run",
+    "kedro run --pipelines=decar": "tests/project/test_interruption.py",
+    "kedro run --pipelines=unfused --params data=my_sounds": "conftest.py: own_data_run",
+    "kedro run --pipelines=unfused --params data=birds.csv": "tests/project/test_own_data.py",
+    "kedro run --pipelines=compare_runs": "tests/project/test_runs.py",
+    "kedro run --pipelines=unfused --params fresh=true": "tests/project/test_reuse.py",
     "make results": "tests/project/test_docs.py: refused without its data",
 }
 NOT_RUN = {  # expression -> why; all of them are checked dry
-    r"kedro run --pipeline=(byol_a|cola|delores_m|delores_s|selfie)": (
+    r"kedro run --pipelines=(byol_a|cola|delores_m|delores_s|selfie)": (
         "tests/training/test_real_methods.py trains every method"
     ),
     r"kedro run .*mixing=k_mix": "slicer, which is run, mixes so",
     r"kedro run .*teacher=\w+": "minutes: the teacher's own pipeline is run above",
     r"kedro run .*(cut=fc1|whiten|n_clusters).*": "minutes: another student and its evaluation",
-    r"kedro run --pipeline=(unfused|lape) .*--env=\w+.*": "hours, a GPU, or data that is not there",
-    r"kedro run --pipeline=lape.*": "an hour: every method is trained",
+    r"kedro run --pipelines=(unfused|lape) .*--env=\w+.*": "hours, a GPU, or other data",
+    r"kedro run --pipelines=lape.*": "an hour: every method is trained",
     r"kedro run .*data=my_sounds,unlabelled=field_recordings": "minutes: data=my_sounds is run",
     r"kedro run .*data=/audio/my_sounds": "data that is not there",
     r"kedro run .*run.processes=2.*": "tests/training/test_processes.py",
@@ -60,7 +60,7 @@ NOT_RUN = {  # expression -> why; all of them are checked dry
     r"python -m pytest": "it is what runs this",
     r"(python -m )?unfused .*": "tests/project/test_packaging.py runs the package",
     r"mlflow ui .*": "a server",
-    r"kedro run --pipeline=(classify|export).*": "tests/inference and tests/project run them",
+    r"kedro run --pipelines=(classify|export).*": "tests/inference and tests/project run them",
     r"make (classify|export)\b.*": "new audio that is not there",
 }
 SHOWN = list(dict.fromkeys((command, page) for page in PAGES for command in commands(page)))

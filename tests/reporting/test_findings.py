@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from unfused.reporting.statistics import holm
 
 from unfused.reporting.findings import BETTER, SAME, best_over_tasks, compare, findings
-from unfused.reporting.statistics import holm
 from unfused.reporting.summary import shown, summarise
 from unfused.reporting.words import (
     against_plain,
