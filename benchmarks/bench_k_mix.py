@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from unfused.core.seeding import torch_generator
+from unfused.encoders.encoder import band_means
 from unfused.views import KMix, View, ViewMaker
-from unfused.views.k_mix import centroid_distances, time_means
+from unfused.views.k_mix import centroid_distances
 
 N_MELS, FRAMES, BANK, FURTHEST, RATIO = 64, 96, 2048, 128, 0.4
 
@@ -71,7 +72,7 @@ def measure(batch_size: int, n_centroids: int, repetitions: int) -> dict[str, fl
         n_mels=N_MELS,
         crop_frames=FRAMES,
         mixing="k_mix",
-        k_mix_centroids=time_means(crops(n_centroids, 99)),
+        k_mix_centroids=band_means(*crops(n_centroids, 99)),
     )
     k_mix, generator = views.mixup, torch_generator(0, "views")
     assert isinstance(k_mix, KMix)
@@ -79,10 +80,11 @@ def measure(batch_size: int, n_centroids: int, repetitions: int) -> dict[str, fl
         views(crops(batch_size, step), 0, generator)
     assert int(k_mix.filled) == BANK
     batch = crops(batch_size, 1000)
-    normalised = views.plain(batch).log_mel
+    normal = views.normalised(batch)
+    normalised = normal.log_mel
 
     def batched() -> None:
-        k_mix(normalised, k_mix.nearest(batch), generator)
+        k_mix(normal, k_mix.nearest(batch), generator)
 
     return {
         "batched": milliseconds(batched, repetitions) / batch_size,

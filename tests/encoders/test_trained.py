@@ -168,3 +168,19 @@ def test_projector_layers_and_errors() -> None:
     assert layers == [*hidden, *hidden, nn.Linear]
     with pytest.raises(ValueError, match="at least 1"):
         Projector(inputs=4, hidden=0)
+
+
+def test_clip_normalisation_is_kept_and_done_to_what_is_real(tmp_path: Path) -> None:
+    save_encoder(tmp_path, trained(clip_normalisation=True))
+    encoder = load_encoder(tmp_path)
+    assert encoder.clip_normalisation
+    assert not trained().clip_normalisation
+    x, colour = torch.randn(2, 30, 16), torch.randn(2, 1, 16) * 5
+    spans = torch.tensor([[0.0, 30.0], [4.0, 9.0]])
+    y = encoder.normalise(x, spans)
+    torch.testing.assert_close(encoder.normalise(x + colour, spans), y)
+    assert y[0].mean(dim=2).abs().max() < 1e-6
+    assert y[1, :, :, 4:9].mean(dim=2).abs().max() < 1e-6
+    torch.testing.assert_close(encoder.normalise(x[:1]), y[:1])
+    plain = trained().normalise(x, spans)
+    torch.testing.assert_close(y, plain - (plain - y)[..., :1])  # one shift a band

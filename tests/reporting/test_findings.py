@@ -166,8 +166,8 @@ def test_several_labels_a_clip_are_missed_and_mistaken_one_by_one():
         "wind": 0.0, "dog": 0.5, "rain": 1.0,
     }  # fmt: skip
     assert {(pair["label"], pair["predicted"], pair["n"]) for pair in found["pairs"]} == {
-        ("dog", "no label", 10),
-        ("wind", "no label", 10),
+        ("dog", "", 10),
+        ("wind", "", 10),
     }
     assert "mean average precision" in first_sentence(found)
     assert found["plain"] is None

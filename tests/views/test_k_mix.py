@@ -6,14 +6,14 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from unfused.core.seeding import torch_generator
+from unfused.encoders.encoder import band_means
 from unfused.views import KMix, View, ViewMaker
 from unfused.views.k_mix import (
     centroid_distances,
     furthest_first,
     nearest_centroids,
-    time_means,
 )
-from unfused.views.log_mixup_exp import Mixing
+from unfused.views.mixup import Mixing
 
 N_MELS, FRAMES = 4, 6
 
@@ -28,9 +28,18 @@ def k_mix_of(centroids, *, size=16, furthest=4, ratio=0.4):
     )
 
 
+def whole(log_mel):
+    return View(log_mel, torch.tensor([0.0, FRAMES]).expand(len(log_mel), 2))
+
+
 def numbered(first, end):
     """Return crops that hold nothing but their number."""
-    return torch.arange(float(first), end).view(-1, 1, 1, 1).expand(-1, 1, N_MELS, FRAMES)
+    number = torch.arange(float(first), end)
+    return whole(number.view(-1, 1, 1, 1).expand(-1, 1, N_MELS, FRAMES))
+
+
+def mixed(k_mix, crops, clusters, seed=0):
+    return k_mix(whole(crops), clusters, torch_generator(seed, "x")).log_mel
 
 
 def centroids_of(k, seed=0):
@@ -80,14 +89,14 @@ def test_the_bank_is_sorted_as_a_loop_sorts_it(n_crops):
 def test_a_batch_equals_a_loop_over_its_crops(n_crops):
     k_mix, clusters = filled(n_crops)
     crops, own = torch.randn(50, 1, N_MELS, FRAMES), torch.arange(50) % 5
-    mixed = k_mix(crops, own, torch_generator(3, "x"))
+    found = mixed(k_mix, crops, own, 3)
     uniform = torch.rand(2, 50, generator=torch_generator(3, "x"))
     for i in range(50):
         candidates = sorted_queue(k_mix, clusters, int(own[i]))[:4]
         partner, _ = candidates[int(float(uniform[1, i]) * len(candidates))]
         share = float(uniform[0, i]) * 0.4
         expected = ((1 - share) * crops[i].exp() + share * math.exp(partner)).log()
-        torch.testing.assert_close(mixed[i], expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found[i], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_equal_distances_go_by_cluster_number_then_age():
@@ -120,14 +129,14 @@ def test_while_the_bank_fills_only_its_entries_are_drawn():
 
 def test_an_empty_bank_mixes_nothing():
     k_mix, crops = k_mix_of(centroids_of(5)), torch.randn(5, 1, N_MELS, FRAMES)
-    assert torch.equal(k_mix(crops, torch.arange(5), torch_generator(0, "x")), crops)
+    assert torch.equal(mixed(k_mix, crops, torch.arange(5)), crops)
 
 
 def test_share_zero_returns_the_input():
     k_mix = k_mix_of(centroids_of(5), ratio=0)
     k_mix.remember(numbered(0, 9), torch.arange(9) % 5)
     crops = torch.randn(5, 1, N_MELS, FRAMES)
-    assert torch.equal(k_mix(crops, torch.arange(5), torch_generator(0, "x")), crops)
+    assert torch.equal(mixed(k_mix, crops, torch.arange(5)), crops)
 
 
 def test_the_bank_forgets_the_oldest_first_with_its_cluster():
@@ -146,9 +155,9 @@ def test_the_bank_forgets_the_oldest_first_with_its_cluster():
 def test_same_generator_same_result():
     k_mix, _ = filled(20)
     crops, own = torch.randn(5, 1, N_MELS, FRAMES), torch.arange(5)
-    first, second = (k_mix(crops, own, torch_generator(7, "x")) for _ in range(2))
+    first, second = (mixed(k_mix, crops, own, 7) for _ in range(2))
     assert torch.equal(first, second)
-    assert not torch.equal(first, k_mix(crops, own, torch_generator(8, "x")))
+    assert not torch.equal(first, mixed(k_mix, crops, own, 8))
 
 
 def test_one_crop_mixes_as_it_does_in_a_batch():
@@ -156,9 +165,10 @@ def test_one_crop_mixes_as_it_does_in_a_batch():
     crops, own = torch.randn(5, 1, N_MELS, FRAMES), torch.arange(5)
     mixing = k_mix.draw(own, torch_generator(0, "x"))
     single = [
-        k_mix.mix(crops[i : i + 1], Mixing(*(p[i : i + 1] for p in mixing))) for i in range(5)
+        k_mix.mix(whole(crops[i : i + 1]), Mixing(*(p[i : i + 1] for p in mixing))).log_mel
+        for i in range(5)
     ]
-    torch.testing.assert_close(k_mix.mix(crops, mixing), torch.cat(single))
+    torch.testing.assert_close(k_mix.mix(whole(crops), mixing).log_mel, torch.cat(single))
 
 
 def test_the_state_is_whole():
@@ -166,15 +176,13 @@ def test_the_state_is_whole():
     other = k_mix_of(centroids_of(5, seed=9))
     other.load_state_dict(k_mix.state_dict())
     crops, own = torch.randn(5, 1, N_MELS, FRAMES), torch.arange(5)
-    assert torch.equal(
-        k_mix(crops, own, torch_generator(0, "x")), other(crops, own, torch_generator(0, "x"))
-    )
+    assert torch.equal(mixed(k_mix, crops, own), mixed(other, crops, own))
     assert torch.equal(other.order, k_mix.order)
 
 
-def test_time_means_leave_padding_out():
+def test_band_means_leave_padding_out():
     log_mel = torch.randn(2, 1, N_MELS, FRAMES)
-    means = time_means(View(log_mel, torch.tensor([[0.0, 6.0], [2.0, 5.0]])))
+    means = band_means(*View(log_mel, torch.tensor([[0.0, 6.0], [2.0, 5.0]])))
     torch.testing.assert_close(means[0], log_mel[0, 0].mean(1))
     torch.testing.assert_close(means[1], log_mel[1, 0, :, 2:5].mean(1))
 
@@ -183,7 +191,7 @@ def test_the_nearest_centroid_is_that_of_all_distances():
     centroids = centroids_of(40) - 1000  # far from zero, where differences of squares are coarse
     crops = torch.randn(200, 1, N_MELS, FRAMES) * 5 - 1006
     batch = View(crops, torch.tensor([[0.0, 6.0]] * 200))
-    exact = torch.cdist(time_means(batch).double(), centroids.double())
+    exact = torch.cdist(band_means(*batch).double(), centroids.double())
     assert torch.equal(nearest_centroids(batch, centroids), exact.argmin(1))
 
 
@@ -226,8 +234,7 @@ def test_views_are_mixed_before_they_are_cropped():
     views(batch_of(), 1, torch_generator(0, "x"))
     batch, generator = batch_of(seed=1), torch_generator(1, "x")
     own = views.mixup.nearest(batch)
-    mixed = View(views.mixup(views.plain(batch).log_mel, own, generator), batch.spans)
-    expected = views.resize_crop(mixed, generator)
+    expected = views.resize_crop(views.mixup(views.plain(batch), own, generator), generator)
     (view,) = views(batch, 1, torch_generator(1, "x"))
     assert torch.equal(view.log_mel, expected.log_mel)
 
@@ -240,9 +247,9 @@ def test_each_crop_of_a_clip_has_its_own_cluster():
     generator, own = torch_generator(1, "x"), nearest_centroids(batch, centroids_of(5))
     again = maker()
     again(batch_of(), 1, torch_generator(0, "x"))
-    plain = again.plain(batch).log_mel
-    assert torch.equal(view_a.log_mel, again.mixup(plain[:3], own[:3], generator))
-    assert torch.equal(view_b.log_mel, again.mixup(plain[3:], own[3:], generator))
+    for view, half in ((view_a, slice(0, 3)), (view_b, slice(3, 6))):
+        plain = View(*(part[half] for part in again.plain(batch)))
+        assert torch.equal(view.log_mel, again.mixup(plain, own[half], generator).log_mel)
 
 
 @pytest.mark.parametrize("nothing", [{"mixup_ratio": 0}, {"mixing": "none"}])

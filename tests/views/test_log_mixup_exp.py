@@ -4,13 +4,24 @@ import pytest
 import torch
 
 from unfused.core.seeding import torch_generator
-from unfused.views.log_mixup_exp import LogMixupExp, Mixing, log_mixup_exp
+from unfused.views.mixup import LogMixupExp, Mixing, log_mixup_exp
+from unfused.views.view import View
 
 
-def bank_of(crops, *, size=8, ratio=0.4):
-    mixup = LogMixupExp(ratio=ratio, bank_size=size, n_mels=4, crop_frames=6)
-    mixup.remember(crops)
+def whole(crops):
+    """Return crops without padding, and that all are of one cluster."""
+    spans = torch.tensor([0.0, crops.shape[3]]).expand(len(crops), 2)
+    return View(crops, spans), torch.zeros(len(crops), dtype=torch.int64)
+
+
+def bank_of(crops, *, size=8, ratio=0.4, **how):
+    mixup = LogMixupExp(ratio=ratio, bank_size=size, n_mels=4, crop_frames=6, **how)
+    mixup.remember(*whole(crops))
     return mixup
+
+
+def mixed(mixup, crops, seed=0):
+    return mixup(*whole(crops), torch_generator(seed, "x")).log_mel
 
 
 def test_a_case_worked_by_hand():
@@ -42,26 +53,26 @@ def test_weight_zero_returns_the_input():
 def test_an_empty_bank_mixes_nothing():
     mixup = LogMixupExp(ratio=0.4, bank_size=8, n_mels=4, crop_frames=6)
     crop = torch.randn(5, 1, 4, 6)
-    assert torch.equal(mixup(crop, torch_generator(0, "x")), crop)
+    assert torch.equal(mixed(mixup, crop), crop)
 
 
 def test_the_bank_forgets_the_oldest_first():
     mixup = LogMixupExp(ratio=0.4, bank_size=4, n_mels=1, crop_frames=1)
     number = torch.arange(20.0).view(-1, 1, 1, 1)
-    mixup.remember(number[0:3])
+    mixup.remember(*whole(number[0:3]))
     assert (mixup.filled.item(), mixup.position.item()) == (3, 3)
-    mixup.remember(number[3:6])
+    mixup.remember(*whole(number[3:6]))
     assert mixup.bank.flatten().tolist() == [4, 5, 2, 3]
     assert (mixup.filled.item(), mixup.position.item()) == (4, 2)
-    mixup.remember(number[6:16])  # more than the bank holds
+    mixup.remember(*whole(number[6:16]))  # more than the bank holds
     assert sorted(mixup.bank.flatten().tolist()) == [12, 13, 14, 15]
-    mixup.remember(number[16:17])
+    mixup.remember(*whole(number[16:17]))
     assert sorted(mixup.bank.flatten().tolist()) == [13, 14, 15, 16]
 
 
 def test_partners_come_from_the_filled_part_and_weights_from_the_range():
     mixup = bank_of(torch.randn(3, 1, 4, 6))
-    mixing = mixup.draw(4000, torch_generator(0, "x"))
+    mixing = mixup.draw(torch.zeros(4000).long(), torch_generator(0, "x"))
     assert set(mixing.partner.tolist()) == {0, 1, 2}
     assert torch.bincount(mixing.partner).float().std() < 80  # of 1333 each
     assert mixing.weight.min() >= 0
@@ -72,18 +83,21 @@ def test_partners_come_from_the_filled_part_and_weights_from_the_range():
 
 def test_same_generator_same_result():
     mixup, crop = bank_of(torch.randn(8, 1, 4, 6)), torch.randn(5, 1, 4, 6)
-    first, second = (mixup(crop, torch_generator(7, "x")) for _ in range(2))
+    first, second = (mixed(mixup, crop, 7) for _ in range(2))
     assert torch.equal(first, second)
-    assert not torch.equal(first, mixup(crop, torch_generator(8, "x")))
+    assert not torch.equal(first, mixed(mixup, crop, 8))
 
 
 def test_a_batch_equals_a_loop():
     mixup, crop = bank_of(torch.randn(8, 1, 4, 6)), torch.randn(5, 1, 4, 6)
-    mixing = mixup.draw(5, torch_generator(0, "x"))
+    mixing = mixup.draw(torch.zeros(5).long(), torch_generator(0, "x"))
     single = [
-        mixup.mix(crop[i : i + 1], Mixing(*(part[i : i + 1] for part in mixing))) for i in range(5)
+        mixup.mix(whole(crop[i : i + 1])[0], Mixing(*(part[i : i + 1] for part in mixing)))
+        for i in range(5)
     ]
-    torch.testing.assert_close(mixup.mix(crop, mixing), torch.cat(single))
+    together = mixup.mix(whole(crop)[0], mixing)
+    for number, part in enumerate(together):
+        torch.testing.assert_close(part, torch.cat([view[number] for view in single]))
 
 
 def test_the_state_is_whole():
@@ -91,12 +105,67 @@ def test_the_state_is_whole():
     other = LogMixupExp(ratio=0.4, bank_size=8, n_mels=4, crop_frames=6)
     other.load_state_dict(mixup.state_dict())
     crop = torch.randn(5, 1, 4, 6)
-    assert torch.equal(mixup(crop, torch_generator(0, "x")), other(crop, torch_generator(0, "x")))
+    assert torch.equal(mixed(mixup, crop), mixed(other, crop))
 
 
 @pytest.mark.parametrize(
-    ("ratio", "size", "named"), [(1.5, 8, "mixup_ratio=1.5"), (0.4, 0, "mixup_bank=0")]
+    ("ratio", "size", "spans", "named"),
+    [
+        (1.5, 8, "own", "mixup_ratio=1.5"),
+        (0.4, 0, "own", "mixup_bank=0"),
+        (0.4, 8, "both", "spans_of_mix='both'"),
+    ],
 )
-def test_errors_name_value_and_rule(ratio, size, named):
+def test_errors_name_value_and_rule(ratio, size, spans, named):
     with pytest.raises(ValueError, match=named):
-        LogMixupExp(ratio=ratio, bank_size=size, n_mels=4, crop_frames=6)
+        LogMixupExp(ratio=ratio, bank_size=size, n_mels=4, crop_frames=6, spans=spans)
+
+
+def test_the_span_of_a_mixture_may_cover_the_partner_too():
+    """Whose crops end at frame 4, in a batch that begins at frame 2 or later."""
+    bank = torch.randn(8, 1, 4, 6)
+    batch = View(torch.randn(5, 1, 4, 6), torch.tensor([[2.0 + 0.5 * i, 6.0] for i in range(5)]))
+    clusters = torch.zeros(5, dtype=torch.int64)
+    spans = {}
+    for kind in ("own", "union"):
+        mixup = LogMixupExp(ratio=0.4, bank_size=8, n_mels=4, crop_frames=6, spans=kind)
+        empty = mixup(batch, clusters, torch_generator(0, "x"))
+        assert torch.equal(empty.spans, batch.spans)
+        mixup.remember(View(bank, torch.tensor([[1.0, 4.0]] * 8)), torch.zeros(8).long())
+        spans[kind] = mixup(batch, clusters, torch_generator(0, "x")).spans
+    assert torch.equal(spans["own"], batch.spans)
+    assert spans["union"].tolist() == [[1.0, 6.0]] * 5
+
+
+def levels(*means):
+    return torch.tensor(means).view(-1, 1, 1, 1).expand(-1, 1, 4, 6)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 12])
+def test_quiet_crops_do_not_become_partners(batch):
+    """Whatever the batches, the bank holds the newest that are loud enough, in their order."""
+    numbers = torch.arange(12.0)
+    loud = torch.tensor([1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 1, 0], dtype=torch.bool)
+    crops = torch.where(loud, numbers, numbers - 100).view(-1, 1, 1, 1).expand(-1, 1, 4, 6)
+    mixup = LogMixupExp(ratio=0.4, bank_size=4, n_mels=4, crop_frames=6, min_level=0.0)
+    seen = []
+    for first in range(0, 12, batch):
+        view, clusters = whole(crops[first : first + batch])
+        mixup.remember(view, clusters)
+        seen += numbers[first : first + batch][loud[first : first + batch]].tolist()
+        expected = seen[-4:]
+        assert mixup.filled.item() == len(expected)
+        age = (torch.arange(4) - mixup.position) % 4
+        found = mixup.bank[age.argsort(), 0, 0].tolist()
+        assert found[4 - len(expected) :] == expected
+
+
+def test_the_level_is_the_mean_of_the_window_with_its_padding():
+    """A short loud clip in much padding is as quiet as a long quiet one."""
+    short = torch.full((1, 1, 4, 6), -3.0)
+    short[..., 0] = 3.0
+    crops = torch.cat([levels(-1.9, -2.1, 0.5), short])
+    mixup = bank_of(crops, min_level=-2.0)
+    assert mixup.filled.item() == 3
+    assert mixup.bank[:3, 0, 1].tolist() == pytest.approx([-1.9, 0.5, -3.0])
+    assert bank_of(crops).filled.item() == 4

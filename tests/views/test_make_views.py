@@ -121,6 +121,37 @@ def test_the_linear_fade_comes_last_and_is_off_by_default():
     torch.testing.assert_close(slope.diff(n=2), torch.zeros(6, 22), atol=1e-5, rtol=0)
     assert slope.abs().amax() > 0.5
     assert "RandomLinearFader(gain=1.0)" in repr(faded)
-    assert "Fader" not in repr(plain)
+    assert "RandomLinearFader(gain=0.0)" in repr(plain)
     with pytest.raises(ValueError, match=r"linear_gain=-1.0 must be at least 0"):
         maker(linear_gain=-1.0)
+
+
+def test_clip_normalisation_leaves_no_colour():
+    """Whatever is added to all frames of a band, by a room or a microphone, is gone."""
+    log_mel = torch.randn(6, 1, 16, 24, generator=torch_generator(0, "crops"))
+    spans = torch.tensor([[0.0, 24.0]] * 3 + [[3.0, 20.0]] * 3)
+    colour = torch.randn(6, 1, 16, 1, generator=torch_generator(1, "colour")) * 3
+    views = maker(**PLAIN, clip_normalisation=True)
+    made = [
+        views(View(x, spans), 1, torch_generator(0, "x"))[0] for x in (log_mel, log_mel + colour)
+    ]
+    torch.testing.assert_close(made[0].log_mel, made[1].log_mel)
+    torch.testing.assert_close(views.plain(View(log_mel, spans)).log_mel, made[0].log_mel)
+    for crop, (first, end) in zip(made[0].log_mel, spans.int().tolist(), strict=True):
+        torch.testing.assert_close(
+            crop[..., first:end].mean(-1), torch.zeros(1, 16), atol=1e-6, rtol=0
+        )
+
+
+def test_clip_normalisation_is_of_what_the_network_gets_and_not_of_the_bank():
+    views = maker(clip_normalisation=True, linear_gain=1.0, mixup_bank=8)
+    for seed in range(2):
+        made = views(batch_of(), 2, torch_generator(seed, "x"))
+    for view in made:
+        means = torch.stack([crop[0, :, int(a) : math.ceil(b)].mean(1) for crop, (a, b) in
+                             zip(view.log_mel, view.spans.tolist(), strict=True)])  # fmt: skip
+        torch.testing.assert_close(means, torch.zeros(6, 16), atol=1e-5, rtol=0)
+    bank = views.mixup.bank[views.mixup.filled - 6 :]
+    assert bank.mean(-1).abs().max() > 0.1
+    assert "clip_normalisation=True" in repr(views)
+    assert repr(views) != repr(maker(linear_gain=1.0, mixup_bank=8))

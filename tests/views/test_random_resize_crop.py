@@ -169,3 +169,26 @@ def test_a_batch_equals_a_loop():
 def test_errors_name_value_and_rule(arguments, named):
     with pytest.raises(ValueError, match=named):
         RandomResizeCrop(**arguments)
+
+
+@pytest.mark.parametrize(("left", "width"), [(0, 32), (10, 30), (4, 24)])
+def test_a_span_ends_where_the_sound_does(left, width):
+    """Sound that begins and ends with the span crosses half of its level at the span's edges.
+
+    Frame f covers [f - 1/2, f + 1/2], so an edge lies half a frame before the frame that it is
+    called after, on both axes; without that shift spans are off by half of (stretch - 1) frames.
+    """
+    first, end = 12, 20
+    log_mel = torch.zeros(1, 1, 4, 96)
+    log_mel[..., first:end] = 1.0
+    view = View(log_mel, torch.tensor([[float(first), float(end)]]))
+    resized = resize_crop(view, boxes_of((0, 4, left, width)))
+    level = resized.log_mel[0, 0, 0]
+    up, down = (
+        (change * level[:-1] < change * 0.5) & (change * level[1:] >= change * 0.5)
+        for change in (1, -1)
+    )
+    for crossing, edge in zip((up, down), resized.spans[0].tolist(), strict=True):
+        (frame,) = crossing.nonzero().flatten().tolist()
+        share = float((0.5 - level[frame]) / (level[frame + 1] - level[frame]))
+        assert edge == pytest.approx(frame + share + 0.5, abs=0.12)

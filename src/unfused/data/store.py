@@ -226,6 +226,8 @@ class LogMelStore:
         starts: np.ndarray | Tensor,
         length: int,
         dtype: torch.dtype = torch.float32,
+        *,
+        repeat: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Return one crop of each row in a single gather.
 
@@ -235,6 +237,7 @@ class LogMelStore:
                 reach into padding with log(eps).
             length: Frames per crop.
             dtype: torch.float32, or torch.float16 to convert on another device.
+            repeat: Fill what lies outside the clip with the clip itself, again and again.
 
         Returns:
             Crops, (B, length, F), and the first and end frame of the clip in each, (B, 2) float32.
@@ -243,9 +246,13 @@ class LogMelStore:
         starts = np.asarray(starts, dtype=np.int64)
         n_frames = self.n_frames[rows]
         frames = starts[:, None] + np.arange(length)  # (B, length), within the clip
+        if repeat:
+            frames %= n_frames[:, None]
         np.clip(frames, 0, n_frames[:, None] - 1, out=frames)
         frames += self._start[rows, None]
         crops = self._gather(self._shard[rows], frames, dtype)
+        if repeat:
+            return crops, torch.tensor([0.0, length]).expand(len(rows), 2)
         ends = np.clip(n_frames - starts, 0, length)
         spans = np.stack([np.clip(-starts, 0, length), ends], axis=1).astype(np.float32)
         padded = np.flatnonzero((starts < 0) | (ends < length))

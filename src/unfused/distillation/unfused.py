@@ -317,6 +317,7 @@ class UnFuSeD(BaseEstimator):
                 audio.store.front_end.settings(),
                 *audio.statistics,
                 record,
+                clip_normalisation=views.clip_normalisation,
             )
             save_encoder(folder / kind, trained, self.trained_on_)
         save_history(folder, history)

@@ -107,7 +107,8 @@ def inputs_of(
     """
     for batch in _batches(pieces, batch_frames):
         log_mel, spans = store.crops(rows[batch.clip], batch.start, int(batch.length[0]))
-        yield batch, trained.normalise(log_mel.to(device)), spans.to(device)
+        spans = spans.to(device)
+        yield batch, trained.normalise(log_mel.to(device), spans), spans
 
 
 def log_mel_statistics(store: LogMelStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:

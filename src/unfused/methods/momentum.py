@@ -14,7 +14,7 @@ from ..encoders.encoder import Encoder
 from ..encoders.momentum import follow, momentum_copy
 from ..encoders.projector import Projector
 from ..losses.collapse import embedding_health
-from ..views.post_normalisation import post_normalisation
+from ..views.normalisation import post_normalisation
 from ..views.view import View
 from .method import Method
 from .negatives_queue import NegativesQueue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -88,8 +88,12 @@ class Evaluation(Model):
     """How encoders are compared.
 
     Attributes:
-        cuts: Taps at which whole encoders are probed, beside the student's.
-        embedding: What of a clip is embedded.
+        read_outs: How encoders are read out, each as the fields of
+            :class:`~unfused.embeddings.read_out.ReadOut`; validation clips choose among them.
+        joined: Labels of encoders that are also probed side by side, with the same read-out; plain
+            statistics can be among them.
+        teachers: Encoders from outside, label -> settings of their kind, see
+            :mod:`unfused.embeddings.outside`.
         protocols: Probes of frozen encoders.
         transductive: Train without labels on held-out audio too; marks the rows.
         bootstrap: Resamples of an interval.
@@ -97,8 +101,9 @@ class Evaluation(Model):
         supervised: Training end to end.
     """
 
-    cuts: list[str] = ["block3", "fc2"]
-    embedding: Literal["whole_clip", "random_crop"] = "whole_clip"
+    read_outs: list[dict[str, Any]] = Field(min_length=1)
+    joined: list[list[str]] = []
+    teachers: dict[str, dict[str, Any]] = {}
     protocols: list[Literal["linear_probe", "knn"]] = Field(["linear_probe"], min_length=1)
     transductive: bool = False
     bootstrap: int = Field(2000, ge=100)

@@ -185,7 +185,8 @@ def check_together(
     every = list(dict.fromkeys(tap for module in modules.values() for tap in module.dims))
     _known([distillation.cut], taps, "unfused.distillation.cut")
     _known(distillation.blocks, taps[:-1], "unfused.distillation.blocks")  # the last one teaches
-    _known(evaluation.cuts, every, "evaluation.cuts")
+    asked = [tap for given in evaluation.read_outs for tap in given.get("taps", [])]
+    _known(asked, every, "evaluation.read_outs.taps")
     for where, module in modules.items():
         n_mels = getattr(module, "settings", {}).get("n_mels", front_end.n_mels)
         if n_mels != front_end.n_mels:

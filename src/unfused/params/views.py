@@ -18,9 +18,12 @@ class Views(Model):
     Attributes:
         mixup_ratio: Largest share of a past crop mixed in; 0: none.
         mixup_bank: Past crops kept.
+        mixup_min_level: Lowest mean of a past crop's normalised log-mel; null: none.
+        spans_of_mix: Whether a mixed crop is real where it was itself, or where the other was too.
         freq_scale: Height of the resized crop, relative to the input's.
         time_scale: Its width.
         virtual_crop: Canvas of the resized crop, height and width.
+        clip_normalisation: Subtract each view's mean in every mel band; embedding does it too.
         freq_masks: Bands of mel channels that SpecAugment hides in each view; 0: none.
         freq_mask_width: Their largest width in channels.
         time_masks: Bands of frames that it hides; 0: none.
@@ -29,9 +32,12 @@ class Views(Model):
 
     mixup_ratio: float = Field(default=0.4, ge=0, le=1)
     mixup_bank: int = Field(default=2048, ge=1)
+    mixup_min_level: float | None = None
+    spans_of_mix: Literal["own", "union"] = "own"
     freq_scale: tuple[float, float] = (0.6, 1.5)
     time_scale: tuple[float, float] = (0.6, 1.5)
     virtual_crop: tuple[float, float] = (1.0, 1.5)
+    clip_normalisation: bool = False
     freq_masks: int = Field(default=0, ge=0)
     freq_mask_width: int = Field(default=16, ge=1)
     time_masks: int = Field(default=0, ge=0)

@@ -15,7 +15,7 @@ from ..core.errors import UserError
 from ..core.outputs import OutputFolder
 from ..core.repeats import Repeat
 from ..core.source import source_digest
-from ..embeddings.embedder import Embedder, EncoderEmbedder, as_embedder
+from ..embeddings.embedder import Embedder, EncoderEmbedder, Joined, as_embedder
 from ..embeddings.read_out import ReadOut
 from ..encoders.collection import EncoderCollection
 from ..encoders.registry import ENCODERS, settings_of
@@ -118,6 +118,7 @@ def list_candidates(
     untrained: tuple[str, Mapping[str, Any]],
     read_outs: Sequence[ReadOut],
     others: Mapping[str, Mapping[str, Any]] = PLAIN,
+    joined: Sequence[Sequence[str]] = (),
 ) -> list[Candidate]:
     """Return the candidates of every repeat, one for each way that an encoder is read out.
 
@@ -131,6 +132,10 @@ def list_candidates(
         untrained: Name and settings of the random encoder.
         read_outs: How encoders are read out; one that has none of the taps by its default.
         others: Label -> settings of embedders that no seed changes; they are evaluated once.
+        joined: Labels of candidates that are also evaluated side by side.
+
+    Raises:
+        UserError: A label of ``joined`` is none of the candidates'.
     """
     found: list[Candidate] = []
     for repeat in repeats:
@@ -151,7 +156,9 @@ def list_candidates(
             bare = Candidate(label, "", *repeat, {"kind": EncoderEmbedder.kind}, str(folder))
             found += _read_out(bare, trained.encoder.dims, read_outs)
         found += _students(students, repeat, read_outs) if students else []
-    return [candidate.described() for candidate in found]
+    found = [candidate.described() for candidate in found]
+    sides = (_side_by_side(labels, repeat, found) for repeat in repeats for labels in joined)
+    return found + [candidate for side in sides for candidate in side]
 
 
 class Vectors(NamedTuple):
@@ -217,6 +224,42 @@ def _read_out(
     return [
         replace(bare, embedder={**bare.embedder, "read_out": item.settings()}) for item in known
     ]
+
+
+def _side_by_side(
+    labels: Sequence[str], repeat: Repeat, found: Sequence[Candidate]
+) -> Iterator[Candidate]:
+    """Yield candidates that put others side by side, one for each read-out that they share."""
+    usable = [
+        item
+        for item in found
+        if item.source in ("", "teacher")
+        and item.fold == repeat.fold
+        and item.seed in ((repeat.seed,) if item.read_out else (item.seed,))
+    ]
+    parts = [[item for item in usable if item.label == label] for label in labels]
+    if not all(parts):
+        known = sorted({item.label for item in usable})
+        raise UserError(f"evaluation.joined={list(labels)} must name some of {known}")
+    read_outs = dict.fromkeys(item.read_out for items in parts for item in items if item.read_out)
+    for read_out in read_outs or [""]:
+        members = [
+            [item for item in items if item.read_out in ("", read_out)][:1] for items in parts
+        ]
+        if all(members):
+            yield _joined(labels, repeat, [item for (item,) in members], read_out)
+
+
+def _joined(
+    labels: Sequence[str], repeat: Repeat, members: Sequence[Candidate], read_out: str
+) -> Candidate:
+    settings = [
+        {**item.embedder, **({"folder": item.folder} if item.folder else {})} for item in members
+    ]
+    source = next((item.source for item in members if item.source), "")
+    given = {"kind": Joined.kind, "parts": settings}
+    bare = Candidate(" + ".join(labels), source, *repeat, given)
+    return replace(bare.described(), read_out=read_out)
 
 
 def _architecture(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -310,12 +310,16 @@ def _train(method: Supervised, how: _Training, folder: Path) -> tuple[pd.DataFra
     """Train in place, up to the best epoch; return the metrics."""
     settings, training, store = how.settings, how.settings.training, how.train.store
     views = ViewMaker(
-        mean=how.source.mean, std=how.source.std, n_mels=store.front_end.n_mels,
-        crop_frames=settings.crop_frames, **settings.views,
-    )  # fmt: skip
+        mean=how.source.mean,
+        std=how.source.std,
+        n_mels=store.front_end.n_mels,
+        crop_frames=settings.crop_frames,
+        **{**settings.views, "clip_normalisation": how.source.clip_normalisation},
+    )
     with CropSource(
         store, how.train.rows, crop_frames=settings.crop_frames,
-        batch_size=training.batch_size, seed=how.seed, device=how.device,
+        batch_size=training.batch_size, padding=training.padding, seed=how.seed,
+        device=how.device,
     ) as crops:  # fmt: skip
         n_epochs = math.ceil(training.total_steps(crops.n_clips) / crops.steps_per_epoch)
         score = how.validated.score if how.validated else None

@@ -11,7 +11,6 @@ import torch
 
 from ..core.seeding import torch_generator
 from ..data.store import LogMelStore
-from ..views.k_mix import KMix
 from ..views.make_views import ViewMaker
 from ..views.view import View
 from .names import short_label
@@ -56,15 +55,14 @@ def example_views(
     chosen = pd.concat([first, shuffled]).drop_duplicates("clip_id").head(n_examples)
     batch = _crops(store, chosen["clip_id"].to_numpy())
     maker(_crops(store, shuffled["clip_id"].tail(256).to_numpy()), 0, random)  # fills the bank
-    plain = maker.plain(batch)
-    steps, mixed, names = {"crop": plain.log_mel}, plain.log_mel, [""] * len(chosen)
+    plain = maker.normalised(batch)
+    steps, mixed, names = {"crop": plain.log_mel}, plain, [""] * len(chosen)
     if (mixup := maker.mixup) is not None:
-        clusters = mixup.nearest(batch) if isinstance(mixup, KMix) else len(chosen)
-        mixing = mixup.draw(clusters, random)  # type: ignore[arg-type]
-        mixed = mixup.mix(plain.log_mel, mixing)
-        steps |= {"partner": mixup.bank[mixing.partner].unsqueeze(1), "mixture": mixed}
+        mixing = mixup.draw(mixup.nearest(batch), random)
+        mixed = mixup.mix(plain, mixing)
+        steps |= {"partner": mixup.bank[mixing.partner].unsqueeze(1), "mixture": mixed.log_mel}
         names = [f"{100 * float(share):.0f} % partner" for share in mixing.weight]
-    view = maker.fader(maker.resize_crop(View(mixed, plain.spans), random), random)
+    view = maker.fader(maker.resize_crop(mixed, random), random)
     steps |= {
         "view A": maker.masks(view, random).log_mel,
         "view B": maker(batch, 1, random)[0].log_mel,

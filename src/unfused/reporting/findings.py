@@ -23,7 +23,7 @@ LEVEL = 0.05
 _CONFIDENT = 0.8  # probability from which a wrong answer makes the label suspect
 _PAIRS, _CLIPS, _SUSPECTS = 3, 3, 6  # shown
 _FILE = ["path", "offset", "frames", "sample_rate"]
-NOTHING = "no label"
+NOTHING = ""  # what a missed label is taken for, where no other was named instead
 
 
 def best_of(rows: pd.DataFrame) -> pd.Series:

@@ -95,6 +95,16 @@ def against_plain(finding: Finding) -> str:
     )
 
 
+def mistake(pair: Finding) -> str:
+    """Return what is taken for what.
+
+    >>> [mistake({"label": "organ", "predicted": name}) for name in ("vocal", "")]
+    ['organ taken for vocal', 'organ missed']
+    """
+    label, predicted = (short_label(pair[key], 50) for key in ("label", "predicted"))
+    return f"{label} taken for {predicted}" if predicted else f"{label} missed"
+
+
 def points(row: Finding) -> str:
     """Return a difference with its interval, in points.
 
@@ -181,7 +191,6 @@ def _closing(finding: Finding) -> list[str]:
         if plain["outcome"] != "chosen":
             middle += f" ({100 * plain['mean']:.0f})"
     if pairs:
-        labels = [short_label(pairs[0][key], 40) for key in ("label", "predicted")]
-        middle += f"; its most frequent mistake is to take {labels[0]} for {labels[1]}"
+        middle += f"; its most frequent mistake: {mistake(pairs[0])}"
     steps = next_steps(finding).removeprefix("What to do next: ").replace("below", "in the report")
     return [f"{start}.", f"{middle}.", f"Next, {steps}"]

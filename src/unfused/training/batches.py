@@ -14,6 +14,7 @@ from ..core.distributed import rank, world_size
 from ..core.errors import UserError
 from ..core.seeding import numpy_generator
 from ..views.view import View
+from .settings import PADDINGS, Padding
 
 Batch = tuple[Tensor, View]
 _CHUNK_FRAMES = 2**18  # gathered at a time while filling the GPU: 64 MB of float32
@@ -28,7 +29,9 @@ class CropStore(Protocol):
         """Frames of every clip."""
         ...
 
-    def crops(self, rows: np.ndarray, starts: np.ndarray, length: int) -> tuple[Tensor, Tensor]:
+    def crops(
+        self, rows: np.ndarray, starts: np.ndarray, length: int, *, repeat: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Return crops (B, length, F) and spans (B, 2)."""
         ...
 
@@ -53,6 +56,8 @@ class CropSource:
         device: Where batches go. On a GPU the clips are kept there in float16 if they fit.
         on_device: Force (True) or forbid (False) keeping the clips on the device.
         n_crops: Independent crops of every clip in a batch (COLA takes two).
+        padding: What fills a crop that is longer than its clip: ``silence``, or ``repeat`` for the
+            clip itself, again and again, from a random frame on.
 
     Raises:
         UserError: Fewer than two clips, a batch or crop too small, or a batch that the processes
@@ -70,6 +75,7 @@ class CropSource:
         device: torch.device | str = "cpu",
         on_device: bool | None = None,
         n_crops: int = 1,
+        padding: Padding = "silence",
     ) -> None:
         self.rows = np.asarray(rows, dtype=np.int64)
         if len(self.rows) < 2:
@@ -77,13 +83,15 @@ class CropSource:
                 f"{len(self.rows)} training clips: training needs at least 2, because batch "
                 "normalisation does; add audio or check the split"
             )
+        if padding not in PADDINGS:
+            raise UserError(f"padding={padding!r} must be one of {list(PADDINGS)}")
         if batch_size < 2 or crop_frames < 1 or n_crops < 1:
             raise UserError(
                 f"batch_size={batch_size}, crop_frames={crop_frames}, n_crops={n_crops}: a batch "
                 "needs at least 2 clips, a clip 1 crop and a crop 1 frame"
             )
         self.crop_frames, self.batch_size, self.seed = crop_frames, batch_size, seed
-        self.n_crops = n_crops
+        self.n_crops, self.padding = n_crops, padding
         self.processes, self.process = world_size(), rank()
         self._check_shares()
         self.device = torch.device(device)
@@ -186,7 +194,9 @@ class CropSource:
     def _crops(self, clips: np.ndarray, uniform: np.ndarray) -> Batch:
         visits = np.tile(clips, len(uniform) // len(clips))
         starts = crop_starts(self.lengths[visits], self.crop_frames, uniform)
-        log_mel, spans = self._store.crops(self._store_rows[visits], starts, self.crop_frames)
+        log_mel, spans = self._store.crops(
+            self._store_rows[visits], starts, self.crop_frames, repeat=self.padding == "repeat"
+        )
         view = View(log_mel.transpose(1, 2).unsqueeze(1), spans)  # (B, 1, F, T)
         ids = torch.from_numpy(np.ascontiguousarray(clips))
         return self._to_device(ids), View(*map(self._to_device, view))
@@ -237,23 +247,28 @@ class DeviceFrames:
         """Frames of every clip."""
         return self._lengths.cpu().numpy()
 
-    def crops(self, rows: np.ndarray, starts: np.ndarray, length: int) -> tuple[Tensor, Tensor]:
+    def crops(
+        self, rows: np.ndarray, starts: np.ndarray, length: int, *, repeat: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Return crops (B, length, F) float32 and spans (B, 2), gathered on the device.
 
         Args:
             rows: Which of the clips, (B,).
             starts: First frame of each crop; may lie outside the clip.
             length: Frames per crop.
+            repeat: Fill what lies outside the clip with the clip itself, again and again.
         """
         device = self._frames.device
         row = torch.from_numpy(np.asarray(rows)).to(device, non_blocking=True)
         start = torch.from_numpy(np.asarray(starts)).to(device, non_blocking=True)
         end = self._lengths[row]
         frame = start[:, None] + torch.arange(length, device=device)  # (B, length)
+        frame = frame % end[:, None] if repeat else frame
         real = (frame >= 0) & (frame < end[:, None])
         place = torch.where(real, self._first[row][:, None] + frame, 0)
         crops = torch.where(real.unsqueeze(2), self._frames[place].float(), self.pad_value)
-        return crops, torch.stack([-start, end - start], dim=1).clamp(0, length).float()
+        first, last = (start * 0, start * 0 + length) if repeat else (-start, end - start)
+        return crops, torch.stack([first, last], dim=1).clamp(0, length).float()
 
 
 def crop_starts(lengths: np.ndarray, crop_frames: int, uniform: np.ndarray) -> np.ndarray:

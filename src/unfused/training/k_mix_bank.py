@@ -42,11 +42,11 @@ class KMixBank:
         """Fill the bank of views that use k-mix, and return the k-mix.
 
         Raises:
-            ValueError: They do not.
+            UserError: They do not.
         """
         if not isinstance(views.mixup, KMix):
             raise UserError(f"{views!r} uses no k-mix: make it with mixing='k_mix'")
-        views.mixup.remember(views.plain(self.view).log_mel, torch.from_numpy(self.clusters))
+        views.mixup.remember(views.normalised(self.view), torch.from_numpy(self.clusters))
         return views.mixup
 
 

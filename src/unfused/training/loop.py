@@ -378,6 +378,7 @@ def _check_fit(method: Method, source: CropSource, settings: TrainingSettings) -
         ("crop_frames", "method", method),
         ("n_crops", "method", method),
         ("batch_size", "settings", settings),
+        ("padding", "settings", settings),
     ):
         mine, wanted = getattr(source, name), getattr(other, name)
         if mine != wanted:

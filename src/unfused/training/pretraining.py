@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -222,6 +222,7 @@ def _train(
         *corpus.statistics,
         provenance(method=method.name, seed=seed, parameters=parameters),
         getattr(method, "projector", None),
+        views.clip_normalisation,
     )
     save_encoder(folder, trained, corpus.clips)
     save_history(folder, history)
@@ -309,7 +310,7 @@ def untrained_like(
     """Return a random encoder with the front-end and normalisation of a trained one."""
     facts = provenance(method="random_init", seed=seed, parameters=dict(settings))
     encoder = random_encoder(name, settings, seed).eval()
-    return TrainedEncoder(encoder, name, trained.front_end, trained.mean, trained.std, facts)
+    return replace(trained, encoder=encoder, name=name, provenance=facts, projector=None)
 
 
 def crop_source(
@@ -322,6 +323,7 @@ def crop_source(
         crop_frames=method.crop_frames,
         n_crops=method.n_crops,
         batch_size=training.batch_size,
+        padding=training.padding,
         seed=seed,
         device=pick_device(device),
     )

@@ -16,6 +16,8 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
 SCHEDULES: tuple[str, ...] = get_args(Schedule)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+Padding = Literal["silence", "repeat"]
+PADDINGS: tuple[str, ...] = get_args(Padding)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class TrainingSettings:
             other, to need less memory. Their losses are averaged, weighted by their clips. So a
             loss of single clips is that of the whole batch; one that compares the clips of a batch
             compares those of a micro-batch, and so does batch norm.
+        padding: What fills a crop that is longer than its clip: "silence", or "repeat": the clip
+            itself, again and again.
         optimiser: "sgd", "adam", "adamw" or "lars".
         learning_rate: Its peak.
         bias_learning_rate: Peak for vectors and scalars (biases, normalisation weights); None: the
@@ -57,6 +61,7 @@ class TrainingSettings:
     clip_updates: int | None = None
     batch_size: int = 128
     accumulate: int = 1
+    padding: Padding = "silence"
     optimiser: Optimiser = "adamw"
     learning_rate: float = 1e-3
     bias_learning_rate: float | None = None
@@ -114,7 +119,10 @@ class TrainingSettings:
 
 PACE = ("log_every", "checkpoint_seconds")
 """Settings that only log and save."""
-_CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "precision": PRECISIONS}
+_CHOICES = {
+    **{"padding": PADDINGS, "optimiser": OPTIMISERS},
+    **{"schedule": SCHEDULES, "precision": PRECISIONS},
+}
 _INF = float("inf")
 _RANGES: dict[str, tuple[float, float, bool, str]] = {
     "epochs": (0, 1e9, False, "a positive number"),

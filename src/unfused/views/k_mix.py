@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..core.errors import UserError
-from .crop_bank import CropBank
-from .log_mixup_exp import Mixing, log_mixup_exp
+from ..encoders.encoder import band_means
+from .mixup import LogMixupExp
 from .view import View
-
-
-def time_means(batch: View) -> Tensor:
-    """Return each crop's mean over its real frames, (B, F) float32; padding does not count."""
-    log_mel, spans = batch
-    frame = torch.arange(log_mel.shape[-1], device=log_mel.device)
-    inside = (frame >= spans[:, :1]) & (frame < spans[:, 1:])  # (B, T)
-    weight = inside / inside.sum(1, keepdim=True).clamp(min=1)
-    return torch.bmm(log_mel.squeeze(1).float(), weight.unsqueeze(2)).squeeze(2)
 
 
 def nearest_centroids(batch: View, centroids: Tensor) -> Tensor:
@@ -30,7 +22,7 @@ def nearest_centroids(batch: View, centroids: Tensor) -> Tensor:
         centroids: Centroids of un-normalised time-mean log-mels, (K, F).
     """
     origin = centroids.mean(0)  # far from zero, differences of squares lose their digits
-    means, centred = time_means(batch) - origin, centroids - origin
+    means, centred = band_means(*batch) - origin, centroids - origin
     return torch.addmm(centred.square().sum(1), means, centred.T, alpha=-2.0).argmin(1)
 
 
@@ -53,7 +45,7 @@ def furthest_first(centroids: Tensor) -> Tensor:
     return distances.argsort(dim=1, descending=True, stable=True)
 
 
-class KMix(CropBank):
+class KMix(LogMixupExp):
     """SLICER's k-mix (arXiv 2211.01519): mix a crop with one that sounds unlike it.
 
     A crop belongs to the cluster of the centroid nearest to its time-mean. Its partner is drawn
@@ -64,33 +56,31 @@ class KMix(CropBank):
 
     Centroids, crops and bank entries are compared as un-normalised time-means, in nats. (LAPE's
     code takes them from three different spaces, and only from the furthest cluster that has an
-    entry at all; the order here is the paper's.) What is mixed are the normalised log-mels, as
-    in :class:`~unfused.views.log_mixup_exp.LogMixupExp`.
+    entry at all; the order here is the paper's.) What is mixed are the normalised log-mels.
 
     Args:
         centroids: Centroids of un-normalised time-mean log-mels, in nats, (K, F).
-        ratio: Upper end of the partner's share; the share is uniform in [0, ratio).
-        bank_size: How many past crops are kept.
         furthest: How many of the bank's entries, the furthest ones, a partner is drawn from; the
             paper's r.
-        crop_frames: Frames T of a crop.
+        ratio: See :class:`~unfused.views.mixup.LogMixupExp`, as the following.
+        bank_size: How many past crops are kept.
+        **bank: The others.
 
     Raises:
-        ValueError: A value is out of its range, or the centroids are not finite and (K, F).
+        UserError: A value is out of its range, or the centroids are not finite and (K, F).
     """
 
     centroids: Tensor
     order: Tensor
-    clusters: Tensor
 
     def __init__(
         self,
         centroids: Tensor,
         *,
+        furthest: int = 128,
         ratio: float = 0.4,
         bank_size: int = 2048,
-        furthest: int = 128,
-        crop_frames: int,
+        **bank: Any,
     ) -> None:
         if centroids.ndim != 2 or not len(centroids) or not torch.isfinite(centroids).all():
             raise UserError(
@@ -101,31 +91,15 @@ class KMix(CropBank):
                 f"k_mix_furthest={furthest} must be at least 1 and less than mixup_bank="
                 f"{bank_size}: with the whole bank to draw from k-mix is plain mixup"
             )
-        n_mels = centroids.shape[1]
-        super().__init__(ratio=ratio, bank_size=bank_size, n_mels=n_mels, crop_frames=crop_frames)
+        super().__init__(ratio=ratio, bank_size=bank_size, n_mels=centroids.shape[1], **bank)
         self.furthest = furthest
         self.register_buffer("centroids", centroids.float())
         self.register_buffer("order", furthest_first(self.centroids))
-        # An empty slot belongs to no cluster: number K.
-        self.register_buffer("clusters", torch.full((bank_size,), len(centroids)))
+        self.clusters.fill_(len(centroids))  # an empty slot belongs to no cluster: number K
 
     def nearest(self, batch: View) -> Tensor:
         """Return the cluster of each un-normalised crop in nats, (B,) int64."""
         return nearest_centroids(batch, self.centroids)
-
-    def draw(self, clusters: Tensor, generator: torch.Generator) -> Mixing:
-        """Draw shares and partners.
-
-        Args:
-            clusters: Cluster of each crop, (B,).
-            generator: Source of randomness, on the bank's device.
-        """
-        uniform = torch.rand(2, len(clusters), generator=generator, device=self.bank.device)
-        weight = uniform[0] * self.ratio * (self.filled > 0)
-        n_candidates = self.filled.clamp(max=self.furthest)
-        # Rounding can carry a draw just below 1 up to `n_candidates` itself.
-        rank = torch.minimum((uniform[1] * n_candidates).long(), (n_candidates - 1).clamp(min=0))
-        return Mixing(weight, self.ranked(clusters, rank))
 
     def ranked(self, clusters: Tensor, rank: Tensor) -> Tensor:
         """Return the bank entry at place ``rank`` of each crop's sorted bank, (B,) int64.
@@ -150,31 +124,8 @@ class KMix(CropBank):
         within = rank - (passed.gather(1, stop).squeeze(1) - counts[found])
         return grouped[(counts.cumsum(0) - counts)[found] + within]
 
-    def mix(self, log_mel: Tensor, mixing: Mixing) -> Tensor:
-        """Return the crops mixed with the drawn bank entries, (B, 1, F, T)."""
-        return log_mixup_exp(log_mel, self.bank[mixing.partner].unsqueeze(1), mixing.weight)
-
-    def forward(self, log_mel: Tensor, clusters: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw and mix.
-
-        Args:
-            log_mel: Normalised log-mels, (B, 1, F, T).
-            clusters: Their clusters, from :meth:`nearest`, (B,).
-            generator: Source of randomness, on the bank's device.
-
-        Returns:
-            The mixed log-mels, normalised, (B, 1, F, T).
-        """
-        return self.mix(log_mel, self.draw(clusters, generator))
-
-    @torch.no_grad()
-    def remember(self, log_mel: Tensor, clusters: Tensor) -> None:
-        """Put unmixed normalised crops, (B, 1, F, T), and their clusters, (B,), into the bank."""
-        slots = self.enqueue(log_mel)
-        self.clusters.index_copy_(0, slots, clusters[-len(self.bank) :])
-
     def extra_repr(self) -> str:
-        """Return the parameters for the log and for the fingerprint of a training."""
+        """Return the parameters for the log and for the mark of a training."""
         digest = hashlib.blake2b(self.centroids.cpu().numpy().tobytes(), digest_size=6).hexdigest()
         centroids = f"{len(self.centroids)} centroids {digest}"
         return f"{super().extra_repr()}, furthest={self.furthest}, {centroids}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import pandas as pd
 import torch
@@ -13,20 +11,13 @@ from ..clustering.kmeans import KMeans
 from ..core.errors import UserError
 from ..core.progress import progress
 from ..core.seeding import derive_seed, numpy_generator
+from ..data.store import LogMelStore
 
 _CHUNK = 256  # clips between two steps of the progress bar
 
 
-class TimeMeans(Protocol):
-    """What is needed of a log-mel store; :class:`unfused.data.store.LogMelStore` has it."""
-
-    def time_means(self, rows: np.ndarray) -> np.ndarray:
-        """Return each clip's mean log-mel over its frames, (B, F) float32."""
-        ...
-
-
 def fit_centroids(
-    store: TimeMeans,
+    store: LogMelStore,
     rows: np.ndarray,
     *,
     n_centroids: int = 128,
@@ -49,7 +40,7 @@ def fit_centroids(
         Centroids in nats, (K, F) float32, and how many of the clustered clips each has, (K,) int64.
 
     Raises:
-        ValueError: There is no clip, or a number is below 1.
+        UserError: There is no clip, or a number is below 1.
     """
     if n_centroids < 1 or max_clips < 1 or not len(rows):
         raise UserError(
@@ -60,24 +51,19 @@ def fit_centroids(
     if len(chosen) > max_clips:
         chosen = numpy_generator(seed, "k-mix clips").choice(chosen, max_clips, replace=False)
     chosen = np.sort(chosen)  # in the order of the files
-    means = _time_means(store, chosen)
+    chunks = np.split(chosen, range(_CHUNK, len(chosen), _CHUNK))
+    bar = progress(chunks, total=len(chunks), desc="time means", unit="chunk")
+    means = torch.from_numpy(np.concatenate([store.time_means(chunk) for chunk in bar]))
     k = max(1, min(n_centroids, len(chosen) // 10))
     kmeans = KMeans(k, seed=derive_seed(seed, "k-mix centroids")).fit(means)
     return kmeans.centroids_, torch.bincount(kmeans.labels_, minlength=k)
 
 
-def _time_means(store: TimeMeans, rows: np.ndarray) -> Tensor:
-    """Return the time-means, (N, F); clips are read one after the other and not kept."""
-    chunks = np.split(rows, range(_CHUNK, len(rows), _CHUNK))
-    bar = progress(chunks, total=len(chunks), desc="time means", unit="chunk")
-    return torch.from_numpy(np.concatenate([store.time_means(chunk) for chunk in bar]))
-
-
 def centroid_table(centroids: Tensor, counts: Tensor) -> pd.DataFrame:
     """Return centroids as a table, columns cluster, n_clips and ``band_0`` to ``band_<F - 1>``."""
-    bands = pd.DataFrame(centroids.numpy(), columns=_bands(centroids.shape[1]))
-    head = pd.DataFrame({"cluster": np.arange(len(counts)), "n_clips": counts.numpy()})
-    return pd.concat([head, bands], axis=1)
+    bands = pd.DataFrame(centroids.numpy()).add_prefix("band_")
+    bands.insert(0, "n_clips", counts.numpy())
+    return bands.rename_axis("cluster").reset_index()
 
 
 def centroids_of(table: pd.DataFrame, fold: int) -> np.ndarray:
@@ -88,9 +74,5 @@ def centroids_of(table: pd.DataFrame, fold: int) -> np.ndarray:
         fold: Which fold.
     """
     of_fold = table[table["fold"] == fold].sort_values("cluster")
-    n_mels = sum(str(name).startswith("band_") for name in table)
-    return of_fold[_bands(n_mels)].to_numpy(dtype=np.float32, copy=True)  # torch wants to write
-
-
-def _bands(n_mels: int) -> list[str]:
-    return [f"band_{band}" for band in range(n_mels)]
+    bands = [f"band_{band}" for band in range(table.columns.str.startswith("band_").sum())]
+    return of_fold[bands].to_numpy(dtype=np.float32, copy=True)  # torch wants to write

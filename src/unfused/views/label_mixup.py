@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .log_mixup_exp import log_mixup_exp
-from .view import View
+from .mixup import log_mixup_exp
+from .view import View, union
 
 
 def draw_mixup(n: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -47,7 +47,5 @@ def mix_labelled(
         The mixed view and targets, same shapes.
     """
     log_mel = log_mixup_exp(view.log_mel, view.log_mel[partner], weight)
-    own, other = view.spans, view.spans[partner]
-    first, end = torch.minimum(own[:, 0], other[:, 0]), torch.maximum(own[:, 1], other[:, 1])
     mixed = torch.lerp(targets, targets[partner], weight[:, None])
-    return View(log_mel, torch.stack([first, end], dim=1)), mixed
+    return View(log_mel, union(view.spans, view.spans[partner])), mixed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -18,3 +19,9 @@ class View(NamedTuple):
 
     log_mel: Tensor
     spans: Tensor
+
+
+def union(spans: Tensor, others: Tensor) -> Tensor:
+    """Return the shortest spans that cover both, (B, 2)."""
+    first = torch.minimum(spans[:, 0], others[:, 0])
+    return torch.stack([first, torch.maximum(spans[:, 1], others[:, 1])], dim=1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...params import Distillation, EncoderParams, Evaluation, FineTuning, Run
+from ...params import EncoderParams, Evaluation, FineTuning, Run
 
 TRUTH = ["clip_id", "label", "group"]  # of the clips: files may move without changing a score
 
@@ -16,24 +16,24 @@ def list_candidates(
     corpus: Any,
     students: Any,
     evaluation: Evaluation,
-    distillation: Distillation,
     encoder: EncoderParams,
     run: Run,
     **methods: Any,
 ) -> list:
     """List the encoders that are compared: baselines, methods, students and their controls."""
     from ...core.repeats import repeats
-    from ...embeddings.read_out import WINDOW, ReadOut
+    from ...embeddings.read_out import ReadOut
+    from ...probes.candidates import PLAIN
     from ...probes.candidates import list_candidates as listed
 
-    crop = WINDOW if evaluation.embedding == "random_crop" else None
-    cuts = dict.fromkeys([distillation.cut, *evaluation.cuts])
     return listed(
         methods,
         students,
         repeats(run.seeds, corpus.folds),
         untrained=(encoder.name, encoder.settings),
-        read_outs=[ReadOut((cut,), crop_frames=crop) for cut in cuts],
+        read_outs=[ReadOut(**given) for given in evaluation.read_outs],
+        others={**PLAIN, **evaluation.teachers},
+        joined=evaluation.joined,
     )
 
 

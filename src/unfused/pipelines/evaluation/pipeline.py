@@ -17,7 +17,7 @@ def create_pipeline(task: str, methods: Sequence[str], *, few_labels: bool = Fal
         few_labels: Whether label efficiency is measured.
     """
     encoders = {method: f"{method}.encoders" for method in methods}
-    settings = ("evaluation", "distillation", "encoder", "run")
+    settings = ("evaluation", "encoder", "run")
     given = {name: name for name in ("corpus", "students")}
     given |= {name: f"params:{name}" for name in settings} | encoders
     how = ["params:evaluation", "params:run"]
@@ -41,10 +41,7 @@ def create_pipeline(task: str, methods: Sequence[str], *, few_labels: bool = Fal
         nodes_,
         namespace=task,
         inputs=set(encoders.values()),
-        parameters={
-            **{f"params:{name}": f"params:{name}" for name in settings},
-            "params:distillation": "params:unfused.distillation",
-        },
+        parameters={f"params:{name}" for name in settings},
         tags=["modelling", "evaluation"],
     )
     return Pipeline(of_task, namespace="evaluation", prefix_datasets_with_namespace=False)

@@ -110,7 +110,7 @@ def cluster_map(
 def _coloured(xy: np.ndarray, cluster: pd.Series, truth: pd.Series, heading: str) -> Figure:
     classes = sorted(truth.dropna().unique(), key=natural_order)
     colours = dict(zip(classes, PALETTE, strict=False))
-    figure = new_figure(7.2, 4.6)
+    figure = new_figure(6, 4.2)
     panels = figure.subplots(1, 2)
     _scatter(panels[0], xy, cluster, _matched(cluster, truth, colours), "Pseudo-labels (clusters)")
     _scatter(panels[1], xy, truth, colours, "True labels")
@@ -154,7 +154,7 @@ def _small_multiples(xy: np.ndarray, cluster: pd.Series, truth: pd.Series, headi
         for names in (cluster, truth)
     )
     rows = [-(-len(names) // _COLUMNS) for names in (clusters, classes)]
-    figure = new_figure(7, 1.55 * sum(rows) + 0.5)
+    figure = new_figure(6, 1.4 * sum(rows) + 0.5)
     axes = figure.subplots(sum(rows), _COLUMNS, squeeze=False)
     for panel in axes.flat:
         panel.axis("off")

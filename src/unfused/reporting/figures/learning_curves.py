@@ -44,7 +44,7 @@ def learning_curves(metrics: pd.DataFrame) -> Figure:
         raise UserError("metrics hold no numeric column to draw; log at least the loss")
     rows = [-(-len(_quantities(part)) // _COLUMNS) for part in stages.values()]
     heights = [0.35 + 1.55 * number for number in rows]
-    figure = new_figure(7.2, 0.4 + sum(heights))
+    figure = new_figure(6.2, 0.4 + sum(heights))
     seeds = sorted(metrics["seed"].dropna().unique())
     colours = {seed: PALETTE[number % len(PALETTE)] for number, seed in enumerate(seeds)}
     blocks = figure.subfigures(len(stages), 1, height_ratios=heights, squeeze=False).ravel()

@@ -1,0 +1,152 @@
+"""Mixup of log-mels in the linear domain, with partners from a first-in-first-out bank."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import UserError
+from .view import View, union
+
+SpansOfMix = Literal["own", "union"]
+
+
+class Mixing(NamedTuple):
+    """Drawn parameters of a batch of mixups.
+
+    Attributes:
+        weight: Share lambda of the partner, (B,), in [0, ratio).
+        partner: Bank entry that each crop is mixed with, (B,) int64.
+    """
+
+    weight: Tensor
+    partner: Tensor
+
+
+def log_mixup_exp(log_mel: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
+    """Return ``log((1 - weight) exp(log_mel) + weight exp(partner))`` without overflow.
+
+    Niizumi et al. 2021 (arXiv 2103.06695), eq. 5.
+
+    Args:
+        log_mel: (B, ...).
+        partner: Same shape.
+        weight: Share of the partner, (B,); 0 returns ``log_mel`` itself.
+    """
+    weight = weight.view(-1, *[1] * (log_mel.ndim - 1))
+    return torch.logaddexp(log_mel + torch.log1p(-weight), partner + torch.log(weight))
+
+
+class LogMixupExp(nn.Module):
+    """Background sounds from past crops: BYOL-A's log-mixup-exp (arXiv 2103.06695, section III-B).
+
+    Partners are drawn evenly from the newest unmixed crops, which lie in buffers, so that
+    ``state_dict()`` is whole. While there are none crops are returned unmixed. BYOL-A adds every
+    view's input to its bank; here :meth:`remember` is called once per batch, whatever the number of
+    views. Nothing waits for the device.
+
+    Args:
+        ratio: Upper end of the partner's share; the share is uniform in [0, ratio).
+        bank_size: How many past crops are kept.
+        n_mels: Mel bands F of a crop.
+        crop_frames: Frames T of a crop.
+        spans: What counts as real in a mixed crop: its "own" span, or the "union" with the
+            partner's, which sounds there too.
+        min_level: A crop whose mean over the whole window, padding included, is below this many
+            standard deviations from the training set's mean does not become a partner; None: all
+            do.
+
+    Raises:
+        UserError: ``ratio`` is outside [0, 1], ``bank_size`` below 1 or ``spans`` unknown.
+    """
+
+    bank: Tensor
+    spans: Tensor
+    clusters: Tensor
+    filled: Tensor
+    position: Tensor
+
+    def __init__(
+        self,
+        *,
+        ratio: float,
+        bank_size: int,
+        n_mels: int,
+        crop_frames: int,
+        spans: SpansOfMix = "own",
+        min_level: float | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= ratio <= 1:
+            raise UserError(f"mixup_ratio={ratio!r} must lie in [0, 1]; 0 switches mixup off")
+        if bank_size < 1:
+            raise UserError(f"mixup_bank={bank_size!r} must be at least 1; mixup_ratio=0: no mixup")
+        if spans not in get_args(SpansOfMix):
+            raise UserError(f"spans_of_mix={spans!r} must be one of {list(get_args(SpansOfMix))}")
+        self.ratio, self.spans_of_mix, self.min_level = ratio, spans, min_level
+        self.furthest = bank_size
+        self.register_buffer("bank", torch.zeros(bank_size, n_mels, crop_frames))
+        self.register_buffer("spans", torch.zeros(bank_size, 2))
+        self.register_buffer("clusters", torch.zeros(bank_size, dtype=torch.int64))
+        # Counters on the device: reading them never makes the host wait.
+        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("position", torch.zeros((), dtype=torch.int64))
+
+    def nearest(self, batch: View) -> Tensor:
+        """Return the cluster of each un-normalised crop in nats, (B,) int64; here there is one."""
+        return torch.zeros(len(batch.spans), dtype=torch.int64, device=batch.spans.device)
+
+    def ranked(self, clusters: Tensor, rank: Tensor) -> Tensor:
+        """Return the bank entry at place ``rank`` for crops of these clusters, (B,) int64."""
+        return rank
+
+    def draw(self, clusters: Tensor, generator: torch.Generator) -> Mixing:
+        """Draw shares and partners for crops of these clusters, (B,); on the bank's device."""
+        uniform = torch.rand(2, len(clusters), generator=generator, device=self.bank.device)
+        weight = uniform[0] * self.ratio * (self.filled > 0)
+        n_candidates = self.filled.clamp(max=self.furthest)
+        # Rounding can carry a draw just below 1 up to `n_candidates` itself.
+        rank = torch.minimum((uniform[1] * n_candidates).long(), (n_candidates - 1).clamp(min=0))
+        return Mixing(weight, self.ranked(clusters, rank))
+
+    def mix(self, view: View, mixing: Mixing) -> View:
+        """Return normalised crops, (B, 1, F, T), mixed with the drawn bank entries."""
+        partner = self.bank[mixing.partner].unsqueeze(1)
+        log_mel = log_mixup_exp(view.log_mel, partner, mixing.weight)
+        if self.spans_of_mix == "own":
+            return View(log_mel, view.spans)
+        mixed = union(view.spans, self.spans[mixing.partner])
+        return View(log_mel, torch.where(mixing.weight[:, None] > 0, mixed, view.spans))
+
+    def forward(self, view: View, clusters: Tensor, generator: torch.Generator) -> View:
+        """Draw and mix; see :meth:`mix` and :meth:`draw`."""
+        return self.mix(view, self.draw(clusters, generator))
+
+    @torch.no_grad()
+    def remember(self, view: View, clusters: Tensor) -> None:
+        """Put unmixed normalised crops, (B, 1, F, T), in the place of the oldest ones."""
+        size, device = len(self.bank), self.bank.device
+        keep = torch.ones(len(clusters), dtype=torch.bool, device=device)
+        if self.min_level is not None:
+            keep = view.log_mel.mean(dim=(1, 2, 3)) >= self.min_level
+        rows = keep.long().argsort(stable=True)[-size:]  # the newest that are kept are the last
+        keep, n_kept = keep[rows], keep[rows].sum()
+        place = torch.arange(len(rows), device=device) - (len(rows) - n_kept)
+        slots = (self.position + place) % size
+        new = {"bank": view.log_mel.squeeze(1), "spans": view.spans, "clusters": clusters}
+        for name, values in new.items():
+            buffer = getattr(self, name)
+            kept = keep.view(-1, *[1] * (buffer.ndim - 1))
+            written = torch.where(kept, values[rows].to(buffer.dtype), buffer[slots])
+            buffer.index_copy_(0, slots, written)
+        self.position.copy_((self.position + n_kept) % size)
+        self.filled.copy_((self.filled + n_kept).clamp(max=size))
+
+    def extra_repr(self) -> str:
+        """Return the parameters for the log and for the mark of a training."""
+        return (
+            f"ratio={self.ratio}, bank_size={len(self.bank)}, spans={self.spans_of_mix}, "
+            f"min_level={self.min_level}"
+        )
