@@ -23,7 +23,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "unfused": unfused,
         "lape": models_of(benchmark) + report_of(benchmark),
         "compare_runs": reporting.create_comparison(),
-        "model": inference.create_model(study.model_task, network=study.model_is_network),
+        "model": inference.create_model(study.model_task),
         "classify": inference.create_classify(),
         "export": inference.create_export(),
         "__default__": unfused,
@@ -40,7 +40,7 @@ def models_of(study: Study) -> Pipeline:
     for task in study.tasks:
         made += unfused.create_pipeline(task, study.teacher)
         made += evaluation.create_pipeline(task, study.compared, few_labels=study.few_labels)
-    return made + inference.create_model(study.model_task, network=study.model_is_network)
+    return made + inference.create_model(study.model_task)
 
 
 def report_of(study: Study) -> Pipeline:

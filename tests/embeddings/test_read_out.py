@@ -187,3 +187,43 @@ def test_what_has_no_meaning_is_refused(bad):
 def test_an_unknown_tap_is_refused(make_trained):
     with pytest.raises(UserError, match="block9"):
         ReadOut(("block9",)).of(make_trained())
+
+
+def test_nothing_about_the_encoder_changes(store, make_trained):
+    trained = make_trained()
+    trained.encoder.train()
+    before = {key: value.clone() for key, value in trained.encoder.state_dict().items()}
+    (first,) = vectors(trained, store, [0, 5], BLOCK)
+    (second,) = vectors(trained, store, [0, 5], BLOCK)
+    np.testing.assert_array_equal(first, second)  # neither dropout nor batch statistics
+    assert trained.encoder.training
+    for key, value in trained.encoder.state_dict().items():
+        assert torch.equal(before[key], value)
+
+
+def test_no_clips_give_no_rows(store, make_trained):
+    trained = make_trained()
+    (found,) = vectors(trained, store, np.array([], int), BLOCK)
+    assert found.shape == (0, BLOCK.dim(trained.encoder))
+
+
+def test_another_front_end_is_refused(store, make_trained):
+    trained = make_trained()
+    trained.front_end["n_mels"] = 40
+    with pytest.raises(UserError, match="n_mels: 40 here, 64 there"):
+        vectors(trained, store, [0], BLOCK)
+
+
+def test_no_attention_spans_more_than_twelve_seconds(store, monkeypatch):
+    encoder = Conformer(n_mels=64, latent_dim=16, embed_dim=16, n_layers=1, n_heads=2, ffn_dim=32)
+    trained = TrainedEncoder(encoder.eval(), "toy", FrontEnd(), mean=-6.0, std=2.5)
+    seen, kind = [], type(encoder.layers[0])
+    forward = kind.forward
+
+    def remember(self, frames, padding):
+        seen.append(frames.shape[0])
+        return forward(self, frames, padding)
+
+    monkeypatch.setattr(kind, "forward", remember)
+    vectors(trained, store, range(len(store)), ReadOut())
+    assert max(seen) <= -(-1208 // 4)

@@ -10,7 +10,7 @@ from torch import nn
 
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
-from unfused.embeddings.embed import embed_clips
+from unfused.embeddings.read_out import ReadOut, read_out
 from unfused.encoders import load_encoder, save_encoder
 from unfused.encoders.published import BYOL_A_STATISTICS, load_byol_a, load_lape
 
@@ -149,9 +149,10 @@ def test_log_mels_of_another_front_end_are_refused(tmp_path):
     clips = {"a": np.zeros((100, 64), "f4")}
     ours = LogMelStore.write(tmp_path / "ours", FrontEnd(), clips)
     with pytest.raises(ValueError, match="mel_scale: htk here, slaney there"):
-        embed_clips(trained, ours, np.array([0]))
+        read_out(trained, ours, np.array([0]), [ReadOut()])
     theirs = LogMelStore.write(tmp_path / "theirs", FrontEnd(**trained.front_end), clips)
-    assert embed_clips(trained, theirs, np.array([0]))["fc2"].shape == (1, 64)
+    (found,) = read_out(trained, theirs, np.array([0]), [ReadOut(("fc2",), ("max+mean",))])
+    assert found.shape == (1, 64)
 
 
 def test_a_published_encoder_is_saved_like_any_other(tmp_path):

@@ -29,7 +29,7 @@ from unfused.probes.linear_probe import LinearProbe
 
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
-from unfused.embeddings.embed import embed_clips
+from unfused.embeddings.read_out import ReadOut, read_out
 from unfused.encoders import TrainedEncoder
 from unfused.tasks.corpus import Corpus
 from unfused.training.pretraining import estimator, random_encoder
@@ -127,7 +127,8 @@ class Labelled:
     def score(self, trained: TrainedEncoder) -> float:
         """Return the balanced accuracy of a linear probe on held-out clips."""
         rows = np.concatenate([self.probe, self.test])
-        features = embed_clips(trained, self.data.store, rows)[trained.encoder.cut]
+        own = ReadOut((trained.encoder.cut,), (trained.encoder.pooling,))
+        (features,) = read_out(trained, self.data.store, rows, [own], device="cpu")
         train, test = np.split(features, [len(self.probe)])
         y_train, y_test = np.split(self.labels, [len(self.probe)])
         return LinearProbe().fit(train, y_train).score(test, y_test)

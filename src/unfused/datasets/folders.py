@@ -71,7 +71,7 @@ class ModelDataset(FolderDataset):
     def preview(self) -> str:
         """Return what the classifier is, one fact in a row."""
         classifier = self.load()
-        facts = {"classes": classifier.classes, **classifier.provenance}
+        facts = {"classes": list(classifier.classes_), **classifier.facts_}
         shown = {key: value for key, value in facts.items() if not isinstance(value, dict)}
         return first_rows(pd.DataFrame({"": list(shown), "value": list(shown.values())}), 50)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from ..core.errors import UserError
 from .audio import Audio
 from .model import Model
 
@@ -16,31 +15,29 @@ class TrainedModel(Model):
 
     Attributes:
         task: Whose labels it predicts; null: the run's first.
-        encoder: ``unfused`` (the student), ``unfused_full`` or a method; of networks that were
-            trained end to end, those that a run trained, e.g. ``supervised``.
-        source: Where the pseudo-labels of ``unfused`` and ``unfused_full`` came from.
-        protocol: A linear probe on the frozen encoder, or a network that was trained end to end.
-        cut: Tap of the encoder that the probe takes; null: its own.
-        seed: Seed of the repeat; null: the first.
-        fold: Fold of the repeat; null: the first.
+        encoder: ``best`` on validation clips among all that the run has, or a label of the results:
+            ``unfused`` (the student), a method, ``mfcc_statistics``, ``supervised`` ...
+        source: Where the pseudo-labels of a student came from; null: any but controls.
+        read_out: How its encoder is read out, as results name it; null: the best on validation.
+        protocol: A linear probe on the frozen encoder, or a network that was trained end to end;
+            null: the better on validation.
+        seed: Seed of the repeat; null: the best on validation.
+        fold: Fold of the repeat; null: the best on validation.
     """
 
     task: str | None = None
-    encoder: str = "unfused"
-    source: str = "teacher"
-    protocol: Literal["linear_probe", "fine_tuning"] = "linear_probe"
-    cut: str | None = None
+    encoder: str = "best"
+    source: str | None = None
+    read_out: str | None = None
+    protocol: Literal["linear_probe", "fine_tuning"] | None = None
     seed: int | None = None
     fold: int | None = Field(None, ge=0)
 
-    @model_validator(mode="after")
-    def _possible(self) -> TrainedModel:
-        if self.cut is not None and self.protocol == "fine_tuning":
-            raise UserError(
-                f"cut={self.cut!r} goes with protocol=linear_probe: a network that was trained end "
-                "to end ends where it did; leave it null"
-            )
-        return self
+    def asked(self) -> dict[str, Any]:
+        """Return columns of the results and what they must be; None: anything."""
+        names = ("source", "read_out", "protocol", "seed", "fold")
+        encoder = None if self.encoder == "best" else self.encoder
+        return {"encoder": encoder, **{name: getattr(self, name) for name in names}}
 
 
 class Classify(Audio):

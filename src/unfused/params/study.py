@@ -75,7 +75,6 @@ class Study:
         teacher: The one whose encoders make the pseudo-labels.
         rendered: Those of the tasks whose audio is rendered -> the dataset with it.
         model_task: The task whose model is kept for new audio.
-        model_is_network: Whether that is a network that was trained end to end.
         few_labels: Whether label efficiency is measured.
         benchmark: Whether methods are compared with each other, over all tasks.
     """
@@ -87,7 +86,6 @@ class Study:
     teacher: str
     rendered: Mapping[str, str]
     model_task: str
-    model_is_network: bool = False
     few_labels: bool = False
     benchmark: bool = False
 
@@ -113,7 +111,6 @@ class Study:
             teacher=teacher,
             rendered=_rendered(parameters, tasks),
             model_task=_known([model.get("task") or tasks[0]], tasks, "model.task")[0],
-            model_is_network=model.get("protocol") == "fine_tuning",
             few_labels=bool(labels.get("budgets")),
         )
 

@@ -58,6 +58,13 @@ class ChosenModel:
     plain_encoder: str = ""
 
     @property
+    def title(self) -> str:
+        """What people call it."""
+        return ", ".join(
+            filter(None, [self.encoder, self.read_out, self.protocol.replace("_", " ")])
+        )
+
+    @property
     def why(self) -> str:
         """The reason in one sentence."""
         place = f"the best validation score of {self.n_candidates} classifiers"
@@ -71,7 +78,11 @@ class ChosenModel:
 
 
 def choose_model(
-    results: pd.DataFrame, predictions: pd.DataFrame, *, metric: str = "accuracy"
+    results: pd.DataFrame,
+    predictions: pd.DataFrame,
+    *,
+    metric: str = "accuracy",
+    plain_from: pd.DataFrame | None = None,
 ) -> ChosenModel:
     """Return the classifier of a task to use: the best on validation, or one as good and smaller.
 
@@ -82,28 +93,17 @@ def choose_model(
         results: Result rows of one task.
         predictions: Its prediction rows.
         metric: In which the test scores are given; of several labels what takes its place.
+        plain_from: Result rows in which the plain alternative is looked for; None: the same ones.
 
     Raises:
         UserError: No row can be deployed, or none has a validation score.
     """
-    rows = results[
-        results["protocol"].isin(DEPLOYABLE)
-        & results["source"].isin(_SOURCES)
-        & results["validation"].notna()
-    ]
-    if rows.empty:
-        raise UserError(
-            f"no classifier by {' or '.join(DEPLOYABLE)} has a validation score: label more clips"
-        )
-    once = rows.drop_duplicates([*_KEY, "seed", "fold"])
-    scored = once.groupby(_KEY, sort=False).agg(
-        validation=("validation", "mean"), parameters=("parameters", "max")
-    )
-    scored["error"] = once.groupby(_KEY, sort=False)[["seed", "validation_error"]].apply(_error)
+    once, scored = _scores(results)
     chosen, best = _smallest_of_the_best(scored), scored["validation"].idxmax()
     facts, repeat = scored.loc[chosen], _of(once, chosen).sort_values("validation").iloc[-1]
     mine = _used(predictions, chosen)
-    plain = scored[scored.index.get_level_values("encoder").isin(PLAIN)]
+    every = scored if plain_from is None else _scores(plain_from)[1]
+    plain = every[every.index.get_level_values("encoder").isin(PLAIN)]
     rival = _smallest_of_the_best(plain) if len(plain) else None
     theirs = None if rival is None else _used(predictions, rival)
     return ChosenModel(
@@ -120,6 +120,25 @@ def choose_model(
         gain=None if theirs is None else difference(mine, theirs, metric),
         plain_encoder="" if rival is None else rival[0],
     )
+
+
+def _scores(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows that can be deployed, one a fit, and the scores of their classifiers."""
+    rows = results[
+        results["protocol"].isin(DEPLOYABLE)
+        & results["source"].isin(_SOURCES)
+        & results["validation"].notna()
+    ]
+    if rows.empty:
+        raise UserError(
+            f"no classifier by {' or '.join(DEPLOYABLE)} has a validation score: label more clips"
+        )
+    once = rows.drop_duplicates([*_KEY, "seed", "fold"])
+    scored = once.groupby(_KEY, sort=False).agg(
+        validation=("validation", "mean"), parameters=("parameters", "max")
+    )
+    scored["error"] = once.groupby(_KEY, sort=False)[["seed", "validation_error"]].apply(_error)
+    return once, scored
 
 
 def _error(part: pd.DataFrame) -> float:

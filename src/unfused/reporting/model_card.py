@@ -30,23 +30,21 @@ def model_card(
         study: The run's tasks, with names and licences; None for a model from elsewhere.
         summary: The run's scores, see :func:`~unfused.reporting.summary.summarise`.
     """
-    head, encoder = classifier.provenance, classifier.encoder
-    network, front_end = encoder.encoder, encoder.log_mel_front_end
-    name = head.get("task") or encoder.provenance.get("task") or "a task"
+    head, embedder, front_end = classifier.facts_, classifier.embedder_, classifier.front_end_
+    name = head.get("task") or embedder.facts.get("task") or "a task"
     noted = {task["name"]: task for task in (study or {}).get("tasks", [])}
     task = {"shown": name, "licence": None, **noted.get(name, {})}
-    origin = {"classifier": head, "encoder": encoder.provenance, "front-end": encoder.front_end}
+    origin = {"classifier": head, "encoder": embedder.facts, "front_end": front_end.settings()}
     return TEMPLATES.get_template("model_card.md").render(
-        title=encoder_name(head.get("encoder", encoder.name)),
+        title=encoder_name(head.get("encoder", embedder.name)),
         protocol=protocol_name(head.get("protocol", "linear_probe")).lower(),
         task=task,
         teacher=(study or {}).get("teacher"),
-        classes=classifier.classes,
-        several=classifier.head.kind.name == "multi_label",
+        classes=classifier.classes_,
+        several=classifier.head_.kind.name == "multi_label",
         head=head,
-        encoder=encoder,
-        network=network,
-        frame_ms=network.strides[network.cut] * front_end.hop / front_end.sample_rate * 1000,
+        embedder=embedder,
+        sample_rate=front_end.sample_rate,
         origin=json.dumps(origin, indent=1, default=str),
         scores=_scores(head, task["shown"], summary),
         onnx=onnx,
@@ -62,7 +60,7 @@ def _scores(
     rows = shown(summary)
     rows = rows[rows["task"] == task]
     places = {"encoder": head.get("encoder"), "source": head.get("source") or "",
-              "read_out": head.get("cut"), "protocol": head.get("protocol")}  # fmt: skip
+              "read_out": head.get("read_out"), "protocol": head.get("protocol")}  # fmt: skip
     mine = rows[(rows[list(places)] == pd.Series(places)).all(axis=1)]
     if mine.empty:
         return []

@@ -1,86 +1,81 @@
 """A trained model on new audio, and as files for others."""
 
 import logging
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ...params import Classify, Export, Extraction, Run, Task, TrainedModel
-from ..data_engineering.nodes import extracted, scan_pool_audio
+from ...params import Classify, Export, Run, Task, TrainedModel
+from ..data_engineering.nodes import scan_pool_audio
 from ..evaluation.nodes import truth
 
 log = logging.getLogger(__name__)
 
 
-def fit_model(candidates: list, corpus: Any, model: TrainedModel, source: Task, run: Run) -> Path:
-    """Fit a linear probe on the chosen encoder and the task's labels; no encoder is trained."""
-    from ...core.source import source_digest
-    from ...inference import Classifier
+def choose_model(
+    results: pd.DataFrame, predictions: pd.DataFrame, model: TrainedModel
+) -> dict[str, Any]:
+    """Choose the classifier to use: the best on validation clips, or the one that is asked for."""
+    from ...core.errors import NotFoundError
+    from ...probes.choose_model import choose_model as chosen
 
-    chosen = chosen_candidate(candidates, model)
-    facts = model_facts(chosen, corpus, source)
+    asked = {name: value for name, value in model.asked().items() if value is not None}
+    rows = results[(results[list(asked)] == pd.Series(asked, dtype=object)).all(axis=1)]
+    if rows.empty:
+        known = results[["encoder", "source", "read_out", "protocol"]].drop_duplicates()
+        raise NotFoundError(
+            f"no classifier with {asked}: choose among {known.to_dict('records')}, by model.encoder, "
+            "model.source, model.read_out and model.protocol"
+        )
+    found = chosen(rows, predictions, plain_from=results)
+    log.info("%s: %s", found.title, found.why)
+    return {**asdict(found), "why": found.why, "title": found.title}
+
+
+def fit_model(
+    chosen: dict[str, Any],
+    candidates: list,
+    networks: dict[str, Path],
+    corpus: Any,
+    source: Task,
+    run: Run,
+) -> Path:
+    """Fit the chosen classifier on all labelled clips; a trained network is taken as it is."""
+    from ...core.source import source_digest
+    from ...inference.classifier import Classifier, load_classifier
+
+    names = ("source", "read_out", "seed", "fold")
+    repeat = f"seed{chosen['seed']}-fold{chosen['fold']}"
+    facts = {**chosen, "task": corpus.name, "licence": source.licence}
+    made_of = {**truth(corpus), "facts": facts}
+    made_of["source"] = source_digest("inference.classifier")
+    network = networks.get(f"{chosen['encoder']}-{repeat}")
+    frozen = chosen["protocol"] == "linear_probe"
+    wanted = {"label": chosen["encoder"], **{name: chosen[name] for name in names}}
+    same = [item for item in candidates if all(getattr(item, k) == v for k, v in wanted.items())]
+    made_of["encoder"] = same[0].digest if frozen else str(network)
 
     def build(folder: Path) -> None:
-        fitted = Classifier(chosen.load(), device=run.device).fit(corpus.split(chosen.fold)[0])
-        fitted.facts_ |= facts
+        embedder = same[0].load() if frozen else None
+        fitted = (
+            Classifier(embedder, device=run.device).fit(corpus.labelled)
+            if frozen
+            else load_classifier(network or "")
+        )
+        fitted.facts_.update({**facts, **_heard(fitted.embedder_.trained_on, corpus)})
         fitted.save(folder)
 
-    made_of = {**truth(corpus), "encoder": chosen.digest, "fold": chosen.fold, "facts": facts}
-    made_of["source"] = source_digest("inference.classifier")
-    return run.outputs(corpus.name, "classifiers").built(chosen.name, made_of, build)
+    return run.outputs(corpus.name, "classifiers").built(chosen["encoder"], made_of, build)
 
 
-def chosen_candidate(candidates: list, model: TrainedModel) -> Any:
-    """Return the first candidate that a choice describes.
-
-    Raises:
-        NotFoundError: There is none.
-    """
-    from ...core.errors import NotFoundError, did_you_mean
-
-    asked = {"label": model.encoder, "seed": model.seed, "fold": model.fold}
-    asked["source"] = model.source if model.encoder in ("unfused", "unfused_full") else ""
-    trained = [candidate for candidate in candidates if candidate.folder]
-    for candidate in trained:
-        fits = [value in (None, getattr(candidate, name)) for name, value in asked.items()]
-        if all(fits) and (model.cut is None or candidate.read_out.startswith(f"{model.cut} ")):
-            return candidate
-    known = sorted({f"{candidate.key} ({candidate.read_out})" for candidate in trained})
-    raise NotFoundError(
-        f"no trained model.encoder={model.encoder!r} of model.source={asked['source']!r} with "
-        f"model.seed={model.seed}, model.fold={model.fold} and model.cut={model.cut}: choose among "
-        f"{known}{did_you_mean(model.encoder, known)}"
-    )
-
-
-def model_facts(chosen: Any, corpus: Any, source: Task) -> dict[str, Any]:
-    """Return what a model card says of task and encoder, besides the scores."""
-    known = set(corpus.labelled.clips["clip_id"])
-    seen = chosen.load().trained_on["clip_id"]
-    return {
-        "task": corpus.name,
-        "licence": source.licence,
-        **{"encoder": chosen.label, "source": chosen.source, "seed": chosen.seed},
-        "read_out": chosen.read_out,
-        **{"n_trained_on": len(seen), "n_unlabelled": int((~seen.isin(known)).sum())},
-    }
-
-
-def take_network(networks: dict[str, Path], model: TrainedModel) -> Path:
-    """Take a network that was trained end to end on the labels."""
-    from ...core.errors import NotFoundError
-
-    for name, folder in networks.items():
-        seed, fold = name.rsplit("-", 2)[1:]
-        asked = (model.seed in (None, int(seed[4:])), model.fold in (None, int(fold[4:])))
-        if name.startswith(f"{model.encoder}-") and all(asked):
-            return folder
-    raise NotFoundError(
-        f"no network model.encoder={model.encoder!r} with model.seed={model.seed} and "
-        f"model.fold={model.fold} was trained end to end: choose among {list(networks)}"
-    )
+def _heard(trained_on: pd.DataFrame, corpus: Any) -> dict[str, int]:
+    """Return on how many clips an encoder was trained, and how many of them have no label here."""
+    clips = trained_on["clip_id"].drop_duplicates()
+    unlabelled = ~clips.isin(corpus.labelled.clips["clip_id"])
+    return {"n_trained_on": len(clips), "n_unlabelled": int(unlabelled.sum())}
 
 
 def scan_new_audio(classify: Classify) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -88,39 +83,33 @@ def scan_new_audio(classify: Classify) -> tuple[pd.DataFrame, pd.DataFrame]:
     return scan_pool_audio(classify)
 
 
-def extract_new_audio(
-    model: Any, scanned: pd.DataFrame, unreadable: pd.DataFrame, extraction: Extraction
-) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
-    """Make log-mels of new audio with the front-end of the model's encoder."""
-    return extracted(scanned, unreadable, model.encoder.log_mel_front_end, extraction)
-
-
 def classify_audio(
-    model: Any, store: Any, manifest: pd.DataFrame, classify: Classify, run: Run
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+    model: Any, scanned: pd.DataFrame, unreadable: pd.DataFrame, classify: Classify, run: Run
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Embed and classify new audio, long files segment by segment."""
-    from ...inference.new_audio import classify_store
-    from ...inference.segments import Segmentation
-
-    seconds = classify.segment_seconds or model.clip_seconds
-    segments = Segmentation(seconds, classify.hop_seconds or seconds)
-    how: dict[str, Any] = {"top_k": classify.top_k, "device": run.device}
-    predictions, embeddings = classify_store(model, store, manifest, segments, **how)
+    found = model.set_params(device=run.device).classify(
+        scanned,
+        segment_seconds=classify.segment_seconds,
+        hop_seconds=classify.hop_seconds,
+        top_k=classify.top_k,
+    )
+    predictions = found.predictions
     usual = predictions["label"].replace("", "(none)").value_counts()
     said = [f"{count} x {label}" for label, count in usual.head(5).items()]
     said += [f"{usual[5:].sum()} x others"] * (len(usual) > 5)
-    files, words = manifest["path"].nunique(), ", ".join(said)
-    counts = (files, len(predictions), seconds, words)
-    log.info("%d files, %d segments of at most %g s: %s", *counts)
-    return predictions, embeddings
+    damaged = found.rejected.assign(stage="decoding")
+    rejected = pd.concat([unreadable, damaged], ignore_index=True)
+    counts = (predictions["path"].nunique(), len(predictions), ", ".join(said), len(rejected))
+    log.info("%d files, %d segments: %s; %d rejected", *counts)
+    return predictions, found.embeddings, rejected
 
 
 def export_model(model: Any, export: Export, run: Run) -> Path:
-    """Write encoder and head as safetensors and JSON, and the encoder as ONNX where that can be."""
+    """Write the model as safetensors and JSON, and as ONNX where that can be."""
     from ...core.source import source_digest
     from ...inference.export import export_classifier
 
-    made_of = {"model": model.provenance, "onnx": export.onnx, "head": model.head.weight}
+    made_of = {"model": model.facts_, "onnx": export.onnx, "head": model.head_.linear.weight}
     made_of["source"] = source_digest("inference.export")
     build = partial(export_classifier, model, onnx=export.onnx)
     return run.outputs("exported").built("model", made_of, build)

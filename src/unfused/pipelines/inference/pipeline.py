@@ -6,36 +6,31 @@ from ..node import node
 from . import nodes
 
 
-def create_model(task: str, *, network: bool = False) -> Pipeline:
-    """Return the pipeline from a task's encoders to the model that is kept.
+def create_model(task: str) -> Pipeline:
+    """Return the pipeline from a task's scores to the model that is kept.
 
     Args:
         task: Name of the task in the configuration.
-        network: Whether it is a network that was trained end to end.
     """
-    given = [f"{task}.candidates", f"{task}.corpus", "params:model", f"params:tasks.{task}"]
-    fitted = node(nodes.fit_model, [*given, "params:run"], "model")
-    taken = node(nodes.take_network, [f"{task}.networks", "params:model"], "model")
-    return _stage([taken if network else fitted], "modelling")
+    scores = [f"{task}.results", f"{task}.predictions", "params:model"]
+    given = ["chosen_model", f"{task}.candidates", f"{task}.networks", f"{task}.corpus"]
+    return _stage(
+        [
+            node(nodes.choose_model, scores, "chosen_model"),
+            node(nodes.fit_model, [*given, f"params:tasks.{task}", "params:run"], "model"),
+        ],
+        "modelling",
+    )
 
 
 def create_classify() -> Pipeline:
     """Return the pipeline from new audio to predictions by the model."""
     scanned = ["new_audio.scanned_audio", "new_audio.unreadable_audio"]
-    clips = ["new_audio.log_mels", "new_audio.manifest"]
+    made = ["new_audio.predictions", "new_audio.embeddings", "new_audio.rejected_audio"]
     return _stage(
         [
             node(nodes.scan_new_audio, "params:classify", scanned),
-            node(
-                nodes.extract_new_audio,
-                ["model", *scanned, "params:extraction"],
-                [*clips, "new_audio.rejected_audio"],
-            ),
-            node(
-                nodes.classify_audio,
-                ["model", *clips, "params:classify", "params:run"],
-                ["new_audio.predictions", "new_audio.embeddings"],
-            ),
+            node(nodes.classify_audio, ["model", *scanned, "params:classify", "params:run"], made),
         ],
         "classify",
     )
