@@ -166,8 +166,8 @@ def test_a_copy_classifies_where_nothing_was_trained(exported, project, new_audi
     ("pipeline", "params", "words"),
     [
         ("classify", {}, ["no new audio", "new_audio=<folder", "make classify AUDIO="]),
-        ("classify", {"classify.audio": "x"}, ["no trained model", "--pipeline=unfused"]),
-        ("export", {}, ["no trained model", "--pipeline=unfused", "model.folder"]),
+        ("classify", {"classify.audio": "x"}, ["no trained model", "--pipelines=unfused"]),
+        ("export", {}, ["no trained model", "--pipelines=unfused", "model.folder"]),
         ("classify", {"new_adio": "x"}, ["new_adio is no parameter", "did you mean 'new_audio'"]),
         ("classify", {"classify.topk": 3}, ["classify.topk", "did you mean 'top_k'"]),
         ("classify", {"model.encoder": "dekar"}, ["model.encoder='dekar'", "decar"]),
