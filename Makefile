@@ -26,14 +26,14 @@ unfused: $(VENV)/demo  ## set-up, demo corpus, UnFuSeD, report
 ##   DATA=<folder or CSV>   your audio instead: class folders, or a table with columns path,label
 ##   UNLABELLED=<folder>    more audio for pre-training
 ##   ENV=<name>             a configuration under conf/: full, paper, gpu, test
-	@$(RUN) run --pipeline=unfused $(if $(ENV),--env=$(ENV))
+	@$(RUN) run --pipelines=unfused $(if $(ENV),--env=$(ENV))
 
 classify: $(VENV)/demo  ## label new audio with the trained model
 ##   AUDIO=<folder or file> the new audio; DATA and ENV as they were in training
-	@$(RUN) run --pipeline=classify $(if $(ENV),--env=$(ENV))
+	@$(RUN) run --pipelines=classify $(if $(ENV),--env=$(ENV))
 
 export: $(VENV)/demo  ## the trained model for others: safetensors, ONNX, model card
-	@$(RUN) run --pipeline=export $(if $(ENV),--env=$(ENV))
+	@$(RUN) run --pipelines=export $(if $(ENV),--env=$(ENV))
 
 test: $(VENV)/dev  ## the test suite
 	@$(PYTEST)
@@ -43,7 +43,7 @@ test-all: $(VENV)/dev  ## the test suite and the slow tests: the wheel, the READ
 
 results: $(VENV)/demo  ## the study of docs/results.md; UNFUSED_DATA names the folder of data sets
 	@test -n "$(UNFUSED_DATA)" || { echo "UNFUSED_DATA is not set: make results UNFUSED_DATA=<folder of data sets>" >&2; exit 1; }
-	@UNFUSED_DATA="$(UNFUSED_DATA)" $(RUN) run --pipeline=unfused --env=results
+	@UNFUSED_DATA="$(UNFUSED_DATA)" $(RUN) run --pipelines=unfused --env=results
 
 lint: $(VENV)/dev  ## ruff and mypy
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
@@ -52,12 +52,10 @@ format: $(VENV)/dev  ## repair what ruff can
 	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
 
 viz: $(VENV)/demo  ## pipeline, data and figures in the browser; own data: DATA=... as in the run
-	@test -n "$$UNFUSED_AUDIO" || ! grep -qs own_data data/07_model_output/study.json || \
-	    echo "The last run was on your own data. If they are not shown: make viz DATA=<folder or CSV, as in the run>"
-	@PYTHONWARNINGS=ignore $(RUN) viz run $(if $(ENV),--env=$(ENV))
+	@PYTHONWARNINGS=ignore $(RUN) viz run --include-hooks $(if $(ENV),--env=$(ENV))
 
 viz-build: $(VENV)/demo  ## the same as a static site in build/
-	@$(if $(ENV),KEDRO_ENV=$(ENV)) PYTHONWARNINGS=ignore $(RUN) viz build --include-previews
+	@$(if $(ENV),KEDRO_ENV=$(ENV)) PYTHONWARNINGS=ignore $(RUN) viz build --include-hooks --include-previews
 
 docs: $(VENV)/docs  ## the documentation, in site/
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet && echo "documentation: site/index.html"

@@ -33,9 +33,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from unfused.probes.linear_probe import STRENGTHS, LinearProbe
 
 from adam_probe import BATCH, Parts, Solved, accuracy, evar, objective, until_solved
-from unfused.probes.linear_probe import STRENGTHS, LinearProbe
 
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 SHAPES = ((500, 512, 10, 0.55), (4500, 2048, 35, 0.55), (4500, 2048, 35, 0.35))

@@ -76,9 +76,9 @@ def words_say_it(error: BaseException) -> bool:
         return words_say_it(error.__cause__)
     if isinstance(error, MEANT_FOR_USERS) or type(error).__module__.startswith("kedro."):
         return True
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    by_kedro = str(frame.f_globals.get("__name__")).startswith("kedro.")
-    return isinstance(error, ValueError) and by_kedro
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    where = str(frames[-1].f_globals.get("__name__")) if frames else ""
+    return isinstance(error, ValueError) and where.startswith("kedro.")
 
 
 def take_packaged_configuration(params: dict[str, Any]) -> None:

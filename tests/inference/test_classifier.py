@@ -191,11 +191,18 @@ def test_what_is_no_audio_is_refused(classifier, audio, rate, words):
         classifier.predict(audio, sample_rate=rate)
 
 
-def test_arguments_without_meaning_are_refused(classifier):
-    with pytest.raises(UserError, match="top_k"):
-        classifier.classify(np.zeros(100), sample_rate=RATE, top_k=0)
-    with pytest.raises(UserError, match="hop_seconds"):
-        classifier.classify(np.zeros(100), sample_rate=RATE, segment_seconds=1, hop_seconds=2)
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"top_k": 0},
+        {"segment_seconds": 1, "hop_seconds": 2},
+        {"segment_seconds": 0},
+        {"segment_seconds": 1, "hop_seconds": -1},
+    ],
+)
+def test_arguments_without_meaning_are_refused(classifier, given):
+    with pytest.raises(UserError, match=next(iter(given))):
+        classifier.classify(np.zeros(RATE), sample_rate=RATE, **given)
 
 
 def damage(folder, how):

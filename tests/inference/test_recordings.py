@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 import soundfile
 
-from unfused.core.errors import UserError
 from unfused.data.log_mel import FrontEnd
 from unfused.data.reading import UnreadableAudio
-from unfused.inference.recordings import Segmentation, cut, recordings_of, segments_of
+from unfused.inference.recordings import cut, recordings_of, segments_of
 
 
 @pytest.mark.parametrize("block", [1, 7, 40, 5000])
@@ -31,19 +30,13 @@ def test_segments_cover_a_recording_in_whatever_blocks_it_comes(n_frames, hop, b
     assert (np.diff(starts) <= hop).all()
 
 
-@pytest.mark.parametrize(("seconds", "hop"), [(0.0, 1.0), (1.0, 2.0), (1.0, 0.0)])
-def test_impossible_segments(seconds, hop):
-    with pytest.raises(UserError, match="hop_seconds"):
-        Segmentation(seconds, hop)
-
-
-def segments(folder, segmentation, **options):
+def segments(folder, seconds, **options):
     with recordings_of(folder) as found:
-        return list(segments_of(found.table, segmentation, FrontEnd(), **options)), found.table
+        return list(segments_of(found.table, FrontEnd(), seconds, seconds, **options)), found.table
 
 
 def test_segments_know_where_they_lie(sounds):
-    found, _ = segments(sounds / "long.ogg", Segmentation(3.0, 3.0))
+    found, _ = segments(sounds / "long.ogg", 3.0)
     clips = pd.concat([corpus.clips for corpus in found])
     assert clips["start_seconds"].tolist() == [0, 3, 6, 9, 11.2]
     assert clips["end_seconds"].tolist() == [3, 6, 9, 12, 14.2]
@@ -54,7 +47,7 @@ def test_segments_know_where_they_lie(sounds):
 
 
 def test_whole_recordings_are_what_a_corpus_holds(sounds, corpus):
-    found, _ = segments(sounds, Segmentation(20.0, 20.0))
+    found, _ = segments(sounds, 20.0)
     (heard,) = found
     assert heard.clips["path"].tolist() == corpus.clips["path"].tolist()
     assert heard.clips["frames"].tolist() == corpus.clips["frames"].tolist()
@@ -65,7 +58,7 @@ def test_whole_recordings_are_what_a_corpus_holds(sounds, corpus):
 def test_parts_of_files_keep_their_place(corpus):
     clips = corpus.clips[corpus.clips["path"].str.endswith("long.ogg")]
     part = clips.assign(offset=5 * 8000, frames=3 * 8000, shown="x")
-    (found,) = segments_of(part, Segmentation(2.0, 2.0), FrontEnd())
+    (found,) = segments_of(part, FrontEnd(), 2.0, 2.0)
     assert found.clips["start_seconds"].tolist() == [5, 6]
     assert found.clips["end_seconds"].tolist() == [7, 8]
 
@@ -75,7 +68,7 @@ def test_level_is_power(tmp_path):
     wave = 0.1 * rng.standard_normal(64000)
     wave[32000:] *= 0.1
     soundfile.write(tmp_path / "a.wav", wave, 16000)
-    (found,), _ = segments(tmp_path / "a.wav", Segmentation(1.9, 1.9))
+    (found,), _ = segments(tmp_path / "a.wav", 1.9)
     loud, *_, quiet = found.clips["level"]
     assert 10 * np.log10(loud / quiet) == pytest.approx(20, abs=1.5)
 
@@ -84,10 +77,10 @@ def test_a_damaged_recording_is_noted_or_named(sounds, tmp_path):
     data = (sounds / "window.flac").read_bytes()
     (tmp_path / "broken.flac").write_bytes(data[: len(data) // 2])
     rejected = {}
-    _, recordings = segments(tmp_path / "broken.flac", Segmentation(3, 3), rejected=rejected)
+    _, recordings = segments(tmp_path / "broken.flac", 3, rejected=rejected)
     assert list(rejected) == [0]
     with pytest.raises(UnreadableAudio, match=r"broken\.flac"):
-        list(segments_of(recordings, Segmentation(3, 3), FrontEnd()))
+        list(segments_of(recordings, FrontEnd(), 3, 3))
 
 
 def test_memory_does_not_grow_with_the_recording(tmp_path):
@@ -100,7 +93,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path):
                 file.write(0.1 * rng.standard_normal(60 * 4000))
         n = 0
         with recordings_of(tmp_path / f"{minutes}.wav") as found:
-            for corpus in segments_of(found.table, Segmentation(10, 10), FrontEnd()):
+            for corpus in segments_of(found.table, FrontEnd(), 10, 10):
                 n += len(corpus)
         assert n == 6 * minutes
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000

@@ -3,12 +3,12 @@
 import pandas as pd
 import pytest
 import torch
+from unfused.probes.supervised_evaluation import plans
 
 from unfused.core.repeats import Repeat
 from unfused.encoders import AudioNTT, TrainedEncoder, save_encoder
 from unfused.encoders.collection import EncoderCollection
 from unfused.probes.candidates import list_candidates
-from unfused.probes.supervised_evaluation import plans
 
 CLIPS = pd.DataFrame({"corpus": ["pool"], "clip_id": ["c"], "digest": ["d"]})
 USUAL = {"encoder": "audio_ntt", "encoder_settings": {"d": 32, "channels": 8}}

@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from unfused.probes.best_epoch import BestEpoch
+from unfused.probes.linear_probe import LinearProbe
 
 from unfused.embeddings.embed import embed_clips
 from unfused.probes import fine_tuning
-from unfused.probes.best_epoch import BestEpoch
 from unfused.probes.fine_tuning import FineTuningSettings, fine_tune
-from unfused.probes.linear_probe import LinearProbe
 from unfused.training.checkpoint import CheckpointError
 from unfused.training.settings import TrainingSettings
 

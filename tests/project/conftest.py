@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,27 @@ class Project:
             torch.set_num_threads(n_threads)
         return "\n".join(log.lines)
 
+    def folder_of(self, name):
+        """Return the folder of the newest output of this name, under the models."""
+        found = [
+            path for path in (self.data / "06_models").glob(f"{name}-*") if _is_marked(path, name)
+        ]
+        assert found, name
+        return max(found, key=lambda path: path.stat().st_mtime_ns)
+
+    def outputs(self):
+        """Return when each output was finished, by the path of its folder."""
+        records = self.data.rglob("made_of.json")
+        found = {record.parent: record.stat().st_mtime_ns for record in records}
+        return {str(path.relative_to(self.data)): time for path, time in found.items()}
+
+    def built_since(self, before):
+        """Return the names, without marks, of the outputs that were built since."""
+        now = self.outputs().items()
+        return {
+            re.sub(r"-[0-9a-f]{12}$", "", name) for name, time in now if before.get(name) != time
+        }
+
     def table(self, name):
         """Return a Parquet file under the results."""
         return pd.read_parquet(self.data / name)
@@ -109,6 +131,10 @@ class Lines(logging.Handler):
 
     def emit(self, record):
         self.lines.append(record.getMessage())
+
+
+def _is_marked(path, name):
+    return re.fullmatch(re.escape(Path(name).name) + r"-[0-9a-f]{12}", path.name) is not None
 
 
 def nest(params):
@@ -166,10 +192,10 @@ def once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished(kedro_project, once):
-    """The one full run: ``kedro run --env=test --pipeline=unfused``; leave its files alone."""
+    """The one full run: ``kedro run --env=test --pipelines=unfused``; leave its files alone."""
 
     def make(folder):
-        process = Project(kedro_project, folder / "results").start("--pipeline=unfused")
+        process = Project(kedro_project, folder / "results").start("--pipelines=unfused")
         try:
             output, _ = process.communicate(timeout=900)
         finally:

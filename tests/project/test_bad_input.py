@@ -9,9 +9,9 @@ import time
 import pytest
 from click.testing import CliRunner
 from kedro.io import DatasetError
-from unfused.mistakes import explanation
 
-from unfused.cli import STOPPED, run
+from unfused.cli import STOPPED, run, words_say_it
+from unfused.core.errors import UserError
 from unfused.core.repeats import repeat_named
 from unfused.data.table import ManifestError, read_table
 
@@ -24,60 +24,53 @@ def expensive(project):
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"teacher": "decarr"}, ["'decarr'", "choose from", "decar"]),
-        ({"encoder.name": "resnet"}, ["'resnet' is no encoder", "audio_ntt"]),
-        ({"encoder.settings.dd": 3}, ["'dd'", "did you mean 'd'"]),
+        ({"teacher": "decarr"}, ["teacher", "decarr", "'decar'"]),
+        ({"encoder.name": "resnet"}, ["resnet", "audio_ntt"]),
+        ({"encoder.settings.dd": 3}, ["'dd'", "'d'"]),
         ({"unfused.distillation.alfa": 0.5}, ["unfused.distillation.alfa", "'alpha'"]),
-        ({"unfused.distillation.alpha": 1.5}, ["alpha", "1.5", "less than or equal to 1"]),
-        ({"unfused.distillation.cut": "block9"}, ["distillation.cut='block9'", "'block3'"]),
-        ({"unfused.distillation.blocks": ["fc2"]}, ["distillation.blocks='fc2'", "'block3'"]),
-        ({"evaluation.cuts": ["fc3"]}, ["evaluation.cuts='fc3'", "'fc2'"]),
-        ({"front_end.n_mels": 80}, ["n_mels=80", "encoder.settings.n_mels=80"]),
-        ({"evaluation.supervised.encoders": ["unfuse"]}, ["'unfuse'", "choose from", "'unfused'"]),
-        ({"unfused.pseudo_labels.controls": ["shuffle"]}, ["controls", "'shuffled'", "shuffle"]),
-        ({"methods.decar.settings.n_proto": 3}, ["'n_proto'", "did you mean 'n_prototypes'"]),
-        ({"methods.decar.training.epochs": 3}, ["exactly one of epochs and clip_updates"]),
-        ({"run.device": "gpu"}, ["device", "'gpu'", "'cuda'"]),
-        ({"run.seeds": [0, 0]}, ["seeds=[0, 0]", "twice"]),
-        ({"run.sedes": [0]}, ["'sedes'", "did you mean 'seeds'"]),
-        ({"fesh": True}, ["fesh is no parameter", "did you mean 'fresh'"]),
-        ({"select.task": "x"}, ["select.task is no parameter", "did you mean 'tasks'"]),
-        ({"select.tasks": "nope"}, ["select.tasks", "'nope'", "instrument_family"]),
-        ({"select.tasks": "own_data"}, ["'own_data'", "no audio", "tasks.own_data.audio"]),
-        ({"tasks.evaluation.audio": "x"}, ["tasks.evaluation", "reserved", "choose another"]),
-        ({"tasks.decar.audio": "x"}, ["methods.decar", "taken by tasks.decar", "choose another"]),
-        ({"tasks.My-Task.audio": "x"}, ["'My-Task'", "a-z, 0-9 and _"]),
-        (
-            {"unfused.distilation.cut": "fc1"},
-            ["unfused.distilation is no parameter", "did you mean 'distillation'"],
-        ),
+        ({"unfused.distillation.alpha": 1.5}, ["alpha", "1.5"]),
+        ({"unfused.distillation.cut": "blok3"}, ["distillation.cut", "blok3", "'block3'"]),
+        ({"unfused.distillation.blocks": ["fc2"]}, ["distillation.blocks", "fc2", "'block3'"]),
+        ({"evaluation.cuts": ["fc3"]}, ["evaluation.cuts", "fc3", "'fc2'"]),
+        ({"front_end.n_mels": 80}, ["n_mels=80", "encoder.settings.n_mels"]),
+        ({"evaluation.supervised.encoders": ["unfuse"]}, ["unfuse", "'unfused'"]),
+        ({"unfused.pseudo_labels.controls": ["shuffle"]}, ["controls", "'shuffled'"]),
+        ({"methods.decar.settings.n_proto": 3}, ["n_proto", "'n_prototypes'"]),
+        ({"methods.decar.training.epochs": 3}, ["epochs", "clip_updates"]),
+        ({"run.device": "gpu"}, ["device", "gpu", "'cuda'"]),
+        ({"run.seeds": [0, 0]}, ["seeds=[0, 0]"]),
+        ({"run.sedes": [0]}, ["run.sedes", "'seeds'"]),
+        ({"fesh": True}, ["fesh", "'fresh'"]),
+        ({"select.task": "x"}, ["select.task", "'tasks'"]),
+        ({"select.tasks": "nope"}, ["select.tasks", "nope", "instrument_family"]),
+        ({"select.tasks": "own_data"}, ["own_data", "tasks.own_data.audio"]),
+        ({"tasks.evaluation.audio": "x"}, ["tasks.evaluation", "reserved"]),
+        ({"tasks.decar.audio": "x"}, ["methods.decar", "tasks.decar"]),
+        ({"tasks.My-Task.audio": "x"}, ["My-Task", "a-z"]),
+        ({"unfused.distilation.cut": "fc1"}, ["unfused.distilation", "'distillation'"]),
         ({"unfused.pseudo_labels": 3}, ["unfused.pseudo_labels=3", "n_clusters"]),
-        ({"pools.pool.audoi": "x"}, ["pools.pool.audoi", "did you mean 'audio'"]),
+        ({"pools.pool.audoi": "x"}, ["pools.pool.audoi", "'audio'"]),
         ({"tasks.own_data.colums.label": "x"}, ["tasks.own_data.colums", "'columns'"]),
         (
             {"methods.other": {"name": "decar", "training": {"epoch": 3}}},
-            ["methods.other.training.epoch is no parameter", "did you mean 'epochs'"],
+            ["methods.other.training.epoch", "'epochs'"],
         ),
         ({"demo.n_sessions": 3}, ["n_sessions", "3", "4"]),
         ({"extraction.n_jobs": 0}, ["n_jobs=0", "-1"]),
         ({"front_end.f_max": 9000}, ["f_max=9000", "8000"]),
-        ({"methods.decar.name": "decarr"}, ["'decarr'", "did you mean 'decar'"]),
-        ({"unfused.distillation.cut": "blok3"}, ["did you mean 'block3'"]),
-        ({"evaluation.supervised.encoders": ["unfuse"]}, ["did you mean 'unfused'"]),
-        ({"select.methods": "decr"}, ["select.methods", "did you mean 'decar'"]),
-        *(
-            ({group: 3}, [f"{group}=3 is a group of parameters"])
-            for group in ("run", "select", "tasks", "pools", "methods", "evaluation", "unfused")
-        ),
-        ({"tasks.own_data": 3}, ["tasks.own_data=3 is a group of parameters"]),
-        ({"tasks.own_data.audio": True}, ["audio=True is true or false to YAML", "./True"]),
+        ({"methods.decar.name": "decarr"}, ["decarr", "'decar'"]),
+        ({"select.methods": "decr"}, ["select.methods", "'decar'"]),
+        ({"model.task": "birds"}, ["model.task", "birds", "instrument_family"]),
+        *(({group: 3}, [f"{group}=3"]) for group in ("run", "select", "tasks", "pools", "methods")),
+        ({"tasks.own_data": 3}, ["tasks.own_data=3"]),
+        ({"tasks.own_data.audio": True}, ["audio=True", "./True"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-@pytest.mark.filterwarnings("ignore:One or more dataset names")
 def test_parameters(project, params, words):
     with pytest.raises(Exception, match=r"\w") as caught:
         project.run(**params)
+    assert words_say_it(caught.value)
     assert not [word for word in words if word not in str(caught.value)], caught.value
     assert not expensive(project)
 
@@ -99,46 +92,31 @@ def folder(class_folders, tone, tmp_path):
 @pytest.mark.parametrize(
     ("data", "params", "words"),
     [
-        ("missing", {}, ["missing", "folder", "table"]),
-        ("missing.csv", {}, ["missing.csv", "does not exist"]),
+        ("missing", {}, ["missing"]),
+        ("missing.csv", {}, ["missing.csv"]),
         ("nothing", {}, ["no audio", "nothing"]),
-        ("one class", {}, ["only one class: a", "one folder per class"]),
-        (
-            "no label.csv",
-            {},
-            [
-                *("no label.csv", "no labels", "columns path and label", "['path', 'kind']"),
-                "--params tasks.own_data.columns.label=<column>",
-            ],
-        ),
+        ("one class", {}, ["one class", "a"]),
+        ("no label.csv", {}, ["no label.csv", "'kind'", "columns.label"]),
         ("no path.csv", {}, ["no path.csv", "'path'", "clip"]),
-        ("one label.csv", {}, ["only one class: x", "at least 2"]),
-        ("good", {"unfused.pseudo_labels.n_clusters": 60}, ["n_clusters=60", "29", "lower"]),
-        ("good", {"methods.decar.settings.n_prototypes": 60}, ["n_prototypes=60", "29", "lower"]),
+        ("one label.csv", {}, ["x", "2"]),
+        ("good", {"unfused.pseudo_labels.n_clusters": 60}, ["n_clusters=60", "29"]),
+        ("good", {"methods.decar.settings.n_prototypes": 60}, ["n_prototypes=60", "29"]),
     ],
 )
 def test_data(project, folder, data, params, words):
     with pytest.raises(Exception, match=r"\w") as caught:
         project.run("unfused", data=str(folder / data), **params)
+    assert words_say_it(caught.value)
     assert not [word for word in words if word not in str(caught.value)], caught.value
-    assert not [file for file in expensive(project) if list(file.glob("*.pt"))]
+    assert not list(project.data.rglob("*.pt"))
 
 
 def test_a_folder_that_cannot_be_written(project, class_folders, tmp_path):
     (tmp_path / "file").touch()
     project.data = tmp_path / "file" / "results"
-    with pytest.raises(OSError, match=r"file/results.*cannot|cannot.*file/results") as caught:
+    with pytest.raises(OSError, match="data_root") as caught:
         project.run(data=str(class_folders))
-    assert "data_root" in str(caught.value)
-
-
-def test_the_command_ends_with_the_message(project):
-    process = project.start("--pipeline=unfused", "--params", "teacher=decarr")
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    lines = output.splitlines()
-    assert lines[-1].startswith("Error: teacher='decarr' is no configured method")
-    assert len(lines) <= 3, output
+    assert "file/results" in str(caught.value)
 
 
 @pytest.fixture
@@ -153,39 +131,38 @@ def command(project, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--params=data=missing/folder"], 1, "missing/folder does not exist"),
-        (["--params=unfused.pseudo_labels.n_cluster=4"], 1, "did you mean 'n_clusters'?"),
-        (["--params=run.device=gpu"], 1, "run.device='gpu': Input should be 'auto', 'cuda'"),
-        (["--params=run.sedes=1"], 1, "run: 'sedes' is no parameter"),
-        (["--params=methods.decar.training.epochs=3"], 1, "decar.training: give exactly one of"),
-        (["--params=data=2024"], 1, "audio=2024 is a number to YAML; write ./2024"),
-        (["--pipeline=unfussed"], 1, "'unfussed' is no pipeline: choose from ['__default__', "),
-        (["--pipeline=unfsed"], 1, "did you mean 'unfused'?"),
-        (["--env=tst"], 1, "no such folder; choose from ['base', "),
-        (["--env=tset"], 1, "did you mean 'test'?"),
-        (["--params=teacher=decarr"], 1, "did you mean 'decar'?"),
-        (["--params=select.tasks=instrument_famly"], 1, "did you mean 'instrument_family'?"),
-        (["--params=run=3"], 1, "run=3 is a group of parameters: set one in it"),
-        (["--params=methods=3"], 1, "methods=3 is a group of parameters: set one in it"),
-        (["--nodes=nothing"], 1, "nodes named ['nothing']"),
-        (["--params=data=my sounds, old"], 2, "a path with a comma goes into"),
+        (["--params=data=missing/folder"], 1, "missing/folder"),
+        (["--params=run.device=gpu"], 1, "'cuda'"),
+        (["--params=methods.decar.training.epochs=3"], 1, "clip_updates"),
+        (["--params=data=2024"], 1, "./2024"),
+        (["--params=run_name=a/b"], 1, "a/b"),
+        (["--pipelines=unfsed"], 1, "unfused"),
+        (["--env=tst"], 1, "tst"),
+        (["--params=teacher=decarr"], 1, "'decar'"),
+        (["--nodes=nothing"], 1, "nothing"),
+        (["--params=data=my sounds, old"], 2, "params"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_a_mistake_ends_in_one_line(command, arguments, code, words):
+def test_a_mistake_ends_in_words(command, arguments, code, words):
     result = command(*arguments)
     assert result.exit_code == code
-    last = result.output.splitlines()[-1]
-    assert last.startswith("Error: ")
-    assert words in last
+    assert words in result.output[result.output.index("Error: ") :]
     assert "Traceback" not in result.output
     assert "--from-nodes" not in result.output
+
+
+def test_the_command_itself_ends_in_words(project):
+    process = project.start("--pipelines=unfused", "--params", "teacher=decarr")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert output.splitlines()[-1].startswith("Error: ")
 
 
 def test_a_mistake_keeps_its_traceback_on_demand(command, monkeypatch):
     monkeypatch.setenv("UNFUSED_TRACEBACK", "1")
     result = command("--params=teacher=decarr")
-    assert type(result.exception) is ValueError
+    assert type(result.exception) is UserError
     assert "Error: " not in result.output
 
 
@@ -193,9 +170,26 @@ def test_a_bug_keeps_its_traceback(command, monkeypatch):
     monkeypatch.setattr("unfused.data.manifest.scan_audio", lambda *_, **__: 1 / 0)
     result = command("--params=data=somewhere")
     assert type(result.exception) is ZeroDivisionError
-    with pytest.raises(ValueError, match="invalid literal") as caught:
-        repeat_named("seedX-fold0")  # Python raises it, not our code
-    assert explanation(caught.value) is None
+
+
+def caught(function, *arguments):
+    try:
+        function(*arguments)
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def test_only_what_is_meant_for_users_is_words_alone():
+    assert not words_say_it(caught(int, "x"))  # Python raises it, not our code
+    assert not words_say_it(caught(repeat_named, "seedX-fold0"))
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def save(cause):
+        raise DatasetError("birds.splits: Failed while saving data") from cause
+
+    assert words_say_it(caught(save, full))
+    assert not words_say_it(caught(save, ZeroDivisionError()))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -215,27 +209,6 @@ def test_a_stopped_run_says_how_to_go_on(command, monkeypatch, request, number):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_full_disk_names_the_dataset():
-    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    try:
-        try:
-            raise DatasetError("Failed while saving data to dataset T(filepath=f)") from full
-        except DatasetError as inner:
-            raise DatasetError(f"birds.splits: {inner}") from inner
-    except DatasetError as error:
-        words = explanation(error)
-    assert words is not None
-    assert words.startswith("birds.splits: [Errno 28]")
-    assert "free some space, then run the same command again" in words
-
-
-def test_a_full_disk_that_numpy_met():
-    words = explanation(OSError("problem writing element 153600 to file"))
-    assert words is not None
-    assert words.startswith("the disk is full (problem writing element 153600 to file): free some")
-    assert explanation(OSError("something else")) is None
-
-
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
 def test_a_disk_that_takes_nothing_ends_the_run_first(command, monkeypatch, number):
     def refuse(*_, **__):
@@ -244,10 +217,8 @@ def test_a_disk_that_takes_nothing_ends_the_run_first(command, monkeypatch, numb
     monkeypatch.setattr("unfused.hooks.tempfile.TemporaryFile", refuse)
     result = command("--params=data=somewhere")
     assert result.exit_code == 1
-    assert result.output.splitlines()[-1].startswith(
-        "Error: results cannot be written to data_root"
-    )
     assert os.strerror(number) in result.output
+    assert "data_root" in result.output
 
 
 @pytest.mark.parametrize("code", ["utf-16-le", "utf-16-be"])

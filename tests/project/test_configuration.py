@@ -19,7 +19,6 @@ ENVIRONMENTS = [
     "lape",
     "selfie_ablation",
     "conformer_labels",
-    "mlflow",
 ]
 LAYERS = {
     *("raw audio", "scanned files", "clip lists", "log-mels", "training input", "teachers"),

@@ -48,7 +48,7 @@ NOT_RUN = {  # expression -> why; all of them are checked dry
     r"kedro run .*mixing=k_mix": "slicer, which is run, mixes so",
     r"kedro run .*teacher=\w+": "minutes: the teacher's own pipeline is run above",
     r"kedro run .*(cut=fc1|whiten|n_clusters).*": "minutes: another student and its evaluation",
-    r"kedro run --pipelines=(unfused|lape) .*--env=\w+.*": "hours, a GPU, or data that is not there",
+    r"kedro run --pipelines=(unfused|lape) .*--env=\w+.*": "hours, a GPU, or other data",
     r"kedro run --pipelines=lape.*": "an hour: every method is trained",
     r"kedro run .*data=my_sounds,unlabelled=field_recordings": "minutes: data=my_sounds is run",
     r"kedro run .*data=/audio/my_sounds": "data that is not there",

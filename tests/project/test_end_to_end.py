@@ -1,4 +1,4 @@
-"""``kedro run --pipeline=unfused`` from nothing to the report."""
+"""``kedro run --pipelines=unfused`` from nothing to the report."""
 
 import re
 

@@ -24,7 +24,7 @@ def weights(file):
 def kill(project, params, number, when):
     """Start the teacher's pipeline and send it a signal as soon as ``when()`` holds."""
     text = ",".join(f"{name}={value}" for name, value in params.items())
-    process = project.start("--pipeline=decar", "--params", text)
+    process = project.start("--pipelines=decar", "--params", text)
     deadline = time.monotonic() + 120
     while not when() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)

@@ -163,16 +163,18 @@ def test_a_wheel_runs_in_an_empty_folder(distributions, class_folders, elsewhere
     assert run("-c", where).strip() == str(target / "unfused/conf")
     assert unfused.__version__ in run("-m", "unfused", "--version")
     report = elsewhere / "data/08_reporting/report.html"
-    output = run("-m", "unfused", "run", "--pipeline=unfused", "--params", f"data={class_folders}")
+    output = run("-m", "unfused", "run", "--pipelines=unfused", "--params", f"data={class_folders}")
     assert output.rstrip().endswith(str(report.resolve()))
     student = "data/06_models/own_data/unfused/teacher-seed0-fold0/student/encoder.json"
     facts = json.loads((elsewhere / student).read_text(encoding="utf-8"))
     assert facts["provenance"]["parameters"]["alpha"] == 0.5
     assert report.stat().st_size > 0
-    assert re.search(r"UNFUSED_AUDIO=\S.* unfused run --pipeline=unfused --env=full", output)
+    assert re.search(r"UNFUSED_AUDIO=\S.* unfused run --pipelines=unfused --env=full", output)
     assert "make " not in output
     archive = next(distributions.glob("conf-*.tar.gz"))
-    run("-m", "unfused", "--conf-source", str(archive), "--env=test", "--pipeline=data_engineering")
+    run(
+        "-m", "unfused", "--conf-source", str(archive), "--env=test", "--pipelines=data_engineering"
+    )
     assert (elsewhere / "data/test/03_primary").is_dir()
 
 
@@ -183,7 +185,7 @@ def test_a_fresh_clone_runs(project_root, tmp_path):
     clone = tmp_path / "a clone"
     subprocess.run(["git", "clone", "--quiet", project_root, clone], check=True)
     done = subprocess.run(
-        [sys.executable, "-m", "kedro", "run", "--pipeline=unfused", "--env=test"],
+        [sys.executable, "-m", "kedro", "run", "--pipelines=unfused", "--env=test"],
         cwd=clone,
         env={**os.environ, "PYTHONPATH": str(clone / "src")},
         capture_output=True,

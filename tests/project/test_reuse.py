@@ -1,41 +1,32 @@
-"""Running again: what is there is reused, and a changed parameter rebuilds what depends on it."""
+"""Running again: what is there is reused; a changed parameter, label or line of code rebuilds."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
-from unfused.core.workspace import KEPT
+import yaml
 
+from unfused.core import source
 
-def made(project):
-    """Return when each piece of work in use was finished, by the name of its folder."""
-    marks = {mark.parent.relative_to(project.data): mark for mark in _marks(project)}
-    return {str(piece): mark.stat().st_mtime_ns for piece, mark in marks.items()}
+from .conftest import TINY, nest
 
-
-def _marks(project):
-    return [mark for mark in project.data.rglob("fingerprint.json") if KEPT not in mark.parts]
-
-
-def arrays(project):
-    """Return when each array was written; the bank of examples is drawn anew in every run."""
-    files = [file for file in project.data.rglob("*.npy") if "kmix_bank" not in file.parts]
-    return {file: file.stat().st_mtime_ns for file in files}
+OWN = "06_models/Büro_sounds"
 
 
 def trains(output):
     return re.search(r"^(training|resuming|trained) ", output, flags=re.MULTILINE)
 
 
-def plain(names):
-    """Return the names of pieces without the digest that those of embeddings end in."""
-    return {re.sub(r"-[0-9a-f]{12}$", "", name) for name in names}
+def probes(*encoders):
+    return {f"{OWN}/probes/{encoder}-seed0-fold0" for encoder in encoders}
 
 
-def rebuilt(project, before):
-    after = made(project)
-    assert set(before) <= set(after)
-    return {name for name, time in after.items() if before.get(name) != time}
+def embeddings(*encoders):
+    return {f"{OWN}/embeddings/{encoder}" for encoder in encoders}
 
 
 @pytest.fixture
@@ -46,66 +37,58 @@ def project(own_data_run, tmp_path):
 
 def test_a_second_run_reuses_everything(finished, tmp_path):
     project = finished.copy(tmp_path / "results")
-    before = made(project)
+    before = project.outputs()
     assert len(before) > 10
-    stores = arrays(project)
     output = project.run()
     assert not trains(output)
-    assert rebuilt(project, before) == set()
-    assert arrays(project) == stores
+    assert re.search(rf"finished in .*\({len(before)} reused\)", output)
+    assert project.outputs() == before
     name = "07_model_output/results.parquet"
     pd.testing.assert_frame_equal(project.table(name), finished.table(name))
 
 
 def test_distillation_does_not_touch_the_teacher(project):
-    before = made(project)
+    before = project.outputs()
     output = project.run(to=["results"], **{"unfused.distillation.alpha": 0.5})
     assert "reused decar/seed0-fold0" in output
-    changed = plain(rebuilt(project, before))
-    assert changed == {
-        "06_models/own_data/unfused/teacher-seed0-fold0",
-        "06_models/own_data/supervised/unfused-seed0-fold0",
-        "07_model_output/own_data/embeddings/unfused-teacher",
-        "07_model_output/own_data/embeddings/unfused_full-teacher",
-        "07_model_output/own_data/frozen/unfused-teacher-seed0-fold0",
-        "07_model_output/own_data/frozen/unfused_full-teacher-seed0-fold0",
-    } & plain(before)
-    assert "06_models/own_data/unfused/teacher-seed0-fold0" in changed
-
-
-def test_going_back_trains_nothing_again(project):
-    project.run(to=["own_data.students"], **{"unfused.distillation.alpha": 0.5})
-    output = project.run(to=["own_data.students"])
-    assert not trains(output)
-    assert "reused unfused/teacher-seed0-fold0, which had been set aside" in output
+    assert project.built_since(before) == {
+        f"{OWN}/unfused/teacher-seed0-fold0",
+        f"{OWN}/networks/unfused-seed0-fold0",
+        *embeddings("unfused-teacher"),
+        *probes("unfused-teacher"),
+    }
+    after = project.outputs()
+    assert not trains(project.run(to=["own_data.students"]))  # going back
+    assert project.outputs() == after
 
 
 def test_a_parameter_of_the_report_trains_nothing(project):
-    before = made(project)
+    before = project.outputs()
     output = project.run(to=["own_data.tsne_points", "results"], **{"report.tsne_points": 10})
     assert not trains(output)
-    assert rebuilt(project, before) == {"06_models/own_data/pseudo_labels/tsne"}
+    assert project.built_since(before) == {f"{OWN}/pseudo_labels/tsne"}
 
 
 def test_how_work_is_done_rebuilds_nothing(project):
-    before = made(project)
+    before = project.outputs()
     other = {"extraction.n_jobs": 2, "methods.decar.training.log_every": 7, "run.expected": "soon"}
     project.run(to=["own_data.tsne_points", "results"], device="cpu", **other)
-    assert rebuilt(project, before) == set()
+    assert project.outputs() == before
 
 
 def test_another_front_end_rebuilds_all(project):
-    before = made(project)
-    output = project.run(to=["own_data.tsne_points", "results"], **{"front_end.f_max": 7000.0})
+    before = project.outputs()
+    output = project.run(**{"front_end.f_max": 7000.0})
     assert "reused" not in output
-    assert plain(rebuilt(project, before)) == plain(before)
+    assert len(project.outputs()) == 2 * len(before)
 
 
 def test_fresh_rebuilds_all(project):
-    before = made(project)
-    output = project.run(to=["own_data.tsne_points", "results"], fresh=True)
+    before = project.outputs()
+    output = project.run(fresh=True)
     assert "reused" not in output
-    assert rebuilt(project, before) == set(before)
+    assert set(project.outputs()) == set(before)
+    assert not set(project.outputs().items()) & set(before.items())
 
 
 def test_results_of_other_seeds_and_controls_do_not_linger(project, own_data_run):
@@ -132,3 +115,92 @@ def test_other_labels_on_the_same_audio_are_counted_again(own_data_run, project)
         project.run(to=["own_data.pseudo_label_quality"], data=str(source))
         found.append(pd.read_json(project.data / quality)["n_clusters"].item())
     assert found == [3, 2]
+
+
+LATER = {f"{OWN}/pseudo_labels/seed0-fold0", f"{OWN}/unfused/teacher-seed0-fold0"}
+NETWORKS = {f"{OWN}/networks/{name}-seed0-fold0" for name in ("supervised", "unfused")}
+MODEL = f"{OWN}/classifiers/unfused-teacher"
+EVERY = ("log_mel_statistics", "random_init", "decar", "unfused-teacher")
+REBUILT = {  # file -> what a change in its code, which changes no result, builds again
+    "losses/decar.py": {"06_models/decar/seed0-fold0"},
+    "data/log_mel.py": {
+        *("04_feature/Büro_sounds/log_mels", "06_models/k_mix/fold0"),
+        *("06_models/decar/seed0-fold0", *LATER, *NETWORKS, MODEL),
+        *(*embeddings(*EVERY), *probes(*EVERY)),
+    },
+    "distillation/pseudo_labels.py": {f"{OWN}/pseudo_labels/seed0-fold0"},
+    "probes/linear_probe.py": {*probes(*EVERY), *NETWORKS, MODEL},
+}
+USED = (*REBUILT, "training/loop.py", "views/make_views.py", "encoders/audio_ntt.py")
+
+
+@pytest.fixture
+def package(project, tmp_path, monkeypatch):
+    """A copy of the package, from which this process takes the digests of its source."""
+    copy = tmp_path / "src/unfused"
+    shutil.copytree(project.root / "src/unfused", copy)
+    monkeypatch.setattr(source, "PACKAGE", copy)
+    caches = (source._tree, source._code, source._imports)
+    for cache in caches:
+        cache.cache_clear()
+    yield copy
+    for cache in caches:
+        cache.cache_clear()
+
+
+def test_editing_docstrings_and_comments_builds_nothing(project, package):
+    before = project.outputs()
+    for name in USED:
+        text = (package / name).read_text(encoding="utf-8")
+        edited = re.sub(r'^"""', '"""Edited. ', text, count=1)
+        assert edited != text
+        (package / name).write_text(edited + "# a remark\n", encoding="utf-8")
+    project.run("modelling")
+    assert project.outputs() == before
+
+
+@pytest.mark.parametrize("name", REBUILT)
+def test_editing_code_builds_what_it_makes(project, package, name):
+    before = project.outputs()
+    with (package / name).open("a", encoding="utf-8") as file:
+        file.write("_EDITED = True\n")
+    project.run("modelling")
+    assert project.built_since(before) == REBUILT[name]
+
+
+def test_the_same_command_after_an_edit_that_changes_results(own_data_run, tmp_path):
+    """The loss of the teacher, in a copy of the project: what learnt from it is built again."""
+    project, copy = own_data_run.copy(tmp_path / "results"), tmp_path / "project"
+    shutil.copytree(project.root / "src", copy / "src")
+    shutil.copytree(project.root / "conf", copy / "conf")
+    shutil.copy(project.root / "pyproject.toml", copy)
+    loss = copy / "src/unfused/losses/decar.py"
+    text = loss.read_text(encoding="utf-8")
+    assert text.count(").T / temperature") == 1
+    loss.write_text(text.replace(").T / temperature", ").T / (3 * temperature)"), encoding="utf-8")
+    settings = copy / "conf/test/parameters/test.yml"
+    given = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    settings.write_text(yaml.safe_dump(merged(given, nest(TINY))), encoding="utf-8")
+    before, data = project.outputs(), project.params["data"]
+    done = subprocess.run(
+        [sys.executable, "-m", "kedro", "run", "--env=test", "--pipelines=modelling"],
+        cwd=copy,
+        env={**os.environ, "UNFUSED_TEST_DATA_ROOT": str(project.data), "UNFUSED_AUDIO": data,
+             "PYTHONPATH": str(copy / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    learnt = ("decar", "unfused-teacher")
+    assert project.built_since(before) == {
+        *("06_models/decar/seed0-fold0", *LATER, f"{OWN}/networks/unfused-seed0-fold0", MODEL),
+        *(*embeddings(*learnt), *probes(*learnt)),
+    }
+
+
+def merged(base, given):
+    """Return parameters with others put over them."""
+    if not (isinstance(base, dict) and isinstance(given, dict)):
+        return given
+    return base | {name: merged(base.get(name), value) for name, value in given.items()}

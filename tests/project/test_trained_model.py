@@ -113,7 +113,7 @@ def test_another_encoder_a_table_and_a_network(project, new_audio, tmp_path):
     said = load_classifier(
         project.data / "06_models/instrument/supervised/supervised-seed0-fold0/network"
     ).predict(soundfile.read(path, dtype="float32")[0][8000:16000], sample_rate=8000, device="cpu")
-    assert len(said.probabilities) == 11
+    assert len(said.probabilities) == 12
     np.testing.assert_allclose(predictions(project)["probability"], said.probability, atol=0.05)
 
 
@@ -126,7 +126,7 @@ def exported(project):
 def test_an_export_is_whole(exported):
     folder, log = exported
     classifier = load_classifier(folder)
-    assert len(classifier.classes) == 11
+    assert len(classifier.classes) == 12
     card = (folder / "README.md").read_text(encoding="utf-8")
     for words in ("UnFuSeD student", "159 labelled training clips", "## Limits", "GPL-2"):
         assert words in card
@@ -166,8 +166,8 @@ def test_a_copy_classifies_where_nothing_was_trained(exported, project, new_audi
     ("pipeline", "params", "words"),
     [
         ("classify", {}, ["no new audio", "new_audio=<folder", "make classify AUDIO="]),
-        ("classify", {"classify.audio": "x"}, ["no trained model", "--pipeline=unfused"]),
-        ("export", {}, ["no trained model", "--pipeline=unfused", "model.folder"]),
+        ("classify", {"classify.audio": "x"}, ["no trained model", "--pipelines=unfused"]),
+        ("export", {}, ["no trained model", "--pipelines=unfused", "model.folder"]),
         ("classify", {"new_adio": "x"}, ["new_adio is no parameter", "did you mean 'new_audio'"]),
         ("classify", {"classify.topk": 3}, ["classify.topk", "did you mean 'top_k'"]),
         ("classify", {"model.encoder": "dekar"}, ["model.encoder='dekar'", "decar"]),

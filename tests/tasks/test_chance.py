@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from unfused.probes.embedding_cache import ClipEmbeddings, embed_candidate
+from unfused.probes.frozen_evaluation import evaluate_frozen
+from unfused.tasks.label_budgets import LabelBudget
+from unfused.tasks.task_data import TaskData
 
 from unfused.core.repeats import Repeat
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.probes.candidates import Candidate
-from unfused.probes.embedding_cache import ClipEmbeddings, embed_candidate
-from unfused.probes.frozen_evaluation import evaluate_frozen
 from unfused.probes.label_efficiency import EfficiencySettings, probe_with_few_labels
-from unfused.tasks.label_budgets import LabelBudget
-from unfused.tasks.task_data import TaskData
 
 K, N, N_TEST, SHUFFLES = 4, 240, 120, 6
 ARM, CUT = Repeat(0, 0), "block3"

@@ -3,13 +3,13 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from unfused.probes.frozen_evaluation import evaluate_frozen, fit_probe
+from unfused.probes.linear_probe import LinearProbe
+from unfused.tasks.task_data import TaskData
 
 from unfused.core.repeats import Repeat
 from unfused.probes.candidates import Candidate
-from unfused.probes.frozen_evaluation import evaluate_frozen, fit_probe
-from unfused.probes.linear_probe import LinearProbe
 from unfused.tasks.leakage import LeakError, check_no_leak
-from unfused.tasks.task_data import TaskData
 
 
 class Rows:

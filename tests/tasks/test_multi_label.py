@@ -5,10 +5,10 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
+from unfused.probes.linear_probe import LinearProbe
 
 from unfused.probes.fine_tuning import FineTuningSettings, fine_tune
 from unfused.probes.knn_probe import KNNProbe
-from unfused.probes.linear_probe import LinearProbe
 from unfused.probes.results import RowKeys, scored_rows
 from unfused.tasks.label_kinds import MULTI_LABEL, SINGLE_LABEL
 from unfused.training.settings import TrainingSettings

@@ -13,6 +13,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from ..config import RUNS
 from ..core.errors import UserError
+from ..core.outputs import RECORD
 from .files import first_rows
 from .previews import described, verbatim
 
@@ -40,7 +41,7 @@ class FolderDataset(AbstractDataset[Any, Any]):
         """Put a copy of a folder in the place of what was there, when it is whole."""
         aside = self.filepath.with_name(f".{self.filepath.name}.unfinished")
         shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(data, aside)
+        shutil.copytree(data, aside, ignore=shutil.ignore_patterns(RECORD))
         shutil.rmtree(self.filepath, ignore_errors=True)
         aside.rename(self.filepath)
 

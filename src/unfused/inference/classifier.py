@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from ..probes.probe import Probe
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import SINGLE_LABEL, with_unknown
 from ..tasks.leakage import check_no_leak
-from .recordings import PLACE, Recordings, Segmentation, recordings_of, segments_of
+from .recordings import PLACE, Recordings, recordings_of, segments_of
 
 SEEN_FILE = "seen.parquet"
 SEEN = ("corpus", "clip_id", "digest", "offset", "frames")
@@ -169,7 +170,9 @@ class Classifier(BaseEstimator):
             UserError: No embedder, fewer than two classes, or clips that cannot be embedded.
         """
         embedder, labelled = as_embedder(self.encoder, self.read_out), corpus.labelled
-        chosen = Probe(seed=self.seed, kind=labelled.kind) if self.probe == "auto" else self.probe
+        chosen = deepcopy(self.probe)
+        if self.probe == "auto":
+            chosen = Probe(seed=self.seed, kind=labelled.kind)
         if not isinstance(chosen, Probe):
             raise UserError(f"probe={self.probe!r} must be 'auto' or a Probe")
         valid = labelled.clips["clip_id"].isin(labelled.part("valid").clips["clip_id"])
@@ -239,7 +242,7 @@ class Classifier(BaseEstimator):
             )
             return [self._prediction(row[None], value[None], path) for row, value, path in parts]
         with recordings_of(audio, sample_rate) as found:
-            heard = self._heard(found, self.segmentation())
+            heard = self._heard(found)
         said = [
             self._prediction(heard.probabilities[rows], heard.strangeness[rows], str(path))
             for (_, path), rows in heard.places.groupby(["recording", "path"]).indices.items()
@@ -271,9 +274,8 @@ class Classifier(BaseEstimator):
         check_is_fitted(self)
         if top_k < 1:
             raise UserError(f"top_k={top_k} must be at least 1")
-        segmentation = self.segmentation(segment_seconds, hop_seconds)
         with recordings_of(audio, sample_rate) as found:
-            heard = self._heard(found, segmentation)
+            heard = self._heard(found, segment_seconds, hop_seconds)
         places, likely = heard.places[PLACE], heard.probabilities
         order = np.argsort(-likely, axis=1, kind="stable")[:, :top_k]
         ranked, names = np.take_along_axis(likely, order, axis=1).round(4), self.classes_[order]
@@ -293,17 +295,14 @@ class Classifier(BaseEstimator):
             heard.rejected,
         )
 
-    def segmentation(
-        self, seconds: float | None = None, hop_seconds: float | None = None
-    ) -> Segmentation:
-        """Return how recordings are cut.
+    @property
+    def segment_seconds_(self) -> float:
+        """How long segments are: at least a second, and as long as the longest training clip.
 
-        By default segments are as long as the longest training clip; where that is more than 12
-        seconds, as the median clip if that is longer; at least one second.
+        Where that is more than 12 seconds, as the median clip if that is longer.
         """
         longest, median = self.facts_["longest_seconds"], self.facts_["median_seconds"]
-        length = seconds or max(1.0, min(longest, max(MAX_SECONDS, median)))
-        return Segmentation(length, hop_seconds or length)
+        return float(max(1.0, min(longest, max(MAX_SECONDS, median))))
 
     def save(self, folder: str | Path) -> None:
         """Write it into a folder that needs no other; ``head.json`` last."""
@@ -316,12 +315,14 @@ class Classifier(BaseEstimator):
             path, replace(self.head_, provenance={**self.facts_, "embedder": self.embedder_.digest})
         )
 
-    def _heard(self, found: Recordings, segmentation: Segmentation) -> _Heard:
+    def _heard(
+        self, found: Recordings, seconds: float | None = None, hop_seconds: float | None = None
+    ) -> _Heard:
         damaged: dict[int, str] = {}
         places, vectors = [], []
-        for corpus in segments_of(
-            found.table, segmentation, self.front_end_, None if found.named else damaged
-        ):
+        length = self.segment_seconds_ if seconds is None else seconds
+        hop, noted = hop_seconds or length, None if found.named else damaged
+        for corpus in segments_of(found.table, self.front_end_, length, hop, noted):
             places.append(corpus.clips[["recording", *PLACE, "level"]])
             vectors.append(self.embedder_.embed(corpus, device=self.device))
         shown = found.table["shown"].to_numpy()

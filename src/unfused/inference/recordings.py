@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -30,30 +29,6 @@ log = logging.getLogger(__name__)
 PLACE = ["path", "start_seconds", "end_seconds"]
 HELD_FRAMES = 60_000
 """Log-mel frames of segments that are held at once: ten minutes, 8 MB."""
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """How recordings are cut.
-
-    Attributes:
-        seconds: Length of a segment. A recording that is longer by less than a tenth stays whole.
-        hop_seconds: From one segment's start to the next; the last one ends with the recording, so
-            it may overlap its neighbour more.
-
-    Raises:
-        UserError: A length is not positive, or the hop leaves gaps between segments.
-    """
-
-    seconds: float
-    hop_seconds: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.hop_seconds <= self.seconds:
-            raise UserError(
-                f"segment_seconds={self.seconds} and hop_seconds={self.hop_seconds} must be above "
-                "0, and the hop no longer than a segment: audio in between would not be heard"
-            )
 
 
 class Recordings(NamedTuple):
@@ -157,16 +132,18 @@ def cut(
 
 def segments_of(
     recordings: pd.DataFrame,
-    segmentation: Segmentation,
     front_end: FrontEnd,
+    seconds: float,
+    hop_seconds: float,
     rejected: dict[int, str] | None = None,
 ) -> Iterator[Corpus]:
     """Read recordings and yield their segments, some minutes at once.
 
     Args:
         recordings: Columns path, offset, frames and sample_rate.
-        segmentation: How they are cut.
         front_end: How log-mels are made.
+        seconds: Length of a segment. A recording longer by less than a tenth stays whole.
+        hop_seconds: From one segment's start to the next; the last one ends with the recording.
         rejected: Receives numbers of recordings that turn out to be damaged, some of whose segments
             may have been yielded, and the reasons.
 
@@ -176,10 +153,16 @@ def segments_of(
 
     Raises:
         UnreadableAudio: One is damaged and ``rejected`` is None.
+        UserError: A length is not positive, or the hop leaves gaps between segments.
     """
+    if not 0 < hop_seconds <= seconds:
+        raise UserError(
+            f"segment_seconds={seconds} and hop_seconds={hop_seconds} must be above 0, and the hop "
+            "no longer than a segment: audio in between would not be heard"
+        )
     held: list[_Segment] = []
     n_held = 0
-    for segment in _listened(recordings, segmentation, front_end, rejected):
+    for segment in _listened(recordings, front_end, seconds, hop_seconds, rejected):
         held.append(segment)
         n_held += len(segment.frames)
         if n_held >= HELD_FRAMES:
@@ -197,15 +180,16 @@ class _Segment(NamedTuple):
 
 def _listened(
     recordings: pd.DataFrame,
-    segmentation: Segmentation,
     front_end: FrontEnd,
+    seconds: float,
+    hop_seconds: float,
     rejected: dict[int, str] | None,
 ) -> Iterator[_Segment]:
-    length = front_end.frames(segmentation.seconds)
-    hop = max(1, round(segmentation.hop_seconds * front_end.sample_rate / front_end.hop))
-    seconds = (recordings["frames"] / recordings["sample_rate"]).to_numpy()
+    length = front_end.frames(seconds)
+    hop = max(1, round(hop_seconds * front_end.sample_rate / front_end.hop))
+    total = (recordings["frames"] / recordings["sample_rate"]).sum()
     places = recordings[["path", "offset", "frames"]].itertuples(index=False)
-    with progress(total=round(seconds.sum()), desc="listening", unit="s") as bar:
+    with progress(total=round(total), desc="listening", unit="s") as bar:
         for number, (path, offset, n) in enumerate(places):
             blocks = read_mono_blocks(
                 path, offset=offset, frames=n, sample_rate=front_end.sample_rate
@@ -215,7 +199,7 @@ def _listened(
                     if not np.isfinite(frames).all():
                         raise UnreadableAudio("not finite: its power overflows")
                     yield _Segment(number, first, frames)
-                    bar.update(round(segmentation.hop_seconds))
+                    bar.update(hop_seconds)
             except UnreadableAudio as error:
                 if rejected is None:
                     raise UnreadableAudio(f"{path}: {error}") from error

@@ -101,10 +101,11 @@ class Study:
         teacher = _known([parameters["teacher"]], methods, "teacher")[0]
         model = parameters.get("model") or {}
         labels = (parameters.get("evaluation") or {}).get("label_efficiency") or {}
-        pools = _entries(parameters, "pools")
+        pools, select = _entries(parameters, "pools"), parameters.get("select") or {}
+        chosen = _known(_listed(select.get("pools")) or list(pools), list(pools), "select.pools")
         return cls(
             tasks=tasks,
-            pools=tuple(name for name in pools if pools[name].get("audio")),
+            pools=tuple(name for name in chosen if pools[name].get("audio")),
             methods=methods,
             compared=(teacher,),
             teacher=teacher,
@@ -221,9 +222,10 @@ def _known(names: Sequence[Any], known: Sequence[str], where: str) -> tuple[str,
 
 
 def _is_there(entry: Mapping[str, Any]) -> bool:
-    """Return whether a task has audio; that of a public data set may not be there."""
-    audio = entry.get("audio")
-    return bool(audio) and (not entry.get("card") or Path(str(audio)).expanduser().is_dir())
+    """Return whether a task has audio, which need not be there if it is not rendered."""
+    places = _listed(entry.get("audio"))
+    known = [place in RENDERED or Path(place).expanduser().exists() for place in places]
+    return bool(known) and all(known)
 
 
 def _chosen_tasks(parameters: Mapping[str, Any]) -> tuple[str, ...]:
