@@ -38,7 +38,7 @@ def test_a_failed_write_leaves_the_old_one(tmp_path, monkeypatch):
 
 def test_another_runs_checkpoint_is_refused(tmp_path):
     save_checkpoint(tmp_path / "checkpoint.pt", "mine", {})
-    with pytest.raises(CheckpointError, match="fingerprint mine, this run has yours"):
+    with pytest.raises(CheckpointError, match="mark is mine, this run's yours"):
         load_checkpoint(tmp_path / "checkpoint.pt", "yours", "cpu")
 
 

@@ -214,9 +214,9 @@ def test_a_folder_that_only_one_process_sees_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("batch_size", "n_clips", "words"),
     [
-        (7, 20, "batch_size=7 cannot be shared by 2 processes; take a multiple of 2"),
-        (8, 3, "a batch of 2 clips is too small for 2 processes"),
-        (2, 20, "a batch of 2 clips is too small for 2 processes"),
+        (7, 20, "batch_size=7 cannot be shared by 2 processes"),
+        (8, 3, "of 2 clips a step each needs at least 2"),
+        (2, 20, "of 2 clips a step each needs at least 2"),
         (8, 5, ""),
     ],
 )

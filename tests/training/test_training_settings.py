@@ -26,14 +26,14 @@ def test_exactly_one_length(length):
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
-        ("epochs", 0, "a positive number"),
-        ("epochs", math.nan, "a positive number"),
+        ("epochs", 0, "a positive, finite number"),
+        ("epochs", math.nan, "a positive, finite number"),
         ("batch_size", 1, "at least 2"),
         ("optimiser", "sdg", "must be one of"),
         ("schedule", "linear", "must be one of"),
         ("precision", "fp8", "must be one of"),
         ("learning_rate", 0.0, "positive"),
-        ("bias_learning_rate", 0.0, "None for learning_rate"),
+        ("bias_learning_rate", 0.0, "a positive, finite number"),
         ("accumulate", 0, "at least 1"),
         ("accumulate", 65, "at most half of batch_size=128"),
         ("learning_rate", math.inf, "finite"),

@@ -42,10 +42,8 @@ class CropSource:
     Every epoch is a new permutation of the clips and every visit of a clip a new crop, both decided
     by (seed, step) alone. A clip shorter than a crop lies at a random place in padding. While a
     batch is used a thread gathers the next. With fewer clips than ``batch_size`` a batch is all of
-    them; otherwise the clips left over at an epoch's end are skipped.
-
-    Under :mod:`torch.distributed` every process gets an equal part of each batch, the first process
-    the first clips; the parts together are what one process would get.
+    them; otherwise the clips left over at an epoch's end are skipped. Under torch.distributed every
+    process gets an equal part of each batch, the first process the first clips.
 
     Args:
         store: The log-mel store.
@@ -58,6 +56,9 @@ class CropSource:
         n_crops: Independent crops of every clip in a batch (COLA takes two).
         padding: What fills a crop that is longer than its clip: ``silence``, or ``repeat`` for the
             clip itself, again and again, from a random frame on.
+
+    Attributes:
+        n_clips: Number of training clips.
 
     Raises:
         UserError: Fewer than two clips, a batch or crop too small, or a batch that the processes
@@ -83,17 +84,22 @@ class CropSource:
                 f"{len(self.rows)} training clips: training needs at least 2, because batch "
                 "normalisation does; add audio or check the split"
             )
-        if padding not in PADDINGS:
-            raise UserError(f"padding={padding!r} must be one of {list(PADDINGS)}")
-        if batch_size < 2 or crop_frames < 1 or n_crops < 1:
+        if batch_size < 2 or crop_frames < 1 or n_crops < 1 or padding not in PADDINGS:
             raise UserError(
-                f"batch_size={batch_size}, crop_frames={crop_frames}, n_crops={n_crops}: a batch "
-                "needs at least 2 clips, a clip 1 crop and a crop 1 frame"
+                f"batch_size={batch_size}, crop_frames={crop_frames}, n_crops={n_crops}, padding="
+                f"{padding!r}: a batch needs at least 2 clips, a clip 1 crop and a crop 1 frame, "
+                f"and padding is one of {list(PADDINGS)}"
             )
         self.crop_frames, self.batch_size, self.seed = crop_frames, batch_size, seed
         self.n_crops, self.padding = n_crops, padding
         self.processes, self.process = world_size(), rank()
-        self._check_shares()
+        self.n_clips = len(self.rows)
+        if self.batch_size % self.processes or self.clips_per_step < 2 * self.processes:
+            raise UserError(
+                f"batch_size={self.batch_size} cannot be shared by {self.processes} processes: of "
+                f"{self.clips_per_step} clips a step each needs at least 2, and all as many; take "
+                f"a multiple of {self.processes}, fewer processes or more clips"
+            )
         self.device = torch.device(device)
         self.lengths = np.asarray(store.n_frames)[self.rows]
         if on_device is None:
@@ -107,11 +113,6 @@ class CropSource:
         self._order: tuple[int, np.ndarray] = (-1, self.rows)
         self._thread: ThreadPoolExecutor | None = None
         self._next: tuple[int, Future[Batch]] | None = None
-
-    @property
-    def n_clips(self) -> int:
-        """Number of training clips."""
-        return len(self.rows)
 
     @property
     def clips_per_step(self) -> int:
@@ -178,18 +179,6 @@ class CropSource:
         clips = order[index * size : (index + 1) * size][mine]
         uniform = numpy_generator(self.seed, "crops", step).random(size * self.n_crops)
         return self._crops(clips, uniform.reshape(self.n_crops, size)[:, mine].ravel())
-
-    def _check_shares(self) -> None:
-        if self.batch_size % self.processes:
-            raise UserError(
-                f"batch_size={self.batch_size} cannot be shared by {self.processes} processes; "
-                f"take a multiple of {self.processes}"
-            )
-        if self.clips_per_step < 2 * self.processes:
-            raise UserError(
-                f"a batch of {self.clips_per_step} clips is too small for {self.processes} "
-                "processes: each needs at least 2 clips; take fewer processes or more clips"
-            )
 
     def _crops(self, clips: np.ndarray, uniform: np.ndarray) -> Batch:
         visits = np.tile(clips, len(uniform) // len(clips))

@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 
-FORMAT = 2
-
 
 class CheckpointError(RuntimeError):
     """A checkpoint cannot be used; the message says why and what to do."""
@@ -20,7 +18,7 @@ def save_checkpoint(path: Path, mark: str, content: dict[str, Any]) -> None:
 
     Args:
         path: The file.
-        mark: Fingerprint of everything that decides the run's result.
+        mark: Hash of everything that decides the run's result.
         content: State dicts, numbers and strings.
 
     Raises:
@@ -30,7 +28,7 @@ def save_checkpoint(path: Path, mark: str, content: dict[str, Any]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as file:
-            torch.save({"format": FORMAT, "fingerprint": mark, **content}, file)
+            torch.save({"mark": mark, **content}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -47,31 +45,30 @@ def load_checkpoint(path: Path, mark: str, device: torch.device | str) -> dict[s
 
     Args:
         path: The file.
-        mark: Fingerprint the checkpoint must have been saved with.
+        mark: What the checkpoint must have been saved with.
         device: Where its tensors go.
 
     Returns:
         What was saved, or None if there is no file.
 
     Raises:
-        CheckpointError: The file is damaged, of another format, or from another run.
+        CheckpointError: The file is damaged, or from another run.
         OSError: The file cannot be opened.
     """
     if not path.exists():
         return None
     remedy = "delete it to train from the start, or train into another folder"
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        found = content["mark"]
     except OSError:
         raise
     except Exception as error:  # unpickling damaged bytes can raise anything
         raise CheckpointError(f"the checkpoint {path} is damaged ({error!r}); {remedy}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}; {remedy}")
-    if content["fingerprint"] != mark:
+    if found != mark:
         raise CheckpointError(
             f"the checkpoint {path} comes from a run with other data, settings, seed or "
-            f"architecture (fingerprint {content['fingerprint']}, this run has {mark}); {remedy}"
+            f"architecture (its mark is {found}, this run's {mark}); {remedy}"
         )
     return content
 

@@ -13,11 +13,12 @@ from ..core.errors import UserError
 Optimiser = Literal["sgd", "adam", "adamw", "lars"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Padding = Literal["silence", "repeat"]
 OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
 SCHEDULES: tuple[str, ...] = get_args(Schedule)
-PRECISIONS: tuple[str, ...] = get_args(Precision)
-Padding = Literal["silence", "repeat"]
 PADDINGS: tuple[str, ...] = get_args(Padding)
+PACE = ("log_every", "checkpoint_seconds")
+"""Settings that only log and save."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +84,9 @@ class TrainingSettings:
                 "give exactly one of epochs and clip_updates, and set the other to null (None): "
                 f"here epochs={self.epochs!r} and clip_updates={self.clip_updates!r}"
             )
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UserError(f"{name}={getattr(self, name)!r} must be one of {list(choices)}")
-        for name, (low, high, inclusive, rule) in _RANGES.items():
+        for name, (holds, rule) in _RULES.items():
             value = getattr(self, name)
-            if value is not None and not (low <= value if inclusive else low < value) & (
-                value <= high
-            ):
+            if value is not None and not holds(value):
                 raise UserError(f"{name}={value!r} must be {rule}")
         if self.accumulate * 2 > self.batch_size:
             raise UserError(
@@ -117,24 +113,24 @@ class TrainingSettings:
         return {name: value for name, value in asdict(self).items() if name not in PACE}
 
 
-PACE = ("log_every", "checkpoint_seconds")
-"""Settings that only log and save."""
-_CHOICES = {
-    **{"padding": PADDINGS, "optimiser": OPTIMISERS},
-    **{"schedule": SCHEDULES, "precision": PRECISIONS},
-}
-_INF = float("inf")
-_RANGES: dict[str, tuple[float, float, bool, str]] = {
-    "epochs": (0, 1e9, False, "a positive number"),
-    "clip_updates": (1, _INF, True, "at least 1"),
-    "batch_size": (2, _INF, True, "at least 2: batch normalisation needs two clips"),
-    "accumulate": (1, _INF, True, "at least 1"),
-    "learning_rate": (0, 1e9, False, "a positive, finite number"),
-    "bias_learning_rate": (0, 1e9, False, "a positive, finite number, or None for learning_rate"),
-    "momentum": (0, 0.999999, True, "in [0, 1)"),
-    "weight_decay": (0, 1e9, True, "0 or positive"),
-    "warmup": (0, 1, True, "a share of the steps, in [0, 1]"),
-    "gradient_clip": (0, _INF, False, "positive, or None for no clipping"),
-    "log_every": (1, _INF, True, "at least 1"),
-    "checkpoint_seconds": (0, _INF, True, "0 or positive"),
+_POSITIVE = (lambda value: 0 < value <= 1e9, "a positive, finite number")
+_NOT_NEGATIVE = (lambda value: 0 <= value <= 1e9, "0 or positive")
+_COUNT = (lambda value: value >= 1, "at least 1")
+_RULES: dict[str, tuple[Any, str]] = {
+    "epochs": _POSITIVE,
+    "clip_updates": _COUNT,
+    "batch_size": (lambda value: value >= 2, "at least 2: batch normalisation needs two clips"),
+    "accumulate": _COUNT,
+    "padding": (PADDINGS.__contains__, f"one of {list(PADDINGS)}"),
+    "optimiser": (OPTIMISERS.__contains__, f"one of {list(OPTIMISERS)}"),
+    "learning_rate": _POSITIVE,
+    "bias_learning_rate": _POSITIVE,
+    "momentum": (lambda value: 0 <= value < 1, "in [0, 1)"),
+    "weight_decay": _NOT_NEGATIVE,
+    "warmup": (lambda value: 0 <= value <= 1, "a share of the steps, in [0, 1]"),
+    "schedule": (SCHEDULES.__contains__, f"one of {list(SCHEDULES)}"),
+    "precision": (get_args(Precision).__contains__, f"one of {list(get_args(Precision))}"),
+    "gradient_clip": (lambda value: value > 0, "positive, or None for no clipping"),
+    "log_every": _COUNT,
+    "checkpoint_seconds": _NOT_NEGATIVE,
 }
