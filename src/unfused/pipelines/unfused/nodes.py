@@ -1,5 +1,6 @@
 """UnFuSeD on one task: pseudo-labels from its audio, self-distillation of a random encoder."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -27,12 +28,12 @@ def cluster_pseudo_labels(
     from ...distillation.controls import cluster_quality, labels_by_source
     from ...tasks.corpus import Corpus
 
-    corpus = Corpus.of(store, manifest, splits)
+    corpus = Corpus.of(store, manifest, splits, name=workspace.path.parent.name)
     labels, quality, points = [], [], []
     for repeat in repeats(run.seeds, corpus.folds):
         audio = corpus.for_training(repeat.fold, transductive=evaluation.transductive)
         train = corpus.part("train", repeat.fold)
-        model = unfused(teachers, repeat, clustering, run, workspace)
+        model = unfused(teachers, repeat, clustering, run, workspace.path / repeat.name)
         model.set_params(n_clusters=clustering.n_clusters or len(train.classes))
         found, of_teacher = labels_by_source(model, audio, train, clustering.controls)
         points.append(of_teacher.reset_index())
@@ -66,7 +67,7 @@ def distil_students(
     from ...encoders.collection import EncoderCollection
     from ...tasks.corpus import Corpus
 
-    corpus = Corpus.of(store, manifest, splits)
+    corpus = Corpus.of(store, manifest, splits, name=workspace.path.parent.name)
     learnt = list(pseudo_labels.groupby(["source", "seed", "fold"]))
     if distillation.embeddings:
         learnt += [
@@ -75,7 +76,8 @@ def distil_students(
     folders, histories = {}, []
     for (source, seed, fold), table in learnt:
         repeat = Repeat(int(seed), int(fold))
-        model = unfused(teachers, repeat, clustering, run, workspace)
+        name = f"{source}-{repeat.name}"
+        model = unfused(teachers, repeat, clustering, run, workspace.path / name)
         model.set_params(**parameters_of(distillation, encoder))
         audio = corpus.for_training(repeat.fold, transductive=evaluation.transductive)
         facts = {"task": corpus.name, "source": source, "fold": repeat.fold}
@@ -85,14 +87,12 @@ def distil_students(
             labels = table.set_index("clip_id").filter(like="pseudo_label").dropna(axis=1)
             model.fit(audio, pseudo_labels=labels, facts=facts)
         for kind in ("student", "full"):
-            folders[f"{source}-{repeat.name}/{kind}"] = model.folder_ / kind
+            folders[f"{name}/{kind}"] = model.folder_ / kind
         histories.append(model.history_.assign(source=source, **repeat._asdict()))
     return EncoderCollection(folders), pd.concat(histories, ignore_index=True)
 
 
-def unfused(
-    teachers: Any, repeat: Any, clustering: PseudoLabels, run: Run, workspace: Workspace
-) -> Any:
+def unfused(teachers: Any, repeat: Any, clustering: PseudoLabels, run: Run, folder: Path) -> Any:
     """Return the estimator of one repeat, told how to cluster."""
     from ...core.outputs import OutputFolder
     from ...distillation.unfused import UnFuSeD
@@ -104,7 +104,7 @@ def unfused(
         whiten=clustering.whiten,
         seed=repeat.seed,
         device=run.device,
-        folder=OutputFolder(workspace.path, run.fresh),
+        folder=OutputFolder(folder, run.fresh),
     )
 
 
