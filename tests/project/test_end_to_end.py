@@ -144,21 +144,12 @@ def test_shuffled_pseudo_labels_are_the_teachers_in_another_order(finished):
 def test_an_encoder_says_where_it_comes_from(finished):
     from unfused import load_encoder
 
-<<<<<<< HEAD
-    folder = finished.data / "06_models/instrument/unfused/teacher-seed0-fold0/student"
-=======
-    students = finished.data / "06_models/instrument_family/unfused/teacher-seed0-fold0"
+    students = finished.data / "06_models/Instruments/unfused/teacher-seed0-fold0"
     (folder,) = students.glob("unfused-seed0-*/student")
->>>>>>> h/paper
     facts = load_encoder(folder).provenance
     assert facts["seed"] == 0
     assert facts["fold"] == 0
     assert facts["source"] == "teacher"
-<<<<<<< HEAD
-    assert facts["task"] == "instrument"
-    assert facts["parameters"]["alpha"] == 0.7
-=======
-    assert facts["task"] == "instrument_family"
+    assert facts["task"] == "Instruments"
     assert facts["parameters"]["method"]["alpha"] == 0.7
->>>>>>> h/paper
     assert facts["versions"]["torch"]

@@ -1,6 +1,5 @@
 """UnFuSeD on one task: pseudo-labels from its audio, self-distillation of a random encoder."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,19 +18,11 @@ def cluster_pseudo_labels(
     from ...core.repeats import repeats
     from ...distillation.controls import cluster_quality, labels_by_source
 
-<<<<<<< HEAD
-=======
-    corpus = Corpus.of(store, manifest, splits, name=workspace.path.parent.name)
->>>>>>> h/paper
     labels, quality, points = [], [], []
     for repeat in repeats(run.seeds, corpus.folds):
         audio = corpus.for_training(repeat.fold, transductive=evaluation.transductive)
         train = corpus.part("train", repeat.fold)
-<<<<<<< HEAD
-        model = estimator(corpus, teachers, repeat, clustering, run)
-=======
-        model = unfused(teachers, repeat, clustering, run, workspace.path / repeat.name)
->>>>>>> h/paper
+        model = estimator(corpus, teachers, repeat, clustering, run, repeat.name)
         model.set_params(n_clusters=clustering.n_clusters or len(train.classes))
         found, of_teacher = labels_by_source(model, audio, train, clustering.controls)
         points.append(of_teacher.reset_index())
@@ -62,23 +53,14 @@ def distil_students(
     from ...core.repeats import Repeat
     from ...encoders.collection import EncoderCollection
 
-<<<<<<< HEAD
     learnt: list[Any] = list(pseudo_labels.groupby(["source", "seed", "fold"]))
-=======
-    corpus = Corpus.of(store, manifest, splits, name=workspace.path.parent.name)
-    learnt = list(pseudo_labels.groupby(["source", "seed", "fold"]))
->>>>>>> h/paper
     if distillation.embeddings:
         learnt += [(("embeddings", *key), None) for (who, *key), _ in learnt if who == "teacher"]
     folders, histories = {}, []
     for (source, seed, fold), table in learnt:
         repeat = Repeat(int(seed), int(fold))
-<<<<<<< HEAD
-        model = estimator(corpus, teachers, repeat, clustering, run)
-=======
         name = f"{source}-{repeat.name}"
-        model = unfused(teachers, repeat, clustering, run, workspace.path / name)
->>>>>>> h/paper
+        model = estimator(corpus, teachers, repeat, clustering, run, name)
         model.set_params(**parameters_of(distillation, encoder))
         audio = corpus.for_training(repeat.fold, transductive=evaluation.transductive)
         facts = {"task": corpus.name, "source": source, "fold": repeat.fold}
@@ -94,11 +76,9 @@ def distil_students(
     return EncoderCollection(folders), history
 
 
-<<<<<<< HEAD
-def estimator(corpus: Any, teachers: Any, repeat: Any, clustering: PseudoLabels, run: Run) -> Any:
-=======
-def unfused(teachers: Any, repeat: Any, clustering: PseudoLabels, run: Run, folder: Path) -> Any:
->>>>>>> h/paper
+def estimator(
+    corpus: Any, teachers: Any, repeat: Any, clustering: PseudoLabels, run: Run, name: str
+) -> Any:
     """Return the estimator of one repeat, told how to cluster."""
     from ...distillation.unfused import UnFuSeD
     from ...embeddings.read_out import ReadOut
@@ -109,11 +89,7 @@ def unfused(teachers: Any, repeat: Any, clustering: PseudoLabels, run: Run, fold
         whiten=clustering.whiten,
         seed=repeat.seed,
         device=run.device,
-<<<<<<< HEAD
-        folder=run.outputs(corpus.name, "unfused"),
-=======
-        folder=OutputFolder(folder, run.fresh),
->>>>>>> h/paper
+        folder=run.outputs(corpus.name, "unfused", name),
     )
 
 
