@@ -204,7 +204,7 @@ def embedded(
     made_of = {
         "embedder": candidate.digest,
         "corpus": clips.mark,
-        "source": source_digest("embeddings.embedder", "embeddings.outside"),
+        "source": source_digest("embeddings.embedder", "embeddings.outside", "encoders"),
     }
 
     def build(folder: Path) -> None:
