@@ -105,7 +105,7 @@ class Project:
         """Return the names, without marks, of the outputs that were built since."""
         now = self.outputs().items()
         return {
-            re.sub(r"-[0-9a-f]{12}$", "", name) for name, time in now if before.get(name) != time
+            re.sub(r"(-[0-9a-f]{12})+$", "", name) for name, time in now if before.get(name) != time
         }
 
     def table(self, name):
