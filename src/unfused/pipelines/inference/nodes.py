@@ -27,13 +27,8 @@ def choose_model(
     if rows.empty:
         known = results[["encoder", "source", "read_out", "protocol"]].drop_duplicates()
         raise NotFoundError(
-<<<<<<< HEAD
-            f"no classifier with {asked}: choose among {known.to_dict('records')}, by "
-            "model.encoder, model.source, model.read_out and model.protocol"
-=======
             f"no classifier with {asked}: choose model.encoder, model.source, model.read_out and "
             f"model.protocol among {known.to_dict('records')}"
->>>>>>> main
         )
     found = chosen(rows, predictions, plain_from=results)
     log.info("%s: %s", found.title, found.why)
