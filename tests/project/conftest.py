@@ -29,7 +29,8 @@ TINY = {  # a study of own data in seconds
     "methods.decar.training.batch_size": 8,
     "unfused.distillation.training.clip_updates": 16,
     "unfused.distillation.training.batch_size": 8,
-    "evaluation.cuts": ["block3"],
+    "evaluation.read_outs": [{"taps": ["block3"]}],
+    "evaluation.joined": [],
     "evaluation.supervised.fine_tuning.clip_updates": 16,
     "evaluation.supervised.fine_tuning.batch_size": 8,
     "evaluation.supervised.from_scratch.clip_updates": 16,
@@ -105,7 +106,7 @@ class Project:
         """Return the names, without marks, of the outputs that were built since."""
         now = self.outputs().items()
         return {
-            re.sub(r"-[0-9a-f]{12}$", "", name) for name, time in now if before.get(name) != time
+            re.sub(r"(-[0-9a-f]{12})+$", "", name) for name, time in now if before.get(name) != time
         }
 
     def table(self, name):

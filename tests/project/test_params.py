@@ -1,7 +1,5 @@
 """Typed parameters reach the library."""
 
-from unfused.core.workspace import fingerprint
-
 from unfused.distillation.unfused import UnFuSeD
 from unfused.params import Distillation, EncoderParams, FineTuning
 from unfused.pipelines.evaluation.nodes import supervised_settings
@@ -24,19 +22,6 @@ def test_every_option_of_fine_tuning():
         assert {name: getattr(settings, name) for name in options} == options
         assert settings.training.clip_updates == 8
         assert settings.views["mixup_ratio"] == 0.4
-
-
-def test_options_of_fine_tuning_that_are_off_train_nothing_anew():
-    plain = {"encoders": [], "views": {}, "fine_tuning": TRAINING, "from_scratch": TRAINING}
-    usual = supervised_settings(FineTuning(**plain))
-    assert usual[0].identity().keys() == {
-        "training", "views", "crop_frames", "dropout", "label_smoothing", "head", "validate_every",
-    }  # fmt: skip
-    assert usual[0].head == "linear_probe"
-    assert not any("mask" in name for name in usual[0].views)
-    for option in ({"mixup_alpha": 0.1}, {"patience": 2}, {"views": {"freq_masks": 1}}):
-        changed = supervised_settings(FineTuning(**{**plain, **option}))
-        assert fingerprint(changed[0]) != fingerprint(usual[0])
 
 
 def test_every_option_of_self_distillation():

@@ -14,6 +14,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+DELAY = 2.0  # seconds
+
 
 def progress(
     iterable: Iterable[Any] | None = None,
@@ -42,7 +44,7 @@ def progress(
         unit=unit,
         initial=initial,
         disable=quiet or bool(os.environ.get("TQDM_DISABLE")),
-        delay=2.0 if watched else 30.0,
+        delay=DELAY,
         mininterval=0.1 if watched else 30.0,
         leave=False,
         dynamic_ncols=watched,

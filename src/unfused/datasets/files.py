@@ -7,7 +7,6 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.matplotlib import MatplotlibDataset
@@ -16,9 +15,7 @@ from kedro_datasets.text import TextDataset
 
 from .previews import described, inert, picture_html, verbatim
 
-_LONGEST = 60  # characters of a cell
-_CELL = "style='padding: 2px 12px 2px 0; text-align: left; white-space: nowrap'"
-_LARGEST = 2_000_000  # characters of a page that a preview shows
+LARGEST = 2_000_000  # characters of a page that a preview shows
 
 
 class WholeFile:
@@ -89,7 +86,16 @@ class PlainTextDataset(WholeFile, TextDataset):
     @described
     def preview(self, characters: int = 5000) -> str:
         """Return the beginning of the text, its lines as they stand in the file."""
-        return _block(self.load(), characters)
+        return _beginning(self.load(), characters)
+
+
+class JSONTextDataset(WholeFile, JSONDataset):
+    """A JSON file."""
+
+    @described
+    def preview(self, characters: int = 5000) -> str:
+        """Return the beginning of the file, one value a line."""
+        return _beginning(json.dumps(self.load(), indent=1, ensure_ascii=False), characters)
 
 
 class PageDataset(WholeFile, TextDataset):
@@ -99,61 +105,31 @@ class PageDataset(WholeFile, TextDataset):
     def preview(self) -> str:
         """Return the page, or where it is if it is large."""
         page = self.load()
-        if len(page) > _LARGEST:
-            size, place = len(page) / 1e6, verbatim(str(self.filepath))
-            return f"<p>A page of {size:.1f} MB: open {place} in a browser.</p>"
-        return inert(page)
-
-
-class JSONTextDataset(WholeFile, JSONDataset):
-    """A JSON file."""
-
-    @described
-    def preview(self, characters: int = 5000) -> str:
-        """Return the beginning of the file, one value a line."""
-        return _block(json.dumps(self.load(), indent=1, ensure_ascii=False), characters)
+        if len(page) <= LARGEST:
+            return inert(page)
+        place = verbatim(str(self.filepath))
+        return f"<p>A page of {len(page) / 1e6:.1f} MB: open {place} in a browser.</p>"
 
 
 def first_rows(table: pd.DataFrame, nrows: int) -> str:
-    """Return how large a table is and its first rows; of a long text, the end tells it apart.
+    """Return how large a table is, and its first rows.
 
-    >>> first_rows(pd.DataFrame({"score": [0.123456], "sizes": [np.arange(3)]}), 0)
-    '<p>1 row, 2 columns: score, sizes</p>'
+    >>> first_rows(pd.DataFrame({"score": [0.123456]}), 0)
+    '<p>1 rows, 1 columns: score</p>'
     """
-    size = f"{_counted(len(table), 'row')}, {_counted(table.shape[1], 'column')}"
-    head = table.head(nrows)
-    if not len(head):
-        names = verbatim(", ".join(table.columns[:8]))
-        return f"<p>{size}: {names}{'…' * (table.shape[1] > 8)}</p>"
-    shown = f"; the first {len(head)}:" if len(head) < len(table) else ""
-    rows = [[_cell(value) for value in row] for row in head.itertuples(index=False, name=None)]
-    lines = [_row("th", list(head)), *(_row("td", row) for row in rows)]
-    return f"<p>{size}{shown}</p><table>{''.join(lines)}</table>"
+    names = verbatim(", ".join(map(str, table.columns[:8]))) + "…" * (table.shape[1] > 8)
+    size = f"<p>{len(table):,} rows, {table.shape[1]:,} columns: {names}</p>"
+    if not min(nrows, len(table)):
+        return size
+    rows = table.head(nrows).map(_short)
+    return size + inert(rows.to_html(index=False, border=0, float_format="%.4g", na_rep=""))
 
 
-def _block(text: str, characters: int) -> str:
+def _short(cell: Any) -> Any:
+    """Return a cell of a table; of a long text, the end tells it apart."""
+    return "…" + cell[-59:] if isinstance(cell, str) and len(cell) > 60 else cell
+
+
+def _beginning(text: str, characters: int) -> str:
     shown = text if len(text) <= characters else text[:characters] + "\n…"
     return f"<pre style='white-space: pre-wrap'>{verbatim(shown)}</pre>"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
-def _row(tag: str, cells: list[Any]) -> str:
-    inside = "".join(f"<{tag} {_CELL}>{verbatim(str(cell))}</{tag}>" for cell in cells)
-    return f"<tr>{inside}</tr>"
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, list | tuple | np.ndarray):
-        value = ", ".join(str(_cell(item)) for item in value)
-    if pd.isna(value):
-        return ""
-    if isinstance(value, float | np.floating):
-        return float(f"{value:.4g}") if np.isfinite(value) else str(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, str) and len(value) > _LONGEST:
-        return "…" + value[1 - _LONGEST :]
-    return value

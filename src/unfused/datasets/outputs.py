@@ -13,29 +13,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 
 from ..core.outputs import write_json
 from .files import first_rows
+from .folders import FolderDataset
 from .previews import described, picture_html, player_html, verbatim
 
 
-class OutputsDataset(AbstractDataset[Any, Any]):
-    """Folders by name.
-
-    Args:
-        filepath: The JSON file.
-        metadata: Ignored by Kedro, read by Kedro-Viz.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self.filepath = Path(filepath)
-        self.metadata = metadata
+class OutputsDataset(FolderDataset):
+    """Folders by name, in a JSON file."""
 
     def load(self) -> Any:
         """Return name -> folder."""
-        listed = json.loads(self.filepath.read_text(encoding="utf-8"))
-        base = self.filepath.parent
+        listed, base = json.loads(self.filepath.read_text(encoding="utf-8")), self.filepath.parent
         return {name: Path(os.path.normpath(base / folder)) for name, folder in listed.items()}
 
     def save(self, data: Any) -> None:
@@ -52,24 +43,19 @@ class OutputsDataset(AbstractDataset[Any, Any]):
         """Return the names."""
         return f"<p>In it: {verbatim(', '.join(OutputsDataset.load(self)))}.</p>"
 
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self.filepath)}
-
     def _exists(self) -> bool:
-        return self.filepath.is_file() and all(
-            folder.is_dir() for folder in OutputsDataset.load(self).values()
-        )
+        found = OutputsDataset.load(self) if self.filepath.is_file() else {"": self.filepath}
+        return all(folder.is_dir() for folder in found.values())
 
 
 class AudioFolderDataset(OutputsDataset):
     """One folder of audio files; its preview plays a few of them."""
 
-    def load(self) -> Path:
+    def load(self) -> Any:
         """Return the folder."""
-        folder: Path = super().load()["folder"]
-        return folder
+        return super().load()["folder"]
 
-    def save(self, data: Path) -> None:
+    def save(self, data: Any) -> None:
         """Write down which folder it is."""
         super().save({"folder": data})
 
@@ -78,7 +64,7 @@ class AudioFolderDataset(OutputsDataset):
         """Return players for clips spread evenly over the folder."""
         files = sorted(self.load().rglob("*.flac"))
         chosen = files[:: max(1, len(files) // n_clips)][:n_clips]
-        return "".join(f"<p>{verbatim(f.name)}<br>{player_html(f)}</p>" for f in chosen)
+        return "".join(f"<p>{verbatim(file.name)}<br>{player_html(file)}</p>" for file in chosen)
 
 
 class LogMelStoreDataset(AudioFolderDataset):
@@ -122,15 +108,19 @@ class EncodersDataset(OutputsDataset):
     @described
     def preview(self, nrows: int = 50) -> str:
         """Return one row per encoder."""
-        encoders = self.load()
-        rows = [_encoder_row(name, encoders.load(name)) for name in encoders.names()[:nrows]]
+        rows = []
+        for name in (found := self.load()).names()[:nrows]:
+            trained = found.load(name)
+            facts = {key: trained.provenance.get(key, "") for key in ("method", "source", "seed")}
+            size = {"dimension": trained.encoder.dim, "parameters": trained.encoder.n_parameters}
+            rows.append({"name": name, **facts, "architecture": trained.name, **size})
         return first_rows(pd.DataFrame(rows), nrows)
 
 
 class CandidatesDataset(OutputsDataset):
     """Encoders that are compared, as a list of :class:`~unfused.probes.candidates.Candidate`."""
 
-    def load(self) -> list[Any]:
+    def load(self) -> Any:
         """Return the candidates."""
         from ..probes.candidates import Candidate
 
@@ -139,7 +129,7 @@ class CandidatesDataset(OutputsDataset):
             entry["folder"] = entry["folder"] and os.path.normpath(base / entry["folder"])
         return [Candidate.from_json(entry) for entry in found]
 
-    def save(self, data: list[Any]) -> None:
+    def save(self, data: Any) -> None:
         """Write them down."""
         base, listed = self.filepath.parent.resolve(), [entry.to_json() for entry in data]
         base.mkdir(parents=True, exist_ok=True)
@@ -155,17 +145,3 @@ class CandidatesDataset(OutputsDataset):
 
     def _exists(self) -> bool:
         return self.filepath.is_file()
-
-
-def _encoder_row(name: str, trained: Any) -> dict[str, Any]:
-    facts = trained.provenance
-    return {
-        "name": name,
-        "method": facts.get("method"),
-        "pseudo-labels of": facts.get("source") or "",
-        "seed": facts.get("seed"),
-        "architecture": trained.name,
-        "cut": trained.encoder.cut,
-        "dimension": trained.encoder.dim,
-        "parameters": trained.encoder.n_parameters,
-    }

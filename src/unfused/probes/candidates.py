@@ -208,7 +208,7 @@ def embed_candidates(
     clips, passes = corpus.labelled, _Passes(candidates, corpus.labelled, device)
     known = {
         "corpus": clips.mark,
-        "source": source_digest("embeddings.embedder", "embeddings.outside"),
+        "source": source_digest("embeddings.embedder", "embeddings.outside", "encoders"),
     }
     folders = {}
     for candidate in progress(candidates, total=len(candidates), desc="embedding", unit="encoder"):

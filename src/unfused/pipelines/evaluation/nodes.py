@@ -65,7 +65,7 @@ def probe_encoders(
         def build(_: Path, of: Any = candidate, given: Path = folder) -> dict[str, pd.DataFrame]:
             return evaluate_frozen(of, Vectors.load(given), corpus, **how)
 
-        made_of = {**known, "candidate": candidate.to_json(), "of": folder.name}
+        made_of = {**known, "candidate": candidate.key, "of": folder.name}
         found.append(outputs.tables(candidate.key, made_of, build))
     return joined(found, "results"), joined(found, "predictions")
 
@@ -134,7 +134,7 @@ def few_label_work(
                 vectors = Vectors.load(folder)
                 return few.probe_with_few_labels(candidate, vectors, corpus, protocol, how)
 
-            made_of = {"protocol": protocol, "of": folder.name, "candidate": candidate.to_json()}
+            made_of = {"protocol": protocol, "of": folder.name, "candidate": candidate.key}
             yield f"{candidate.key}-{protocol}", made_of, probe
     wanted = supervised_settings(evaluation.supervised)
     for plan in plans(candidates, asked.fine_tuning, *wanted) if asked.fine_tuning else ():

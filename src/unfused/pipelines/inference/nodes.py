@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def choose_model(
-    results: pd.DataFrame, predictions: pd.DataFrame, model: TrainedModel
+    results: pd.DataFrame, predictions: pd.DataFrame, model: TrainedModel, source: Task
 ) -> dict[str, Any]:
     """Choose the classifier to use: the best on validation clips, or the one that is asked for."""
     from ...core.errors import NotFoundError
@@ -32,42 +32,33 @@ def choose_model(
         )
     found = chosen(rows, predictions, plain_from=results)
     log.info("%s: %s", found.title, found.why)
-    return {**asdict(found), "why": found.why, "title": found.title}
+    return {**asdict(found), "why": found.why, "title": found.title, "licence": source.licence}
 
 
 def fit_model(
-    chosen: dict[str, Any],
-    candidates: list,
-    networks: dict[str, Path],
-    corpus: Any,
-    source: Task,
-    run: Run,
+    chosen: dict[str, Any], candidates: list, networks: dict[str, Path], corpus: Any, run: Run
 ) -> Path:
     """Fit the chosen classifier on all labelled clips; a trained network is taken as it is."""
     from ...core.source import source_digest
     from ...inference.classifier import Classifier, load_classifier
 
     names = ("source", "read_out", "seed", "fold")
-    repeat = f"seed{chosen['seed']}-fold{chosen['fold']}"
-    facts = {**chosen, "task": corpus.name, "licence": source.licence}
-    made_of = {**truth(corpus), "facts": facts}
-    made_of["source"] = source_digest("inference.classifier")
-    network = networks.get(f"{chosen['encoder']}-{repeat}")
-    frozen = chosen["protocol"] == "linear_probe"
     wanted = {"label": chosen["encoder"], **{name: chosen[name] for name in names}}
     same = [item for item in candidates if all(getattr(item, k) == v for k, v in wanted.items())]
-    made_of["encoder"] = same[0].digest if frozen else str(network)
+    frozen = chosen["protocol"] == "linear_probe"
+    network = networks.get(f"{chosen['encoder']}-seed{chosen['seed']}-fold{chosen['fold']}", Path())
 
     def build(folder: Path) -> None:
-        embedder = same[0].load() if frozen else None
-        fitted = (
-            Classifier(embedder, device=run.device).fit(corpus.labelled)
-            if frozen
-            else load_classifier(network or "")
-        )
-        fitted.facts_.update({**facts, **_heard(fitted.embedder_.trained_on, corpus)})
+        if frozen:
+            fitted = Classifier(same[0].load(), device=run.device).fit(corpus.labelled)
+        else:
+            fitted = load_classifier(network)
+        heard = _heard(fitted.embedder_.trained_on, corpus)
+        fitted.facts_.update({**chosen, "task": corpus.name, **heard})
         fitted.save(folder)
 
+    made_of = {**truth(corpus), "chosen": chosen, "source": source_digest("inference.classifier")}
+    made_of["encoder"] = same[0].digest if frozen else network.parent.name
     return run.outputs(corpus.name, "classifiers").built(chosen["encoder"], made_of, build)
 
 

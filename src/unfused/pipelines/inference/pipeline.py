@@ -12,12 +12,12 @@ def create_model(task: str) -> Pipeline:
     Args:
         task: Name of the task in the configuration.
     """
-    scores = [f"{task}.results", f"{task}.predictions", "params:model"]
+    scores = [f"{task}.results", f"{task}.predictions", "params:model", f"params:tasks.{task}"]
     given = ["chosen_model", f"{task}.candidates", f"{task}.networks", f"{task}.corpus"]
     return _stage(
         [
             node(nodes.choose_model, scores, "chosen_model"),
-            node(nodes.fit_model, [*given, f"params:tasks.{task}", "params:run"], "model"),
+            node(nodes.fit_model, [*given, "params:run"], "model"),
         ],
         "modelling",
     )
