@@ -64,10 +64,11 @@ def make(
 
 def real(dim: int) -> Data:
     """Return fsdd_digits, half for training, embedded by an untrained AudioNTT."""
+    from unfused.embeddings.embed import embed_clips
+
     from unfused.data.log_mel import FrontEnd
     from unfused.data.reading import probe, read_mono
     from unfused.data.store import LogMelStore
-    from unfused.embeddings.embed import embed_clips
     from unfused.encoders import AudioNTT, TrainedEncoder
 
     folder = Path(os.environ["UNFUSED_DATA"]) / "fsdd_digits"

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from unfused.embeddings.embed import embed_clips
 from unfused.probes.best_epoch import BestEpoch
 from unfused.probes.linear_probe import LinearProbe
 
-from unfused.embeddings.embed import embed_clips
 from unfused.probes import fine_tuning
 from unfused.probes.fine_tuning import FineTuningSettings, fine_tune
 from unfused.training.checkpoint import CheckpointError

@@ -7,12 +7,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from unfused.embeddings.embed import embed_clips
 from unfused.probes.linear_probe import LinearProbe
 
 from unfused.data.log_mel import FrontEnd
 from unfused.data.reading import probe, read_mono
 from unfused.data.store import LogMelStore
-from unfused.embeddings.embed import embed_clips
 
 SETS = ("animals10", "drums_multi", "emodb", "esc10", "fsd_instruments10", "fsdd_digits",
         "lithuanian_commands")  # fmt: skip

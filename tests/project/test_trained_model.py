@@ -212,7 +212,7 @@ def test_ones_own_data_need_not_be_named_again(own_data_run, class_folders, tmp_
     assert "for Büro sounds" in card
     assert "| **this model** |" in card
     trained_on = project.table("05_model_input/own_data/pseudo_labels.parquet")["clip_id"].nunique()
-    assert f"| {trained_on} clips, 8 of them without a label of this task |" in card
+    assert f"trained on {trained_on} clips, 8 of them without a label of this task" in card
 
 
 @pytest.mark.parametrize("damaged", ["", "{", '{"tasks": 3}', '{"tasks": [{"shown": "x"}]}'])

@@ -117,16 +117,17 @@ class EncoderEmbedder(Embedder):
         return self.trained.encoder.truncated(deepest).n_parameters
 
     @cached_property
+    def weights(self) -> str:
+        """A hash of the encoder's weights and normalisation."""
+        found = hashlib.blake2b(repr((self.trained.mean, self.trained.std)).encode())
+        for key, tensor in sorted(self.trained.encoder.state_dict().items()):
+            found.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()
+
+    @cached_property
     def digest(self) -> str:  # type: ignore[override]
         """Of weights, normalisation and read-out."""
-        weights = hashlib.blake2b(digest_size=12)
-        for key, tensor in sorted(self.trained.encoder.state_dict().items()):
-            weights.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        return mark_of(
-            weights=weights.hexdigest(),
-            normalisation=[self.trained.mean, self.trained.std],
-            read_out=self.read_out,
-        )
+        return mark_of(weights=self.weights, read_out=self.read_out)
 
     @property
     def front_end(self) -> FrontEnd:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from ..core.errors import UserError
 from ..core.outputs import OutputFolder
+from ..core.progress import progress
 from ..core.repeats import Repeat
 from ..core.source import source_digest
 from ..embeddings.embedder import Embedder, EncoderEmbedder, Joined, as_embedder
-from ..embeddings.read_out import ReadOut
+from ..embeddings.read_out import ReadOut, read_out
 from ..encoders.collection import EncoderCollection
 from ..encoders.registry import ENCODERS, settings_of
 from ..encoders.trained import load_encoder, read_trained_on
@@ -193,27 +194,62 @@ class Vectors(NamedTuple):
         return np.asarray(self.matrix[rows])
 
 
-def embedded(
-    candidate: Candidate, corpus: Corpus, outputs: OutputFolder, *, device: str = "auto"
-) -> Path:
-    """Return the folder with a candidate's :class:`Vectors` of a corpus's labelled clips.
+def embed_candidates(
+    candidates: Sequence[Candidate], corpus: Corpus, outputs: OutputFolder, *, device: str = "auto"
+) -> dict[str, Path]:
+    """Embed a corpus's labelled clips with every candidate, once.
 
-    They are computed once; folds that share an encoder share them.
+    Read-outs of one encoder share its passes, joined candidates the vectors of their parts, and
+    folds that share an encoder its vectors.
+
+    Returns:
+        :attr:`Candidate.key` -> folder of its :class:`Vectors`.
     """
-    clips = corpus.labelled
-    made_of = {
-        "embedder": candidate.digest,
+    clips, passes = corpus.labelled, _Passes(candidates, corpus.labelled, device)
+    known = {
         "corpus": clips.mark,
         "source": source_digest("embeddings.embedder", "embeddings.outside"),
     }
+    folders = {}
+    for candidate in progress(candidates, total=len(candidates), desc="embedding", unit="encoder"):
 
-    def build(folder: Path) -> None:
-        embedder = candidate.load()
-        np.save(folder / "vectors.npy", embedder.embed(clips, device=device))
-        clip_ids = clips.clips["clip_id"].to_numpy().astype(str)
-        np.savez(folder / "clips.npz", clip_ids=clip_ids, n_parameters=embedder.n_parameters)
+        def build(folder: Path, of: Candidate = candidate) -> None:
+            embedder = of.load()
+            np.save(folder / "vectors.npy", passes.embed(embedder))
+            clip_ids = clips.clips["clip_id"].to_numpy().astype(str)
+            np.savez(folder / "clips.npz", clip_ids=clip_ids, n_parameters=embedder.n_parameters)
 
-    return outputs.built(candidate.name, made_of, build)
+        made_of = {**known, "embedder": candidate.digest}
+        folders[candidate.key] = outputs.built(candidate.name, made_of, build)
+    return folders
+
+
+class _Passes:
+    """Vectors of clips by several embedders; an encoder passes over them once for its read-outs."""
+
+    def __init__(self, candidates: Sequence[Candidate], clips: Corpus, device: str) -> None:
+        self.clips, self.device = clips, device
+        asked = (item.embedder.get("read_out") for item in candidates)
+        self.read_outs = [ReadOut(**given) for given in asked if given is not None]
+        self.found: dict[Any, NDArray[np.float32]] = {}  # of the last encoder, and of statistics
+        self.encoder = ""
+
+    def embed(self, embedder: Embedder) -> NDArray[np.float32]:
+        """Return the clips' vectors, (N, D)."""
+        if isinstance(embedder, Joined):
+            return np.concatenate([self.embed(part) for part in embedder.parts], axis=1)
+        if not isinstance(embedder, EncoderEmbedder):
+            return embedder.embed(self.clips, device=self.device)
+        if embedder.weights != self.encoder:
+            self.encoder, self.found = embedder.weights, {}
+        if embedder.read_out not in self.found:
+            taps, trained = embedder.trained.encoder.dims, embedder.trained
+            possible = [item for item in self.read_outs if set(item.taps) <= set(taps)]
+            items = list(dict.fromkeys([embedder.read_out, *(i.of(trained) for i in possible)]))
+            rows, store = self.clips.rows, self.clips.store
+            vectors = read_out(trained, store, rows, items, device=self.device)
+            self.found = dict(zip(items, vectors, strict=True))
+        return self.found[embedder.read_out]
 
 
 def _read_out(
@@ -242,12 +278,10 @@ def _side_by_side(
         known = sorted({item.label for item in usable})
         raise UserError(f"evaluation.joined={list(labels)} must name some of {known}")
     read_outs = dict.fromkeys(item.read_out for items in parts for item in items if item.read_out)
-    for read_out in read_outs or [""]:
-        members = [
-            [item for item in items if item.read_out in ("", read_out)][:1] for items in parts
-        ]
+    for name in read_outs or [""]:
+        members = [[item for item in items if item.read_out in ("", name)][:1] for items in parts]
         if all(members):
-            yield _joined(labels, repeat, [item for (item,) in members], read_out)
+            yield _joined(labels, repeat, [item for (item,) in members], name)
 
 
 def _joined(

@@ -39,12 +39,10 @@ def list_candidates(
 
 def embed_clips(candidates: list, corpus: Any, run: Run) -> dict[str, Path]:
     """Embed the labelled clips with every candidate, once."""
-    from ...core.progress import progress
-    from ...probes.candidates import embedded
+    from ...probes.candidates import embed_candidates
 
     outputs = run.outputs(corpus.name, "embeddings")
-    shown = progress(candidates, total=len(candidates), desc="embedding", unit="encoder")
-    return {item.key: embedded(item, corpus, outputs, device=run.device) for item in shown}
+    return embed_candidates(candidates, corpus, outputs, device=run.device)
 
 
 def probe_encoders(

@@ -27,7 +27,7 @@ def choose_model(
     if rows.empty:
         known = results[["encoder", "source", "read_out", "protocol"]].drop_duplicates()
         raise NotFoundError(
-            f"no classifier with {asked}: choose by model.encoder, model.source, model.read_out and "
+            f"no classifier with {asked}: choose model.encoder, model.source, model.read_out and "
             f"model.protocol among {known.to_dict('records')}"
         )
     found = chosen(rows, predictions, plain_from=results)
