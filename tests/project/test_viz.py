@@ -16,7 +16,8 @@ from kedro_viz.api.rest.responses.pipelines import get_pipeline_response
 from kedro_viz.server import load_and_populate_data
 root = pathlib.Path.cwd()
 bootstrap_project(root)
-load_and_populate_data(root, env=sys.argv[1], include_hooks=True, extra_params=json.loads(sys.argv[2]))
+given = json.loads(sys.argv[2])
+load_and_populate_data(root, env=sys.argv[1], include_hooks=True, extra_params=given)
 print("\\n" + get_pipeline_response().model_dump_json())
 """
 METADATA = """

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from unfused.reporting.statistics import holm
 
 from unfused.reporting.findings import BETTER, SAME, best_over_tasks, compare, findings
 from unfused.reporting.summary import shown, summarise
@@ -18,6 +17,7 @@ from unfused.reporting.words import (
     next_steps,
     weaknesses,
 )
+from unfused.scores.intervals import holm
 
 STUDENT = ("unfused", "teacher", "block3")
 

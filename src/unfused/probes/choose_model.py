@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,12 +100,12 @@ def choose_model(
         UserError: No row can be deployed, or none has a validation score.
     """
     once, scored = _scores(results)
-    chosen, best = _smallest_of_the_best(scored), scored["validation"].idxmax()
+    chosen, best = smallest_of_the_best(scored), scored["validation"].idxmax()
     facts, repeat = scored.loc[chosen], _of(once, chosen).sort_values("validation").iloc[-1]
     mine = _used(predictions, chosen)
     every = scored if plain_from is None else _scores(plain_from)[1]
     plain = every[every.index.get_level_values("encoder").isin(PLAIN)]
-    rival = _smallest_of_the_best(plain) if len(plain) else None
+    rival = smallest_of_the_best(plain) if len(plain) else None
     theirs = None if rival is None else _used(predictions, rival)
     return ChosenModel(
         **dict(zip(_KEY, chosen, strict=True)),
@@ -147,12 +148,16 @@ def _error(part: pd.DataFrame) -> float:
     return float((squares.sum() ** 0.5 / squares.size()).mean())
 
 
-def _smallest_of_the_best(scored: pd.DataFrame) -> tuple[str, ...]:
+def smallest_of_the_best(scored: pd.DataFrame) -> Any:
+    """Return the row name of the smallest of those within one standard error of the best.
+
+    Args:
+        scored: Columns ``validation``, its standard ``error``, and ``parameters``.
+    """
     best = scored.loc[scored["validation"].idxmax()]
     within = scored[scored["validation"] >= best["validation"] - np.nan_to_num(best["error"])]
     order = within.sort_values(["parameters", "validation"], ascending=[True, False], kind="stable")
-    found: tuple[str, ...] = order.index[0]
-    return found
+    return order.index[0]
 
 
 def _of(table: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:

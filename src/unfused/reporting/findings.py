@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.label_sets import split_labels
+from ..probes.choose_model import DEPLOYABLE, smallest_of_the_best
 from ..scores.intervals import difference, holm
 from ..scores.metrics import is_ranked
 from .names import PLAIN, STUDENT, baseline_of, is_control, protocol_name
@@ -27,13 +28,15 @@ NOTHING = ""  # what a missed label is taken for, where no other was named inste
 
 
 def best_of(rows: pd.DataFrame) -> pd.Series:
-    """Return the classifier that is best on validation clips, the simplest of equals.
+    """Return the classifier that :mod:`unfused.probes.choose_model` chooses for use.
 
     Args:
         rows: Rows of :func:`~unfused.reporting.summary.shown`, of one task.
     """
-    usable = rows[~rows["source"].map(is_control)]
-    return usable.loc[usable["validation"].fillna(-1.0).idxmax()]
+    usable = rows[~rows["source"].map(is_control) & rows["protocol"].isin(DEPLOYABLE)]
+    scored = usable[["validation", "parameters"]].fillna({"validation": -1.0, "parameters": 0})
+    scored = scored.assign(error=usable["validation_error"] / usable["n_folds"] ** 0.5)
+    return usable.loc[smallest_of_the_best(scored)]
 
 
 def title_of(row: pd.Series) -> str:

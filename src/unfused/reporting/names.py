@@ -70,7 +70,12 @@ def encoder_name(encoder: str, source: str = "", *, teacher: str | None = None) 
 
     >>> encoder_name("unfused", "shuffled"), encoder_name("supervised_slicer")
     ('Self-distilled on shuffled pseudo-labels', 'Supervised from scratch (SLICER)')
+    >>> encoder_name("unfused + mfcc_statistics", "teacher")
+    'UnFuSeD student + MFCC statistics'
     """
+    if " + " in encoder:
+        parts = encoder.split(" + ")
+        return " + ".join(encoder_name(part, teacher=teacher) for part in parts)
     if is_control(source):
         whole = ", full" if encoder == STUDENT_FULL else ""
         return f"Self-distilled on {_CONTROLS.get(source, f'pseudo-labels of {source}')}{whole}"

@@ -21,7 +21,8 @@ MEAN = "mean over tasks"
 _RESULTS = ("task", "encoder", "source", "read_out", "protocol", "seed", "fold", "metric", "value")
 _PREDICTIONS = (*_RESULTS[:7], "clip_id", "label", "predicted")
 _FACTS = {
-    **dict.fromkeys(("n_train", "n_valid", "pretraining_clips", "validation"), "mean"),
+    **dict.fromkeys(("n_train", "n_valid", "pretraining_clips"), "mean"),
+    **dict.fromkeys(("validation", "validation_error"), "mean"),
     **dict.fromkeys(("dimension", "parameters", "transductive"), "first"),
     **dict.fromkeys(("licence", "pretraining_data"), "first"),
 }
@@ -35,6 +36,8 @@ def checked_results(results: pd.DataFrame) -> pd.DataFrame:
     """
     if "validation" not in results:
         results = results.assign(validation=float("nan"))
+    if "validation_error" not in results:
+        results = results.assign(validation_error=0.0)
     return _at_the_entrance(results, _RESULTS, "result rows")
 
 
