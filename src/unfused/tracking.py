@@ -81,10 +81,10 @@ class TrackingHooks:
 
 
 def metrics_of(summary: Any) -> dict[str, float]:
-    """Return ``<task>/<encoder>/<cut>/<protocol>/<metric>`` -> mean score; a control's source too.
+    """Return ``<task>/<encoder>/<source>/<read-out>/<protocol>/<metric>`` -> mean score.
 
     Args:
-        summary: See :func:`unfused.reporting.aggregate.summarise`.
+        summary: See :func:`unfused.reporting.summary.summarise`.
     """
     summary = summary.dropna(subset="mean")
     named = summary[["task", "encoder", "source", "cut", "protocol", "metric"]].astype(str)

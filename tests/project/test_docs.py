@@ -13,10 +13,7 @@ from unfused.encoders import AudioNTT
 
 from .docs_pages import PAGES, ROOT, name_of
 
-LIBRARY = {
-    *("audio", "encoders", "losses", "clustering", "views", "tasks", "methods", "training"),
-    *("evaluation", "inference", "reporting"),
-}
+UPPER = {"datasets", "params", "pipelines"}  # no library, but the project of Kedro
 pages = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 
@@ -110,7 +107,7 @@ def test_every_public_module_of_the_library_is_in_the_reference(site):
     missing = [
         name
         for file in sorted((ROOT / "src/unfused").glob("*/**/*.py"))
-        if (name := module_name(file)).split(".")[1] in LIBRARY
+        if (name := module_name(file)).split(".")[1] not in UPPER
         and not file.name.startswith("_")
         and public(file)
         and f'id="{name}"' not in shown

@@ -16,7 +16,6 @@ from click.testing import CliRunner
 from kedro.framework.project import pipelines
 
 from unfused import params
-from unfused import pipeline_registry as registry
 from unfused.cli import run
 
 from .docs_pages import PAGES, ROOT, blocks, commands, name_of
@@ -47,7 +46,7 @@ NOT_RUN = {  # expression -> why; all of them are checked dry
     ),
     r"kedro run .*mixing=k_mix": "slicer, which is run, mixes so",
     r"kedro run .*teacher=\w+": "minutes: the teacher's own pipeline is run above",
-    r"kedro run .*(cut=fc1|whiten|n_clusters).*": "minutes: another student and its evaluation",
+    r"kedro run .*(cut=fc1|whiten|n_clusters|embeddings=true).*": "minutes: another student",
     r"kedro run --pipelines=(unfused|lape) .*--env=\w+.*": "hours, a GPU, or other data",
     r"kedro run --pipelines=lape.*": "an hour: every method is trained",
     r"kedro run .*data=my_sounds,unlabelled=field_recordings": "minutes: data=my_sounds is run",
@@ -60,7 +59,8 @@ NOT_RUN = {  # expression -> why; all of them are checked dry
     r"python -m pytest": "it is what runs this",
     r"(python -m )?unfused .*": "tests/project/test_packaging.py runs the package",
     r"mlflow ui .*": "a server",
-    r"kedro run --pipelines=(classify|export).*": "tests/inference and tests/project run them",
+    r"kedro run --pipelines=(model|classify|export).*": "tests/project/test_trained_model.py",
+    r"kedro run .*run.tracking=mlflow": "tests/project/test_tracking.py",
     r"make (classify|export)\b.*": "new audio that is not there",
 }
 SHOWN = list(dict.fromkeys((command, page) for page in PAGES for command in commands(page)))
@@ -86,9 +86,7 @@ def merged(base, given):
 def check(base, given):
     """Refuse parameters that a run would refuse before any work."""
     whole = merged(base, given)
-    registry.check_names(whole)
-    registry.chosen_tasks(whole)
-    registry.chosen_methods(whole)
+    params.Study.of(whole).as_benchmark(whole)
     for name in given:
         for entry in given[name] if name in params.ENTRIES else ():
             params.GROUPS[name](**whole[name][entry])
@@ -135,7 +133,8 @@ def test_a_run_could_start(command, configured):
     if any(f"# conf/{env}/globals.yml" in text for _, text in BLOCKS):
         env = "base"  # the page has its reader make this environment
     registered, parameters = configured(env)
-    pipeline = registered[asked.get("pipeline", "__default__")]
+    (name,) = asked.get("pipelines", ["__default__"])
+    pipeline = registered[name]
     pipeline.to_outputs(*asked.get("to_outputs", pipeline.outputs()))
     pipeline.only_nodes(*asked.get("node_names", [pipeline.nodes[0].name]))
     check(parameters, asked.get("params", {}))
@@ -201,7 +200,7 @@ def test_extras_that_are_installed_exist():
 @pytest.mark.parametrize(("page", "text"), BLOCKS, ids=[name_of(page) for page, _ in BLOCKS])
 def test_configuration_examples_are_valid(page, text, configured):
     given = yaml.safe_load(text)
-    if "pipeline" in given.get("run", {}):  # a file for --config
+    if "pipelines" in given.get("run", {}):  # a file for --config
         given = given["run"]["params"]
     if "data_root" in given:
         assert set(given) <= set(yaml.safe_load((ROOT / "conf/base/globals.yml").read_text()))

@@ -13,9 +13,10 @@ from .docs_pages import PAGES, blocks, name_of
 NOT_RUN = {  # what stands in a block -> why it is not run here
     "%load_ext": "needs IPython; tests/project/test_notebooks.py runs the same",
     "run_comparison.csv": "needs several named runs; tests/project/test_runs.py makes them",
-    "data/06_models/birds/": "needs a classifier of that name; tests/inference makes some",
+    "somebodys_model": "needs an encoder from elsewhere; tests/embeddings/test_outside.py makes some",
     "slicer.ckpt": "needs files that are not here; tests/encoders/test_published.py makes some",
 }
+SHORTER = {"clip_updates=20_000": "clip_updates=64", "clip_updates=200_000": "clip_updates=64"}
 RUNNER = """
 import json, sys, traceback
 
@@ -34,30 +35,35 @@ json.dump(failed, open(sys.argv[2], "w", encoding="utf-8"))
 
 def snippets(page):
     """Return the blocks of a page that are run."""
-    return [
+    found = [
         block for block in blocks(page, "python") if not any(words in block for words in NOT_RUN)
     ]
+    for long, short in SHORTER.items():
+        found = [block.replace(long, short) for block in found]
+    return found
 
 
 WITH_CODE = [page for page in PAGES if snippets(page)]
 
 
 @pytest.fixture(scope="module")
-def failed(finished, tmp_path_factory):
+def failed(finished, class_folders, tmp_path_factory):
     """Page -> what went wrong there, of those where something did."""
     folder = tmp_path_factory.mktemp("snippets")
     (folder / "data").symlink_to(finished.data)
-    (folder / "recordings").mkdir()
+    (folder / "my_sounds").symlink_to(class_folders)
     clip = next((finished.data / "01_raw").rglob("*.flac"))
     shutil.copy(clip, folder / "clip.wav")  # told by content, not by name
-    shutil.copy(clip, folder / "recordings" / "dog_1.wav")
+    for name in ("recordings", "new_recordings"):
+        (folder / name).mkdir()
+        shutil.copy(clip, folder / name / "dog_1.wav")
     code = {name_of(page): snippets(page) for page in WITH_CODE}
     (folder / "code.json").write_text(json.dumps(code), encoding="utf-8")
     (folder / "runner.py").write_text(RUNNER, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "runner.py", "code.json", "failed.json"],
-        cwd=folder, env={**os.environ, "MPLBACKEND": "Agg"}, capture_output=True, text=True,
-        check=False,
+        cwd=folder, env={**os.environ, "MPLBACKEND": "Agg", "XDG_CACHE_HOME": str(folder / "cache")},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "failed.json").read_text(encoding="utf-8"))

@@ -75,8 +75,11 @@ class UnFuSeD(BaseEstimator):
             (official code: 128).
         read_out: How a teacher that is an encoder is read out; None: its mean, maximum, deviation.
         cut: Where the student ends.
-        alpha, beta, mse_on, detach_teacher, hidden: Loss and heads, see
-            :class:`~unfused.distillation.self_distillation.SelfDistillation`.
+        alpha: Weight of the blocks' cross entropies against their divergences.
+        beta: Weight of the hints.
+        mse_on: What the hints compare: ``logits`` or ``features``.
+        detach_teacher: Keep the students' losses from moving the teacher.
+        hidden: Hidden width of the blocks' heads; None: the number of clusters.
         blocks: Taps that get a head; None: three blocks for clusters, the third for embeddings.
         crop_frames: Length of a training crop in frames.
         encoder: Registered name of the encoder that is trained.
