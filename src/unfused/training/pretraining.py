@@ -24,7 +24,7 @@ from ..core.outputs import OutputFolder
 from ..core.seeding import derive_seed
 from ..core.source import source_digest
 from ..encoders.encoder import Encoder
-from ..encoders.registry import ENCODERS, check_settings, create
+from ..encoders.registry import ENCODERS, Setting, check_settings, create, settings_of
 from ..encoders.trained import TrainedEncoder, load_encoder, provenance, save_encoder
 from ..methods.method import Method
 from ..tasks.corpus import Corpus
@@ -40,25 +40,8 @@ from .settings import TrainingSettings
 
 CLIP_UPDATES = 100_000
 """How long an estimator trains that is told neither ``epochs`` nor ``clip_updates``."""
-_RENAMED = {"momentum": "optimiser_momentum"}  # methods have a momentum of their own
-_OWN: dict[str, tuple[Any, Any, str]] = {
-    "encoder": ("str", None, "Registered name of the encoder that is trained."),
-    "encoder_settings": ("Mapping[str, Any] | None", None, "Its constructor's arguments."),
-    "views": (
-        "Mapping[str, Any] | None",
-        None,
-        "Arguments of :class:`~unfused.views.make_views.ViewMaker`; None: the method's own.",
-    ),
-    "seed": ("int", 0, "Seed of everything random."),
-    "device": ("str", "auto", "``auto``, ``cpu``, ``cuda`` or ``mps``."),
-    "processes": ("int | str", 1, "How many train together, one per GPU; ``auto``: all GPUs."),
-    "folder": (
-        "str | Path | OutputFolder | None",
-        None,
-        "Where checkpoints and the result live, so that an interrupted fit goes on and a\n"
-        "        finished one is not repeated; None: nowhere.",
-    ),
-}
+_FLAT = {item.name: item.name for item in fields(TrainingSettings)}
+_FLAT["momentum"] = "optimiser_momentum"  # methods have a momentum of their own
 
 
 class SelfSupervised(BaseEstimator):
@@ -66,32 +49,54 @@ class SelfSupervised(BaseEstimator):
 
     Made for each method by :func:`estimator`; ``unfused.DECAR`` is ``estimator("decar")``.
 
+    Args:
+        encoder: Registered name of the encoder that is trained.
+        encoder_settings: Its constructor's arguments.
+        views: Arguments of :class:`~unfused.views.make_views.ViewMaker`; None: the method's own.
+        seed: Seed of everything random.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        processes: How many train together, one per GPU; ``auto``: all GPUs.
+        folder: Where checkpoints and the result live, so that an interrupted fit goes on and a
+            finished one is not repeated; None: nowhere.
+        **others: The method's hyper-parameters and the fields of
+            :class:`~unfused.training.settings.TrainingSettings`.
+
     Attributes:
         method: The method's class.
         encoder_: The trained encoder, on the CPU.
         history_: Metrics, one row per ``log_every`` steps; see :func:`unfused.training.loop.fit`.
         trained_on_: The clips that were trained on, columns corpus, clip_id and digest at least.
         folder_: Where the result lies; None without a ``folder``.
+
+    Raises:
+        UserError: A parameter is unknown.
     """
 
     method: ClassVar[type[Method]]
-    defaults: ClassVar[Mapping[str, Any]]
-    encoder: str
-    encoder_settings: Mapping[str, Any] | None
-    views: Mapping[str, Any] | None
-    seed: int
-    device: str
-    processes: Number
-    folder: str | Path | OutputFolder | None
+    parameters: ClassVar[Mapping[str, Setting]]
     encoder_: TrainedEncoder
     history_: pd.DataFrame
     trained_on_: pd.DataFrame
     folder_: Path | None
 
-    def __init__(self, **parameters: Any) -> None:
-        self._check_names(parameters)
-        for name, default in self.defaults.items():
-            setattr(self, name, parameters.get(name, default))
+    def __init__(
+        self,
+        *,
+        encoder: str = "audio_ntt",
+        encoder_settings: Mapping[str, Any] | None = None,
+        views: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        processes: Number = 1,
+        folder: str | Path | OutputFolder | None = None,
+        **others: Any,
+    ) -> None:
+        self.encoder, self.encoder_settings, self.views = encoder, encoder_settings, views
+        self.seed, self.device, self.processes, self.folder = seed, device, processes, folder
+        self._check_names(others)
+        for name, setting in self.parameters.items():
+            if name not in vars(self):
+                setattr(self, name, others.get(name, setting.default))
 
     def set_params(self, **parameters: Any) -> Self:
         """Change parameters and return the estimator.
@@ -106,11 +111,15 @@ class SelfSupervised(BaseEstimator):
     @property
     def training(self) -> TrainingSettings:
         """The settings of the training loop."""
-        names = {item.name: _RENAMED.get(item.name, item.name) for item in fields(TrainingSettings)}
-        given = {name: getattr(self, parameter) for name, parameter in names.items()}
+        given = {name: getattr(self, parameter) for name, parameter in _FLAT.items()}
         if given["epochs"] is None and given["clip_updates"] is None:
             given["clip_updates"] = CLIP_UPDATES
         return TrainingSettings(**given)
+
+    @property
+    def resolved_views(self) -> dict[str, Any]:
+        """The views, the method's own if none are given."""
+        return dict(self.method.usual_views if self.views is None else self.views)
 
     def fit(self, corpus: Corpus, k_mix_centroids: np.ndarray | None = None) -> Self:
         """Train on all clips of a corpus; labels are not looked at.
@@ -127,18 +136,31 @@ class SelfSupervised(BaseEstimator):
             UserError: A parameter is out of range.
             ProcessFailed: One of several processes was killed.
         """
-        settings = self._resolved()
+        create(self.encoder, **(self.encoder_settings or {}))  # refuses what is unknown
+        mixes = self.resolved_views.get("mixing") == "k_mix"
+        given = k_mix_centroids if mixes else None
+        modules = self.method.__module__, ENCODERS.find(self.encoder).__module__
         made_of = {
-            **settings,
+            "method": self._hyper_parameters(),
+            "encoder": {"name": self.encoder, **(self.encoder_settings or {})},
+            "views": self.resolved_views,
+            "training": self.training,
+            "seed": self.seed,
             "corpus": corpus.mark,
-            "k_mix_centroids": k_mix_centroids if _mixes_by_k_mix(settings["views"]) else None,
-            "source": source_digest(
-                __name__, self.method.__module__, ENCODERS.find(self.encoder).__module__
-            ),
+            "k_mix_centroids": given,
+            "source": source_digest(__name__, *modules),
         }
 
-        def build(folder: Path) -> None:
-            self._train(folder, corpus, made_of["k_mix_centroids"])
+        def build(path: Path) -> None:
+            centroids = given
+            if mixes and centroids is None:
+                centroids = fit_centroids(corpus.store, corpus.rows, seed=self.seed)[0].numpy()
+            arguments = (clone(self), path, corpus, centroids)
+            count = number_of_processes(self.processes, self.device)
+            if count > 1:
+                in_processes(_train, arguments, count=count, device=self.device)
+            else:
+                _train(*arguments)
 
         nowhere = TemporaryDirectory() if self.folder is None else nullcontext(self.folder)
         with nowhere as place:
@@ -160,48 +182,22 @@ class SelfSupervised(BaseEstimator):
         save_encoder(folder, self.encoder_, self.trained_on_)
         save_history(Path(folder), self.history_)
 
+    def _hyper_parameters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in methods.settings_of(self.method)}
+
     def _check_names(self, names: Collection[str]) -> None:
-        check_settings(type(self).__name__, dict.fromkeys(names), self.defaults)
-
-    def _resolved(self) -> dict[str, Any]:
-        """Return all that decides the result, apart from the data, checked by name."""
-        own = {name: getattr(self, name) for name in methods.settings_of(self.method)}
-        encoder_settings = dict(self.encoder_settings or {})
-        create(self.encoder, **encoder_settings)
-        return {
-            "method": {"name": self.method.name, **own},
-            "encoder": {"name": self.encoder, **encoder_settings},
-            "views": dict(self.method.usual_views if self.views is None else self.views),
-            "training": self.training,
-            "seed": self.seed,
-        }
-
-    def _train(self, folder: Path, corpus: Corpus, centroids: np.ndarray | None) -> None:
-        """Train, resuming what ``folder`` holds, in one process or in several."""
-        if centroids is None and _mixes_by_k_mix(self._resolved()["views"]):
-            centroids = fit_centroids(corpus.store, corpus.rows, seed=self.seed)[0].numpy()
-        arguments = (clone(self), folder, corpus, centroids)
-        count = number_of_processes(self.processes, self.device)
-        if count > 1:
-            in_processes(_train, arguments, count=count, device=self.device)
-        else:
-            _train(*arguments)
-
-
-def _mixes_by_k_mix(views: Mapping[str, Any]) -> bool:
-    return views.get("mixing") == "k_mix"
+        check_settings(type(self).__name__, dict.fromkeys(names), self.parameters)
 
 
 def _train(
     model: SelfSupervised, folder: Path, corpus: Corpus, centroids: np.ndarray | None
 ) -> None:
     """Train in this process, which may be one of several, and save the encoder."""
-    settings, seed = model._resolved(), model.seed
-    own, architecture = dict(settings["method"]), dict(settings["encoder"])
-    encoder = random_encoder(architecture.pop("name"), architecture, seed)
+    seed, settings, own = model.seed, dict(model.encoder_settings or {}), model._hyper_parameters()
+    encoder = random_encoder(model.encoder, settings, seed)
     torch.manual_seed(derive_seed(seed, "method"))
-    method = methods.create(own.pop("name"), encoder, n_clips=len(corpus), **own)
-    views = view_maker(corpus, settings["views"], method.crop_frames, centroids)
+    method = methods.create(model.method.name, encoder, n_clips=len(corpus), **own)
+    views = view_maker(corpus, model.resolved_views, method.crop_frames, centroids)
     with crop_source(corpus, method, model.training, seed, model.device) as source:
         history = fit(
             method, source, views, model.training,
@@ -209,12 +205,8 @@ def _train(
         )  # fmt: skip
     if rank() != 0:
         return
-    parameters = {
-        "encoder": architecture,
-        "method": own,
-        "views": settings["views"],
-        "training": vars(model.training),
-    }
+    parameters = {"encoder": settings, "method": own, "views": model.resolved_views}
+    parameters["training"] = vars(model.training)
     trained = TrainedEncoder(
         method.encoder.cpu().eval(),
         model.encoder,
@@ -229,6 +221,11 @@ def _train(
     drop_checkpoint(folder)
 
 
+def flat(training: TrainingSettings) -> dict[str, Any]:
+    """Return settings of the training loop under the names that estimators have for them."""
+    return {_FLAT[name]: value for name, value in vars(training).items()}
+
+
 def estimator(method: str) -> type[SelfSupervised]:
     """Return the estimator of a registered method.
 
@@ -241,11 +238,6 @@ def estimator(method: str) -> type[SelfSupervised]:
     return _estimator(methods.METHODS.find(method))  # type: ignore[arg-type]
 
 
-def flat(training: TrainingSettings) -> dict[str, Any]:
-    """Return settings of the training loop under the names that estimators have for them."""
-    return {_RENAMED.get(name, name): value for name, value in vars(training).items()}
-
-
 def __getattr__(name: str) -> type[SelfSupervised]:
     """Return the estimator of the method whose class has this name."""
     for method in methods.METHODS.classes().values():
@@ -256,40 +248,31 @@ def __getattr__(name: str) -> type[SelfSupervised]:
 
 @cache
 def _estimator(method: type[Method]) -> type[SelfSupervised]:
-    own, training = methods.settings_of(method), fields(TrainingSettings)
-    described = {name: text for base in reversed(method.__mro__) for name, text in _args(base)}
-    known = {name: (*setting, described.get(name, "")) for name, setting in own.items()}
-    texts = dict(_args(TrainingSettings, "Attributes"))
-    for item in training:
-        name = _RENAMED.get(item.name, item.name)
-        known[name] = (item.type, item.default, texts[item.name])
-    known |= _OWN | {"encoder": ("str", method.usual_encoder, _OWN["encoder"][2])}
+    """Make a class whose signature and docstring name all parameters."""
+    known = dict(methods.settings_of(method))
+    known |= {_FLAT[f.name]: Setting(f.type, f.default) for f in fields(TrainingSettings)}
+    known |= settings_of(SelfSupervised)
+    known["encoder"] = Setting(str, method.usual_encoder)
+    texts = {name: text for base in reversed(method.__mro__) for name, text in _described(base)}
+    texts |= {_FLAT[name]: text for name, text in _described(TrainingSettings, "Attributes")}
+    texts |= dict(_described(SelfSupervised))
 
-    def construct(self: SelfSupervised, **parameters: Any) -> None:
-        SelfSupervised.__init__(self, **parameters)
+    def construct(self: SelfSupervised, **given: Any) -> None:
+        SelfSupervised.__init__(self, **{"encoder": method.usual_encoder, **given})
 
-    given = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for name, (kind, default, _) in known.items()
-    ]
-    first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    construct.__signature__ = inspect.Signature([first, *given])  # type: ignore[attr-defined]
-    about = re.split(r"^Args:$", inspect.cleandoc(method.__doc__ or ""), flags=re.MULTILINE)[0]
-    arguments = "\n".join(f"    {name}: {text}" for name, (_, _, text) in known.items())
-    return type(
-        method.__name__,
-        (SelfSupervised,),
-        {
-            "__init__": construct,
-            "__doc__": f"{about.strip()}\n\nSee :class:`SelfSupervised`.\n\nArgs:\n{arguments}\n",
-            "__module__": __name__,
-            "method": method,
-            "defaults": {name: default for name, (_, default, _) in known.items()},
-        },
-    )
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    signature = [inspect.Parameter("self", kinds[0])]
+    for name, (kind, default) in known.items():
+        signature.append(inspect.Parameter(name, kinds[1], default=default, annotation=kind))
+    construct.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+    about = inspect.cleandoc(method.__doc__ or "").partition("\nArgs:\n")[0].strip()
+    arguments = "\n".join(f"    {name}: {texts.get(name, '')}" for name in known)
+    content = {"__init__": construct, "__module__": __name__, "method": method, "parameters": known}
+    doc = f"{about}\n\nSee :class:`SelfSupervised`.\n\nArgs:\n{arguments}\n"
+    return type(method.__name__, (SelfSupervised,), {**content, "__doc__": doc})
 
 
-def _args(described: type, section: str = "Args") -> list[tuple[str, str]]:
+def _described(described: type, section: str = "Args") -> list[tuple[str, str]]:
     """Return what a class's docstring says of each of its arguments."""
     text = inspect.cleandoc(described.__doc__ or "") + "\n"
     found = re.search(rf"^{section}:\n((?: .*\n|\n)+)", text, flags=re.MULTILINE)
