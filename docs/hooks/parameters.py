@@ -53,7 +53,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     ):
         for name in room.available():
             title = what.format(name)
-            says = meanings(constructor(room, name))
+            bases = reversed(constructor(room, name).__mro__)  # which may take some of them
+            ours = (base for base in bases if base.__module__.startswith("unfused"))
+            says = {key: text for base in ours for key, text in meanings(base).items()}
             items = [
                 Parameter(key, *setting, meaning=says.get(key, ""))
                 for key, setting in known(name).items()
