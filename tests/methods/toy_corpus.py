@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from unfused.probes.linear_probe import LinearProbe
 
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.embeddings.read_out import ReadOut, read_out
 from unfused.encoders import TrainedEncoder
+from unfused.probes.probe import Probe
 from unfused.tasks.corpus import Corpus
 from unfused.training.pretraining import estimator, random_encoder
 from unfused.views.k_mix_centroids import fit_centroids
@@ -131,7 +131,7 @@ class Labelled:
         (features,) = read_out(trained, self.data.store, rows, [own], device="cpu")
         train, test = np.split(features, [len(self.probe)])
         y_train, y_test = np.split(self.labels, [len(self.probe)])
-        return LinearProbe().fit(train, y_train).score(test, y_test)
+        return Probe(lda=False).fit(train, y_train).score(test, y_test)
 
 
 @dataclass(frozen=True)
