@@ -53,6 +53,7 @@ def score_table(summary: pd.DataFrame) -> ScoreTable:
     rows = shown(summary)
     tasks = list(dict.fromkeys(rows["task"]))
     best = {task: best_of(of_task).name for task, of_task in rows.groupby("task")}
+    rows = _by_chosen_read_out(rows, list(best.values()))
     headings = {task: _heading(rows[rows["task"] == task]) for task in tasks}
     means = summary[summary["task"] == MEAN].sort_values("fitted_on", ascending=False)
     means = means.drop_duplicates(KEY[1:5]).set_index(KEY[1:5])
@@ -75,6 +76,16 @@ def score_table(summary: pd.DataFrame) -> ScoreTable:
     marks = pd.DataFrame(chosen).iloc[order].reset_index(drop=True)
     marks = marks.reindex(columns=table.columns).eq(True)
     return ScoreTable(table, marks, _notes(rows), _outside(rows), published_scores(tasks))
+
+
+def _by_chosen_read_out(rows: pd.DataFrame, best: list[int]) -> pd.DataFrame:
+    """Keep each encoder with the read-out that is best on validation, and the best classifiers."""
+    whose = ["encoder", "source", "protocol"]
+    scored = rows.fillna({"validation": -1.0}).groupby([*whose, "read_out"], sort=False)
+    means = scored["validation"].mean().reset_index()
+    kept = means.loc[means.groupby(whose, sort=False)["validation"].idxmax()]
+    wanted = pd.concat([kept, rows.loc[best]])[[*whose, "read_out"]].drop_duplicates()
+    return rows.reset_index().merge(wanted).set_index("index").sort_index()
 
 
 def _heading(rows: pd.DataFrame) -> str:
@@ -105,7 +116,8 @@ def _notes(rows: pd.DataFrame) -> tuple[str, ...]:
     notes = [
         f"Scores in %; {counted(rows['n_seeds'], 'seed')} of pre-training, student and probe.",
         f"Intervals: {'; '.join(dict.fromkeys(rows['interval']))}.",
-        "Bold: the best classifier on validation clips, whatever its test score.",
+        "Each encoder by the read-out that is best on validation clips; the CSV has all of them.",
+        "Bold: the classifier that is used, chosen on validation clips, whatever its test score.",
         "Always naming the most frequent class (several labels: equal scores for all clips): "
         + ", ".join(f"{task} {percent(value)} %" for task, value in chance) + ".",
     ]  # fmt: skip
