@@ -143,9 +143,10 @@ def in_processes(
                 codes = [process.exitcode for process in context.processes]
                 raise _error(place, failure.error_index, codes) from failure
         finally:
-            for process in context.processes:
+            for process, file in zip(context.processes, context.error_files, strict=True):
                 process.kill()
                 process.join()
+                Path(file).unlink(missing_ok=True)
             ended.set()
             listener.join(timeout=_GRACE)
         if stop.requested:

@@ -63,11 +63,6 @@ class SpecAugment:
                         f"{axis}_masks=0 hides nothing"
                     )
 
-    @property
-    def active(self) -> bool:
-        """Whether anything is hidden at all."""
-        return self.freq_masks + self.time_masks > 0
-
     def __call__(self, view: View, generator: torch.Generator) -> View:
         """Draw and hide, (B, 1, F, T); without masks nothing is drawn."""
         log_mel, spans = view
