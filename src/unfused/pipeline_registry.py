@@ -13,20 +13,20 @@ def register_pipelines() -> dict[str, Pipeline]:
     study = Study.of(config.parameters())
     data = data_engineering.create_pipeline(study.tasks, study.pools, study.rendered)
     methods = {name: data + pretraining.create_pipeline(name) for name in study.methods}
-    modelling = models_of(study)
-    unfused = modelling + report_of(study)
+    modelling, report = models_of(study), report_of(study)
     benchmark = study.as_benchmark(config.parameters())
     return {
         "data_engineering": data + reporting.create_data_report(study.tasks, study.pools),
         **methods,
         "modelling": modelling,
-        "unfused": unfused,
+        "reporting": report,
+        "unfused": modelling + report,
         "lape": models_of(benchmark) + report_of(benchmark),
         "compare_runs": reporting.create_comparison(),
         "model": inference.create_model(study.model_task),
         "classify": inference.create_classify(),
         "export": inference.create_export(),
-        "__default__": unfused,
+        "__default__": modelling + report,
     }
 
 

@@ -1,6 +1,9 @@
 """The configuration of every environment: whole, typed, and all of it used."""
 
 import ast
+import os
+import subprocess
+import sys
 from functools import cache
 
 import pytest
@@ -21,11 +24,11 @@ ENVIRONMENTS = [
     "conformer_labels",
 ]
 LAYERS = {
-    *("raw audio", "scanned files", "clip lists", "log-mels", "training input", "teachers"),
-    *("pseudo-labels", "students", "scores", "report"),
+    *("raw audio", "scanned files", "log-mels", "corpora", "training input", "teachers"),
+    *("pseudo-labels", "students", "candidates", "scores", "model", "report", "predictions"),
 }
 READ_BY_REGISTRY = {"select", "teacher"}
-LONGEST_NODE = 30  # lines
+LONGEST_NODE, MOST_INPUTS = 25, 5  # lines
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +70,9 @@ def test_the_pipelines_have_their_names(environment):
     _, registered, parameters = environment
     stages = {"data_engineering", "modelling", "reporting", "unfused", "__default__"}
     assert stages | set(parameters["methods"]) <= set(registered)
-    for name in ("__default__", "reporting"):
-        assert registered[name].nodes == registered["unfused"].nodes
+    assert registered["__default__"].nodes == registered["unfused"].nodes
+    parts = registered["modelling"].nodes + registered["reporting"].nodes
+    assert set(parts) == set(registered["unfused"].nodes)
 
 
 def test_every_dataset_is_declared_and_has_a_layer(environment):
@@ -86,7 +90,7 @@ def test_every_dataset_is_declared_and_has_a_layer(environment):
 def test_no_two_datasets_write_one_file(environment):
     catalog, registered, _ = environment
     for pipeline in registered.values():
-        paths = [str(catalog.get(name)._filepath) for name in pipeline.all_outputs()]
+        paths = [str(catalog.get(name).filepath) for name in pipeline.all_outputs()]
         assert len(set(paths)) == len(paths)
 
 
@@ -160,3 +164,28 @@ def test_nodes_are_thin(project_root):
                 body = [item for item in node.body if not isinstance(item, ast.Expr)]
                 length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
                 assert length <= LONGEST_NODE, f"{file.parent.name}.{node.name}: {length} lines"
+
+
+def test_evaluation_takes_few_inputs(load):
+    for node in load("full")[1]["unfused"].nodes:
+        if node.namespace.startswith("evaluation") and not node.name.endswith("list_candidates"):
+            assert len(node.inputs) <= MOST_INPUTS, node.name
+
+
+def test_the_registry_knows_the_environment_without_a_session(untouched_project):
+    """``kedro registry list`` and ``kedro viz`` have no hooks; then ``$KEDRO_ENV`` says."""
+    script = (
+        "from kedro.framework.startup import bootstrap_project as open_project\n"
+        "from kedro.framework.project import pipelines\n"
+        "open_project('.')\n"
+        "print(sorted({node.namespace for node in pipelines['unfused'].nodes}))"
+    )
+    environment = {**os.environ, "KEDRO_ENV": "conformer_labels"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, cwd=untouched_project.root, env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "pretraining.conformer" in done.stdout
+    assert "evaluation.mixtures" in done.stdout

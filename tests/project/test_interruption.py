@@ -6,6 +6,9 @@ import time
 import pytest
 from safetensors import safe_open
 
+from unfused.cli import STOPPED
+from unfused.core.outputs import RECORD
+
 TRAINING = {
     "methods.decar.training.clip_updates": 80,
     "methods.decar.training.batch_size": 4,
@@ -13,7 +16,7 @@ TRAINING = {
     "methods.decar.training.checkpoint_seconds": 0.1,
     "extraction.clips_per_shard": 2,
 }
-ENCODER = "06_models/decar/seed0-fold0/encoder.safetensors"
+TEACHER = "06_models/decar/decar-seed0-*"
 
 
 def weights(file):
@@ -31,9 +34,7 @@ def kill(project, params, number, when):
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode not in (0, 1), output
-    assert output.endswith("stopped; run the same command again to go on\n") == (
-        number != signal.SIGKILL
-    )
+    assert output.endswith(f"{STOPPED}\n") == (number != signal.SIGKILL)
     return process.returncode
 
 
@@ -50,26 +51,29 @@ def test_a_killed_run_goes_on_where_it_was(project, recordings, tmp_path):
     project.params = {"data": str(recordings), **TRAINING}
     whole = project.copy_settings(tmp_path / "uninterrupted")
     whole.run("decar")
-    store = project.data / "04_feature/own_data/log_mels"
-    teacher = project.data / "06_models/decar/seed0-fold0"
-    metrics = teacher / "metrics.jsonl"
+
+    def found(pattern):
+        return sorted(project.data.glob(pattern))
 
     def steps(n_rows):
-        return lambda: metrics.is_file() and metrics.read_text().count("\n") >= n_rows
+        files = found(f"{TEACHER}/metrics.jsonl")
+        return bool(files) and files[0].read_text().count("\n") >= n_rows
 
-    kill(project, project.params, signal.SIGKILL, lambda: len(list(store.glob("*.npy"))) >= 3)
-    assert not (store / "index.parquet").exists()
-    assert not teacher.exists()
-    code = kill(project, project.params, signal.SIGTERM, steps(3))
+    stores = "04_feature/audio/log_mels-*"
+    kill(project, project.params, signal.SIGKILL, lambda: len(found(f"{stores}/*.npy")) >= 3)
+    assert not found(f"{stores}/{RECORD}")
+    assert not found(TEACHER)
+    code = kill(project, project.params, signal.SIGTERM, lambda: steps(3))
     assert code == 128 + signal.SIGTERM  # it ended by itself, after a checkpoint
-    assert (teacher / "checkpoint.pt").is_file()
-    kill(project, project.params, signal.SIGKILL, steps(10))
-    assert not (project.data / ENCODER).exists()
+    assert found(f"{TEACHER}/checkpoint.pt")
+    kill(project, project.params, signal.SIGKILL, lambda: steps(10))
+    assert not found(f"{TEACHER}/{RECORD}")
     output = project.run("decar")
-    assert "resuming decar/seed0-fold0" in output
+    assert "resumed decar/decar-seed0" in output
     assert "resuming at step" in output
-    assert weights(project.data / ENCODER) == weights(whole.data / ENCODER)
-    for file in sorted(store.glob("*.npy")):
+    (teacher,) = found(f"{TEACHER}/encoder.safetensors")
+    assert weights(teacher) == weights(whole.data / teacher.relative_to(project.data))
+    for file in found(f"{stores}/*.npy"):
         assert file.read_bytes() == (whole.data / file.relative_to(project.data)).read_bytes()
     history = "07_model_output/decar/history.parquet"
     for column in ("step", "loss"):

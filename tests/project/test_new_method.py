@@ -40,7 +40,7 @@ def test_it_has_a_pipeline_and_can_be_the_teacher(project, class_folders, config
         session.load_context()
         assert {"agree", "decar"} <= set(pipelines)
     project.run("agree", conf=configuration)
-    encoder = load_encoder(project.data / "06_models/agree/seed0-fold0")
+    encoder = load_encoder(project.folder_of("agree/agree-seed0"))
     assert encoder.provenance["method"] == "agree"
     assert encoder.provenance["parameters"]["method"] == {"width": 128}
     project.run(to=["results"], conf=configuration)

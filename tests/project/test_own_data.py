@@ -32,10 +32,12 @@ def test_clips_without_a_label_are_trained_on_but_never_scored(own_data_run):
 def check_unlabelled(project, unlabelled):
     assert unlabelled
     data = project.data
-    assert unlabelled <= set(project.table("05_model_input/pretraining_clips.parquet")["clip_id"])
+    assert unlabelled <= set(
+        project.table("05_model_input/pretraining_corpus/splits.parquet")["clip_id"]
+    )
     pseudo = project.table("05_model_input/own_data/pseudo_labels.parquet")
     assert unlabelled <= set(pseudo["clip_id"])
-    students = list((data / "06_models/own_data/unfused").rglob("trained_on.parquet"))
+    students = list((data / "06_models").glob("*/unfused/*/student/trained_on.parquet"))
     assert students
     for table in students:
         assert unlabelled <= set(pd.read_parquet(table)["clip_id"])
@@ -80,7 +82,7 @@ def test_a_table_of_many_clips_and_few_labels(project, few_labels):
     # The pool's copies of held-out clips are held out as well; its other audio is not.
     splits = project.table("05_model_input/own_data/splits.parquet")
     held_out = set(splits.loc[splits["split"].isin(["valid", "test"]), "digest"])
-    seen = project.table("05_model_input/pretraining_clips.parquet")
+    seen = project.table("05_model_input/pretraining_corpus/splits.parquet")
     assert not held_out & set(seen["digest"])
     pool = project.table("03_primary/pool/manifest.parquet").set_index("path")["digest"]
     assert pool[str(few_labels / "pool/other.wav")] in set(seen["digest"])
@@ -122,6 +124,6 @@ def test_a_transductive_study_says_so_in_every_row(own_data_run, tmp_path):
     results = project.table("07_model_output/results.parquet")
     assert results["transductive"].all()
     manifest = project.table("03_primary/own_data/manifest.parquet")
-    seen = project.table("05_model_input/pretraining_clips.parquet")
+    seen = project.table("05_model_input/pretraining_corpus/splits.parquet")
     assert set(seen["clip_id"]) == set(manifest["clip_id"])
     assert not own_data_run.table("07_model_output/results.parquet")["transductive"].any()

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from unfused.core.workspace import Workspace
 
 from unfused.encoders import save_encoder
 from unfused.encoders.collection import EncoderCollection
 from unfused.params import Distillation, EncoderParams, PseudoLabels, Run
 from unfused.pipelines.unfused.nodes import cluster_pseudo_labels, distil_students
+from unfused.tasks.corpus import Corpus
 
 CONTROLS = ["random_encoder", "mfcc_statistics", "shuffled", "true_labels"]
 
@@ -25,18 +25,16 @@ def study(tones, make_trained, tmp_path):
     splits = pd.concat([audio.assign(fold=i, split=part) for i, part in enumerate(parts)])
     save_encoder(tmp_path / "teacher", make_trained(), clips.iloc[:0])
     teachers = EncoderCollection({"seed0-fold0": tmp_path / "teacher"})
-    return Workspace(tmp_path / "work"), teachers, store, clips, splits
+    corpus = Corpus.of(store, clips, splits, name="tones")
+    return teachers, corpus, Run(seeds=[0], device="cpu", folder=tmp_path / "models")
 
 
 def test_students_of_every_fold_and_source(study):
-    workspace, teachers, *data = study
+    teachers, corpus, run = study
     evaluation = SimpleNamespace(transductive=False)
-    run = Run(seeds=[0], device="cpu")
     clustering = PseudoLabels(controls=CONTROLS, read_out={"taps": ["block3"]})
-    labels, quality, points = cluster_pseudo_labels(
-        workspace, teachers, *data, clustering, evaluation, run
-    )
-    splits = data[2]
+    labels, quality, points = cluster_pseudo_labels(teachers, corpus, clustering, evaluation, run)
+    splits = corpus.splits
     for fold, of_fold in labels.groupby("fold"):
         train = splits.loc[(splits["fold"] == fold) & (splits["split"] == "train"), "clip_id"]
         for _, of_source in of_fold.groupby("source"):
@@ -52,7 +50,7 @@ def test_students_of_every_fold_and_source(study):
     encoder = EncoderParams(name="audio_ntt", settings={"d": 16, "channels": 8})
     few = labels[labels["source"].isin(["teacher", "shuffled"])]
     students, history = distil_students(
-        workspace, teachers, few, *data, clustering, distillation, evaluation, encoder, run
+        teachers, few, corpus, clustering, distillation, evaluation, encoder, run
     )
     sources = {"teacher", "shuffled", "embeddings"}
     assert set(students.names()) == {

@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike
 from ..core.errors import UserError
 from ..core.outputs import digest_of
 from ..embeddings.embedder import EncoderEmbedder
-from ..encoders.trained import WEIGHTS_FILE
+from ..encoders.trained import WEIGHTS_FILE, load_encoder
 from ..tasks.corpus import PARTS, Corpus
 from ..tasks.label_kinds import MULTI_LABEL, LabelKind
 from ..tasks.leakage import check_no_leak
-from .candidates import RANDOM_INIT, Candidate, Vectors
+from .candidates import RANDOM_INIT, UNTRAINED, Candidate, Vectors
 from .fine_tuning import FineTuningSettings, fine_tune
 from .head import save_head
 from .knn_probe import KNNProbe
@@ -168,10 +168,15 @@ class Plan:
         """Return what decides the result: not how the encoder is read out."""
         start = self.candidate
         embedder = {key: value for key, value in start.embedder.items() if key != "read_out"}
-        weights = None if start.folder is None else digest_of(Path(start.folder) / WEIGHTS_FILE)
+        begins_with: Any = None
+        if start.folder is not None and start.embedder["kind"] == UNTRAINED:
+            like = load_encoder(start.folder)
+            begins_with = [like.mean, like.std]
+        elif start.folder is not None:
+            begins_with = digest_of(Path(start.folder) / WEIGHTS_FILE)
         return {
             "label": self.label, "settings": self.settings, "embedder": embedder,
-            "repeat": start.repeat, "weights": weights,
+            "repeat": start.repeat, "begins_with": begins_with,
         }  # fmt: skip
 
 
