@@ -30,7 +30,7 @@ from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.embeddings.embed import embed_clips
 from unfused.encoders import TrainedEncoder
-from unfused.probes.linear_probe import LinearProbe
+from unfused.probes.probe import Probe
 from unfused.tasks.corpus import Corpus
 from unfused.training.pretraining import estimator, random_encoder
 from unfused.views.k_mix_centroids import fit_centroids
@@ -130,7 +130,7 @@ class Labelled:
         features = embed_clips(trained, self.data.store, rows)[trained.encoder.cut]
         train, test = np.split(features, [len(self.probe)])
         y_train, y_test = np.split(self.labels, [len(self.probe)])
-        return LinearProbe().fit(train, y_train).score(test, y_test)
+        return Probe(lda=False).fit(train, y_train).score(test, y_test)
 
 
 @dataclass(frozen=True)
