@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 _NEVER = -30.0  # logit of a class that no training clip has, relative to nothing known
 _ROWS = 4096
+_GRADIENT, _MOST_ITERATIONS = 3e-4, 5000
 _LIKE_ZERO = 1e-10  # eigenvalues below this share of the largest are rounding
 
 
@@ -73,11 +74,7 @@ class Standardised:
 
 
 def logistic_path(
-    data: Standardised,
-    strengths: Sequence[float],
-    *,
-    tolerance: float = 1e-4,
-    max_iterations: int = 500,
+    data: Standardised, strengths: Sequence[float], *, tolerance: float = 1.0
 ) -> Iterator[Linear]:
     """Yield the logistic regression of each penalty, each started from the one before.
 
@@ -88,17 +85,14 @@ def logistic_path(
     Args:
         data: Training set.
         strengths: Penalties, best from strong to weak.
-        tolerance: Largest entry of the gradient at which to stop.
-        max_iterations: Most iterations for each penalty.
+        tolerance: How large the gradient may be at the end, as a multiple of the penalty, or of
+            3e-4 where that is less.
     """
     x, basis = _spanned(data.x)
     several = data.targets.ndim == 2
     problems = list(data.targets.T.astype(np.int64)) if several else [data.targets]
     known = [np.unique(y) for y in problems]
-    models = [
-        LogisticRegression(tol=tolerance, max_iter=max_iterations, warm_start=True)
-        for _ in problems
-    ]
+    models = [LogisticRegression(max_iter=_MOST_ITERATIONS, warm_start=True) for _ in problems]
     for strength in strengths:
         rows = []
         for model, y, classes in zip(models, problems, known, strict=True):
@@ -107,7 +101,8 @@ def logistic_path(
                 continue
             # two classes are one regression of w = w_1 - w_0, whose squared norm is twice theirs
             doubled = 2 if len(classes) == 2 and not several else 1
-            model.set_params(C=doubled / (len(x) * strength)).fit(x, y)
+            tol = tolerance * min(strength, _GRADIENT)
+            model.set_params(C=doubled / (len(x) * strength), tol=tol).fit(x, y)
             rows.append((model.coef_, model.intercept_))
         if several:
             weight, bias = (np.concatenate(parts) for parts in zip(*rows, strict=True))

@@ -33,7 +33,7 @@ WITHOUT_CHOICE = 1e-2
 PATIENCE = 3
 """So many penalties in a row that are worse than the best end the path."""
 LDA = "lda"
-_ROUGH, _FINE = 3e-4, 1e-5  # tolerance while penalties are compared, and of the one chosen
+_FINE = 0.03  # tolerance of the penalty chosen, as a share of that while they are compared
 _MANY = 20_000  # clips; from here on one split says enough
 _MOST_REPEATS = 5
 _RESAMPLES = 200  # for standard errors
@@ -256,7 +256,7 @@ class Probe:
         data = Standardised(x, y, len(self.classes_))
         if self.lda:
             yield LDA, shrinkage_lda(data).logits(scored)
-        path = logistic_path(data, self.strengths, tolerance=_ROUGH)
+        path = logistic_path(data, self.strengths)
         for strength, linear in zip(self.strengths, path, strict=True):
             yield strength, linear.logits(scored)
 
