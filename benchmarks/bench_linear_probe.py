@@ -34,8 +34,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from adam_probe import BATCH, Parts, Solved, accuracy, evar, objective, until_solved
 
+from adam_probe import BATCH, Parts, Solved, accuracy, evar, objective, until_solved
 from unfused.probes.linear_models import Standardised, logistic_path
 from unfused.probes.probe import STRENGTHS, Probe
 
