@@ -13,7 +13,7 @@ from .docs_pages import PAGES, blocks, name_of
 NOT_RUN = {  # what stands in a block -> why it is not run here
     "%load_ext": "needs IPython; tests/project/test_notebooks.py runs the same",
     "run_comparison.csv": "needs several named runs; tests/project/test_runs.py makes them",
-    "somebodys_model": "needs an encoder from elsewhere; tests/embeddings/test_outside.py makes some",
+    "somebodys_model": "needs an encoder from elsewhere; tests/embeddings/test_outside.py",
     "slicer.ckpt": "needs files that are not here; tests/encoders/test_published.py makes some",
 }
 SHORTER = {"clip_updates=20_000": "clip_updates=64", "clip_updates=200_000": "clip_updates=64"}
@@ -62,7 +62,8 @@ def failed(finished, class_folders, tmp_path_factory):
     (folder / "runner.py").write_text(RUNNER, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "runner.py", "code.json", "failed.json"],
-        cwd=folder, env={**os.environ, "MPLBACKEND": "Agg", "XDG_CACHE_HOME": str(folder / "cache")},
+        cwd=folder,
+        env={**os.environ, "MPLBACKEND": "Agg", "XDG_CACHE_HOME": str(folder / "cache")},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
