@@ -27,13 +27,13 @@ from .linear_models import Standardised, logistic_path, shrinkage_lda
 from .results import prediction_table
 
 log = logging.getLogger(__name__)
-STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)
 WITHOUT_CHOICE = 1e-2
 """The penalty where there are too few clips to choose one."""
 PATIENCE = 3
 """So many penalties in a row that are worse than the best end the path."""
 LDA = "lda"
-_FINE = 0.03  # tolerance of the penalty chosen, as a share of that while they are compared
+_FINE = 1.0  # tolerance of the penalty chosen, as a share of that while they are compared
 _MANY = 20_000  # clips; from here on one split says enough
 _MOST_REPEATS = 5
 _RESAMPLES = 200  # for standard errors
