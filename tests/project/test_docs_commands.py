@@ -31,7 +31,6 @@ RUN = [  # on a copy of the finished run, one after the other, with --env=test
 ]
 RUN_ELSEWHERE = {
     "kedro run --pipelines=unfused": "tests/project/conftest.py: finished",
-    "kedro run --pipelines=reporting": "the same nodes: tests/project/test_configuration.py",
     "kedro run --pipelines=data_engineering": "the first part of the finished run",
     "kedro run --pipelines=decar": "tests/project/test_interruption.py",
     "kedro run --pipelines=unfused --params data=my_sounds": "conftest.py: own_data_run",

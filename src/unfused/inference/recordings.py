@@ -148,8 +148,8 @@ def segments_of(
             may have been yielded, and the reasons.
 
     Yields:
-        Segments whose ``clips`` say where they lie: recording (its number), path, start_seconds and
-        end_seconds, and level (mean power over time and mel bands).
+        Segments whose ``clips`` say where they lie, by recording (its number), path, start_seconds
+        and end_seconds, and how loud, by level (mean power over time and mel bands).
 
     Raises:
         UnreadableAudio: One is damaged and ``rejected`` is None.
