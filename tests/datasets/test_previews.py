@@ -10,20 +10,24 @@ import pandas as pd
 import pytest
 from kedro_datasets._typing import HTMLPreview
 from PIL import Image
-from unfused.datasets.clusters import ClusterClipsDataset
-from unfused.datasets.figure import FigureDataset
-from unfused.datasets.k_mix import CentroidsDataset, KMixBankDataset, KMixExamplesDataset
-from unfused.datasets.tables import CSVTableDataset, ParquetTableDataset
-from unfused.datasets.texts import JSONTextDataset, PageDataset, PlainTextDataset
 
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
-from unfused.datasets.folders import (
+from unfused.datasets.files import (
+    CSVTableDataset,
+    FigureDataset,
+    JSONTextDataset,
+    PageDataset,
+    ParquetTableDataset,
+    PlainTextDataset,
+)
+from unfused.datasets.folders import CorpusDataset, FolderDataset, ModelDataset
+from unfused.datasets.outputs import (
     AudioFolderDataset,
-    EmbeddingsDataset,
+    CandidatesDataset,
     EncodersDataset,
     LogMelStoreDataset,
-    WorkspaceDataset,
+    OutputsDataset,
 )
 from unfused.datasets.previews import NOT_MADE
 from unfused.encoders import AudioNTT, TrainedEncoder, provenance, save_encoder
@@ -75,8 +79,9 @@ def test_a_text_is_shown_as_it_stands(tmp_path):
 def test_a_store_is_shown_as_a_picture(tmp_path, n_clips):
     rng = np.random.default_rng(0)
     clips = {f"clip{i}": rng.normal(size=(30 + i, 64)).astype("f4") for i in range(n_clips)}
-    LogMelStore.write(tmp_path, FrontEnd(), clips)
-    shown = LogMelStoreDataset(filepath=str(tmp_path)).preview(n_clips=4)
+    dataset = LogMelStoreDataset(filepath=str(tmp_path / "store.json"))
+    dataset.save(LogMelStore.write(tmp_path / "store", FrontEnd(), clips))
+    shown = dataset.preview(n_clips=4)
     picture = re.search("src='data:image/png;base64,([^']+)'", shown)[1]
     assert Image.open(io.BytesIO(base64.b64decode(picture))).format == "PNG"
 
@@ -88,7 +93,7 @@ def test_encoders_are_shown_one_a_row(tmp_path):
         trained = TrainedEncoder(encoder, "audio_ntt", {"n_mels": 16}, 0.0, 1.0, facts)
         save_encoder(tmp_path / f"shuffled-seed{seed}-fold0", trained)
     names = [f"shuffled-seed{seed}-fold0" for seed in (0, 1)]
-    dataset = EncodersDataset(filepath=str(tmp_path))
+    dataset = EncodersDataset(filepath=str(tmp_path / "encoders.json"))
     dataset.save(EncoderCollection({name: tmp_path / name for name in names}))
     header, *lines = rows(dataset.preview())
     shown = [dict(zip(header, line, strict=True)) for line in lines]
@@ -102,7 +107,7 @@ def test_encoders_are_shown_one_a_row(tmp_path):
 def test_a_folder_of_audio_is_played(tmp_path):
     for index in range(9):
         (tmp_path / f"note_{index}.flac").write_bytes(bytes([index]))
-    dataset = AudioFolderDataset(filepath=str(tmp_path))
+    dataset = AudioFolderDataset(filepath=str(tmp_path / "audio.json"))
     dataset.save(tmp_path)
     page = dataset.preview(n_clips=3)
     assert page.count("<audio controls") == 3
@@ -114,8 +119,8 @@ def test_a_folder_of_audio_is_played(tmp_path):
     [
         *(AudioFolderDataset, CSVTableDataset, EncodersDataset, FigureDataset),
         *(JSONTextDataset, LogMelStoreDataset, ParquetTableDataset, PlainTextDataset),
-        *(CentroidsDataset, ClusterClipsDataset, EmbeddingsDataset, KMixBankDataset),
-        *(KMixExamplesDataset, PageDataset, WorkspaceDataset),
+        *(CandidatesDataset, CorpusDataset, FolderDataset, ModelDataset, OutputsDataset),
+        PageDataset,
     ],
 )
 def test_what_does_not_exist_yet_is_described_all_the_same(tmp_path, dataset):
@@ -136,9 +141,12 @@ def test_a_description_stands_above_the_content(tmp_path):
     assert NOT_MADE not in shown
 
 
-def test_a_workspace_shows_its_pieces(tmp_path):
+def test_folders_are_shown_by_name(tmp_path):
     (tmp_path / "seed0-fold0").mkdir()
-    assert "seed0-fold0" in WorkspaceDataset(filepath=str(tmp_path)).preview()
+    assert "seed0-fold0" in FolderDataset(filepath=str(tmp_path)).preview()
+    dataset = OutputsDataset(filepath=str(tmp_path / "outputs.json"))
+    dataset.save({"decar": tmp_path / "seed0-fold0"})
+    assert "decar" in dataset.preview()
 
 
 def test_a_page_says_where_it_is(tmp_path):

@@ -6,7 +6,8 @@ import os
 import pandas as pd
 import pytest
 from kedro.io import DatasetError
-from unfused.datasets.run_files import PARAMETERS, RESULTS, RunFilesDataset
+
+from unfused.datasets.folders import PARAMETERS, RESULTS, RunFilesDataset
 
 
 def write_run(root, name, *, results=True, parameters=True, parameters_age=0):

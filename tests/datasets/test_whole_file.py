@@ -7,10 +7,16 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 from matplotlib.figure import Figure
-from unfused.datasets.figure import FigureDataset
-from unfused.datasets.tables import CSVTableDataset, ParquetTableDataset
-from unfused.datasets.texts import JSONTextDataset, PageDataset, PlainTextDataset
-from unfused.datasets.whole_file import WholeFile
+
+from unfused.datasets.files import (
+    CSVTableDataset,
+    FigureDataset,
+    JSONTextDataset,
+    PageDataset,
+    ParquetTableDataset,
+    PlainTextDataset,
+    WholeFile,
+)
 
 TABLE = pd.DataFrame({"a": [1, 2]})
 KINDS = [
@@ -41,7 +47,7 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch, kind, name
     def full(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("unfused.datasets.whole_file.os.replace", full)
+    monkeypatch.setattr("unfused.datasets.files.os.replace", full)
     with pytest.raises(DatasetError, match="No space left"):
         dataset.save(data)
     assert (tmp_path / name).read_bytes() == before

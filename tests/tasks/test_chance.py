@@ -7,19 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from unfused.probes.embedding_cache import ClipEmbeddings, embed_candidate
-from unfused.probes.frozen_evaluation import evaluate_frozen
-from unfused.tasks.label_budgets import LabelBudget
-from unfused.tasks.task_data import TaskData
 
-from unfused.core.repeats import Repeat
+from unfused.core.outputs import OutputFolder
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
-from unfused.probes.candidates import Candidate
+from unfused.embeddings.read_out import ReadOut
+from unfused.encoders import save_encoder
+from unfused.probes.candidates import Candidate, Vectors, embed_candidates
+from unfused.probes.evaluation import evaluate_frozen
 from unfused.probes.label_efficiency import EfficiencySettings, probe_with_few_labels
+from unfused.probes.results import TRAIN, TRAIN_VALID
+from unfused.tasks.corpus import Corpus
 
 K, N, N_TEST, SHUFFLES = 4, 240, 120, 6
-ARM, CUT = Repeat(0, 0), "block3"
 RARE = 1e-6  # how often a test of pure chance would fail
 
 
@@ -38,16 +38,13 @@ def embedded(tmp_path, truth, make_trained):
         clip[:, 8 + 12 * code : 12 + 12 * code] += 5
         log_mels[f"clip{i:03d}"] = clip.astype("f4")
     store = LogMelStore.write(tmp_path / "store", FrontEnd(), log_mels)
-    seen = pd.DataFrame({"clip_id": [], "digest": [], "corpus": []})
-    candidate = Candidate(
-        "decar", "", (CUT,), "d", lambda: make_trained(d=16, cut=CUT), lambda: seen
-    )
-    folder = tmp_path / "embeddings"
-    folder.mkdir()
-    embed_candidate(
-        folder, candidate, store, np.arange(N), protocol="whole_clip", seed=0, device="cpu"
-    )
-    return candidate, ClipEmbeddings(folder), store
+    seen = pd.DataFrame({"clip_id": ["c"], "digest": ["d"], "corpus": ["pool"]})
+    save_encoder(tmp_path / "encoder", make_trained(d=16, cut="block3"), seen)
+    embedder = {"kind": "encoder", "read_out": ReadOut(("block3",)).settings()}
+    candidate = Candidate("decar", "", 0, 0, embedder, str(tmp_path / "encoder")).described()
+    outputs = OutputFolder(tmp_path / "embeddings")
+    folders = embed_candidates([candidate], task_of(store, truth), outputs, device="cpu")
+    return candidate, Vectors.load(folders[candidate.key]), store
 
 
 def task_of(store, labels):
@@ -58,25 +55,23 @@ def task_of(store, labels):
         np.repeat(["train", "valid", "test"], [80, N - 80 - N_TEST, N_TEST])
     )
     splits = pd.DataFrame({"clip_id": names, "digest": names, "fold": 0, "split": parts})
-    return TaskData(store, manifest, splits)
+    return Corpus.of(store, manifest, splits)
 
 
 def hits_of_probes(embedded, labels):
-    """Return protocol -> right answers on the test part."""
-    candidate, embeddings, store = embedded
-    found = evaluate_frozen(
-        candidate, embeddings, task_of(store, labels), ARM,
-        protocols=("linear_probe", "knn"), transductive=False, facts={},
-    )["predictions"]  # fmt: skip
-    return (found["label"] == found["predicted"]).groupby(found["protocol"]).sum()
+    """Return (protocol, fitted on) -> right answers on the test part."""
+    candidate, vectors, store = embedded
+    corpus = task_of(store, labels)
+    found = evaluate_frozen(candidate, vectors, corpus, protocols=("linear_probe", "knn"))
+    rows = found["predictions"]
+    return (rows["label"] == rows["predicted"]).groupby([rows["protocol"], rows["fitted_on"]]).sum()
 
 
 def hits_with_few_labels(embedded, labels):
-    candidate, embeddings, store = embedded
-    settings = EfficiencySettings([LabelBudget(per_class=8)], draws=1)
-    rows = probe_with_few_labels(
-        candidate, embeddings, task_of(store, labels), ARM, "linear_probe", settings
-    )
+    candidate, vectors, store = embedded
+    settings = EfficiencySettings([8], draws=1)
+    corpus = task_of(store, labels)
+    rows = probe_with_few_labels(candidate, vectors, corpus, "linear_probe", settings)
     return round(N_TEST * rows.set_index("metric")["value"]["accuracy"])
 
 
@@ -92,7 +87,8 @@ def shuffled(truth):
 
 def test_swapped_labels_give_chance(embedded, truth):
     total = sum(hits_of_probes(embedded, labels) for labels in shuffled(truth))
-    assert set(total.index) == {"linear_probe", "knn"}
+    both = (TRAIN, TRAIN_VALID)
+    assert set(total.index) == {(p, f) for p in ("linear_probe", "knn") for f in both}
     assert all(chance(hits, SHUFFLES * N_TEST) > RARE for hits in total)
     true = hits_of_probes(embedded, truth)  # else chance would prove nothing
     assert all(chance(hits, N_TEST) < RARE and hits > N_TEST / K for hits in true)
@@ -108,10 +104,12 @@ def test_few_swapped_labels_give_chance(embedded, truth):
 
 def test_a_label_that_leaks_would_be_seen(embedded, truth, monkeypatch):
     """The same swapped labels, with the answer hidden in one feature of every clip."""
-    labels, matrix = shuffled(truth)[0], ClipEmbeddings.matrix
+    labels, of = shuffled(truth)[0], Vectors.of
 
-    def leaking(self, cut, rows):
-        return np.column_stack([matrix(self, cut, rows), 10 * np.eye(K)[labels.astype(int)[rows]]])
+    def leaking(self, corpus):
+        answers = 10 * np.eye(K)[labels.astype(int)[corpus.rows]]
+        return np.column_stack([of(self, corpus), answers])
 
-    monkeypatch.setattr(ClipEmbeddings, "matrix", leaking)
-    assert chance(hits_of_probes(embedded, labels)["linear_probe"], N_TEST) < RARE
+    monkeypatch.setattr(Vectors, "of", leaking)
+    hits = hits_of_probes(embedded, labels)["linear_probe"]
+    assert all(chance(number, N_TEST) < RARE for number in hits)

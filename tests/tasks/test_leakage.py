@@ -1,34 +1,33 @@
-from typing import ClassVar
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from unfused.probes.frozen_evaluation import evaluate_frozen, fit_probe
-from unfused.probes.linear_probe import LinearProbe
-from unfused.tasks.task_data import TaskData
 
-from unfused.core.repeats import Repeat
-from unfused.probes.candidates import Candidate
+from unfused.probes.candidates import Candidate, Vectors
+from unfused.probes.evaluation import evaluate_frozen, fit_probe
+from unfused.probes.probe import Probe
+from unfused.tasks.corpus import Corpus
 from unfused.tasks.leakage import LeakError, check_no_leak
 
 
-class Rows:
-    """A store that only knows where clips are."""
+class Known(Candidate):
+    """An encoder of which only the clips it was trained on are known."""
 
-    def rows(self, clip_ids):
-        return np.array([int(name) for name in clip_ids], dtype=np.int64)
+    def load(self):
+        seen = list(self.embedder["seen"])
+        trained_on = pd.DataFrame({"clip_id": seen, "digest": seen, "corpus": "pool"})
+        return SimpleNamespace(trained_on=trained_on)
 
 
-class Embedded:
-    """Embeddings in memory."""
-
-    sizes: ClassVar = {"fc2": {"dimension": 8, "parameters": 10}}
-
-    def __init__(self, matrix):
-        self.all = matrix
-
-    def matrix(self, cut, rows):
-        return self.all[rows].astype(np.float32)
+def task(features, labels, parts):
+    """Return a corpus of clips 0, 1, ... and their vectors; it needs no audio."""
+    names = [str(i) for i in range(len(labels))]
+    clips = pd.DataFrame({"clip_id": names, "digest": names, "offset": 0, "frames": 9,
+                          "label": labels, "group": None})  # fmt: skip
+    splits = pd.DataFrame({"clip_id": names, "digest": names, "fold": 0, "split": parts})
+    vectors = Vectors(np.array(names), np.asarray(features, np.float32), 10)
+    return Corpus.of(None, clips, splits), vectors
 
 
 @pytest.fixture
@@ -40,18 +39,16 @@ def made():
 
 
 def predictions(features, labels, seen=(), transductive=False, protocols=("linear_probe", "knn")):
-    """Return the predictions for the test clips, which are the last 60 of 180."""
-    names = [str(i) for i in range(180)]
-    manifest = pd.DataFrame({"clip_id": names, "digest": names, "offset": 0, "frames": 9,
-                             "label": labels, "group": None})  # fmt: skip
-    parts = np.repeat(["train", "valid", "test"], 60)
-    splits = pd.DataFrame({"clip_id": names, "digest": names, "fold": 0, "split": parts})
-    trained_on = pd.DataFrame({"clip_id": seen, "digest": seen, "corpus": "pool"})
-    candidate = Candidate("decar", "", ("fc2",), "d", lambda: None, lambda: trained_on)
+    """Return the predictions for the test clips, which are the last 60 of 180.
+
+    For each protocol there are two rows a clip: of the probe fitted on training clips only, and of
+    that fitted on validation clips too.
+    """
+    corpus, vectors = task(features, labels, np.repeat(["train", "valid", "test"], 60))
+    candidate = Known("decar", "", 0, 0, {"seen": seen}, read_out="fc2")
     found = evaluate_frozen(
-        candidate, Embedded(features), TaskData(Rows(), manifest, splits), Repeat(0, 0),
-        protocols=protocols, transductive=transductive, facts={},
-    )  # fmt: skip
+        candidate, vectors, corpus, protocols=protocols, transductive=transductive
+    )
     return found["predictions"]["predicted"].to_numpy()
 
 
@@ -61,9 +58,9 @@ def test_nothing_is_fitted_on_test_features_or_labels(made):
     poisoned, strange = features.copy(), labels.copy()
     poisoned[150:], strange[120:] = 1e30, "0"
     found = predictions(poisoned, strange)
-    untouched = np.tile(np.arange(60) < 30, 2)
+    untouched = np.tile(np.arange(60) < 30, 4)
     assert (found[untouched] == honest[untouched]).all()
-    assert len(honest) == 120
+    assert len(honest) == 240
 
 
 def test_the_training_part_is_what_is_fitted(made):
@@ -73,20 +70,21 @@ def test_the_training_part_is_what_is_fitted(made):
     assert (predictions(features, shuffled) != predictions(features, labels)).any()
 
 
-def test_validation_chooses_and_is_not_fitted_on():
-    features, labels = {"train": [[0.0], [1.0]] * 9}, {"train": ["a", "b"] * 9}
-    free = fit_probe("linear_probe", features, labels)
+def test_validation_chooses_and_the_training_part_alone_is_fitted():
+    labels = np.array(["a", "b"] * 39, dtype=object)
     for poison in (1e20, -5.0):
-        chosen = fit_probe(
-            "linear_probe", features | {"valid": [[poison]] * 2}, labels | {"valid": ["a", "b"]}
+        features = np.concatenate([[[0.0], [1.0]] * 9, [[poison]] * 60])
+        corpus, vectors = task(features, labels, np.repeat(["train", "valid"], [18, 60]))
+        train = corpus.part("train")
+        chosen = fit_probe("linear_probe", vectors, train, corpus.part("valid"))
+        free = fit_probe("linear_probe", vectors, train)
+        same_strength = Probe(strengths=[chosen.setting_], lda=False).fit(
+            vectors.of(train), train.labels
         )
-        same_strength = LinearProbe(strengths=[chosen.strength_]).fit(
-            features["train"], labels["train"], features["train"], labels["train"]
-        )
-        assert np.array_equal(chosen.classifier_.mean, free.classifier_.mean)
-        np.testing.assert_allclose(
-            chosen.classifier_.weight, same_strength.classifier_.weight, atol=1e-3
-        )
+        assert chosen.chosen_on_ == "validation"
+        assert np.array_equal(chosen.train_.mean, free.all_.mean)
+        np.testing.assert_allclose(chosen.train_.weight, same_strength.all_.weight, atol=1e-3)
+        assert not np.array_equal(chosen.all_.mean, free.all_.mean)
 
 
 def test_an_encoder_that_has_seen_a_held_out_clip_is_refused(made):
@@ -104,7 +102,7 @@ def test_unseen_test_labels_are_named_and_count_as_errors(made, caplog):
     guesses = predictions(features, strange, protocols=("linear_probe",))
     assert "['theremin']" in caplog.text
     assert "4 test clips count as errors" in caplog.text
-    assert len(guesses) == 60
+    assert len(guesses) == 120
     assert not (guesses == "theremin").any()
 
 
