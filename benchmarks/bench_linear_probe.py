@@ -13,9 +13,10 @@ What a researcher may compare with, each on the same standardised features:
   convex solution at that one penalty from zero. ``inf``: not within 20 times the convex seconds.
 
 The other figures are for the probe as it is used: scaler, LDA and path of penalties, validation
-scores, calibration, and two exact fits of what is chosen, on training clips (whose accuracy is
-shown, as Adam learns from no others) and on validation clips too. With UNFUSED_DATA set, --real takes fsdd_digits under
-an untrained encoder. --large prints time and peak memory at 100,000 clips in a process of its own.
+scores, calibration, and two exact fits of what is chosen: on training clips, whose accuracy is
+shown, as Adam learns from no others, and on validation clips too. With UNFUSED_DATA set, --real
+takes fsdd_digits under an untrained encoder. --large prints time and peak memory at 100,000 clips
+in a process of its own.
 """
 
 from __future__ import annotations
