@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from unfused.reporting.statistics import difference
 
 from unfused.reporting.summary import MEAN, of_classifier, shown, summarise
+from unfused.scores.intervals import difference
 
 
 def chosen(summary, encoder="unfused", source="teacher", metric="accuracy", **where):
