@@ -14,8 +14,9 @@ What a researcher may compare with, each on the same standardised features:
 
 The other figures are for the probe as it is used, without LDA: scaler, whole path of penalties,
 validation scores with their standard error, calibration, exact solutions at the penalty chosen on
-the training clips, whose accuracy is given, and on all. With UNFUSED_DATA set, --real takes fsdd_digits under
-an untrained encoder. --large prints time and peak memory at 100,000 clips in a process of its own.
+the training clips, whose accuracy is given, and on all. With UNFUSED_DATA set, --real takes
+fsdd_digits under an untrained encoder. --large prints time and peak memory at 100,000 clips in a
+process of its own.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from adam_probe import BATCH, Parts, Solved, accuracy, evar, objective, until_solved
 
+from adam_probe import BATCH, Parts, Solved, accuracy, evar, objective, until_solved
 from unfused.probes.linear_models import Standardised, logistic_path
 from unfused.probes.probe import STRENGTHS, Probe
 
