@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 _NEVER = -30.0  # logit of a class that no training clip has, relative to nothing known
 _ROWS = 4096
 _GRADIENT, _MOST_ITERATIONS = 3e-4, 5000
+_FOR_THREADS = 10_000_000  # values of a training set from which several threads are faster
 _LIKE_ZERO = 1e-10  # eigenvalues below this share of the largest are rounding
 
 
@@ -102,7 +104,9 @@ def logistic_path(
             # two classes are one regression of w = w_1 - w_0, whose squared norm is twice theirs
             doubled = 2 if len(classes) == 2 and not several else 1
             tol = tolerance * min(strength, _GRADIENT)
-            model.set_params(C=doubled / (len(x) * strength), tol=tol).fit(x, y)
+            model.set_params(C=doubled / (len(x) * strength), tol=tol)
+            with threadpool_limits(1 if x.size < _FOR_THREADS else None):  # they would only wait
+                model.fit(x, y)
             rows.append((model.coef_, model.intercept_))
         if several:
             weight, bias = (np.concatenate(parts) for parts in zip(*rows, strict=True))

@@ -33,7 +33,7 @@ WITHOUT_CHOICE = 1e-2
 PATIENCE = 3
 """So many penalties in a row that are worse than the best end the path."""
 LDA = "lda"
-_FINE = 1.0  # tolerance of the penalty chosen, as a share of that while they are compared
+_FINE = 0.3  # tolerance of the penalty chosen, as a share of that while they are compared
 _MANY = 20_000  # clips; from here on one split says enough
 _MOST_REPEATS = 5
 _RESAMPLES = 200  # for standard errors
