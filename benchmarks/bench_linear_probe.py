@@ -15,13 +15,8 @@ What a researcher may compare with, each on the same standardised features:
 The other figures are for the probe as it is used, without LDA: scaler, whole path of penalties,
 validation scores with their standard error, calibration, exact solutions at the penalty chosen on
 the training clips, whose accuracy is given, and on all. With UNFUSED_DATA set, --real takes
-<<<<<<< HEAD
 fsdd_digits under
 an untrained encoder. --large prints time and peak memory at 100,000 clips in a process of its own.
-=======
-fsdd_digits under an untrained encoder. --large prints time and peak memory at 100,000 clips in a
-process of its own.
->>>>>>> h/t2
 """
 
 from __future__ import annotations
