@@ -87,6 +87,6 @@ def metrics_of(summary: Any) -> dict[str, float]:
         summary: See :func:`unfused.reporting.summary.summarise`.
     """
     summary = summary.dropna(subset="mean")
-    named = summary[["task", "encoder", "source", "cut", "protocol", "metric"]].astype(str)
+    named = summary[["task", "encoder", "source", "read_out", "protocol", "metric"]].astype(str)
     names = named.agg("/".join, axis=1).str.replace(r"[^/\w.\- ]", "_", regex=True)
     return dict(zip(names, summary["mean"].astype(float), strict=True))
