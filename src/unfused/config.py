@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from .core.errors import UserError
+from .core.repeats import RUNS
 
-RUNS = "runs"
 _kept: dict[str, Any] = {}
 
 

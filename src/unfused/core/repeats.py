@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+RUNS = "runs"
+"""Folder below the root that holds a folder for every run with a name."""
+
 
 class Repeat(NamedTuple):
     """One repetition of the whole study.

@@ -11,9 +11,8 @@ from typing import Any
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
-from ..config import RUNS
 from ..core.errors import UserError
-from ..core.outputs import RECORD
+from ..core.outputs import RECORD, RUNS
 from .files import first_rows
 from .previews import described, verbatim
 
