@@ -8,10 +8,7 @@ import pytest
 
 OUTPUTS = [
     *(f"08_reporting/lape_table.{suffix}" for suffix in ("csv", "md", "tex")),
-    *(
-        f"08_reporting/instrument_family/{name}.png"
-        for name in ("tsne_pseudo_labels", "confusion_matrix")
-    ),
+    *(f"08_reporting/instrument/{name}.png" for name in ("tsne_pseudo_labels", "confusion_matrix")),
     *("08_reporting/augmentation_views.png", "08_reporting/learning_curves.png"),
     *("08_reporting/example_views.png", "08_reporting/report.html", "08_reporting/verdict.md"),
     *("08_reporting/data_card.csv", "08_reporting/rejected_audio.csv"),
@@ -47,7 +44,7 @@ def test_the_last_lines_are_the_verdict_and_the_report(finished):
     closing = [line for line in verdict.splitlines() if line.strip()]
     assert lines[-1 - len(closing) : -1] == closing
     assert len(closing) == 3
-    assert closing[0].startswith("On instrument_family the best of ")
+    assert closing[0].startswith("On instrument the best of ")
 
 
 def test_the_run_says_first_how_long_it_takes(finished):
@@ -146,7 +143,7 @@ def test_an_encoder_says_where_it_comes_from(finished):
 
     students = finished.data / "06_models/Instruments/unfused/teacher-seed0-fold0"
     (folder,) = students.glob("unfused-seed0-*/student")
-    facts = load_encoder(folder).provenance
+    facts = load_encoder(folder).facts
     assert facts["seed"] == 0
     assert facts["fold"] == 0
     assert facts["source"] == "teacher"
