@@ -12,7 +12,8 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
 from ..core.errors import UserError
-from ..core.outputs import RECORD, RUNS
+from ..core.outputs import RECORD
+from ..core.repeats import RUNS
 from .files import first_rows
 from .previews import described, verbatim
 
