@@ -81,12 +81,14 @@ class TrackingHooks:
 
 
 def metrics_of(summary: Any) -> dict[str, float]:
-    """Return ``<task>/<encoder>/<source>/<read-out>/<protocol>/<metric>`` -> mean score.
+    """Return ``<task>/<encoder>/<source>/<read-out>/<protocol>/<fitted on>/<metric>`` -> mean score.
 
     Args:
         summary: See :func:`unfused.reporting.summary.summarise`.
     """
     summary = summary.dropna(subset="mean")
-    named = summary[["task", "encoder", "source", "read_out", "protocol", "metric"]].astype(str)
+    named = summary[
+        ["task", "encoder", "source", "read_out", "protocol", "fitted_on", "metric"]
+    ].astype(str)
     names = named.agg("/".join, axis=1).str.replace(r"[^/\w.\- ]", "_", regex=True)
     return dict(zip(names, summary["mean"].astype(float), strict=True))
