@@ -81,7 +81,7 @@ class TrackingHooks:
 
 
 def metrics_of(summary: Any) -> dict[str, float]:
-    """Return ``<task>/<encoder>/<source>/<read-out>/<protocol>/<fitted on>/<metric>`` -> mean score.
+    """Return mean scores by task, encoder, source, read-out, protocol, fitted on and metric.
 
     Args:
         summary: See :func:`unfused.reporting.summary.summarise`.

@@ -12,7 +12,7 @@ from unfused.core.repeats import Repeat
 from unfused.embeddings.read_out import ReadOut
 from unfused.encoders import AudioNTT, Conformer, TrainedEncoder, save_encoder
 from unfused.encoders.collection import EncoderCollection
-from unfused.probes.candidates import Candidate, Vectors, embedded, list_candidates
+from unfused.probes.candidates import Candidate, Vectors, embed_candidates, list_candidates
 from unfused.probes.evaluation import plans
 
 CLIPS = pd.DataFrame({"corpus": ["pool"], "clip_id": ["c"], "digest": ["d"]})
@@ -150,7 +150,8 @@ def test_vectors_are_made_once_and_found_by_clip(methods, tones, make_corpus, tm
     corpus = make_corpus(store, labels, {"train": 30, "test": 30})
     candidate = listed(methods, read_outs=[BLOCK])[-1]
     outputs = OutputFolder(tmp_path / "outputs")
-    folders = [embedded(candidate, corpus, outputs, device="cpu") for _ in range(2)]
+    twice = [embed_candidates([candidate], corpus, outputs, device="cpu") for _ in range(2)]
+    folders = [found[candidate.key] for found in twice]
     assert folders[0] == folders[1]
     assert len(list((tmp_path / "outputs").iterdir())) == 1
     vectors, test = Vectors.load(folders[0]), corpus.part("test")

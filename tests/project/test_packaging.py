@@ -12,11 +12,10 @@ import zipfile
 import pytest
 import yaml
 from click.testing import CliRunner
-from unfused.packaged import packaged_configuration
 
 import unfused
 from unfused.cli import cli
-from unfused.config import ProjectConfigLoader
+from unfused.config import ProjectConfigLoader, packaged_configuration
 from unfused.settings import CONFIG_LOADER_ARGS
 
 from .conftest import TINY, nest

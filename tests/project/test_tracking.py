@@ -18,6 +18,7 @@ SUMMARY = pd.DataFrame(
         "source": ["shuffled", "", ""],
         "read_out": ["block3", "", "fc2"],
         "protocol": ["linear_probe", "knn", "knn"],
+        "fitted_on": ["train+valid", "train", "train"],
         "metric": ["accuracy", "mAP", "mAP"],
         "mean": [0.5, 0.25, math.nan],
     }
@@ -69,8 +70,8 @@ def mlflow(monkeypatch):
 
 def test_metrics_are_named_by_task_encoder_read_out_and_protocol():
     assert metrics_of(SUMMARY) == {
-        "Büro sounds _1/2_/unfused/shuffled/block3/linear_probe/accuracy": 0.5,
-        "birds/random_init///knn/mAP": 0.25,
+        "Büro sounds _1/2_/unfused/shuffled/block3/linear_probe/train_valid/accuracy": 0.5,
+        "birds/random_init///knn/train/mAP": 0.25,
     }
 
 
