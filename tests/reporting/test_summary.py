@@ -30,7 +30,7 @@ def test_folds_of_a_seed_are_pooled_and_seeds_averaged(experiment):
     assert (row["n_seeds"], row["n_folds"], row["n_test"]) == (3, 3, 100)
     half = stats.t.ppf(0.975, 2) * stats.sem(per_seed)
     assert row["low"] == pytest.approx(np.mean(per_seed) - half)
-    assert row["interval"] == "t interval over 3 seeds"
+    assert row["interval"] == "Student's t over 12 groups and 3 seeds"
 
 
 def test_other_metrics_agree_with_sklearn(one_seed):
@@ -45,11 +45,11 @@ def test_other_metrics_agree_with_sklearn(one_seed):
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"n_groups": 12}, "bootstrap over 12 groups of clips"),
-        ({"n_groups": 0}, "bootstrap over clips"),
-        ({"n_groups": 3}, "t interval over 3 groups"),
-        ({"n_groups": 1}, "no interval: one group of clips"),
-        ({"seeds": (0, 1)}, "bootstrap over 12 groups of clips"),
+        ({"n_groups": 12}, "Student's t over 12 groups"),
+        ({"n_groups": 0}, "Student's t over 300 clips"),
+        ({"n_groups": 3}, "Student's t over 3 groups"),
+        ({"n_groups": 1}, "no interval over 1 group"),
+        ({"seeds": (0, 1)}, "Student's t over 12 groups and 2 seeds"),
     ],
 )
 def test_intervals_are_named_for_what_they_are(experiment, given, named):
@@ -63,7 +63,7 @@ def test_seeds_that_agree_exactly_do_not_make_a_zero_interval(experiment):
     first = predictions[predictions["seed"] == 0]
     same = pd.concat([first.assign(seed=seed) for seed in (0, 1, 2)])
     row = chosen(summarise(results, same, n_draws=100))
-    assert row["interval"].startswith("bootstrap")
+    assert row["interval"].startswith("Student's t over 12 groups")
     assert row["high"] > row["low"]
 
 

@@ -62,7 +62,7 @@ def test_protocols_stand_together_probes_first(experiment):
 def test_notes_say_what_intervals_and_rows_are(experiment, summary):
     notes = " ".join(score_table(summary).notes)
     assert "3 seeds" in notes
-    assert "t interval over 3 seeds" in notes
+    assert "12 groups and 3 seeds" in notes
     assert "another training run" not in notes
     results, predictions = experiment(right={("unfused", "true_labels", "block3"): 0.99})
     results["transductive"] = results["encoder"] == "decar"
