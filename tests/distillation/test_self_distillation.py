@@ -138,7 +138,7 @@ def test_state_dict_holds_the_labels(encoder: AudioNTT, toy: Toy) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"labels": [0, 1, 4]}, "labels run from 0 to 4, but n_classes=4 allows 0 to 3"),
+        ({"labels": [0, 1, 4]}, "labels run from 0 to 4, but n_classes=4 .*allows 0 to 3"),
         ({"labels": [0, -1]}, "leave unlabelled clips out"),
         ({"labels": [0.0, 1.0]}, "expected one integer"),
         ({"labels": [0, 0], "n_classes": 1}, "n_classes=1 must be at least 2"),

@@ -15,8 +15,8 @@ from unfused.core import source
 from .conftest import TINY, nest
 
 OWN = "06_models/Büro_sounds"
-TEACHER, STUDENT = "06_models/decar/decar-seed0", f"{OWN}/unfused/unfused-seed0"
-LABELS, MODEL = f"{OWN}/unfused/pseudo_labels", f"{OWN}/classifiers/log_mel_statistics"
+TEACHER, STUDENT = "06_models/decar/decar-seed0", f"{OWN}/unfused/teacher-seed0-fold0/unfused-seed0"
+LABELS, MODEL = f"{OWN}/unfused/seed0-fold0/pseudo_labels", f"{OWN}/classifiers/log_mel_statistics"
 
 
 def trains(output):

@@ -49,7 +49,7 @@ def outcome(caplog, model, *data):
     with caplog.at_level(logging.INFO):
         model.fit(*data)
     trained = any(record.message.startswith(("training", "resuming")) for record in caplog.records)
-    reused = any(getattr(record, "outcome", "") == "reused" for record in caplog.records)
+    reused = any(record.message.startswith("reused") for record in caplog.records)
     assert trained != reused
     return "trained" if trained else "reused"
 
@@ -204,7 +204,7 @@ def package(tmp_path, monkeypatch):
         ("losses/decar.py", '"""', '"""Words. ', "reused"),
         ("losses/byol.py", "def byol_loss", "x = 1\n\n\ndef byol_loss", "reused"),
         ("encoders/conformer.py", "class Conformer(", "x = 1\n\n\nclass Conformer(", "reused"),
-        ("reporting/naming.py", "import", "import os\nimport", "reused"),
+        ("reporting/names.py", "import", "import os\nimport", "reused"),
     ],
 )
 def test_editing_code_that_decides_trains_again(

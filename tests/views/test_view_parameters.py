@@ -21,16 +21,6 @@ def test_parameters_and_views_have_the_same_names_and_defaults():
     assert Views().model_dump().items() <= defaults().items()
 
 
-def test_what_a_method_does_not_use_decides_nothing():
-    assert MethodViews().model_dump() == Views().model_dump()
-    assert MethodViews(k_mix_furthest=9).model_dump() == MethodViews().model_dump()
-    assert MethodViews(mixing="k_mix", k_mix_furthest=9).model_dump()["k_mix_furthest"] == 9
-    assert MethodViews(mixing="none").model_dump()["mixing"] == "none"
-    assert MethodViews(time_mask_width=9).model_dump() == MethodViews().model_dump()
-    assert Views(time_masks=1).model_dump()["time_mask_width"] == 16
-    assert "freq_masks" not in Views(time_masks=1).model_dump()
-
-
 def test_the_whole_bank_to_draw_from_is_refused():
     with pytest.raises(
         ValidationError, match=r"k_mix_furthest=128 must be less than mixup_bank=64"
