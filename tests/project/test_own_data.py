@@ -37,7 +37,7 @@ def check_unlabelled(project, unlabelled):
     )
     pseudo = project.table("05_model_input/own_data/pseudo_labels.parquet")
     assert unlabelled <= set(pseudo["clip_id"])
-    students = list((data / "06_models").glob("*/unfused/*/student/trained_on.parquet"))
+    students = list((data / "06_models").glob("*/unfused/*/*/student/trained_on.parquet"))
     assert students
     for table in students:
         assert unlabelled <= set(pd.read_parquet(table)["clip_id"])

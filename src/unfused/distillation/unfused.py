@@ -303,7 +303,8 @@ class UnFuSeD(BaseEstimator):
             }
         method = self._method(encoder, **what, **settings["method"])
         views = view_maker(audio, self.views or {}, method.crop_frames)
-        title = ", ".join([audio.name, *map(str, facts.values()), f"seed {self.seed}"])
+        whose = f"pseudo-labels: {facts.get('source', 'teacher')}"
+        title = f"{audio.name}, {whose}, fold {facts.get('fold', 0)}, seed {self.seed}"
         with crop_source(audio, method, self.training, self.seed, self.device) as source:
             history = fit(
                 method, source, views, self.training,

@@ -10,6 +10,10 @@ from .model import Model, Training
 from .run import EncoderParams
 from .views import MethodViews, Views
 
+Control = Literal[
+    "random_encoder", "shuffled", "true_labels", "mfcc_statistics", "log_mel_statistics"
+]
+
 
 class MethodParams(Model):
     """A self-supervised method: its hyper-parameters, its views and its training.
@@ -53,7 +57,7 @@ class PseudoLabels(Model):
     n_clusters: Annotated[int, Field(ge=2)] | list[Annotated[int, Field(ge=2)]] | None = None
     whiten: Annotated[int, Field(ge=2)] | Literal["auto"] | None = "auto"
     read_out: dict[str, Any] | None = None
-    controls: list[str] = []
+    controls: list[Control] = []
 
 
 class Distillation(Model):
