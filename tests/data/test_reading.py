@@ -49,7 +49,6 @@ def test_decoding_equals_soundfile(write: Write, name: str, rate: int, settings:
     np.testing.assert_array_equal(resampled, soxr.resample(expected, rate, 16000, quality="HQ"))
     info = probe(path)
     assert (info.frames, info.sample_rate, info.channels) == (len(expected), rate, 1)
-    assert info.seconds == len(expected) / rate
 
 
 @pytest.mark.parametrize(("name", "rate", "settings"), FORMATS)

@@ -87,23 +87,6 @@ def test_float16_keeps_log_mels_within_a_hundredth(tmp_path: Path) -> None:
         np.testing.assert_allclose(store.clip(row), clip, atol=1e-2)
 
 
-def test_padded_does_not_depend_on_the_batch(tmp_path: Path) -> None:
-    store, clips = make_store(tmp_path)
-    batch, spans = store.padded(np.arange(len(store)))
-    assert batch.shape == (len(LENGTHS), 250, 64)
-    for row, clip in enumerate(clips):
-        alone, span = store.padded([row])
-        length = max(len(clip), 96)
-        assert alone.shape == (1, length, 64)
-        torch.testing.assert_close(batch[row, :length], alone[0], rtol=0, atol=0)
-        assert (batch[row, length:] == FrontEnd().pad_value).all()
-        torch.testing.assert_close(spans[row], span[0])
-        first, end = (int(frame) for frame in span[0])
-        assert end - first == len(clip)
-        assert abs(first - (length - end)) <= 1  # centred
-        np.testing.assert_array_equal(alone[0, first:end].numpy(), store.clip(row))
-
-
 def test_statistics_are_those_of_the_unrounded_values(tmp_path: Path) -> None:
     store, clips = make_store(tmp_path)
     rows = [0, 3, 6]
@@ -177,27 +160,16 @@ def test_open_refuses_what_is_missing_or_unfinished(tmp_path: Path) -> None:
 def test_in_memory_equals_on_disk(tmp_path: Path) -> None:
     stored, clips = make_store(tmp_path)
     halves = [np.array_split(clip, 2) if len(clip) > 1 else [clip] for clip in clips]
-    store = LogMelStore.in_memory(FrontEnd(), halves, stored.clip_ids)
-    assert store.clip_ids.tolist() == stored.clip_ids.tolist()
+    store = LogMelStore.in_memory(FrontEnd(), halves)
     for row in range(len(store)):
         np.testing.assert_array_equal(store.clip(row), stored.clip(row))
     assert store.statistics([1, 4]) == pytest.approx(stored.statistics([1, 4]), abs=1e-9)
     again = pickle.loads(pickle.dumps(store))
     np.testing.assert_array_equal(again.clip(3), store.clip(3))
-    assert LogMelStore.in_memory(FrontEnd(), halves).clip_ids.tolist() == list("0123456")
+    assert store.clip_ids.tolist() == list("0123456")
     assert store.paths == ()
     with pytest.raises(StoreError, match="at least one"):
         LogMelStore.in_memory(FrontEnd(), [])
-
-
-def test_parts_are_slices_of_clips(tmp_path: Path) -> None:
-    store, _ = make_store(tmp_path)
-    rows, starts, n_frames = np.array([3, 1]), np.array([10, 0]), np.array([20, 5])
-    parts = store.parts(rows, starts, n_frames)
-    np.testing.assert_array_equal(parts.clip(0), store.clip(3)[10:30])
-    np.testing.assert_array_equal(parts.clip(1), store.clip(1)[:5])
-    with pytest.raises(StoreError, match="not within"):
-        store.parts(rows, starts, store.n_frames[rows])
 
 
 def test_a_shard_is_an_array_that_is_whole_or_not_there(

@@ -94,21 +94,6 @@ def test_damage_is_never_used_and_is_healed(
     assert len(LogMelStore.open(folder)) == len(manifest)
 
 
-def test_without_verification_only_sizes_of_shards_are_compared(
-    manifest: pd.DataFrame, tmp_path: Path
-) -> None:
-    extract(manifest, tmp_path)
-    file = tmp_path / "shard-00000.npy"
-    file.write_bytes(DAMAGES["one bit inside"](file.read_bytes()))  # type: ignore[arg-type]
-    os.utime(file, ns=(1, 1))
-    LogMelStore.open(tmp_path, verify=False)
-    with pytest.raises(StoreError, match="shard-00000"):
-        LogMelStore.open(tmp_path)
-    file.write_bytes(file.read_bytes()[:-2])
-    with pytest.raises(StoreError, match="shard-00000"):
-        LogMelStore.open(tmp_path, verify=False)
-
-
 def test_digests_are_compared_once_in_a_process(
     manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

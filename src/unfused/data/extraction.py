@@ -23,8 +23,7 @@ from ..core.outputs import mark_of, shown
 from ..core.progress import progress
 from ..core.source import source_digest
 from .log_mel import FrontEnd
-from .manifest import rejected_table
-from .overlap import AUDIO_KEY
+from .manifest import AUDIO_KEY, rejected_table
 from .reading import UnreadableAudio, read_mono_blocks
 from .shards import (
     STORE_FILE,
@@ -49,19 +48,11 @@ MADE_BY = ("data.extraction", "data.log_mel", "data.reading", "data.shards")
 
 
 class _Shard(NamedTuple):
-    """One shard's work.
-
-    Attributes:
-        path: Where its frames go.
-        clips: Its clips, rows of a manifest.
-        mark: A hash of what it is made from; files may move, their content may not change.
-        seconds: Length of its clips.
-    """
+    """One shard's work: where its frames go, its clips, and a hash of what it is made from."""
 
     path: Path
     clips: list[dict[str, Any]]
     mark: str
-    seconds: float
 
     @property
     def part(self) -> Path:
@@ -133,10 +124,8 @@ def extract_log_mels(
         kept = f", {silent} of them digital silence (kept)" if silent else ""
         log.info("log-mels of %d clips, %.2f h%s, in %s", len(rows), hours, kept, shown(folder))
     if rejected:
-        first = f"{rejected[0]['path']}: {rejected[0]['reason']}"
-        log.warning(
-            "%s: %d clips could not be decoded, e.g. %s", shown(folder), len(rejected), first
-        )
+        text = "%s: %d clips could not be decoded, e.g. %s"
+        log.warning(text, shown(folder), len(rejected), _reasons(rejected[:1]))
     return rejected_table(rejected)
 
 
@@ -147,23 +136,18 @@ def _plan(
         raise UserError(f"clips_per_shard={clips_per_shard} must be at least 1")
     columns = ["corpus", "path", *AUDIO_KEY, "duration"]
     groups: list[list[dict[str, Any]]] = [[]]
-    seconds = [0.0]
+    seconds = 0.0
     for clip in manifest[columns].to_dict("records"):
-        if len(groups[-1]) == clips_per_shard or (groups[-1] and seconds[-1] >= _SHARD_SECONDS):
+        if len(groups[-1]) == clips_per_shard or seconds >= _SHARD_SECONDS:
             groups.append([])
-            seconds.append(0.0)
+            seconds = 0.0
         groups[-1].append(clip)
-        seconds[-1] += clip["duration"]
-    made_by = {"front_end": front_end, "source": source_digest(*MADE_BY)}
-    return [
-        _Shard(
-            shard_file(folder, number),
-            clips,
-            mark_of(clips=[[clip[key] for key in AUDIO_KEY] for clip in clips], **made_by),
-            length,
-        )
-        for number, (clips, length) in enumerate(zip(groups, seconds, strict=True))
-    ]
+        seconds += clip["duration"]
+    shards, made_by = [], {"front_end": front_end, "source": source_digest(*MADE_BY)}
+    for number, clips in enumerate(groups):
+        heard = [[clip[key] for key in AUDIO_KEY] for clip in clips]
+        shards.append(_Shard(shard_file(folder, number), clips, mark_of(clips=heard, **made_by)))
+    return shards
 
 
 def _prepare(folder: Path, shards: Sequence[_Shard]) -> list[_Shard]:
@@ -175,30 +159,26 @@ def _prepare(folder: Path, shards: Sequence[_Shard]) -> list[_Shard]:
         (folder / STORE_FILE).unlink(missing_ok=True)  # from here on the store is unfinished
     for path in surplus:
         path.unlink()
-    done, of = len(shards) - len(todo), len(shards)
+    done = len(shards) - len(todo)
     if not todo:
         log.info("reused %s", shown(folder), extra={"outcome": "reused"})
     elif done:
         text = "resuming %s: %d of %d shards are there"
-        log.info(text, shown(folder), done, of, extra={"outcome": "resumed"})
+        log.info(text, shown(folder), done, len(shards), extra={"outcome": "resumed"})
     return todo
 
 
 def _run(todo: Sequence[_Shard], front_end: FrontEnd, n_jobs: int) -> None:
-    if not todo:
+    clips = [clip for shard in todo for clip in shard.clips]
+    if not clips:
         return
-    little = sum(shard.seconds for shard in todo) < _WORTH_PROCESSES
+    little = sum(clip["duration"] for clip in clips) < _WORTH_PROCESSES
     workers = 1 if little else min(joblib.effective_n_jobs(n_jobs), len(todo))
     streams = get_active_backend()[0].supports_return_generator
-    pool = joblib.Parallel(
-        workers, return_as="generator_unordered" if streams else "list", batch_size=1
-    )
-    total = sum(len(shard.clips) for shard in todo)
-    with (
-        progress(total=total, desc="log-mels", unit="clip") as bar,
-        warnings.catch_warnings(),
-        _one_thread(),
-    ):
+    how = "generator_unordered" if streams else "list"
+    pool = joblib.Parallel(workers, return_as=how, batch_size=1)
+    bar = progress(total=len(clips), desc="log-mels", unit="clip")
+    with bar, warnings.catch_warnings(), _one_thread():
         # loky ends workers that idled for long or grew, and starts others: nothing is lost
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         for n_clips in pool(joblib.delayed(_extract_shard)(shard, front_end) for shard in todo):
@@ -207,9 +187,7 @@ def _run(todo: Sequence[_Shard], front_end: FrontEnd, n_jobs: int) -> None:
 
 def _extract_shard(shard: _Shard, front_end: FrontEnd) -> int:
     """Write one shard and, after it, the part that declares it whole; return its clip count."""
-    decoded: list[Clip] = []
-    names: list[list[str]] = []
-    rejected: list[dict[str, Any]] = []
+    decoded, names, rejected = [], [], []
     shard.part.unlink(missing_ok=True)
     with _one_thread():
         for clip in shard.clips:
@@ -251,24 +229,23 @@ def _finish(
     folder: Path, shards: Sequence[_Shard], front_end: FrontEnd
 ) -> tuple[list[tuple[Any, ...]], list[dict[str, Any]]]:
     """Write the index, unless it is there; return its rows and the rejected clips."""
-    rows: list[tuple[Any, ...]] = []
-    rejected: list[dict[str, Any]] = []
-    files = {}
+    rows, rejected, files = [], [], {}
     for number, shard in enumerate(shards):
         part = shard.finished()
         if part is None:
-            raise StoreError(
-                f"{shard.path} was changed by another process meanwhile: let it end, then run the "
-                "extraction again"
-            )
+            raise StoreError(f"another process changed {shard.path}: let it end and run again")
         rows += [(clip_id, digest, number, *place) for clip_id, digest, *place in part["clips"]]
         rejected += part["rejected"]
         files[shard.path.name] = part["file"]
     if not rows:
-        reasons = "; ".join(f"{row['path']}: {row['reason']}" for row in rejected[:3])
+        reasons = _reasons(rejected[:3])
         raise ManifestError(f"none of {len(rejected)} clips could be decoded: {reasons}")
     try:
-        check_store(folder, verify=False)
+        check_store(folder)
     except StoreError:
         finish_store(folder, front_end, rows, files)
     return rows, rejected
+
+
+def _reasons(rejected: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(f"{row['path']}: {row['reason']}" for row in rejected)

@@ -17,10 +17,6 @@ BAR = "|"
 def label_set(text: str, separator: str) -> str:
     """Return a cell with several labels as we write it: each once, sorted, with bars between.
 
-    Args:
-        text: The cell, "" for no label.
-        separator: What stands between labels in the source.
-
     Raises:
         ManifestError: A label itself contains a bar.
 
@@ -34,11 +30,7 @@ def label_set(text: str, separator: str) -> str:
 
 
 def split_labels(text: str) -> list[str]:
-    """Return the labels of a set.
-
-    >>> split_labels("music|speech"), split_labels("")
-    (['music', 'speech'], [])
-    """
+    """Return the labels of a set; none for ""."""
     return text.split(BAR) if text else []
 
 
@@ -48,29 +40,20 @@ def label_counts(sets: Iterable[str]) -> Counter[str]:
 
 
 def multi_hot(sets: Iterable[str], classes: Iterable[str]) -> np.ndarray:
-    """Return which of ``classes`` each clip has, (N, C) bool; other labels are left out.
-
-    >>> multi_hot(["a|c", "b"], ["a", "b"]).astype(int).tolist()
-    [[1, 0], [0, 1]]
-    """
-    place = {name: number for number, name in enumerate(classes)}
-    rows = [[place[label] for label in split_labels(text) if label in place] for text in sets]
-    matrix = np.zeros((len(rows), len(place)), bool)
-    for row, columns in enumerate(rows):
-        matrix[row, columns] = True
+    """Return which of ``classes`` each clip has, (N, C) bool; other labels are left out."""
+    place, sets = {name: number for number, name in enumerate(classes)}, list(sets)
+    matrix = np.zeros((len(sets), len(place)), bool)
+    for row, text in enumerate(sets):
+        matrix[row, [place[label] for label in split_labels(text) if label in place]] = True
     return matrix
 
 
 def rarest_labels(sets: pd.Series) -> pd.Series:
     """Return the rarest label of each clip (the first by name of equally rare ones), None kept.
 
-    Cutting a corpus stratified by it spreads rare labels evenly, which matters most: a frequent
-    one is spread by chance.
+    Cuts stratified by it spread rare labels evenly; frequent ones are spread by chance.
     """
     counts = label_counts(sets.dropna())
-
-    def rarest(text: object) -> str | None:
-        labels = split_labels(str(text)) if isinstance(text, str) else []
-        return min(labels, key=lambda label: (counts[label], label)) if labels else None
-
-    return pd.Series([rarest(text) for text in sets], index=sets.index, dtype=object)
+    parts = [split_labels(text) if isinstance(text, str) else [] for text in sets]
+    rarest = [min(part, key=lambda label: (counts[label], label), default=None) for part in parts]
+    return pd.Series(rarest, index=sets.index, dtype=object)

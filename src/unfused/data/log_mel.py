@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,23 +15,8 @@ from torch import Tensor
 
 from ..core.errors import UserError
 
-SCALES, NORMS = ("slaney", "htk"), ("slaney", "none")
 _CHUNK_FRAMES = 64  # frames transformed at once: 64 x 1024 float64 stay in the cache of one core
 _FILTER_GROUPS = 4  # neighbouring filters that are multiplied together: most weights are zero
-
-
-class _FilterGroup(NamedTuple):
-    """Neighbouring mel filters, cut to the part of the spectrum where they are not all zero.
-
-    Attributes:
-        parts: Which real and imaginary parts they weigh, out of n_fft + 2 in turn.
-        mels: Which mel bands they make.
-        weights: From squared parts to mel bands, (parts, mels) float32.
-    """
-
-    parts: slice
-    mels: slice
-    weights: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -38,9 +24,8 @@ class FrontEnd:
     """Settings of the log-mel spectrogram; the defaults are those shared by the LAPE papers.
 
     Power 2, periodic Hann window, centred frames with reflect padding, natural logarithm of (power
-    + eps). With the Slaney scale and norm equal to ``librosa.feature.melspectrogram`` with
-    ``pad_mode="reflect"`` and the same numbers; with the HTK scale and no norm to
-    ``torchaudio.transforms.MelSpectrogram`` as BYOL-A uses it.
+    + eps). It equals ``librosa.feature.melspectrogram`` with ``pad_mode="reflect"``; with the HTK
+    scale and no norm ``torchaudio.transforms.MelSpectrogram`` as BYOL-A uses it.
 
     Attributes:
         sample_rate: Samples per second.
@@ -79,9 +64,9 @@ class FrontEnd:
                 f"f_min={self.f_min}, f_max={self.f_max} must obey 0 <= f_min < f_max <= "
                 f"sample_rate / 2 = {self.sample_rate / 2}"
             )
-        for name, choices in (("mel_scale", SCALES), ("norm", NORMS)):
+        for name, choices in (("mel_scale", list(_SCALES)), ("norm", ["slaney", "none"])):
             if getattr(self, name) not in choices:
-                raise UserError(f"{name}={getattr(self, name)!r} must be one of {list(choices)}")
+                raise UserError(f"{name}={getattr(self, name)!r} must be one of {choices}")
         if not self.eps > 0 or not math.isfinite(self.eps):
             raise UserError(f"eps={self.eps} must be a positive number: it keeps silence finite")
         if not mel_filters(self).any(axis=0).all():
@@ -108,16 +93,10 @@ class FrontEnd:
         return asdict(self)
 
     def log_mel(self, waveform: np.ndarray) -> np.ndarray:
-        """Return the log-mel spectrogram of a whole clip.
-
-        Args:
-            waveform: Mono samples at :attr:`sample_rate`, (N,); as short as one sample.
-
-        Returns:
-            Natural-log mel power, (1 + N // hop, F) float32.
+        """Return the log-mel spectrogram of a mono clip, (N,) to (1 + N // hop, F) float32.
 
         Raises:
-            ValueError: The waveform is empty or has more than one dimension.
+            UserError: The waveform is empty or has more than one dimension.
         """
         waveform = np.asarray(waveform, dtype=np.float32)
         if waveform.ndim != 1 or not waveform.size:
@@ -125,22 +104,19 @@ class FrontEnd:
         return np.concatenate(list(self.log_mel_blocks([waveform])))
 
     def log_mel_blocks(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield the log-mel of a clip that arrives in blocks, so that memory stays bounded.
+        """Yield the frames of :meth:`log_mel`, (T_i, F) float32, of a clip that arrives in blocks.
 
         Args:
             blocks: Consecutive mono pieces of one clip, each (N_i,) float32.
-
-        Yields:
-            Consecutive frames, (T_i, F) float32; together the frames of :meth:`log_mel`.
         """
         half = self.n_fft // 2
         held = np.empty(0, dtype=np.float32)
         started = False
-        for block, last in _marking_last(blocks):
-            held = np.concatenate([held, block]) if held.size else block
+        for block, following in pairwise(chain(blocks, [None])):
+            held, last = np.concatenate([held, block]), following is None
             left = half if not started and (last or held.size > half) else 0
             if held.size and (left or last):
-                held = _reflected(held, left, half if last else 0)
+                held = np.pad(held, (left, half if last else 0), mode="reflect")
             started = started or left > 0
             n_frames = (held.size - self.n_fft) // self.hop + 1
             if started and n_frames > 0:
@@ -161,49 +137,29 @@ class FrontEnd:
             parts = torch.view_as_real(torch.fft.rfft(chunk)).flatten(1).numpy()
             with np.errstate(over="ignore", invalid="ignore"):  # infinite power: the caller judges
                 square = np.square(parts, out=squares[: end - first], casting="same_kind")
-                for group in groups:
-                    mel[first:end, group.mels] = square[:, group.parts] @ group.weights
+                for columns, bands, weights in groups:
+                    mel[first:end, bands] = square[:, columns] @ weights
         return torch.from_numpy(mel).add_(self.eps).log_().numpy()
 
     @cached_property
-    def _kernels(self) -> tuple[Tensor, list[_FilterGroup]]:
-        """The periodic Hann window, (n_fft,) float64, and the mel filters."""
+    def _kernels(self) -> tuple[Tensor, list[tuple[slice, slice, np.ndarray]]]:
+        """The window, (n_fft,) float64; of each group of filters its columns, bands and weights.
+
+        Columns are out of the n_fft + 2 real and imaginary parts in turn, cut to where the weights
+        (columns, bands) are not all zero.
+        """
         window = torch.hann_window(self.n_fft, periodic=True, dtype=torch.float64)
         weights = np.repeat(mel_filters(self), 2, axis=0)  # the power is real**2 + imag**2
         groups = []
         for mels in np.array_split(np.arange(self.n_mels), min(_FILTER_GROUPS, self.n_mels)):
             parts = np.flatnonzero(weights[:, mels].any(axis=1))
             rows, columns = slice(parts[0], parts[-1] + 1), slice(mels[0], mels[-1] + 1)
-            groups.append(_FilterGroup(rows, columns, weights[rows, columns].copy()))
+            groups.append((rows, columns, weights[rows, columns].copy()))
         return window, groups
 
 
-def _reflected(samples: np.ndarray, left: int, right: int) -> np.ndarray:
-    """Return what ``np.pad`` does with ``mode="reflect"``, which takes its time."""
-    if samples.size <= max(left, right):
-        return np.pad(samples, (left, right), mode="reflect")
-    last = samples.size - 1
-    return np.concatenate(
-        [samples[1 : left + 1][::-1], samples, samples[last - right : last][::-1]]
-    )
-
-
-def _marking_last(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
-    """Yield each block and whether it is the last one."""
-    iterator = iter(blocks)
-    block = next(iterator, None)
-    while block is not None:
-        following = next(iterator, None)
-        yield block, following is None
-        block = following
-
-
 def mel_filters(front_end: FrontEnd) -> np.ndarray:
-    """Return triangular filters, equally spaced on the mel scale.
-
-    Args:
-        front_end: Its ``sample_rate``, ``n_fft``, ``n_mels``, ``f_min``, ``f_max``, ``mel_scale``
-            (Slaney's, 1998, or HTK's) and ``norm`` (area 1, or height 1) are used.
+    """Return triangular filters, equally spaced on the mel scale (Slaney's, 1998, or HTK's).
 
     Returns:
         Weights from power to mel bands, (n_fft // 2 + 1, F) float32.

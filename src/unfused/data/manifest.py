@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import joblib
+import numpy as np
 import pandas as pd
 
 from ..core.progress import progress
@@ -20,6 +21,9 @@ from .sources import Labels, list_audio, list_rows
 from .table import SPLIT_NAMES, ManifestError
 
 log = logging.getLogger(__name__)
+POSITION = ["offset", "frames"]
+AUDIO_KEY = ["clip_id", "digest", *POSITION]
+"""Which audio a clip is, whatever its file is called."""
 MANIFEST_TYPES = {
     **dict.fromkeys(("clip_id", "corpus", "path"), "str"),
     **dict.fromkeys(("offset", "frames", "sample_rate", "channels"), "int64"),
@@ -30,12 +34,11 @@ REJECTED_TYPES = {
     **{"corpus": "str", "path": "str", "offset": "Int64", "frames": "Int64"},
     **{"stage": "str", "reason": "str"},
 }
-_Audio = str | Path | Sequence[str | Path]
 _Probed = tuple[AudioInfo, str] | str  # header and digest, or why the file is rejected
 
 
 def scan_audio(
-    audio: _Audio,
+    audio: str | Path | Sequence[str | Path],
     *,
     corpus: str,
     labels: Labels = "auto",
@@ -44,7 +47,6 @@ def scan_audio(
     label_separator: str | None = None,
     min_seconds: float = 0.01,
     max_seconds: float = 3600.0,
-    n_jobs: int = -1,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """List and check audio; only headers are decoded.
 
@@ -63,7 +65,6 @@ def scan_audio(
             label is one class, whatever it contains.
         min_seconds: Shorter clips are rejected.
         max_seconds: Longer clips are rejected.
-        n_jobs: Threads that read files; -1 takes one per core.
 
     Returns:
         The manifest with columns clip_id, corpus, path (absolute), offset, frames, sample_rate,
@@ -76,11 +77,11 @@ def scan_audio(
         ManifestError: Nothing usable was found, the table is malformed, a split has an unknown
             name, or there are labels but fewer than two classes.
     """
-    sources = [audio] if isinstance(audio, str | Path) else list(audio)
+    sources = [Path(source) for source in ([audio] if isinstance(audio, str | Path) else audio)]
     if listing is not None:
-        tables = [list_rows(listing, Path(sources[0]), labelled=True)]
+        tables = [list_rows(listing, sources[0], labelled=True)]
     else:
-        tables = [list_audio(Path(source), labels, columns) for source in sources]
+        tables = [list_audio(source, labels, columns) for source in sources]
     if len(tables) > 1:  # the same name in two folders is two clips
         tables = [table.assign(name=f"{i}/" + table["name"]) for i, table in enumerate(tables)]
     listed = pd.concat(tables or [pd.DataFrame()], ignore_index=True)
@@ -94,7 +95,7 @@ def scan_audio(
         raise ManifestError(f"unknown split names {unknown[:5]}: use {known}, or leave it empty")
     if label_separator is not None:
         listed["label"] = [label_set(text, label_separator) for text in listed["label"]]
-    accepted, rejected = _judge(listed, corpus, (min_seconds, max_seconds), n_jobs)
+    accepted, rejected = _judge(listed, corpus, (min_seconds, max_seconds))
     if rejected:
         kinds = Counter(str(row["reason"]).split(":")[0] for row in rejected)
         text = ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common(5))
@@ -106,13 +107,20 @@ def scan_audio(
     manifest = manifest.assign(multi_label=label_separator is not None).astype(MANIFEST_TYPES)
     if listed["labelled"].any():
         check_classes(manifest)
-    known_labels = manifest["label"].dropna()
-    counts = label_counts(known_labels) if label_separator else Counter(known_labels)
+    counts = class_counts(manifest)
     if single := sorted(label for label, count in counts.items() if count == 1):
         log.warning("%s: only one clip has the label %s", corpus, ", ".join(single[:10]))
     if counts:
-        log.info("%s: %d clips, %d labelled", corpus, len(manifest), len(known_labels))
+        n_labelled = manifest["label"].notna().sum()
+        log.info("%s: %d clips, %d labelled", corpus, len(manifest), n_labelled)
     return manifest, rejected_table(rejected)
+
+
+def class_counts(manifest: pd.DataFrame) -> Counter[str]:
+    """Return how many clips each class has."""
+    labels = manifest["label"].dropna()
+    several = "multi_label" in manifest and manifest["multi_label"].any()
+    return label_counts(labels) if several else Counter(labels)
 
 
 def check_classes(manifest: pd.DataFrame) -> None:
@@ -121,9 +129,7 @@ def check_classes(manifest: pd.DataFrame) -> None:
     Raises:
         ManifestError: There are none, or only one, which is named.
     """
-    labels = manifest["label"].dropna()
-    several = "multi_label" in manifest and bool(manifest["multi_label"].any())
-    classes = sorted(label_counts(labels) if several else set(labels))
+    classes = list(class_counts(manifest))
     if len(classes) < 2:
         found = f"only one class: {classes[0]}" if classes else "no labels"
         raise ManifestError(
@@ -138,31 +144,50 @@ def rejected_table(rejected: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(list(rejected), columns=list(REJECTED_TYPES)).astype(REJECTED_TYPES)
 
 
+def same_audio(clips: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
+    """Return which of ``clips`` share audio with any of ``others``, (N,) bool.
+
+    Files are compared by the digest of their bytes, column digest. Where both tables have
+    ``offset`` and ``frames``, only overlapping parts of a file count; else a common file is enough.
+    """
+    known = (clips["digest"].fillna("") != "").to_numpy()
+    common = known & clips["digest"].isin(others["digest"]).to_numpy()
+    if not all(column in table for table in (clips, others) for column in POSITION):
+        return common
+    columns = ["digest", *POSITION]
+    left = clips.loc[common, columns].assign(row=np.flatnonzero(common))
+    pairs = left.merge(others[columns].drop_duplicates(), on="digest", suffixes=("", "_other"))
+    overlap = (pairs["offset"] < pairs["offset_other"] + pairs["frames_other"]) & (
+        pairs["offset_other"] < pairs["offset"] + pairs["frames"]
+    )
+    shared = np.zeros(len(clips), dtype=bool)
+    shared[pairs.loc[overlap, "row"].to_numpy()] = True
+    return shared
+
+
 def _judge(
-    listed: pd.DataFrame, corpus: str, seconds: tuple[float, float], n_jobs: int
+    listed: pd.DataFrame, corpus: str, seconds: tuple[float, float]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Sort the listed clips into manifest rows and rejected rows; every file is read once."""
     paths = list(dict.fromkeys(listed["path"]))
-    with ThreadPoolExecutor((os.cpu_count() or 1) if n_jobs < 1 else n_jobs) as pool:
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         results = pool.map(_probe_one, paths)
         bar = progress(results, total=len(paths), desc="checking audio", unit="file")
         probed = dict(zip(paths, bar, strict=True))
-    accepted: list[dict[str, Any]] = []
+    accepted: dict[tuple[str, int, int], dict[str, Any]] = {}
     rejected: list[dict[str, Any]] = []
-    first_of: dict[tuple[str, int, int], dict[str, Any]] = {}
     for row in listed.to_dict("records"):
         try:
             clip = _clip(row, probed[row["path"]], corpus, seconds)
-            first = first_of.setdefault((clip["path"], clip["offset"], clip["frames"]), clip)
+            first = accepted.setdefault((clip["path"], clip["offset"], clip["frames"]), clip)
             if first is not clip:
                 reason = "duplicate of an earlier row with the same path, offset and frames"
                 if first["label"] != clip["label"]:
                     labels = f"{first['label']!r}, this one {clip['label']!r}"
                     reason += f", which has another label: {labels}"
                 raise UnreadableAudio(reason)
-            accepted.append(clip)
         except UnreadableAudio as error:
-            given = {name: row[name] for name in ("offset", "frames")}
+            given = {name: row[name] for name in POSITION}
             rejected.append({
                 "corpus": corpus,
                 "path": row["path"].encode(errors="backslashreplace").decode(),
@@ -170,7 +195,7 @@ def _judge(
                 "stage": "scan",
                 "reason": str(error),
             })  # fmt: skip
-    return accepted, rejected
+    return list(accepted.values()), rejected
 
 
 def _probe_one(path: str) -> _Probed:

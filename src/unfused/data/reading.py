@@ -6,9 +6,8 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile as sf
@@ -43,26 +42,13 @@ class UnreadableAudio(UserError):  # noqa: N818  the state of the file, not of t
     """An audio file cannot be used; the message says why."""
 
 
-@dataclass(frozen=True)
-class AudioInfo:
-    """What a file's header says.
-
-    Attributes:
-        frames: Length in samples per channel.
-        sample_rate: Samples per second.
-        channels: Number of channels.
-        container: libsndfile's name of the file format, e.g. "FLAC".
-    """
+class AudioInfo(NamedTuple):
+    """What a file's header says: samples per channel, their rate, channels, libsndfile's format."""
 
     frames: int
     sample_rate: int
     channels: int
-    container: str = ""
-
-    @property
-    def seconds(self) -> float:
-        """Duration in seconds."""
-        return self.frames / self.sample_rate
+    container: str
 
 
 def probe(path: str | Path) -> AudioInfo:
@@ -96,13 +82,11 @@ def _missing(path: str | Path, header: Any, size: int) -> str:
     notes = header.extra_info
     if header.format in ("OGG", "NIST"):  # these libsndfile does not compare
         with open(path, "rb") as file:
-            start = 0 if header.format == "NIST" else max(0, size - 2**17)
-            file.seek(start)
-            part = file.read(1024 if header.format == "NIST" else -1)
-        if header.format == "OGG":
-            lost = _missing_ogg_bytes(part)
-            return f"the file ends {lost} bytes early" if lost > 0 else ""
-        notes += part.decode("latin-1")
+            if header.format == "OGG":
+                file.seek(max(0, size - 2**17))
+                lost = _missing_ogg_bytes(file.read())
+                return f"the file ends {lost} bytes early" if lost > 0 else ""
+            notes += file.read(1024).decode("latin-1")
     for declared, there in _BYTES.findall(notes):
         if int(there) < int(declared) < _UNKNOWN_SIZE:
             return f"the file ends {int(declared) - int(there)} bytes early"
@@ -139,17 +123,14 @@ def read_mono(
         UnreadableAudio: As :func:`probe`; or truncated, damaged, NaN or infinite samples, or a part
             that reaches beyond the end of the file.
     """
-    blocks = list(read_mono_blocks(path, offset=offset, frames=frames, sample_rate=sample_rate))
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    parts = read_mono_blocks(path, offset=offset, frames=frames, sample_rate=sample_rate)
+    return np.concatenate(list(parts))
 
 
 def read_mono_blocks(
     path: str | Path, *, offset: int = 0, frames: int | None = None, sample_rate: int = 16000
 ) -> Iterator[np.ndarray]:
-    """Yield what :func:`read_mono` returns in pieces, for recordings too long to hold at once.
-
-    The resampler runs on across pieces, so that joining them gives the samples of one reading.
-    """
+    """Yield what :func:`read_mono` returns in pieces, for recordings too long to hold at once."""
     info = probe(path)
     frames = info.frames - offset if frames is None else frames
     if offset < 0 or frames < 1 or offset + frames > info.frames:
@@ -157,7 +138,7 @@ def read_mono_blocks(
             f"frames {offset} to {offset + frames} are not within the file's {info.frames}"
         )
     stream = None
-    if info.sample_rate != sample_rate:
+    if info.sample_rate != sample_rate:  # runs on across pieces
         stream = soxr.ResampleStream(info.sample_rate, sample_rate, 1, "float32", quality="HQ")
     decoded = n_samples = 0
     for block in _blocks(Path(path), info, offset, frames):
@@ -190,10 +171,8 @@ def _blocks(path: Path, info: AudioInfo, offset: int, frames: int) -> Iterator[n
             return
     try:
         with sf.SoundFile(str(path)) as file:
-            skip = 0
-            if file.format in ("MP3", "OGG", "MPEG"):  # seeking in them is inexact: decode
-                skip = offset
-            elif offset:
+            skip = offset if file.format in ("MP3", "OGG", "MPEG") else 0  # seeking is inexact
+            if offset and not skip:
                 file.seek(offset)
             while skip + frames > 0:
                 block = file.read(min(skip or frames, most), dtype="float32", always_2d=True)
@@ -209,6 +188,6 @@ def _blocks(path: Path, info: AudioInfo, offset: int, frames: int) -> Iterator[n
 
 
 def _why(error: Exception) -> str:
-    """Return an error's own words without the path, which stands in another column."""
+    """Return an error's own words without the path."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return os.fspath(text).strip().rstrip(".")

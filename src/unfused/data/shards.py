@@ -10,7 +10,6 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,13 +24,8 @@ from .log_mel import FrontEnd
 
 STORE_FILE, INDEX_FILE = "store.json", "index.parquet"
 _INDEX_TYPES = {
-    "clip_id": str,
-    "digest": str,
-    "shard": "int64",
-    "start": "int64",
-    "n_frames": "int64",
-    "total": "float64",
-    "total_sq": "float64",
+    **{"clip_id": str, "digest": str, "shard": "int64", "start": "int64", "n_frames": "int64"},
+    **{"total": "float64", "total_sq": "float64"},
 }
 _checked: set[tuple[str, int, int, str]] = set()  # files whose digest this process has compared
 
@@ -61,7 +55,7 @@ class Clip(NamedTuple):
             total += float(block.sum(dtype=np.float64))
             total_sq += float(np.square(block, dtype=np.float64).sum())
             halves.append(torch.from_numpy(block).half().numpy())  # 20 times NumPy's own speed
-        return cls(halves[0] if len(halves) == 1 else np.concatenate(halves), total, total_sq)
+        return cls(np.concatenate(halves), total, total_sq)
 
 
 def shard_file(folder: Path, shard: int) -> Path:
@@ -71,11 +65,6 @@ def shard_file(folder: Path, shard: int) -> Path:
 
 def write_shard(path: Path, clips: Sequence[Clip], n_mels: int) -> list[tuple[Any, ...]]:
     """Write the frames of some clips as one array, whole or not at all.
-
-    Args:
-        path: The .npy file.
-        clips: At least no clip; their frames are (T, n_mels).
-        n_mels: Number of mel bands.
 
     Returns:
         start, n_frames, total and total_sq of each clip.
@@ -139,13 +128,14 @@ def file_facts(path: Path) -> list[Any]:
     return [path.stat().st_size, digest_of(path)]
 
 
-def damage(path: Path, facts: Sequence[Any], *, verify: bool = True) -> str:
+def damage(path: Path, facts: Sequence[Any]) -> str:
     """Say what is wrong with a file; "" if nothing is.
+
+    The digest is compared once in a process, as long as the file does not change.
 
     Args:
         path: The file.
         facts: What :func:`file_facts` said when it was written.
-        verify: Compare the digest too; once in a process, as long as the file does not change.
     """
     size, digest = facts
     if not path.is_file():
@@ -154,7 +144,7 @@ def damage(path: Path, facts: Sequence[Any], *, verify: bool = True) -> str:
     if found.st_size != size:
         return f"has {found.st_size} bytes instead of {size}"
     key = (str(path.resolve()), found.st_ino, found.st_mtime_ns, str(digest))
-    if verify and key not in _checked:
+    if key not in _checked:
         if digest_of(path) != digest:
             return "is not what was written"
         _checked.add(key)
@@ -182,18 +172,11 @@ def finish_store(
     if shards is None:
         shards = {path.name: file_facts(path) for path in sorted(folder.glob("shard-*.npy"))}
     files = {INDEX_FILE: file_facts(folder / INDEX_FILE), **shards}
-    write_sealed(folder / STORE_FILE, {"front_end": asdict(front_end), "files": files})
+    write_sealed(folder / STORE_FILE, {"front_end": front_end.settings(), "files": files})
 
 
-def check_store(folder: Path, *, verify: bool = True) -> tuple[FrontEnd, list[Path]]:
-    """See that the files of a finished store are what was written.
-
-    Args:
-        folder: Folder of the store.
-        verify: Compare the shards' digests too; sizes, settings and index are always compared.
-
-    Returns:
-        The front-end of its clips, and its shards.
+def check_store(folder: Path) -> tuple[FrontEnd, list[Path]]:
+    """Return front-end and shards of a finished store whose files are what was written.
 
     Raises:
         StoreError: The store is missing, unfinished or damaged; the message names the file.
@@ -205,14 +188,12 @@ def check_store(folder: Path, *, verify: bool = True) -> tuple[FrontEnd, list[Pa
     if record is None:
         raise _damaged(folder / STORE_FILE, "is not what was written")
     for name, facts in record["files"].items():
-        if what := damage(folder / name, facts, verify=verify or name == INDEX_FILE):
+        if what := damage(folder / name, facts):
             raise _damaged(folder / name, what)
     shards = sorted(folder / name for name in record["files"] if name != INDEX_FILE)
     return FrontEnd(**record["front_end"]), shards
 
 
 def _damaged(file: Path, what: str) -> StoreError:
-    return StoreError(
-        f"{file} {what}, so the store is damaged: run the extraction again; it makes only what is "
-        "damaged anew"
-    )
+    text = f"{file} {what}, so the store is damaged: run the extraction again"
+    return StoreError(f"{text}; it makes only what is damaged anew")

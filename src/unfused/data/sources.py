@@ -17,14 +17,11 @@ Labels = Literal["none", "folders", "table", "auto"]
 FOLDER_TABLE = "labels.csv"
 UNLABELLED = ("unlabelled", "unlabeled")
 _NOT_AUDIO = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("csv", "tsv", "parquet", "txt", "md", "rst", "json", "jsonl", "yaml", "yml", "toml"),
-        *("xml", "html", "pdf", "tex", "log", "cfg", "ini", "py", "sh", "zip", "gz", "tar"),
-        *("jpg", "jpeg", "png", "gif", "svg", "mid", "midi", "lab", "textgrid", "jams"),
-        *("npy", "npz"),
-    )
-)
+    (".csv", ".tsv", ".parquet", ".txt", ".md", ".rst", ".json", ".jsonl", ".yaml", ".yml",
+     ".toml", ".xml", ".html", ".pdf", ".tex", ".log", ".cfg", ".ini", ".py", ".sh", ".zip", ".gz",
+     ".tar", ".jpg", ".jpeg", ".png", ".gif", ".svg", ".mid", ".midi", ".lab", ".textgrid", ".jams",
+     ".npy", ".npz")
+)  # fmt: skip
 
 
 def corpus_name(audio: str | Sequence[str]) -> str:
@@ -42,7 +39,7 @@ def list_audio(source: Path, labels: Labels, columns: Mapping[str, str] | None) 
 
     Args:
         source: The folder or the table; with ``labels="none"`` also a single audio file.
-        labels: As :func:`unfused.data.manifest.scan_audio` takes it.
+        labels: As :func:`unfused.data.manifest.scan_audio` takes it, as the next one.
         columns: Our name -> the table's column.
 
     Returns:
@@ -85,15 +82,12 @@ def _list_table(path: Path, labels: Labels, columns: Mapping[str, str] | None) -
 
 
 def list_rows(table: pd.DataFrame, folder: Path, *, labelled: bool = False) -> pd.DataFrame:
-    """List the clips of a table that is in memory.
+    """List the clips of a table that is in memory, as :func:`list_audio` does.
 
     Args:
         table: Some columns of :data:`~unfused.data.table.KNOWN_AS`, as text; ``path`` at least.
         folder: What its paths are relative to.
         labelled: Whether labels are due even if it has none.
-
-    Returns:
-        As :func:`list_audio`.
     """
     table = table.reindex(columns=list(KNOWN_AS), fill_value="")
     paths = [_resolved(text, folder) for text in table["path"]]
@@ -118,25 +112,23 @@ def _resolved(text: str, folder: Path) -> str:
 
 def _list_folder(folder: Path, labels: Labels) -> pd.DataFrame:
     names = _walk(folder)
-    parts = [Path(name).parts[:-1] for name in names]
-    by_split = labels != "none" and _are_splits(folder, {part[0] for part in parts if part})
-    splits = [
-        part[0] if by_split and part and part[0].lower() not in UNLABELLED else "" for part in parts
-    ]
-    inner = [part[bool(split) :] for part, split in zip(parts, splits, strict=True)]
-    found = [text_label(part[0]) if part else "" for part in inner]
-    classes = {name for name in found if name and name.lower() not in UNLABELLED}
-    labelled = labels == "folders" or (
-        labels == "auto" and len(classes) + any(name.lower() in UNLABELLED for name in found) >= 2
-    )
+    folders = [Path(name).parts[:-1] for name in names]
+    by_split = labels != "none" and _are_splits(folder, {part[0] for part in folders if part})
+    splits, found = [], []  # of each file: its part, and the folder that may be its class
+    for part in folders:
+        in_split = bool(by_split and part and part[0].lower() not in UNLABELLED)
+        splits.append(part[0] if in_split else "")
+        found.append(text_label(next(iter(part[in_split:]), "")))
+    unlabelled = {name for name in found if name.lower() in UNLABELLED}
+    classes = set(found) - unlabelled - {""}
+    labelled = labels == "folders" or (labels == "auto" and len(classes) + bool(unlabelled) >= 2)
     if not labelled and (labels == "none" or set(found) != classes):  # one class is a label too
         classes = set()
     table = pd.DataFrame({
         "name": names, "path": [str(folder / name) for name in names], "split": splits,
         "label": [name if name in classes else "" for name in found],
     })  # fmt: skip
-    table = table.reindex(columns=["name", *KNOWN_AS], fill_value="")
-    return table.assign(labelled=labelled)
+    return table.reindex(columns=["name", *KNOWN_AS], fill_value="").assign(labelled=labelled)
 
 
 def _are_splits(folder: Path, tops: set[str]) -> bool:
@@ -155,17 +147,17 @@ def _are_splits(folder: Path, tops: set[str]) -> bool:
 
 def _walk(folder: Path) -> list[str]:
     """Return the sorted relative paths of all files that may be audio."""
-    names, ignored, seen = [], 0, set()
+    names, n_files, seen = [], 0, set()
     for where, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(where)
-        folders[:] = [name for name in folders if real not in seen and not name.startswith(".")]
-        files = [] if real in seen else files  # a link that leads back
+        if real in seen:  # a link that leads back
+            folders[:], files = [], []
         seen.add(real)
-        for name in files:
-            if name.startswith(".") or Path(name).suffix.lower() in _NOT_AUDIO:
-                ignored += 1
-            else:
-                names.append((Path(where) / name).relative_to(folder).as_posix())
-    if ignored:
-        log.info("%s: ignored %d hidden or non-audio files", folder, ignored)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        n_files += len(files)
+        below = Path(where).relative_to(folder)
+        audio = [name for name in files if Path(name).suffix.lower() not in _NOT_AUDIO]
+        names += [(below / name).as_posix() for name in audio if not name.startswith(".")]
+    if n_files > len(names):
+        log.info("%s: ignored %d hidden or non-audio files", folder, n_files - len(names))
     return sorted(names)

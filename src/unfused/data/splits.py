@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from ..core.seeding import numpy_generator
 from .label_sets import rarest_labels
-from .overlap import same_audio
+from .manifest import same_audio
 from .table import ManifestError
 
 log = logging.getLogger(__name__)
@@ -30,11 +31,10 @@ def assign_splits(
 
     A fold column is taken as cross-validation, whatever the split column says; else a given split
     is taken, and a missing validation part is cut from its training part; else the split is made:
-    by groups where there are at least three, stratified by label otherwise. A group is never on two
-    sides of a grouped cut. Every class with a labelled clip outside the test part keeps one in
-    training, so with very few labels the validation part may be empty. The same audio is never in
-    two parts: the test part keeps it first, then the validation part. A clip with several labels
-    counts as one of its rarest.
+    by groups where there are at least three, stratified by label otherwise. Every class with a
+    labelled clip outside the test part keeps one in training, so with very few labels the
+    validation part may be empty. The same audio is never in two parts: the test part keeps it
+    first, then the validation part. A clip with several labels counts as one of its rarest.
 
     Args:
         manifest: As :func:`unfused.data.manifest.scan_audio` returns it.
@@ -45,10 +45,9 @@ def assign_splits(
     Returns:
         One row per clip and fold: clip_id, fold (0 for a single split), split (train, valid, test;
         "unlabelled"; or "excluded" for audio that another part holds and for an unlabelled clip
-        that a given split or fold holds out) and made_by (how the split came about). An unlabelled
-        clip of a group that a grouped cut holds out is excluded too; without a group column, clips
-        of one recording (the same file, or a copy) are a group. Where there are fewer than two
-        classes there is nothing to test: clips are unlabelled, or excluded as given.
+        that a given split or fold, or a grouped cut, holds out) and made_by (how the split came
+        about). Without a group column, clips of one recording (the same file, or a copy) are a
+        group. With fewer than two classes clips are unlabelled, or excluded as given.
 
     Raises:
         ManifestError: A fraction is not within (0, 1), a test part is empty, or a training part has
@@ -69,7 +68,8 @@ def assign_splits(
         names = np.where(_held_out(manifest, fold), "excluded", "unlabelled").astype(object)
         made_by, n_shared = NO_CLASSES, 0
         if clips["label"].nunique() >= 2:
-            split, made_by = _split_clips(clips, fold, seed, (valid_fraction, test_fraction))
+            fractions = {"valid": valid_fraction, "test": test_fraction}
+            split, made_by = _split_clips(clips, fold, seed, fractions)
             _check_parts(clips, split, fold)
             names[labelled] = split
             n_shared = int((split == "excluded").sum())
@@ -102,30 +102,32 @@ def _held_out(manifest: pd.DataFrame, fold: int) -> np.ndarray:
 
 
 def _split_clips(
-    clips: pd.DataFrame, fold: int, seed: int, fractions: tuple[float, float]
+    clips: pd.DataFrame, fold: int, seed: int, fractions: Mapping[str, float]
 ) -> tuple[np.ndarray, str]:
     """Return the part of each labelled clip, (N,), and how it came about."""
-    valid_fraction, test_fraction = fractions
     split = np.full(len(clips), "train", dtype=object)
+
+    def cut(part: str) -> str:
+        rng = numpy_generator(seed, "split", part, fold)
+        return f"{_cut(clips, split, part, fractions[part], rng)} (seed {seed})"
+
     if clips["fold"].notna().any():
         split[_held_out(clips, fold)] = "test"
         source = "given folds"
     elif clips["split"].notna().any():
-        split = clips["split"].fillna("train").to_numpy(dtype=object).copy()
+        split[:] = clips["split"].fillna("train")
         source = "given split"
         if not (split == "test").any():
             raise ManifestError(
                 "the given split has no test clip: mark some rows 'test', or leave the column out"
             )
     else:
-        rng = numpy_generator(seed, "split", "test", fold)
-        source = f"made {_cut(clips, split, 'test', test_fraction, rng)} (seed {seed})"
+        source = f"made {cut('test')}"
     _exclude_shared(clips, split, "test")
     _warn_shared_groups(clips, split, source)
     if not (split == "valid").any():
-        rng = numpy_generator(seed, "split", "valid", fold)
-        kind = _cut(clips, split, "valid", valid_fraction, rng)
-        source += "" if source.startswith("made") else f", inner {kind} (seed {seed})"
+        inner = cut("valid")
+        source += "" if source.startswith("made") else f", inner {inner}"
     _exclude_shared(clips, split, "valid")
     return split, source
 
@@ -144,9 +146,9 @@ def _cut(
     train = np.flatnonzero(split == "train")
     labels = clips["label"].to_numpy(dtype=object)[train]
     groups = clips["group"].iloc[train]
-    kind, moved = "stratified", np.empty(0, dtype=np.int64)
+    kind, moved = "grouped", np.empty(0, dtype=np.int64)
     if groups.nunique() >= _FEWEST_GROUPS[part]:
-        kind, moved = "grouped", _cut_groups(labels, groups, fraction, rng)
+        moved = _cut_groups(labels, groups, fraction, rng)
         if not moved.size and part == "test":
             raise ManifestError(
                 "no test part can be cut by groups: each class would lose its only group. Give a "
@@ -177,15 +179,12 @@ def _cut_groups(
     """Return positions of whole groups that come close to ``fraction`` of each class.
 
     One pass over the groups in random order takes each that brings the counts per class closer
-    (least squares) to their targets; never one that holds the last clips of a class. Clips without
-    a group are groups of one.
+    (least squares) to their targets, never the last clips of a class. A clip without is a group.
     """
     group_of = pd.factorize(groups, sort=True)[0].astype(np.int64)
     alone = group_of < 0
-    group_of[alone] = group_of.max(initial=-1) + 1 + np.arange(alone.sum())
-    class_of = pd.factorize(labels, sort=True)[0]
-    counts = np.zeros((group_of.max(initial=-1) + 1, class_of.max(initial=-1) + 1))  # (G, C)
-    np.add.at(counts, (group_of, class_of), 1)
+    group_of[alone] = group_of.max() + 1 + np.arange(alone.sum())
+    counts = pd.crosstab(group_of, labels).to_numpy(float)  # (G, C)
     total = counts.sum(axis=0)
     target, taken = fraction * total, np.zeros_like(total)
     chosen: list[int] = []
@@ -205,11 +204,11 @@ def _cut_groups(
 def _check_parts(clips: pd.DataFrame, split: np.ndarray, fold: int) -> None:
     train, test = (set(clips["label"][split == part]) for part in ("train", "test"))
     if len(train) < 2:
-        n_shared = int((split == "excluded").sum())
+        n_train, n_shared = (int((split == part).sum()) for part in ("train", "excluded"))
         shared = f" ({n_shared} more are also in a held-out part)" if n_shared else ""
         raise ManifestError(
-            f"fold {fold}: the training part has {len(train)} class(es) in "
-            f"{int((split == 'train').sum())} clips{shared}; it needs at least 2: label more clips"
+            f"fold {fold}: the training part has {len(train)} class(es) in {n_train} clips{shared}"
+            "; it needs at least 2: label more clips"
         )
     if not test:
         raise ManifestError(f"fold {fold}: the test part has no labelled clip: label more clips")

@@ -67,25 +67,18 @@ class LogMelStore:
         return self.paths[0] if self.paths else Path()
 
     @classmethod
-    def open(
-        cls, path: str | Path, front_end: FrontEnd | None = None, *, verify: bool = True
-    ) -> LogMelStore:
-        """Open a finished store, memory-mapped.
+    def open(cls, path: str | Path, front_end: FrontEnd | None = None) -> LogMelStore:
+        """Open a finished store, memory-mapped; all of it is read once in this process and checked.
 
         Args:
             path: Folder of the store.
             front_end: The front-end the caller needs; None takes the store's.
-            verify: Read all of it once in this process, and see that it is what was written; False
-                compares only sizes, settings and index.
-
-        Returns:
-            The store.
 
         Raises:
             StoreError: Missing, unfinished or damaged, or made with another front-end.
         """
         path = Path(path)
-        stored, shards = check_store(path, verify=verify)
+        stored, shards = check_store(path)
         if front_end is not None and stored != front_end:
             raise StoreError(
                 f"the log-mel store {path} was made with {stored}, but {front_end} is asked for: "
@@ -95,9 +88,7 @@ class LogMelStore:
 
     @classmethod
     def union(cls, stores: Sequence[LogMelStore]) -> LogMelStore:
-        """Return one store over several, rows concatenated in order.
-
-        A clip that several of them hold (two tasks may share their audio) is taken once.
+        """Return one store over several, rows in order; a clip that several hold is taken once.
 
         Raises:
             StoreError: No store, or different front-ends.
@@ -111,28 +102,24 @@ class LogMelStore:
                     f"{store.path} was made with {store.front_end}, {first.path} with "
                     f"{first.front_end}: extract them with one front-end"
                 )
-        offsets = np.cumsum([0, *(len(store._shards) for store in stores[:-1])])
-        shifted = zip(stores, offsets, strict=True)
-        index = pd.concat(
-            [store.index.assign(shard=store._shard + offset) for store, offset in shifted],
-            ignore_index=True,
-        ).drop_duplicates("clip_id", ignore_index=True)
-        shards = [shard for store in stores for shard in store._sources]
+        shards: list[Path | np.ndarray] = []
+        tables = []
+        for store in stores:
+            tables.append(store.index.assign(shard=store._shard + len(shards)))
+            shards += store._sources
+        index = pd.concat(tables).drop_duplicates("clip_id", ignore_index=True)
         return cls([path for s in stores for path in s.paths], first.front_end, index, shards)
 
     @classmethod
     def write(
         cls, path: str | Path, front_end: FrontEnd, log_mels: Mapping[str, np.ndarray]
     ) -> LogMelStore:
-        """Make a small store of log-mels that are in memory already.
+        """Make and open a small store of log-mels that are in memory already.
 
         Args:
             path: Folder of the store; made if it is not there.
             front_end: The front-end the log-mels were made with.
             log_mels: Clip id -> log-mel, (T, F) with T >= 1.
-
-        Returns:
-            The opened store.
         """
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
@@ -144,17 +131,13 @@ class LogMelStore:
 
     @classmethod
     def in_memory(
-        cls,
-        front_end: FrontEnd,
-        log_mels: Iterable[Iterable[np.ndarray]],
-        clip_ids: Iterable[str] | None = None,
+        cls, front_end: FrontEnd, log_mels: Iterable[Iterable[np.ndarray]]
     ) -> LogMelStore:
-        """Return a store that touches no disk, with the very values that one on disk would have.
+        """Return a store without a disk, of clips "0", "1" ..., with the values one on disk has.
 
         Args:
             front_end: The front-end the log-mels were made with.
             log_mels: Consecutive frames of each clip, each (T_i, F) float32.
-            clip_ids: What the clips are called; None: "0", "1" and so on.
 
         Raises:
             StoreError: No clip.
@@ -164,39 +147,10 @@ class LogMelStore:
             raise StoreError("a store in memory needs at least one clip; none was given")
         frames, total, total_sq = zip(*clips, strict=True)
         n_frames = np.array([len(clip) for clip in frames])
-        names = [str(i) for i in range(len(clips))] if clip_ids is None else list(clip_ids)
-        index = pd.DataFrame({"clip_id": names, "n_frames": n_frames})
-        index = index.assign(digest="", shard=0, start=np.cumsum(n_frames) - n_frames)
-        index = index.assign(total=total, total_sq=total_sq)
+        names, starts = [str(i) for i in range(len(clips))], np.cumsum(n_frames) - n_frames
+        index = pd.DataFrame({"clip_id": names, "digest": "", "shard": 0, "start": starts})
+        index = index.assign(n_frames=n_frames, total=total, total_sq=total_sq)
         return cls([], front_end, index, [np.concatenate(frames)])
-
-    def parts(self, rows: np.ndarray, starts: np.ndarray, n_frames: np.ndarray) -> LogMelStore:
-        """Return a store whose clips are parts of this one's, on the same memory-mapped frames.
-
-        Args:
-            rows: Which clip each part belongs to, (P,) integers.
-            starts: Its first frame in that clip, (P,).
-            n_frames: Its length, (P,), at least 1.
-
-        Returns:
-            A store with one row for each part, called ``<clip id>@<first frame>+<length>``; it
-            knows no statistics.
-
-        Raises:
-            StoreError: A part reaches beyond its clip.
-        """
-        outside = (starts < 0) | (n_frames < 1) | (starts + n_frames > self.n_frames[rows])
-        if outside.any():
-            worst = int(outside.argmax())
-            raise StoreError(
-                f"frames {starts[worst]} to {starts[worst] + n_frames[worst]} are not within the "
-                f"{self.n_frames[rows[worst]]} of clip {self.clip_ids[rows[worst]]}"
-            )
-        names = zip(self.clip_ids[rows], starts, n_frames, strict=True)
-        index = pd.DataFrame({"clip_id": [f"{clip}@{first}+{n}" for clip, first, n in names]})
-        index = index.assign(digest="", shard=self._shard[rows], n_frames=n_frames)
-        index = index.assign(start=self._start[rows] + starts)
-        return LogMelStore([], self.front_end, index, self._sources)
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -257,7 +211,10 @@ class LogMelStore:
         spans = np.stack([np.clip(-starts, 0, length), ends], axis=1).astype(np.float32)
         padded = np.flatnonzero((starts < 0) | (ends < length))
         if padded.size:
-            _fill_outside(crops, spans, padded, self.front_end.pad_value)
+            frame = np.arange(length)
+            outside = (frame < spans[padded, :1]) | (frame >= spans[padded, 1:])
+            row, column = np.nonzero(outside)
+            crops.numpy()[padded[row], column] = self.front_end.pad_value
         return crops, torch.from_numpy(spans)
 
     def clip(self, row: int) -> np.ndarray:
@@ -265,21 +222,6 @@ class LogMelStore:
         first = self._start[row]
         frames = self._shards[self._shard[row]][first : first + self.n_frames[row]]
         return frames.astype(np.float32)
-
-    def padded(self, rows: np.ndarray | Tensor, min_frames: int = 96) -> tuple[Tensor, Tensor]:
-        """Return whole clips of any lengths; what a clip looks like does not depend on its batch.
-
-        Args:
-            rows: Which clips, (B,) integers.
-            min_frames: A shorter clip is centred in this many frames of log(eps).
-
-        Returns:
-            Clips, (B, T, F) float32 with T = max(longest, min_frames), padded on the right, and the
-            first and end frame of each clip, (B, 2) float32.
-        """
-        n_frames = self.n_frames[np.asarray(rows, dtype=np.int64)]
-        length = max(int(n_frames.max(initial=0)), min_frames)
-        return self.crops(rows, -(np.maximum(min_frames - n_frames, 0) // 2), length)
 
     def statistics(self, rows: np.ndarray | Tensor) -> tuple[float, float]:
         """Return mean and standard deviation over all values of these clips, from float64 sums.
@@ -312,12 +254,3 @@ class LogMelStore:
             taken = torch.from_numpy(self._shards[shard].take(frames[i:j], axis=0))
             target[order[i:j]] = taken.to(dtype).numpy()  # a few crops: all of this stays in cache
         return crops
-
-
-def _fill_outside(crops: Tensor, spans: np.ndarray, padded: np.ndarray, value: float) -> None:
-    """Set the frames outside the spans of crops ``padded`` to ``value``, in place."""
-    frame = np.arange(crops.shape[1])
-    outside = (frame < spans[padded, :1]) | (frame >= spans[padded, 1:])  # (P, L)
-    row, column = np.nonzero(outside)
-    frames = crops.numpy().reshape(-1, crops.shape[2])  # a view
-    frames[padded[row] * crops.shape[1] + column] = value

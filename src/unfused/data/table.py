@@ -24,7 +24,6 @@ KNOWN_AS = {  # ours, and what people call it; the first that a table has is tak
     "offset": ("offset",),
     "frames": ("frames",),
 }
-COLUMNS = tuple(KNOWN_AS)
 SPLIT_NAMES = {
     "": "",
     **dict.fromkeys(("train", "training"), "train"),
@@ -38,15 +37,12 @@ class ManifestError(UserError):
 
 
 def read_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Read a table of audio files as text.
+    """Return those columns of :data:`KNOWN_AS` that a table has, as str; "" for an empty cell.
 
     Args:
         path: A .csv, .tsv or .parquet file. Text may be UTF-8, UTF-16 or Windows-1252, and
             separated by comma, semicolon, tab or bar.
-        columns: Our name -> the table's column, where it is none of :data:`KNOWN_AS`.
-
-    Returns:
-        Those of :data:`COLUMNS` that the table has, as str; "" where a cell is empty.
+        columns: Our name -> the table's column, where it is not recognised.
 
     Raises:
         ManifestError: The table is missing or malformed, has no rows, or lacks a column.
@@ -55,14 +51,15 @@ def read_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataF
         raise ManifestError(f"the table {path} does not exist: name a CSV, TSV or Parquet file")
     table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
     named = dict(columns or {})
-    if unknown := sorted(set(named) - set(COLUMNS)):
-        raise ManifestError(f"columns names {unknown}; it may name {list(COLUMNS)}")
-    free = {column for column in table if column not in named.values()}
-    found = {
-        ours: [name for name in names if name in free or (name == ours and name in table)]
-        for ours, names in KNOWN_AS.items()
-    }
-    source = {ours: names[0] for ours, names in found.items() if names} | named
+    if unknown := sorted(set(named) - set(KNOWN_AS)):
+        raise ManifestError(f"columns names {unknown}; it may name {list(KNOWN_AS)}")
+    source: dict[str, str] = {}
+    for ours, names in KNOWN_AS.items():
+        meant_otherwise = set(named.values()) - {ours}
+        found = [name for name in names if name in table and name not in meant_otherwise]
+        if found:
+            source[ours] = found[0]
+    source |= named
     missing = [column for column in source.values() if column not in table]
     if missing or "path" not in source:
         raise ManifestError(
@@ -75,13 +72,9 @@ def read_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataF
     taken = [f"{name!r} as {ours}" for ours, name in source.items() if ours not in {name, *named}]
     if taken:
         log.info("%s: taking the column %s", path, ", ".join(taken))
-    return pd.DataFrame(
-        {
-            ours: [cell if ours == "path" else text_label(cell) for cell in table[name]]
-            for ours, name in source.items()
-        },
-        dtype=object,
-    )
+    chosen = {ours: table[name] for ours, name in source.items()}
+    texts = {ours: cells.map(text_label) for ours, cells in chosen.items() if ours != "path"}
+    return pd.DataFrame(chosen | texts, dtype=object)
 
 
 def text_label(value: object) -> str:

@@ -20,7 +20,7 @@ from ..core.errors import UserError
 from ..core.outputs import OutputFolder
 from ..core.seeding import derive_seed
 from ..core.source import source_digest
-from ..data.overlap import same_audio
+from ..data.manifest import same_audio
 from ..data.store import LogMelStore
 from ..embeddings.embedder import as_embedder
 from ..embeddings.read_out import ReadOut

@@ -17,8 +17,7 @@ from ..core.outputs import mark_of
 from ..core.source import source_digest
 from ..data.extraction import MADE_BY, extract_log_mels
 from ..data.log_mel import FrontEnd
-from ..data.manifest import check_classes, rejected_table, scan_audio
-from ..data.overlap import AUDIO_KEY
+from ..data.manifest import AUDIO_KEY, check_classes, rejected_table, scan_audio
 from ..data.shards import damage, file_facts, read_sealed, write_sealed
 from ..data.sources import Labels, corpus_name
 from ..data.splits import NO_CLASSES, assign_splits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ..core.errors import UserError
-from ..data.overlap import same_audio
+from ..data.manifest import same_audio
 
 
 class LeakError(UserError):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..core.errors import UserError
 from ..core.repeats import matching_fold
-from ..data.overlap import AUDIO_KEY, same_audio
+from ..data.manifest import AUDIO_KEY, same_audio
 
 TRAINABLE = ("train", "unlabelled")
 NO_TASK = "no task"

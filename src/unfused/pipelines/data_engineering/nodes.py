@@ -118,7 +118,7 @@ def extracted(
     """Return the log-mel store of a corpus, its clips, and the files that are not in it."""
     from ...core.source import source_digest
     from ...data.extraction import extract_log_mels as extract
-    from ...data.overlap import AUDIO_KEY
+    from ...data.manifest import AUDIO_KEY
     from ...data.store import LogMelStore
 
     how = extraction.model_dump(exclude={"folder", "fresh"})
@@ -143,7 +143,7 @@ def split_task(
     pseudo_labels: PseudoLabels,
 ) -> tuple[Any, pd.DataFrame]:
     """Say which clips train, validate and test, in every fold."""
-    from ...data.overlap import AUDIO_KEY
+    from ...data.manifest import AUDIO_KEY
     from ...data.splits import assign_splits
     from ...tasks.corpus import Corpus
 
@@ -170,7 +170,7 @@ def split_pool(
     store: Any, manifest: pd.DataFrame, rejected: pd.DataFrame
 ) -> tuple[Any, pd.DataFrame]:
     """Declare every clip of an unlabelled corpus trainable."""
-    from ...data.overlap import AUDIO_KEY
+    from ...data.manifest import AUDIO_KEY
     from ...tasks.corpus import Corpus
     from ...tasks.pretraining_clips import NO_TASK
 

@@ -39,7 +39,7 @@ def speech_commands(folder: Path, *, classes: str = "35") -> pd.DataFrame:
     rows = []
     for path in named(folder, rf"{NOISE}/[^/]+\.wav")["path"]:
         info = probe(folder / path)
-        seconds = int(info.seconds)
+        seconds = info.frames // info.sample_rate
         for second in range(seconds):
             split = "train" if second < 0.8 * seconds else "valid"
             split = split if second < 0.9 * seconds else "test"
