@@ -371,12 +371,5 @@ def test_a_corpus_is_saved_as_a_whole_or_not_at_all(
         Corpus.load(tmp_path)
 
 
-def test_scanned_audio_becomes_a_corpus(corpus: Corpus, tmp_path: Path) -> None:
-    made = Corpus.from_manifest(
-        corpus.clips, corpus.rejected, folder=tmp_path,
-        extraction={"n_jobs": 1, "clips_per_shard": 9}, cut={"test_fraction": 0.4},
-    )  # fmt: skip
-    assert made.mark == corpus.mark
-    assert len(list(made.store.path.glob("*.npy"))) == 4
-    assert len(made.part("test")) == 12
-    assert len(made.rejected) == 1
+def test_the_shares_of_the_parts(sounds: Path, kept: Path) -> None:
+    assert len(Corpus(sounds, folder=kept, test_fraction=0.4, n_jobs=1).part("test")) == 12

@@ -12,8 +12,13 @@ import yaml
 from unfused.data.manifest import scan_audio
 from unfused.data.splits import assign_splits
 from unfused.params import Task
-from unfused.tasks.expected import missing_tasks, warn_of_counts
-from unfused.tasks.layouts import LayoutError, available, read_layout
+from unfused.tasks.layouts import (
+    LayoutError,
+    available,
+    missing_tasks,
+    read_layout,
+    warn_of_counts,
+)
 
 
 def wav(path, seconds=0.1, rate=16000):

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from unfused.tasks.pretraining_clips import NO_TASK, select_pretraining_clips, training_clips
+from unfused.tasks.leakage import NO_TASK, select_pretraining_clips, training_clips
 
 
 def table(rows):

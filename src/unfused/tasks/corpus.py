@@ -24,27 +24,22 @@ from ..data.splits import NO_CLASSES, assign_splits
 from ..data.store import LogMelStore
 from .label_kinds import MULTI_LABEL, SINGLE_LABEL, LabelKind
 from .layouts import read_layout
-from .pretraining_clips import training_clips
+from .leakage import training_clips
 
 PARTS = ("train", "valid", "test")
 _RECORD = "corpus.json"
-
-
-def cache_folder() -> Path:
-    """Return where log-mels are kept if no folder is named: ``$XDG_CACHE_HOME/unfused``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unfused"
 
 
 class Corpus:
     """Clips of audio: where they are, their log-mels, labels where they have any, and parts.
 
     A part of a corpus (:meth:`part`, :meth:`split`, :attr:`unlabelled`) is a corpus too, and shares
-    its log-mels. Log-mels are made once and then memory-mapped.
+    its log-mels, which are made once and then memory-mapped.
 
     Args:
         audio: Folders (one sub-folder per class; ``unlabelled`` is none), or CSV, TSV or Parquet
             tables with a column ``path`` and perhaps label, split, fold, group, offset, frames.
-        folder: Where log-mels are kept; None: the user's cache.
+        folder: Where log-mels are kept; None: the user's cache, ``$XDG_CACHE_HOME/unfused``.
         front_end: How log-mels are made; None: as in all LAPE papers.
         labels: Where labels come from, see :func:`unfused.data.manifest.scan_audio`.
         columns: Our name -> the table's column, where it is not recognised.
@@ -56,7 +51,7 @@ class Corpus:
         n_jobs: Processes that make log-mels; -1: one per core.
 
     Attributes:
-        name: What it is called.
+        name: As its folder, or the folder of its table.
         store: The log-mels.
         clips: One row per clip: clip_id, corpus, path, offset, frames, label, group, digest ...
         rejected: Clips that cannot be used, each with the reason.
@@ -101,44 +96,16 @@ class Corpus:
             listing=None if layout is None else read_layout(layout, places[0]),
             label_separator=label_separator,
         )
-        cut = {"seed": seed, "valid_fraction": valid_fraction, "test_fraction": test_fraction}
-        made = Corpus.from_manifest(
-            manifest, rejected, folder=folder, front_end=front_end,
-            extraction={"n_jobs": n_jobs}, cut=cut,
-        )  # fmt: skip
-        self.__dict__.update(made.__dict__)
-
-    @classmethod
-    def from_manifest(
-        cls,
-        manifest: pd.DataFrame,
-        rejected: pd.DataFrame | None = None,
-        *,
-        folder: str | Path | None = None,
-        front_end: FrontEnd | None = None,
-        extraction: Mapping[str, Any] | None = None,
-        cut: Mapping[str, Any] | None = None,
-    ) -> Corpus:
-        """Return the corpus of audio that has been scanned; its log-mels are made.
-
-        Args:
-            manifest: As :func:`unfused.data.manifest.scan_audio` returns it.
-            rejected: The scan's rejected clips.
-            folder: Where log-mels are kept; None: the user's cache.
-            front_end: How log-mels are made; None: as in all LAPE papers.
-            extraction: ``n_jobs`` and ``clips_per_shard``.
-            cut: ``seed``, ``valid_fraction`` and ``test_fraction``.
-        """
         name, definition = str(manifest["corpus"].iloc[0]), front_end or FrontEnd()
         mark = mark_of(clips=manifest[AUDIO_KEY], front_end=definition)
-        path = (Path(folder) if folder else cache_folder()) / f"{name}-{mark}"
-        undecodable = extract_log_mels(manifest, path, definition, **(extraction or {}))
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unfused"
+        path = Path(folder or cache) / f"{name}-{mark}"
+        undecodable = extract_log_mels(manifest, path, definition, n_jobs=n_jobs)
         store = LogMelStore.open(path, definition)
         clips = manifest[manifest["clip_id"].isin(store.clip_ids)]
         rejected = pd.concat([rejected, undecodable], ignore_index=True)
-        corpus = cls.of(store, clips, name=name, rejected=rejected)
-        corpus._cut = dict(cut or {})
-        return corpus
+        self.__dict__.update(Corpus.of(store, clips, name=name, rejected=rejected).__dict__)
+        self._cut = {"seed": seed, "valid_fraction": valid_fraction, "test_fraction": test_fraction}
 
     @classmethod
     def of(
@@ -177,8 +144,7 @@ class Corpus:
     def save(self, folder: str | Path) -> None:
         """Write what :meth:`load` reads: tables, and where the log-mels are, which stay there.
 
-        Args:
-            folder: Where; a corpus there is replaced, as a whole or not at all.
+        A corpus in the folder is replaced, as a whole or not at all.
 
         Raises:
             UserError: The log-mels are in memory only.
@@ -192,11 +158,8 @@ class Corpus:
         tables = {"clips": self.clips, "rejected": self.rejected, "splits": splits}
         files = {}
         for name, table in tables.items():
-            file = folder / f"{name}.parquet"
-            if table is None:
-                file.unlink(missing_ok=True)
-            else:
-                table.to_parquet(file, index=False)
+            if table is not None:
+                table.to_parquet(file := folder / f"{name}.parquet", index=False)
                 files[file.name] = file_facts(file)
         places = [path.absolute() for path in self.store.paths]
         stores = [[os.path.relpath(place, folder), str(place)] for place in places]
@@ -238,7 +201,7 @@ class Corpus:
         return len(self.clips)
 
     def __repr__(self) -> str:
-        labelled, hours = int(self.clips["label"].notna().sum()), self.seconds.sum() / 3600
+        labelled, hours = self.clips["label"].notna().sum(), self.seconds.sum() / 3600
         return f"Corpus({self.name!r}, clips={len(self)}, labelled={labelled}, hours={hours:.2f})"
 
     @property

@@ -13,15 +13,10 @@ from ..data.label_sets import BAR, label_counts, multi_hot, rarest_labels
 
 
 class LabelKind:
-    """What depends on how many labels a clip has; this one is for one label.
-
-    Attributes:
-        name: ``single_label`` or ``multi_label``.
-        chosen_by: What model selection maximises, see :meth:`score`.
-    """
+    """What depends on how many labels a clip has; this one is for one label."""
 
     name = "single_label"
-    chosen_by = "balanced_accuracy"
+    chosen_by = "balanced_accuracy"  # what model selection maximises, see `score`
 
     def classes(self, labels: ArrayLike) -> NDArray[np.str_]:
         """Return the sorted class names among labels, (C,)."""
@@ -75,12 +70,9 @@ MULTI_LABEL: LabelKind = _MultiLabel()
 def with_unknown(
     logits: NDArray[Any], classes: NDArray[np.str_], known: NDArray[np.str_]
 ) -> NDArray[Any]:
-    """Return logits over ``known`` classes, (N, K); one that a classifier lacks is never likely.
+    """Return logits over ``known`` classes, sorted, (N, K), of logits over some of them, (N, C).
 
-    Args:
-        logits: (N, C) over ``classes``.
-        classes: The classifier's, among ``known``, (C,).
-        known: All classes, sorted, (K,).
+    A class that a classifier lacks is never likely.
     """
     wide = np.full((len(logits), len(known)), np.finfo(np.float32).min, np.float32)
     wide[:, np.searchsorted(known, classes)] = logits

@@ -1,11 +1,18 @@
-"""The guard against evaluating an encoder on clips that it was trained on."""
+"""No encoder hears what it is evaluated on: the clips it may be trained on, and the guard."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import pandas as pd
 
 from ..core.errors import UserError
-from ..data.manifest import same_audio
+from ..core.repeats import matching_fold
+from ..data.manifest import AUDIO_KEY, same_audio
+
+_TRAINABLE = ("train", "unlabelled")
+NO_TASK = "no task"
+"""``made_by`` of the splits of a corpus that is there for pre-training only."""
 
 
 class LeakError(UserError):
@@ -13,15 +20,13 @@ class LeakError(UserError):
 
 
 def check_no_leak(trained_on: pd.DataFrame, evaluated: pd.DataFrame) -> None:
-    """Refuse to evaluate an encoder on audio that it has seen.
-
-    The same audio under another name or in another corpus counts: files are compared by digest.
-    Where both tables have ``offset`` and ``frames``, only overlapping parts of a file count.
+    """Refuse to evaluate an encoder on audio that it has seen, under whatever name.
 
     Args:
         trained_on: Clips the encoder, its normalisation or its pseudo-labels were made from, with
-            columns clip_id, digest and perhaps corpus.
-        evaluated: Validation and test clips, with columns clip_id and digest.
+            columns clip_id, digest and perhaps corpus, offset and frames.
+        evaluated: Validation and test clips, with columns clip_id, digest and perhaps offset and
+            frames. See :func:`unfused.data.manifest.same_audio`.
 
     Raises:
         LeakError: A clip stands in both; the message names the first few.
@@ -42,3 +47,67 @@ def check_no_leak(trained_on: pd.DataFrame, evaluated: pd.DataFrame) -> None:
         f"such as {', '.join(seen['clip_id'].astype(str).head(3))}{where}; train without them, or "
         "mark the evaluation as transductive"
     )
+
+
+def training_clips(splits: pd.DataFrame, fold: int, *, transductive: bool = False) -> pd.DataFrame:
+    """Return the rows of a task's splits whose audio may be trained on in one fold, without labels.
+
+    Args:
+        splits: Columns clip_id, digest, offset, frames, fold, split.
+        fold: The held-out fold.
+        transductive: Also take the audio (never the labels) of validation and test clips.
+    """
+    of_fold = splits[splits["fold"] == fold]
+    return of_fold if transductive else of_fold[of_fold["split"].isin(_TRAINABLE)]
+
+
+def select_pretraining_clips(
+    splits: Mapping[str, pd.DataFrame], *, transductive: bool = False, task_audio: bool = True
+) -> pd.DataFrame:
+    """Return the pre-training clips of every fold, over all corpora of the study.
+
+    Audio that some task holds out (the same part of the same bytes, under whatever name and in
+    whatever corpus) is left out of that fold; the same clip in two corpora is taken once.
+
+    Args:
+        splits: Corpus -> its splits, columns clip_id, digest, offset, frames, fold, split, made_by.
+        transductive: Keep held-out audio; encoders made this way are marked.
+        task_audio: Take the tasks' training audio too. Without it there is one fold, 0, and what
+            any task holds out in any of its folds is left out of it.
+
+    Returns:
+        Columns fold, corpus, clip_id, digest, offset and frames.
+
+    Raises:
+        UserError: A fold has no clip left, or there is no pool to take the place of task audio.
+    """
+    sources, folds = set(splits), {0}
+    if task_audio:  # a fixed split or a pool, which has fold 0 alone, adds no fold
+        given = [set(table["fold"].unique()) for table in splits.values()]
+        folds = set().union(*(found for found in given if found != {0})) or {0}
+    else:
+        sources = {name for name, table in splits.items() if (table["made_by"] == NO_TASK).all()}
+    if not sources:
+        raise UserError(
+            "pretraining.task_audio=false leaves nothing to pre-train on: name unlabelled audio "
+            "(parameter unlabelled=<folder>, or an entry under pools)"
+        )
+    chosen = []
+    for fold in sorted(int(fold) for fold in folds):
+        held_out, candidates = [], []
+        for corpus, table in splits.items():
+            if task_audio:
+                table = table[table["fold"] == matching_fold(fold, table["fold"].unique())]
+            trainable = transductive | table["split"].isin(_TRAINABLE)
+            held_out.append(table[~trainable])
+            if corpus in sources:
+                candidates.append(table[trainable].assign(corpus=corpus, fold=fold))
+        clips = pd.concat(candidates, ignore_index=True)
+        clips = clips[~same_audio(clips, pd.concat(held_out))].drop_duplicates("clip_id")
+        if clips.empty:
+            raise UserError(
+                f"fold {fold} leaves no clip to pre-train on; every clip is held out by some task. "
+                "Add unlabelled audio (parameter unlabelled=<folder>) or training clips"
+            )
+        chosen.append(clips)
+    return pd.concat(chosen, ignore_index=True)[["fold", "corpus", *AUDIO_KEY]]

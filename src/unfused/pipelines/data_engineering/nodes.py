@@ -51,7 +51,7 @@ def scan_task_audio(source: Task, *rendered: Path) -> tuple[pd.DataFrame, pd.Dat
         source = source.model_copy(update={"audio": str(rendered[0])})
     usable, unusable = scan_pool_audio(source)
     if source.card is not None:
-        from ...tasks.expected import warn_of_counts
+        from ...tasks.layouts import warn_of_counts
 
         warn_of_counts(usable, unusable, clips=source.card.clips, classes=source.card.classes)
     if usable["label"].isna().all():
@@ -172,7 +172,7 @@ def split_pool(
     """Declare every clip of an unlabelled corpus trainable."""
     from ...data.manifest import AUDIO_KEY
     from ...tasks.corpus import Corpus
-    from ...tasks.pretraining_clips import NO_TASK
+    from ...tasks.leakage import NO_TASK
 
     splits = manifest[AUDIO_KEY].assign(fold=0, split="unlabelled", made_by=NO_TASK)
     return Corpus.of(store, manifest, splits, rejected=rejected), splits
@@ -184,7 +184,7 @@ def select_pretraining_clips(
     """Put the clips together that no task holds out, for every fold; labels are taken away."""
     from ...data.store import LogMelStore
     from ...tasks.corpus import Corpus
-    from ...tasks.pretraining_clips import select_pretraining_clips as select
+    from ...tasks.leakage import select_pretraining_clips as select
 
     splits = {f"{number} {corpus.name}": corpus.splits for number, corpus in enumerate(corpora)}
     chosen = select(splits, transductive=evaluation.transductive, task_audio=pretraining.task_audio)

@@ -157,7 +157,7 @@ def draw_confusion(predictions: pd.DataFrame, findings: list[dict[str, Any]]) ->
 def list_missing_tasks(tasks: dict) -> pd.DataFrame:
     """List the public data sets that are not there: what to get, and where to put it."""
     from ...reporting.flat_parameters import plain
-    from ...tasks.expected import missing_tasks
+    from ...tasks.layouts import missing_tasks
 
     missing = missing_tasks(plain(tasks))
     if len(missing):

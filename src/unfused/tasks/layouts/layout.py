@@ -26,22 +26,14 @@ def layout(function: Layout) -> Layout:
 
 
 def one_of(name: str, value: object, choices: Iterable[str]) -> str:
-    """Return an option's value as text.
-
-    Raises:
-        LayoutError: It is none of the choices.
-    """
+    """Return an option's value as text, or raise LayoutError if it is none of the choices."""
     if str(value) not in choices:
         raise LayoutError(f"{name}={value!r} must be one of {sorted(choices)}")
     return str(value)
 
 
 def needed(folder: Path, *names: str) -> Path:
-    """Return the first of some files or folders that exists.
-
-    Raises:
-        LayoutError: None does.
-    """
+    """Return the first of some files or folders that exists, or raise LayoutError."""
     for name in names:
         if (folder / name).exists():
             return folder / name
@@ -62,11 +54,7 @@ def named(folder: Path, pattern: str) -> pd.DataFrame:
 
 
 def read_csv(path: Path, columns: Iterable[str], **options: Any) -> pd.DataFrame:
-    """Read a table as text, and see that it has the columns.
-
-    Raises:
-        LayoutError: A column is missing.
-    """
+    """Read a table as text, or raise LayoutError if it lacks one of the columns."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False, **options)
     if missing := [column for column in columns if column not in table]:
         raise LayoutError(f"{path} has no column {missing}; it has {list(table.columns)}")
@@ -74,16 +62,10 @@ def read_csv(path: Path, columns: Iterable[str], **options: Any) -> pd.DataFrame
 
 
 def read_lists(folder: Path, **parts: str) -> dict[str, str]:
-    """Return entry -> part of some text files with one entry a line.
-
-    Args:
-        folder: Where they are.
-        **parts: Part -> name of its file.
-
-    Raises:
-        LayoutError: A file is missing.
-    """
-    texts = {part: needed(folder, name).read_text("utf-8") for part, name in parts.items()}
+    """Return entry -> part of text files with one entry a line, given as part -> file."""
     return {
-        line.strip(): part for part, text in texts.items() for line in text.splitlines() if line
+        line.strip(): part
+        for part, name in parts.items()
+        for line in needed(folder, name).read_text("utf-8").splitlines()
+        if line
     }
