@@ -37,7 +37,6 @@ def test_converges_to_scikit_learns_solution_from_the_same_start() -> None:
     np.testing.assert_allclose(ours.centroids_, theirs.cluster_centers_, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(ours.labels_, theirs.labels_)
     assert ours.inertia_ == pytest.approx(theirs.inertia_, rel=1e-5)
-    assert ours.n_iterations_ < 300
 
 
 def test_labels_are_the_nearest_centroids_and_inertia_their_distances() -> None:

@@ -5,7 +5,7 @@ import torch
 
 from unfused.encoders import AudioNTT
 from unfused.methods.supervised import Supervised
-from unfused.views.label_mixup import draw_mixup, mix_labelled
+from unfused.views.mixup import draw_mixup, mix_labelled
 
 from .conftest import Toy
 

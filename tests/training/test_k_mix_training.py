@@ -13,7 +13,7 @@ from unfused.training.checkpoint import CheckpointError
 from unfused.training.k_mix_bank import draw_bank
 from unfused.training.loop import TrainingSettings, fit
 from unfused.training.pretraining import crop_source, random_encoder, view_maker
-from unfused.views import View, ViewMaker, fit_centroids
+from unfused.views import View, fit_centroids
 from unfused.views.k_mix import nearest_centroids
 
 N_CLIPS = 60
@@ -85,34 +85,18 @@ def test_a_checkpoint_with_other_centroids_is_refused(tmp_path, data):
 
 def test_a_bank_is_drawn_as_training_fills_it(data):
     bank = draw_bank(*data, size=150, crop_frames=48, seed=1)
-    assert bank.view.log_mel.shape == (150, 1, 16, 48)
-    assert [len(set(bank.clip_ids[i : i + 60])) for i in (0, 60)] == [60, 60]  # two whole rounds
+    assert len(bank) == 150
+    assert bank["clip_id"][:60].nunique() == bank["clip_id"][60:120].nunique() == 60  # two rounds
     store, centroids = data[0].store, data[1]
-    rows, starts = store.rows(bank.clip_ids), bank.starts
-    crops, spans = store.crops(rows, starts, 48)
-    assert torch.equal(bank.view.log_mel[:, 0], crops.transpose(1, 2))
-    assert torch.equal(bank.view.spans, spans)
-    clusters = nearest_centroids(bank.view, torch.from_numpy(centroids))
-    assert bank.clusters.tolist() == clusters.tolist()
+    crops, spans = store.crops(store.rows(bank["clip_id"]), bank["start"], 48)
+    view = View(crops.transpose(1, 2).unsqueeze(1), spans)
+    clusters = nearest_centroids(view, torch.from_numpy(centroids))
+    assert bank["cluster"].tolist() == clusters.tolist()
     again, other = (draw_bank(*data, size=150, crop_frames=48, seed=seed) for seed in (1, 2))
-    assert torch.equal(again.view.log_mel, bank.view.log_mel)
-    assert not torch.equal(other.view.log_mel, bank.view.log_mel)
+    pd.testing.assert_frame_equal(again, bank)
+    assert not other.equals(bank)
 
 
-def test_a_bank_put_into_views_is_what_training_would_hold(data):
-    bank = draw_bank(*data, size=20, crop_frames=48)
-    views, trained = (view_maker(data[0], VIEWS, 48, data[1]) for _ in range(2))
-    bank.put_into(views)
-    for first in range(0, 20, 5):
-        part = View(*(values[first : first + 5] for values in bank.view))
-        trained(part, 2, torch.Generator().manual_seed(first))
-    for key, value in trained.state_dict().items():
-        torch.testing.assert_close(value, views.state_dict()[key], msg=key)
-
-
-def test_a_bank_needs_centroids_and_views_that_use_them(data):
-    bank = draw_bank(*data, size=20, crop_frames=48)
-    with pytest.raises(ValueError, match="uses no k-mix"):
-        bank.put_into(ViewMaker(mean=0.0, std=1.0, n_mels=16, crop_frames=48))
+def test_k_mix_needs_centroids(data):
     with pytest.raises(ValueError, match="needs k_mix_centroids"):
         view_maker(data[0], VIEWS, 48)

@@ -5,7 +5,7 @@ import torch
 
 from unfused.core.seeding import torch_generator
 from unfused.views import View
-from unfused.views.label_mixup import draw_mixup, mix_labelled
+from unfused.views.mixup import draw_mixup, mix_labelled
 
 
 def test_by_hand():

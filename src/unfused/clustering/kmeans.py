@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from typing import Literal, NamedTuple
+import math
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -11,24 +11,20 @@ from torch.nn import functional as F
 
 from ..core.errors import UserError
 from ..core.seeding import torch_generator
-from .initialisation import draw, plus_plus, random_rows
 
-log = logging.getLogger(__name__)
 Initialisation = Literal["kmeans++", "random"]
 _CHUNK_ELEMENTS = 2**23  # distances held at once
+_SAMPLE = 8192  # points that k-means++ looks at, at least; also at least 8 for each cluster
 
 
 class _Step(NamedTuple):
-    """What one pass over the points finds, with squared distances to the nearest centroid.
+    """What one pass over the points finds."""
 
-    Shapes: labels (N,), distances (N,), sums (K, D), counts (K,), inertia ().
-    """
-
-    labels: Tensor
-    distances: Tensor
-    sums: Tensor
-    counts: Tensor
-    inertia: Tensor
+    labels: Tensor  # (N,)
+    distances: Tensor  # squared, to the nearest centroid, (N,)
+    sums: Tensor  # (K, D)
+    counts: Tensor  # (K,)
+    inertia: Tensor  # ()
 
 
 class KMeans:
@@ -48,7 +44,6 @@ class KMeans:
         centroids_: (K, D) float32.
         labels_: Cluster of each point, (N,) int64.
         inertia_: Sum of squared distances to the nearest centroid.
-        n_iterations_: Number of updates done in the run that was kept.
 
     >>> points = torch.tensor([[0.0], [2.0], [50.0], [52.0]])
     >>> KMeans(2).fit(points).inertia_
@@ -58,7 +53,6 @@ class KMeans:
     centroids_: Tensor
     labels_: Tensor
     inertia_: float
-    n_iterations_: int
 
     def __init__(
         self,
@@ -78,16 +72,10 @@ class KMeans:
         self.n_init = n_init
 
     def fit(self, points: Tensor) -> KMeans:
-        """Find the centroids.
-
-        Args:
-            points: (N, D), finite.
-
-        Returns:
-            Itself, fitted.
+        """Find the centroids of points, (N, D), finite.
 
         Raises:
-            ValueError: There are fewer points than clusters, or an argument has no meaning.
+            UserError: There are fewer points than clusters, or an argument has no meaning.
         """
         self._check(points)
         points = points.detach().float()
@@ -95,7 +83,7 @@ class KMeans:
         points = points - origin  # far from zero, differences of squares would lose their digits
         runs = [self._run(points, run) for run in range(self.n_init)]
         best = min(range(self.n_init), key=lambda run: runs[run][1].inertia.item())
-        centroids, step, self.n_iterations_ = runs[best]
+        centroids, step = runs[best]
         self.centroids_, self.labels_ = centroids + origin, step.labels
         self.inertia_ = step.inertia.item()
         return self
@@ -105,18 +93,18 @@ class KMeans:
         origin = self.centroids_.mean(dim=0)
         return self._assign(points.detach().float() - origin, self.centroids_ - origin).labels
 
-    def _run(self, points: Tensor, run: int) -> tuple[Tensor, _Step, int]:
+    def _run(self, points: Tensor, run: int) -> tuple[Tensor, _Step]:
         generator = torch_generator(self.seed, "k-means", run)
-        start = plus_plus if self.init == "kmeans++" else random_rows
+        start = _plus_plus if self.init == "kmeans++" else _random_rows
         centroids = self._shape(start(points, self.n_clusters, generator))
         step = self._assign(points, centroids)
-        for iteration in range(self.n_iterations):
+        for _ in range(self.n_iterations):
             means = step.sums / step.counts.clamp_min(1).unsqueeze(1)
             centroids = self._shape(self._reseed(points, means.float(), step, generator))
             previous, step = step, self._assign(points, centroids)
             if torch.equal(previous.labels, step.labels):
-                return centroids, step, iteration + 1
-        return centroids, step, self.n_iterations
+                break
+        return centroids, step
 
     def _assign(self, points: Tensor, centroids: Tensor) -> _Step:
         """Find each point's nearest centroid, and what the next update needs."""
@@ -144,7 +132,7 @@ class KMeans:
         """
         empty = (step.counts == 0).nonzero().squeeze(1)
         if len(empty) > 0:
-            means[empty] = points[draw(step.distances, len(empty), generator)]
+            means[empty] = points[_draw(step.distances, len(empty), generator)]
         return means
 
     def _shape(self, centroids: Tensor) -> Tensor:
@@ -152,17 +140,16 @@ class KMeans:
 
     def _check(self, points: Tensor) -> None:
         if points.dim() != 2 or not points.is_floating_point():
-            raise UserError(
-                f"points of shape {tuple(points.shape)} and type {points.dtype}: expected (N, D) "
-                "floating point"
-            )
+            found = f"points of shape {tuple(points.shape)} and type {points.dtype}"
+            raise UserError(f"{found}: expected (N, D) floating point")
         if not 1 <= self.n_clusters <= len(points):
             raise UserError(
-                f"n_clusters={self.n_clusters} must be at least 1 and at most the {len(points)} "
-                "points there are; ask for fewer clusters or give more points"
+                f"n_clusters={self.n_clusters} must be 1 to {len(points)}, the {len(points)} "
+                "points there are: ask for fewer clusters or give more points"
             )
-        if self.init not in ("kmeans++", "random"):
-            raise UserError(f"init={self.init!r} is unknown; choose from ['kmeans++', 'random']")
+        if self.init not in get_args(Initialisation):
+            known = list(get_args(Initialisation))
+            raise UserError(f"init={self.init!r} is unknown; choose from {known}")
         if self.n_iterations < 1 or self.n_init < 1:
             raise UserError(
                 f"n_iterations={self.n_iterations} and n_init={self.n_init} must be at least 1"
@@ -179,3 +166,41 @@ def _sum_by_label(points: Tensor, labels: Tensor, n_labels: int) -> Tensor:
     if points.is_cpu:
         return points.new_zeros(n_labels, points.shape[1]).index_add_(0, labels, points)
     return F.one_hot(labels, n_labels).to(points.dtype).T @ points
+
+
+def _random_rows(points: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Return ``n`` different rows of ``points`` in random order, (n, D)."""
+    rows = torch.randperm(len(points), generator=generator)[:n]
+    return points[rows.to(points.device)]
+
+
+def _plus_plus(points: Tensor, n_clusters: int, generator: torch.Generator) -> Tensor:
+    """Return centroids far from each other, (K, D): greedy k-means++ on a sample.
+
+    Each new centroid is drawn with probability proportional to the squared distance to the nearest
+    one so far (Arthur & Vassilvitskii 2007); of 2 + log(K) draws the one that lowers the inertia
+    most is kept, as in scikit-learn.
+    """
+    sample = _random_rows(points, min(len(points), max(_SAMPLE, 8 * n_clusters)), generator)
+    squares = sample.square().sum(dim=1)
+
+    def squared_distances(rows: Tensor) -> Tensor:
+        products = sample[rows] @ sample.T
+        return (squares[rows, None] + squares - 2.0 * products).clamp_min_(0.0)
+
+    chosen = sample.new_zeros(n_clusters, dtype=torch.long)  # sample is shuffled: row 0 is random
+    nearest = squared_distances(chosen[:1])[0]
+    n_draws = 2 + int(math.log(n_clusters))
+    for k in range(1, n_clusters):
+        draws = _draw(nearest, n_draws, generator)
+        candidates = torch.minimum(nearest, squared_distances(draws))
+        best = candidates.sum(dim=1).argmin()
+        chosen[k], nearest = draws[best], candidates[best]
+    return sample[chosen]
+
+
+def _draw(weights: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draw ``n`` indices with probability proportional to their weight, (N,), not negative."""
+    cumulative = weights.cumsum(dim=0, dtype=torch.float64 if weights.is_cpu else None)
+    uniform = torch.rand(n, generator=generator).to(cumulative)
+    return torch.searchsorted(cumulative, uniform * cumulative[-1]).clamp_max_(len(weights) - 1)

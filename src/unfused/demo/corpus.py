@@ -36,14 +36,14 @@ def render_demo(
     *,
     n_jobs: int = -1,
 ) -> Path:
-    """Render one of the demo's corpora, or what is missing of it, or nothing if it is whole.
+    """Render one of the demo's corpora, or what is missing of it.
 
     Args:
         folder: Where it goes, into a folder of its own.
         name: ``instrument`` (:func:`.plan_sessions`), ``notes`` (:func:`.plan_notes`) or
             ``mixtures`` (:func:`.plan_mixtures`).
         settings: How large it is.
-        n_jobs: Number of processes; -1 = one per core.
+        n_jobs: Number of processes; -1: one per core.
 
     Returns:
         A folder of FLAC files (16 kHz, mono, 16 bit) with ``labels.csv`` (columns path, label,
@@ -54,7 +54,7 @@ def render_demo(
         OSError: ``folder`` cannot be written.
     """
     settings = settings or DemoSettings()
-    find_soundfont()
+    find_soundfont()  # or say what to install
     table, takes = PLANS[name](settings)
     seconds = settings.seconds * (2 if name == "mixtures" else 1)
 
@@ -66,12 +66,7 @@ def render_demo(
         card = _CARD.format(name=name, what=what, counts=counts)
         (path / name / "README.md").write_text(card, encoding="utf-8")
 
-    made_of = {
-        "table": table,
-        "takes": takes,
-        "seconds": seconds,
-        "soundfont": SOUNDFONT_DIGEST,
-        "renderer": metadata.version("midirenderer"),
-        "source": source_digest("demo.rendering"),
-    }
+    made_of = {"table": table, "takes": takes, "seconds": seconds, "soundfont": SOUNDFONT_DIGEST}
+    made_of["renderer"] = metadata.version("midirenderer")
+    made_of["source"] = source_digest("demo.rendering")
     return OutputFolder(Path(folder)).built(name, made_of, build) / name

@@ -14,13 +14,11 @@ from .rendering import Note, Recording, Take
 
 INSTRUMENTS = Path(__file__).with_name("instruments.csv")
 """Families of the programmes, and which share recordings; see its script in ``benchmarks``."""
-PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+_PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 Plan = tuple[pd.DataFrame, list[Take]]
 """The table ``labels.csv``, one row a clip, and what is played for it."""
 _CLIPS = 5  # of a session
-_TRAIN, _VALID = 0.6, 0.76  # where the training and the validation sessions end
 _OCTAVE = 12  # semitones; a session keeps to one
-_MOST = 3  # instruments in a mixture
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class DemoSettings:
 
 
 class Player(NamedTuple):
-    """A programme, the pitches that people play on the instrument, and whether they play chords."""
+    """A programme, the range that people play on it, and whether they play chords."""
 
     programme: int
     lowest: int
@@ -83,7 +81,7 @@ def plan_sessions(settings: DemoSettings) -> Plan:
     for label, player in PLAYERS.items():
         for number in range(settings.n_sessions):
             share = (number + 0.5) / settings.n_sessions
-            split = "train" if share < _TRAIN else "valid" if share < _VALID else "test"
+            split = "train" if share < 0.6 else "valid" if share < 0.76 else "test"
             group = f"{label}-{number:03d}"
             paths = tuple(f"{label}/{group}-{clip}.flac" for clip in range(_CLIPS))
             takes.append(_session(player, group, paths, settings))
@@ -143,7 +141,7 @@ def plan_notes(settings: DemoSettings) -> Plan:
     notes = notes.sort_values(["programme", "pitch"], ignore_index=True)
     notes = notes.rename(columns={"family": "label", "part": "split"}).assign(
         path=[f"{note.programme:03d}-{note.pitch:03d}.flac" for note in notes.itertuples()],
-        pitch_class=[PITCH_CLASSES[pitch % 12] for pitch in notes["pitch"]],
+        pitch_class=[_PITCH_CLASSES[pitch % 12] for pitch in notes["pitch"]],
         velocity=draw.integers(64, 113, size=len(notes)),
     )
     takes = [
@@ -168,14 +166,15 @@ def plan_mixtures(settings: DemoSettings) -> Plan:
     for split, part in notes.groupby("split"):
         families = {str(name): rows.index for name, rows in part.groupby("label")}
         for number in range(round(settings.n_mixtures * len(part) / len(notes))):
-            size = draw.integers(1, _MOST + 1)
+            size = draw.integers(1, 4)
             labels = sorted(draw.choice(list(families), size, replace=False))
             played = []
             for label in labels:
-                note, start = single[draw.choice(families[label])].notes[0], draw.uniform(0, 1)
-                start, velocity = start * settings.seconds, int(draw.integers(40, 113))
-                moved = {"start": start, "end": start + note.end, "velocity": velocity}
-                played.append(note._replace(**moved))
+                note = single[draw.choice(families[label])].notes[0]
+                start = draw.uniform(0, 1) * settings.seconds
+                velocity = int(draw.integers(40, 113))
+                end = start + note.end
+                played.append(note._replace(start=start, end=end, velocity=velocity))
             path = f"{split}-{number:05d}.flac"
             takes.append(Take(tuple(played), (path,)))
             rows.append((path, ",".join(labels), split))

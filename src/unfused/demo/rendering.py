@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -58,8 +57,7 @@ class Recording(NamedTuple):
     seed: int
 
 
-@dataclass(frozen=True)
-class Take:
+class Take(NamedTuple):
     """Notes played in one go, and the files of equal length that they are cut into, in order.
 
     Without a recording they sound as the renderer makes them.
@@ -105,8 +103,7 @@ def render_takes(folder: Path, takes: Sequence[Take], seconds: float, n_jobs: in
     workers = 1 if len(missing) < 100 else n_jobs  # few are not worth starting processes for
     jobs = (delayed(_write)(folder, take, seconds) for take in missing)
     written = Parallel(n_jobs=workers, return_as="generator", batch_size=8)(jobs)
-    for _ in progress(written, total=len(missing), desc="rendering", unit="take"):
-        pass
+    list(progress(written, total=len(missing), desc="rendering", unit="take"))
 
 
 def _write(folder: Path, take: Take, seconds: float) -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..core.errors import UserError
 from ..encoders.encoder import Encoder
-from ..views.label_mixup import draw_mixup, mix_labelled
+from ..views.mixup import draw_mixup, mix_labelled
 from ..views.view import View
 from .method import Method
 from .targets import label_targets

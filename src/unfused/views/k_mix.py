@@ -15,12 +15,7 @@ from .view import View
 
 
 def nearest_centroids(batch: View, centroids: Tensor) -> Tensor:
-    """Return the cluster of each crop, (B,) int64; the lower number where two are as near.
-
-    Args:
-        batch: Un-normalised crops in nats, (B, 1, F, T), with their spans.
-        centroids: Centroids of un-normalised time-mean log-mels, (K, F).
-    """
+    """Return the cluster of each un-normalised crop in nats, (B,) int64; the lower of equals."""
     origin = centroids.mean(0)  # far from zero, differences of squares lose their digits
     means, centred = band_means(*batch) - origin, centroids - origin
     return torch.addmm(centred.square().sum(1), means, centred.T, alpha=-2.0).argmin(1)
@@ -35,14 +30,9 @@ def centroid_distances(centroids: Tensor) -> Tensor:
 def furthest_first(centroids: Tensor) -> Tensor:
     """Return for each cluster all clusters by falling distance of the centroids, (K, K) int64.
 
-    The matrix of distances of SLICER (arXiv 2211.01519), sorted once. At equal distance the lower
-    cluster number comes first.
-
-    >>> furthest_first(torch.tensor([[0.0], [1.0], [5.0]])).tolist()
-    [[2, 1, 0], [2, 0, 1], [0, 1, 2]]
+    At equal distance the lower cluster number comes first.
     """
-    distances = centroid_distances(centroids)
-    return distances.argsort(dim=1, descending=True, stable=True)
+    return centroid_distances(centroids).argsort(dim=1, descending=True, stable=True)
 
 
 class KMix(LogMixupExp):
@@ -60,11 +50,9 @@ class KMix(LogMixupExp):
 
     Args:
         centroids: Centroids of un-normalised time-mean log-mels, in nats, (K, F).
-        furthest: How many of the bank's entries, the furthest ones, a partner is drawn from; the
-            paper's r.
-        ratio: See :class:`~unfused.views.mixup.LogMixupExp`, as the following.
+        furthest: How many of the bank's entries a partner is drawn from; the paper's r.
         bank_size: How many past crops are kept.
-        **bank: The others.
+        **bank: As :class:`~unfused.views.mixup.LogMixupExp` takes them.
 
     Raises:
         UserError: A value is out of its range, or the centroids are not finite and (K, F).
@@ -77,9 +65,8 @@ class KMix(LogMixupExp):
         self,
         centroids: Tensor,
         *,
-        furthest: int = 128,
-        ratio: float = 0.4,
-        bank_size: int = 2048,
+        furthest: int,
+        bank_size: int,
         **bank: Any,
     ) -> None:
         if centroids.ndim != 2 or not len(centroids) or not torch.isfinite(centroids).all():
@@ -91,25 +78,21 @@ class KMix(LogMixupExp):
                 f"k_mix_furthest={furthest} must be at least 1 and less than mixup_bank="
                 f"{bank_size}: with the whole bank to draw from k-mix is plain mixup"
             )
-        super().__init__(ratio=ratio, bank_size=bank_size, n_mels=centroids.shape[1], **bank)
+        super().__init__(bank_size=bank_size, n_mels=centroids.shape[1], **bank)
         self.furthest = furthest
         self.register_buffer("centroids", centroids.float())
         self.register_buffer("order", furthest_first(self.centroids))
         self.clusters.fill_(len(centroids))  # an empty slot belongs to no cluster: number K
 
     def nearest(self, batch: View) -> Tensor:
-        """Return the cluster of each un-normalised crop in nats, (B,) int64."""
+        """See :func:`nearest_centroids`."""
         return nearest_centroids(batch, self.centroids)
 
     def ranked(self, clusters: Tensor, rank: Tensor) -> Tensor:
-        """Return the bank entry at place ``rank`` of each crop's sorted bank, (B,) int64.
+        """Return the entry at place ``rank``, (B,), 0 the furthest, of each crop's sorted bank.
 
         Nothing is sorted per crop: the bank is grouped by cluster once, and walking along a crop's
         clusters from the furthest on, the counts tell in which group its rank falls.
-
-        Args:
-            clusters: Cluster of each crop, (B,).
-            rank: 0 is the furthest entry, (B,); less than the number of entries.
         """
         size, k = len(self.bank), len(self.centroids)
         age = (torch.arange(size, device=self.bank.device) - self.position) % size  # 0: the oldest

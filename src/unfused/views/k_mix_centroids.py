@@ -26,8 +26,8 @@ def fit_centroids(
 ) -> tuple[Tensor, Tensor]:
     """Cluster the un-normalised time-means of training clips with Euclidean k-means.
 
-    SLICER (arXiv 2211.01519) clusters a tenth of AudioSet; its K is not known here. 128 is the
-    number of rows of the only centroids that its authors' code comes with (MAST's).
+    SLICER (arXiv 2211.01519) clusters a tenth of AudioSet and does not tell its K. 128 is that of
+    the only centroids in its authors' code (MAST's).
 
     Args:
         store: Log-mels.
@@ -67,12 +67,7 @@ def centroid_table(centroids: Tensor, counts: Tensor) -> pd.DataFrame:
 
 
 def centroids_of(table: pd.DataFrame, fold: int) -> np.ndarray:
-    """Return the centroids of one fold, (K, F) float32, in the order of their numbers.
-
-    Args:
-        table: Tables of :func:`centroid_table` with a column fold.
-        fold: Which fold.
-    """
+    """Return the centroids of one fold, (K, F) float32, of tables with a column fold."""
     of_fold = table[table["fold"] == fold].sort_values("cluster")
     bands = [f"band_{band}" for band in range(table.columns.str.startswith("band_").sum())]
     return of_fold[bands].to_numpy(dtype=np.float32, copy=True)  # torch wants to write

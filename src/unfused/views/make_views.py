@@ -117,16 +117,13 @@ class ViewMaker(nn.Module):
     def forward(
         self, batch: View, n_views: int, generator: torch.Generator, n_crops: int = 1
     ) -> tuple[View, ...]:
-        """Return independently augmented views of each clip, and remember the crops.
+        """Return independently augmented views of each clip, (B, 1, F, T), and remember the crops.
 
         Args:
             batch: Log-mel crops in nats, (n_crops * B, 1, F, T), with their spans.
             n_views: How many views to make.
             generator: Source of randomness, on the batch's device.
             n_crops: Crops of each clip; view v is made from crop v modulo ``n_crops``.
-
-        Returns:
-            ``n_views`` views, each (B, 1, F, T).
         """
         normal = self.normalised(batch)
         clusters = None if self.mixup is None else self.mixup.nearest(batch)
@@ -156,12 +153,12 @@ def _checked(centroids: Tensor | None, n_mels: int) -> Tensor:
     """Return the centroids of k-mix if they fit the crops."""
     if centroids is None:
         raise UserError(
-            "mixing='k_mix' needs k_mix_centroids: centroids of the training clips' time-means, "
-            "as unfused.views.fit_centroids finds them; or set mixing to 'mixup'"
+            "mixing='k_mix' needs k_mix_centroids, as unfused.views.fit_centroids finds them; or "
+            "set mixing to 'mixup'"
         )
     if centroids.shape[1:] != (n_mels,):
         raise UserError(
-            f"k_mix_centroids of shape {tuple(centroids.shape)} must be (K, {n_mels}), one value "
-            "for each mel band of the crops; fit them on log-mels of this front-end"
+            f"k_mix_centroids of shape {tuple(centroids.shape)} must be (K, {n_mels}): fit them on "
+            "log-mels of this front-end"
         )
     return centroids

@@ -1,4 +1,4 @@
-"""Mixup of log-mels in the linear domain, with partners from a first-in-first-out bank."""
+"""Mixup of log-mels in the linear domain: with a bank of past crops, or of labelled crops."""
 
 from __future__ import annotations
 
@@ -14,26 +14,16 @@ SpansOfMix = Literal["own", "union"]
 
 
 class Mixing(NamedTuple):
-    """Drawn parameters of a batch of mixups.
-
-    Attributes:
-        weight: Share lambda of the partner, (B,), in [0, ratio).
-        partner: Bank entry that each crop is mixed with, (B,) int64.
-    """
+    """Drawn shares of the partners, (B,), and which bank entries these are, (B,) int64."""
 
     weight: Tensor
     partner: Tensor
 
 
 def log_mixup_exp(log_mel: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
-    """Return ``log((1 - weight) exp(log_mel) + weight exp(partner))`` without overflow.
+    """Return ``log((1 - weight) exp(log_mel) + weight exp(partner))``, (B, ...), without overflow.
 
-    Niizumi et al. 2021 (arXiv 2103.06695), eq. 5.
-
-    Args:
-        log_mel: (B, ...).
-        partner: Same shape.
-        weight: Share of the partner, (B,); 0 returns ``log_mel`` itself.
+    Niizumi et al. 2021 (arXiv 2103.06695), eq. 5; ``weight`` is (B,), 0 returns ``log_mel`` itself.
     """
     weight = weight.view(-1, *[1] * (log_mel.ndim - 1))
     return torch.logaddexp(log_mel + torch.log1p(-weight), partner + torch.log(weight))
@@ -45,18 +35,8 @@ class LogMixupExp(nn.Module):
     Partners are drawn evenly from the newest unmixed crops, which lie in buffers, so that
     ``state_dict()`` is whole. While there are none crops are returned unmixed. BYOL-A adds every
     view's input to its bank; here :meth:`remember` is called once per batch, whatever the number of
-    views. Nothing waits for the device.
-
-    Args:
-        ratio: Upper end of the partner's share; the share is uniform in [0, ratio).
-        bank_size: How many past crops are kept.
-        n_mels: Mel bands F of a crop.
-        crop_frames: Frames T of a crop.
-        spans: What counts as real in a mixed crop: its "own" span, or the "union" with the
-            partner's, which sounds there too.
-        min_level: A crop whose mean over the whole window, padding included, is below this many
-            standard deviations from the training set's mean does not become a partner; None: all
-            do.
+    views. Nothing waits for the device. Arguments: see :class:`~unfused.views.ViewMaker`, where
+    they are ``mixup_ratio``, ``mixup_bank``, ``spans_of_mix`` and ``mixup_min_level``.
 
     Raises:
         UserError: ``ratio`` is outside [0, 1], ``bank_size`` below 1 or ``spans`` unknown.
@@ -150,3 +130,41 @@ class LogMixupExp(nn.Module):
             f"ratio={self.ratio}, bank_size={len(self.bank)}, spans={self.spans_of_mix}, "
             f"min_level={self.min_level}"
         )
+
+
+def draw_mixup(n: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw for each of ``n`` labelled crops the share of a partner, and which crop that is.
+
+    Args:
+        n: Number of crops.
+        alpha: Of the distribution Beta(alpha, alpha) of the shares; small: nearly unmixed.
+        generator: Source of randomness, on the CPU.
+
+    Returns:
+        Shares, (n,) in [0, 1], and partners, (n,) int64, a permutation of the crops.
+    """
+    concentration = torch.full((2, n), float(alpha))
+    gamma = torch._standard_gamma(concentration, generator=generator)
+    partner = torch.randperm(n, generator=generator)
+    total = gamma.sum(dim=0)
+    # with a tiny alpha both can round to 0: then the crop stays as it is
+    return torch.where(total > 0, gamma[0] / total.clamp(min=1e-30), 0.0), partner
+
+
+def mix_labelled(
+    view: View, targets: Tensor, weight: Tensor, partner: Tensor
+) -> tuple[View, Tensor]:
+    """Mix crops with their partners, and the targets by the same shares.
+
+    Zhang et al. 2018 (arXiv 1710.09412), eq. 1, on the exponentials of normalised log-mels,
+    as the log-mixup-exp of BYOL-A does. The real audio of a mixed crop is that of both.
+
+    Args:
+        view: Normalised log-mels, (B, 1, F, T).
+        targets: Share of each class, (B, K).
+        weight: Share of the partner, (B,).
+        partner: Crop that each crop is mixed with, (B,) int64.
+    """
+    log_mel = log_mixup_exp(view.log_mel, view.log_mel[partner], weight)
+    mixed = torch.lerp(targets, targets[partner], weight[:, None])
+    return View(log_mel, union(view.spans, view.spans[partner])), mixed

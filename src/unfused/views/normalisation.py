@@ -16,13 +16,9 @@ _EPS = 1e-6
 
 
 class Normalisation(nn.Module):
-    """Subtract the mean and divide by the standard deviation of the training set's log-mels.
+    """Subtract mean and divide by standard deviation, in nats, of the training set's log-mels.
 
     One mean and one deviation for all mel bands, as in BYOL-A (arXiv 2103.06695, section III-B).
-
-    Args:
-        mean: Mean of the training log-mels, in nats.
-        std: Their standard deviation, in nats; positive.
 
     Raises:
         UserError: A statistic is not finite, or ``std`` is not positive.
@@ -57,18 +53,12 @@ def clip_normalisation(view: View) -> View:
 
 @torch.no_grad()
 def post_normalisation(views: tuple[View, ...]) -> tuple[View, ...]:
-    """Standardise all views of a batch together, by one mean and one deviation.
+    """Standardise all views of a batch together, by one mean and one deviation; float32.
 
     Mixup and resize crop move the statistics that the first normalisation set; this repairs the
     drift (BYOL-A, arXiv 2103.06695, section III-B "post-normalisation"; its code has it in both
     versions). Only real frames count, where the code counts padding too; with several processes
-    the frames of all of them.
-
-    Args:
-        views: Views of the same clips, each (B, 1, F, T) with spans.
-
-    Returns:
-        The views in float32, standardised; their padding is scaled along.
+    the frames of all of them. Padding is scaled along.
     """
     moments = torch.stack([_moments(view) for view in views]).sum(dim=0)
     count, total, squares = gather_rows(moments.unsqueeze(0)).sum(dim=0)

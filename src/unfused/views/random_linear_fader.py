@@ -12,16 +12,7 @@ from .view import View
 
 
 def linear_fade(log_mel: Tensor, head: Tensor, tail: Tensor) -> Tensor:
-    """Add to every frame a gain that goes on a straight line from ``head`` to ``tail``.
-
-    Args:
-        log_mel: (B, 1, F, T).
-        head: Gain of each crop's first frame, (B,), in the log-mels' own unit.
-        tail: Gain of its last frame, (B,).
-
-    Returns:
-        The faded log-mels, same shape.
-    """
+    """Add to log-mels, (B, 1, F, T), gains on a straight line from ``head`` to ``tail``, (B,)."""
     way = torch.linspace(0.0, 1.0, log_mel.shape[3], device=log_mel.device)
     return log_mel + torch.lerp(head[:, None], tail[:, None], way)[:, None, None]
 
@@ -31,12 +22,7 @@ class RandomLinearFader:
     """Fade each crop in or out: BYOL-A version 2 (arXiv 2204.07402).
 
     Both ends are uniform in [-gain, gain], independently; so a crop may also just change its level.
-
-    Args:
-        gain: Largest gain in units of the normalised log-mels (official code: 1); 0: no fade.
-
-    Raises:
-        ValueError: ``gain`` is negative.
+    The gain is in units of the normalised log-mels (official code: 1); 0: no fade.
     """
 
     gain: float = 0.0

@@ -28,19 +28,11 @@ class Boxes(NamedTuple):
 
 
 def interpolation_matrix(first: Tensor, size: Tensor, n_out: int, n_in: int) -> Tensor:
-    """Return the matrices that resample ``[first, first + size)`` of an axis to ``n_out`` points.
+    """Return matrices, (B, n_out, n_in), that resample ``[first, first + size)`` of an axis.
 
     Bicubic, corners aligned, borders of the box repeated: along one axis this is what
-    ``F.interpolate(box, mode="bicubic", align_corners=True)`` computes.
-
-    Args:
-        first: First input position of each box, (B,); may be negative.
-        size: Length of each box, (B,).
-        n_out: Points to resample to.
-        n_in: Length of the input axis; box positions outside it count as zero.
-
-    Returns:
-        (B, n_out, n_in).
+    ``F.interpolate(box, mode="bicubic", align_corners=True)`` computes. ``first`` and ``size`` are
+    (B,); box positions outside the axis count as zero.
     """
     step = (size - 1).float() / max(n_out - 1, 1)
     position = step[:, None] * torch.arange(n_out, device=first.device)  # (B, n_out)
@@ -68,15 +60,7 @@ def _cubic_weights(t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def resize_crop(view: View, boxes: Boxes) -> View:
-    """Cut each crop's box out of it and resize it to the crop's own shape.
-
-    Args:
-        view: Normalised log-mels (B, 1, F, T) and their spans.
-        boxes: One box per crop.
-
-    Returns:
-        The resized boxes, (B, 1, F, T), with the spans mapped along.
-    """
+    """Cut each crop's box out of it, resize it to the crop's shape and map the spans along."""
     log_mel, spans = view
     n_mels, n_frames = log_mel.shape[-2:]
     rows = interpolation_matrix(boxes.top, boxes.height, n_mels, n_mels)
@@ -98,13 +82,10 @@ class RandomResizeCrop:
     clip in a padded crop is never cut away. The second never acts on an unpadded crop at the
     default ranges.
 
-    Args:
+    Attributes:
         freq_scale: Range of the box height relative to the crop's.
         time_scale: Range of the box width relative to the crop's.
         virtual_crop: Height and width of the canvas relative to the crop's; at least 1.
-
-    Raises:
-        ValueError: A range is not positive and ordered, or the canvas is smaller than the crop.
     """
 
     freq_scale: Range = (0.6, 1.5)
@@ -135,13 +116,11 @@ class RandomResizeCrop:
         uniform = torch.rand(4, len(view.spans), generator=generator, device=view.spans.device)
         everything = torch.zeros_like(view.spans)
         everything[:, 1].fill_(n_mels)  # a copied list would make the host wait for the device
-        top, height = _draw_axis(
-            uniform[:2], self.freq_scale, n_mels, int(n_mels * self.virtual_crop[0]), everything
+        high, wide = self.virtual_crop
+        vertical = _draw_axis(uniform[:2], self.freq_scale, n_mels, high, everything)
+        return Boxes(
+            *vertical, *_draw_axis(uniform[2:], self.time_scale, n_frames, wide, view.spans)
         )
-        left, width = _draw_axis(
-            uniform[2:], self.time_scale, n_frames, int(n_frames * self.virtual_crop[1]), view.spans
-        )
-        return Boxes(top, height, left, width)
 
     def __call__(self, view: View, generator: torch.Generator) -> View:
         """Draw and apply; identity ranges return ``view`` itself."""
@@ -149,12 +128,12 @@ class RandomResizeCrop:
 
 
 def _draw_axis(
-    uniform: Tensor, scale: Range, n: int, canvas: int, spans: Tensor
+    uniform: Tensor, scale: Range, n: int, virtual: float, spans: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return first position and size of the boxes along one axis, both (B,) int64."""
     if tuple(scale) == (1, 1):
         return torch.zeros_like(uniform[0]).long(), torch.full_like(uniform[0], n).long()
-    low, high = scale
+    (low, high), canvas = scale, int(n * virtual)
     size = ((low + uniform[0] * (high - low)) * n).floor().clamp(1, canvas)
     margin = (canvas - n) // 2  # of the canvas before the crop
     start, end = spans.unbind(1)

@@ -35,13 +35,9 @@ def draw_masked_spans(
 
     Returns:
         True where a frame is masked, (B, n_frames).
-
-    >>> draw_masked_spans(torch.tensor([5]), 7, mask_prob=1.0, mask_length=1).int()
-    tensor([[1, 1, 1, 1, 1, 0, 0]], dtype=torch.int32)
     """
-    uniform = torch.rand(
-        len(n_real), n_frames + 1, generator=generator, device=n_real.device
-    )  # one more for the number of spans
+    # a number for each frame and one for the number of spans
+    uniform = torch.rand(len(n_real), n_frames + 1, generator=generator, device=n_real.device)
     length = (n_real // 2).clamp(1, mask_length)
     starts = n_real - length + 1  # possible ones, the first frames
     n_spans = (mask_prob * n_real / mask_length + uniform[:, -1]).long()
@@ -65,15 +61,8 @@ def most_masked(n_frames: int, mask_prob: float, mask_length: int) -> int:
 
 
 def check_spans(mask_prob: float, mask_length: int) -> None:
-    """Refuse a share or a length that means nothing.
-
-    Raises:
-        ValueError: ``mask_prob`` is outside (0, 1] or ``mask_length`` below 1.
-    """
+    """Raise UserError where ``mask_prob`` is outside (0, 1] or ``mask_length`` below 1."""
     if not 0.0 < mask_prob <= 1.0:
-        raise UserError(
-            f"mask_prob={mask_prob} must be in (0, 1]; wav2vec-style training hides "
-            "frames and predicts them, so some have to be masked"
-        )
+        raise UserError(f"mask_prob={mask_prob} must be in (0, 1]: some frames have to be masked")
     if mask_length < 1:
         raise UserError(f"mask_length={mask_length} must be at least 1 frame")

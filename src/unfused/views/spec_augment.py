@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -12,19 +12,7 @@ from .view import View
 
 
 def hidden(n: int, starts: Tensor, widths: Tensor) -> Tensor:
-    """Return which of ``n`` rows lie in one of the bands of a crop.
-
-    Args:
-        n: Number of mel channels or frames.
-        starts: First row of each band, (B, M).
-        widths: Rows of each band, (B, M); 0: none.
-
-    Returns:
-        True where a row is hidden, (B, n).
-
-    >>> hidden(5, torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 0.0]])).int()
-    tensor([[0, 1, 1, 0, 0]], dtype=torch.int32)
-    """
+    """Return which of ``n`` rows lie in a crop's bands, (B, n); starts, widths are (B, M)."""
     rows = torch.arange(n, device=starts.device)[:, None]
     first, end = starts[:, None, :], (starts + widths)[:, None, :]  # (B, 1, M)
     return ((rows >= first) & (rows < end)).any(dim=2)
@@ -38,14 +26,11 @@ class SpecAugment:
     among the places where it fits. Hidden values become 0, the mean of normalised log-mels. Bands
     of frames lie in the real audio and cover at most half of it each (the paper's upper bound p).
 
-    Args:
+    Attributes:
         freq_masks: Bands of mel channels hidden in each crop; 0: none.
         freq_mask_width: Their largest width in channels.
         time_masks: Bands of frames hidden in each crop; 0: none.
         time_mask_width: Their largest width in frames.
-
-    Raises:
-        ValueError: A number is negative or a width below 1.
     """
 
     freq_masks: int = 0
@@ -54,14 +39,9 @@ class SpecAugment:
     time_mask_width: int = 16
 
     def __post_init__(self) -> None:
-        for name, least in (("masks", 0), ("mask_width", 1)):
-            for axis in ("freq", "time"):
-                value = getattr(self, f"{axis}_{name}")
-                if value < least:
-                    raise UserError(
-                        f"{axis}_{name}={value!r} must be at least {least}; "
-                        f"{axis}_masks=0 hides nothing"
-                    )
+        for name, value in asdict(self).items():
+            if value < (least := int(name.endswith("width"))):
+                raise UserError(f"{name}={value!r} must be at least {least}; no masks: 0")
 
     def __call__(self, view: View, generator: torch.Generator) -> View:
         """Draw and hide, (B, 1, F, T); without masks nothing is drawn."""

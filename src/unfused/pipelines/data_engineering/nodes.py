@@ -222,9 +222,7 @@ def fill_kmix_bank(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams) -> p
 
     fold, size = corpus.folds[0], k_mix.views.mixup_bank
     clips = corpus.for_training(fold)
-    bank = draw_bank(clips, centroids_of(centroids, fold), size=size, seed=k_mix.seed)
-    crops = {"clip_id": bank.clip_ids, "start": bank.starts, "cluster": bank.clusters}
-    return pd.DataFrame(crops)
+    return draw_bank(clips, centroids_of(centroids, fold), size=size, seed=k_mix.seed)
 
 
 def draw_example_views(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams) -> Any:
