@@ -24,6 +24,7 @@ def k_mix_of(centroids, *, size=16, furthest=4, ratio=0.4):
         ratio=ratio,
         bank_size=size,
         furthest=furthest,
+        n_mels=N_MELS,
         crop_frames=FRAMES,
     )
 

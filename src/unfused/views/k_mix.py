@@ -51,8 +51,7 @@ class KMix(LogMixupExp):
     Args:
         centroids: Centroids of un-normalised time-mean log-mels, in nats, (K, F).
         furthest: How many of the bank's entries a partner is drawn from; the paper's r.
-        bank_size: How many past crops are kept.
-        **bank: As :class:`~unfused.views.mixup.LogMixupExp` takes them.
+        n_mels: As :class:`~unfused.views.mixup.LogMixupExp` takes it, as all others.
 
     Raises:
         UserError: A value is out of its range, or the centroids are not finite and (K, F).
@@ -63,22 +62,30 @@ class KMix(LogMixupExp):
 
     def __init__(
         self,
-        centroids: Tensor,
+        centroids: Tensor | None,
         *,
         furthest: int,
+        n_mels: int,
         bank_size: int,
         **bank: Any,
     ) -> None:
-        if centroids.ndim != 2 or not len(centroids) or not torch.isfinite(centroids).all():
+        if centroids is None:
             raise UserError(
-                f"centroids of shape {tuple(centroids.shape)} must be finite and (K, F), K >= 1"
+                "mixing='k_mix' needs k_mix_centroids, as unfused.views.fit_centroids finds them; "
+                "or set mixing to 'mixup'"
+            )
+        fitting = centroids.shape[1:] == (n_mels,) and len(centroids)
+        if not (fitting and torch.isfinite(centroids).all()):
+            raise UserError(
+                f"k_mix_centroids of shape {tuple(centroids.shape)} must be (K, {n_mels}) and must "
+                "be finite: fit them on log-mels of this front-end"
             )
         if not 1 <= furthest < bank_size:
             raise UserError(
                 f"k_mix_furthest={furthest} must be at least 1 and less than mixup_bank="
                 f"{bank_size}: with the whole bank to draw from k-mix is plain mixup"
             )
-        super().__init__(bank_size=bank_size, n_mels=centroids.shape[1], **bank)
+        super().__init__(bank_size=bank_size, n_mels=n_mels, **bank)
         self.furthest = furthest
         self.register_buffer("centroids", centroids.float())
         self.register_buffer("order", furthest_first(self.centroids))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Literal, get_args
 
 import torch
@@ -12,7 +13,7 @@ from ..core.distributed import gather_rows
 from ..core.errors import UserError
 from .k_mix import KMix
 from .mixup import LogMixupExp, SpansOfMix
-from .normalisation import Normalisation, clip_normalisation
+from .normalisation import clip_normalisation
 from .random_linear_fader import RandomLinearFader
 from .random_resize_crop import RandomResizeCrop, Range
 from .spec_augment import SpecAugment
@@ -32,28 +33,12 @@ class ViewMaker(nn.Module):
     in buffers, so ``state_dict()`` is whole.
 
     Args:
-        mean: Mean of the training set's log-mels.
+        mean: Mean of the training set's log-mels, in nats, all mel bands together.
         std: Their standard deviation.
         n_mels: Mel bands F of a crop.
         crop_frames: Frames T of a crop.
-        mixing: ``mixup`` with any past crop, ``k_mix`` with one far from the crop, or ``none``.
-        mixup_ratio: Largest share of the partner; 0 switches mixing off.
-        mixup_bank: Past crops kept as partners.
-        mixup_min_level: Lowest level of a partner, the mean of its normalised log-mel over the
-            whole crop: crops of near silence or padding are left out. None: none is.
-        spans_of_mix: What is real in a mixed crop: what is in its ``own``, or in the ``union`` with
-            the partner.
-        k_mix_furthest: Of k-mix: how many of the furthest past crops a partner is drawn from.
         k_mix_centroids: Of k-mix: centroids of un-normalised time-mean log-mels, (K, F).
-        freq_scale: Range of the box height of the random resize crop.
-        time_scale: Range of its width.
-        virtual_crop: Canvas of the random resize crop, relative height and width.
-        linear_gain: Largest gain of a linear fade after it (BYOL-A version 2: 1); 0: no fade.
-        clip_normalisation: Subtract each view's mean in every mel band, before masks.
-        freq_masks: Bands of mel channels that SpecAugment hides at the end; 0: none.
-        freq_mask_width: Their largest width in channels.
-        time_masks: Bands of frames that it hides; 0: none.
-        time_mask_width: Their largest width in frames.
+        mixing: As :class:`unfused.params.MethodViews` has it, as all others.
 
     Raises:
         UserError: A value is out of its range.
@@ -66,13 +51,13 @@ class ViewMaker(nn.Module):
         std: float,
         n_mels: int,
         crop_frames: int,
+        k_mix_centroids: Tensor | None = None,
         mixing: Mixing = "mixup",
         mixup_ratio: float = 0.4,
         mixup_bank: int = 2048,
         mixup_min_level: float | None = None,
         spans_of_mix: SpansOfMix = "own",
         k_mix_furthest: int = 128,
-        k_mix_centroids: Tensor | None = None,
         freq_scale: Range = (0.6, 1.5),
         time_scale: Range = (0.6, 1.5),
         virtual_crop: Range = (1.0, 1.5),
@@ -84,19 +69,22 @@ class ViewMaker(nn.Module):
         time_mask_width: int = 16,
     ) -> None:
         super().__init__()
-        self.normalisation = Normalisation(mean=mean, std=std)
-        self.clip_normalisation = clip_normalisation
+        if not (isfinite(mean) and isfinite(std) and std > 0):
+            raise UserError(
+                f"mean={mean!r}, std={std!r} are no statistics of a training set: both must be "
+                "finite and std positive; digital silence alone has no spread, so check the audio"
+            )
         if mixing not in get_args(Mixing):
             raise UserError(f"mixing={mixing!r} is unknown; choose from {list(get_args(Mixing))}")
+        self.mean, self.std = float(mean), float(std)
+        self.clip_normalisation = clip_normalisation
         bank: dict[str, Any] = {
             **{"ratio": mixup_ratio, "bank_size": mixup_bank, "crop_frames": crop_frames},
-            **{"spans": spans_of_mix, "min_level": mixup_min_level},
+            **{"spans": spans_of_mix, "min_level": mixup_min_level, "n_mels": n_mels},
         }
-        mixup: LogMixupExp
+        mixup = LogMixupExp(**bank)
         if mixing == "k_mix":
-            mixup = KMix(_checked(k_mix_centroids, n_mels), furthest=k_mix_furthest, **bank)
-        else:
-            mixup = LogMixupExp(n_mels=n_mels, **bank)
+            mixup = KMix(k_mix_centroids, furthest=k_mix_furthest, **bank)
         self.mixup = mixup if mixup_ratio > 0 and mixing != "none" else None
         self.resize_crop = RandomResizeCrop(
             freq_scale=freq_scale, time_scale=time_scale, virtual_crop=virtual_crop
@@ -106,7 +94,7 @@ class ViewMaker(nn.Module):
 
     def normalised(self, batch: View) -> View:
         """Return the crops normalised by the training set's statistics; so the bank keeps them."""
-        return View(self.normalisation(batch.log_mel), batch.spans)
+        return View((batch.log_mel.float() - self.mean) / self.std, batch.spans)
 
     def plain(self, batch: View) -> View:
         """Return the crops as the network takes them, not augmented."""
@@ -145,20 +133,6 @@ class ViewMaker(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the parameters for the log and for the mark of a training."""
+        statistics = f"mean={self.mean!r}, std={self.std!r}"
         clip = f"clip_normalisation={self.clip_normalisation}"
-        return f"{self.resize_crop!r}, {self.fader!r}, {clip}, {self.masks!r}"
-
-
-def _checked(centroids: Tensor | None, n_mels: int) -> Tensor:
-    """Return the centroids of k-mix if they fit the crops."""
-    if centroids is None:
-        raise UserError(
-            "mixing='k_mix' needs k_mix_centroids, as unfused.views.fit_centroids finds them; or "
-            "set mixing to 'mixup'"
-        )
-    if centroids.shape[1:] != (n_mels,):
-        raise UserError(
-            f"k_mix_centroids of shape {tuple(centroids.shape)} must be (K, {n_mels}): fit them on "
-            "log-mels of this front-end"
-        )
-    return centroids
+        return f"{statistics}, {self.resize_crop!r}, {self.fader!r}, {clip}, {self.masks!r}"

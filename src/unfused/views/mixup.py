@@ -35,8 +35,8 @@ class LogMixupExp(nn.Module):
     Partners are drawn evenly from the newest unmixed crops, which lie in buffers, so that
     ``state_dict()`` is whole. While there are none crops are returned unmixed. BYOL-A adds every
     view's input to its bank; here :meth:`remember` is called once per batch, whatever the number of
-    views. Nothing waits for the device. Arguments: see :class:`~unfused.views.ViewMaker`, where
-    they are ``mixup_ratio``, ``mixup_bank``, ``spans_of_mix`` and ``mixup_min_level``.
+    views. Nothing waits for the device. Arguments: see :class:`unfused.params.MethodViews`,
+    where they are ``mixup_ratio``, ``mixup_bank``, ``spans_of_mix`` and ``mixup_min_level``.
 
     Raises:
         UserError: ``ratio`` is outside [0, 1], ``bank_size`` below 1 or ``spans`` unknown.
@@ -109,7 +109,7 @@ class LogMixupExp(nn.Module):
         """Put unmixed normalised crops, (B, 1, F, T), in the place of the oldest ones."""
         size, device = len(self.bank), self.bank.device
         keep = torch.ones(len(clusters), dtype=torch.bool, device=device)
-        if self.min_level is not None:
+        if self.min_level is not None:  # the level of the whole window, padding included
             keep = view.log_mel.mean(dim=(1, 2, 3)) >= self.min_level
         rows = keep.long().argsort(stable=True)[-size:]  # the newest that are kept are the last
         keep, n_kept = keep[rows], keep[rows].sum()

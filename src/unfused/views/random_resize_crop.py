@@ -81,11 +81,7 @@ class RandomResizeCrop:
     the canvas; and a box keeps at least half of the real audio that fits into it, so that a short
     clip in a padded crop is never cut away. The second never acts on an unpadded crop at the
     default ranges.
-
-    Attributes:
-        freq_scale: Range of the box height relative to the crop's.
-        time_scale: Range of the box width relative to the crop's.
-        virtual_crop: Height and width of the canvas relative to the crop's; at least 1.
+    Ranges are of the box's height and width, and of the canvas's size, relative to the crop's.
     """
 
     freq_scale: Range = (0.6, 1.5)

@@ -25,12 +25,6 @@ class SpecAugment:
     The width of a band is a whole number, uniform in [0, largest width]; where it lies is uniform
     among the places where it fits. Hidden values become 0, the mean of normalised log-mels. Bands
     of frames lie in the real audio and cover at most half of it each (the paper's upper bound p).
-
-    Attributes:
-        freq_masks: Bands of mel channels hidden in each crop; 0: none.
-        freq_mask_width: Their largest width in channels.
-        time_masks: Bands of frames hidden in each crop; 0: none.
-        time_mask_width: Their largest width in frames.
     """
 
     freq_masks: int = 0
