@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unfused.reporting.findings import BETTER, SAME, best_over_tasks, compare, findings
+from unfused.probes.choose_model import choose_model
+from unfused.reporting.findings import BETTER, SAME, best_of, best_over_tasks, compare, findings
 from unfused.reporting.summary import shown, summarise
 from unfused.reporting.words import (
     against_plain,
@@ -45,8 +46,24 @@ def test_a_control_is_never_the_best_and_the_simplest_of_equals_is(one_seed):
     results, predictions = one_seed
     control = results["source"] == "shuffled"
     _, _, (found,) = found_in(results.assign(validation=np.where(control, 0.9, 0.5)), predictions)
-    assert found["best"]["encoder"] == "random_init"
+    assert found["best"]["encoder"] == "log_mel_statistics"  # it takes no trained parameters
     assert found["n_classifiers"] == 8
+
+
+def test_the_best_is_the_one_that_is_kept_for_use_whatever_the_errors_of_the_folds(experiment):
+    results, predictions = experiment(seeds=(0, 1), folds=(1, 2, 3))
+    summary = shown(summarise(results, predictions, n_draws=50))
+    assert best_of(summary)["encoder"] == "unfused"
+    results["validation_error"] = np.where(results["fold"] == 3, 0.6, 0.0)
+    best = best_of(shown(summarise(results, predictions, n_draws=50)))
+    tables = [table.rename(columns={"cut": "read_out"}).assign(fitted_on="train")
+              for table in (results, predictions)]  # fmt: skip
+    kept = choose_model(*tables)
+    assert kept.encoder == best["encoder"] == "log_mel_statistics"
+    assert kept.best_validation - kept.validation < kept.validation_error
+    unknown = results.assign(parameters=results["parameters"].replace(0, np.nan))
+    best = best_of(shown(summarise(unknown, predictions, n_draws=50)))
+    assert best["parameters"] == 74_880  # an unknown size is not a small one
 
 
 def test_only_the_planned_comparisons_are_made(three_seeds):

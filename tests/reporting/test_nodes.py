@@ -13,22 +13,24 @@ from unfused.reporting.runs import compare_runs, different_parameters
 
 
 def test_learning_curves_tell_fine_tuning_from_scratch():
-    history = pd.DataFrame({"seed": 0, "step": [1, 2], "loss": [2.0, 1.0], "source": ""})
+    pretraining = pd.DataFrame({"seed": 0, "step": [1, 2], "loss": [2.0, 1.0]})
+    history = pretraining.assign(task="birds", source="teacher")
+    control = history.assign(source="shuffled", loss=9.0)
     supervised = pd.concat([history.assign(encoder=name) for name in ("supervised", "unfused")])
     figure = nodes.draw_learning_curves(
-        Task(audio="/some/birds"),
-        decar_pretraining=history,
-        own_data_student=history,
+        decar=pretraining,
+        own_data_student=pd.concat([history, control]),
         own_data_supervised=supervised,
     )
     assert [block.get_suptitle() for block in figure.subfigs] == [
         "DECAR-v2 pre-training", "birds: student", "birds: supervised from scratch",
         "birds: UnFuSeD student, fine-tuned",
     ]  # fmt: skip
+    drawn = [line.get_ydata().max() for block in figure.subfigs for line in block.axes[0].lines]
+    assert drawn == [2.0] * 4  # no controls
 
 
-def test_own_data_go_by_title_or_folder(tmp_path):
-    scores = {"own_data": [{"value": 1}]}
+def test_tasks_go_by_title_or_folder(tmp_path):
     (tmp_path / "labels.csv").touch()
     for entry, name in (
         (Task(audio=str(tmp_path)), tmp_path.name),
@@ -36,9 +38,18 @@ def test_own_data_go_by_title_or_folder(tmp_path):
         (Task(audio=[str(tmp_path), "/other"]), tmp_path.name),
         (Task(audio=str(tmp_path), title="Bird calls"), "Bird calls"),
     ):
-        assert nodes.join_tasks(entry, **scores)["task"].tolist() == [name]
-    assert nodes.join_tasks(nsynth=[{}])["task"].tolist() == ["nsynth"]
-    assert nodes.join_corpora(entry, pool=pd.DataFrame([{}]))["corpus"].tolist() == ["pool"]
+        assert entry.name == name
+    birds, pool = (SimpleNamespace(name=name, rejected=pd.DataFrame({"path": [f"{name}.wav"]}))
+                   for name in ("Bird calls", "pool"))  # fmt: skip
+    rejected = nodes.list_rejected_audio(birds, pool)
+    assert rejected.to_dict("list") == {
+        "corpus": ["Bird calls", "pool"],
+        "path": ["Bird calls.wav", "pool.wav"],
+    }
+    scores = [pd.DataFrame({"value": [1], "task": [name]}) for name in ("Bird calls", "nsynth")]
+    joined = nodes.join_tables(*scores)
+    assert joined["task"].tolist() == ["Bird calls", "nsynth"]
+    assert list(joined) == ["task", "value"]
 
 
 def test_a_map_without_any_label_is_drawn():
@@ -53,8 +64,8 @@ def test_every_task_has_its_own_picture_in_the_order_of_the_run(three_seeds):
         results, predictions, SimpleNamespace(bootstrap=100), "decar"
     )
     clips = predictions[["task", "clip_id", "label"]].drop_duplicates("clip_id")
-    manifests = dict(list(clips.groupby("task")))
-    found = nodes.find_weaknesses(summary, comparisons, predictions, **manifests)
+    corpora = [SimpleNamespace(name=task, clips=part) for task, part in clips.groupby("task")]
+    found = nodes.find_weaknesses(summary, comparisons, predictions, *corpora)
     assert [one["task"] for one in found] == list(results["task"].unique())
     for one, figure in zip(found, nodes.draw_confusion(predictions, found), strict=True):
         sizes = sum(int(text.get_text()) for text in figure.axes[0].texts)

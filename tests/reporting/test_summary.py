@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from scipy.special import expit, logit
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
+from unfused.core.errors import UserError
 from unfused.reporting.summary import MEAN, of_classifier, shown, summarise
 from unfused.scores.intervals import difference
 
@@ -19,17 +21,36 @@ def student(predictions):
     return predictions[(predictions["encoder"] == "unfused") & (predictions["source"] == "teacher")]
 
 
+def variances_of(rows):
+    """Of the accuracy's mean over seeds, by the choice of groups (linearised) and of seeds."""
+    right = (rows["label"] == rows["predicted"]).astype(float)
+    by_seed, groups = right.groupby(rows["seed"]).mean(), right.groupby(rows["group"])
+    residuals = groups.sum() - by_seed.mean() * groups.size()
+    n = len(residuals)
+    return (residuals**2).sum() / len(rows) ** 2 * n / (n - 1), by_seed.var() / len(by_seed)
+
+
+def half_width(of_clips, of_seeds, n_groups, n_seeds):
+    """Half of Welch's 95 % interval of a sum of errors; ``of_clips`` has one for each task."""
+    parts = [(variance, n_groups - 1) for variance in of_clips] + [(of_seeds, n_seeds - 1)]
+    total = sum(variance for variance, _ in parts)
+    df = total**2 / sum(variance**2 / df for variance, df in parts)
+    return stats.t.ppf(0.975, df) * total**0.5
+
+
 def test_folds_of_a_seed_are_pooled_and_seeds_averaged(experiment):
     results, predictions = experiment(seeds=(0, 1, 2), folds=(1, 2, 3), n_test=100)
-    row = chosen(summarise(results, predictions, n_draws=50))
+    row = chosen(summarise(results, predictions, n_draws=4000))
     rows = student(predictions)
     per_seed = [
         (part["label"] == part["predicted"]).mean() for _, part in rows.groupby("seed")
     ]  # folds have 34, 33 and 33 clips, so the mean over folds would differ
     assert row["mean"] == pytest.approx(np.mean(per_seed))
     assert (row["n_seeds"], row["n_folds"], row["n_test"]) == (3, 3, 100)
-    half = stats.t.ppf(0.975, 2) * stats.sem(per_seed)
-    assert row["low"] == pytest.approx(np.mean(per_seed) - half)
+    mean, (of_clips, of_seeds) = np.mean(per_seed), variances_of(rows)
+    half = half_width([of_clips], of_seeds, 12, 3) / (mean * (1 - mean))  # on the logit scale
+    assert row["low"] == pytest.approx(expit(logit(mean) - half), abs=0.005)
+    assert row["high"] == pytest.approx(expit(logit(mean) + half), abs=0.005)
     assert row["interval"] == "Student's t over 12 groups and 3 seeds"
 
 
@@ -111,15 +132,20 @@ def test_what_was_fitted_again_on_validation_clips_is_shown(one_seed):
 def test_the_mean_over_tasks_is_that_of_those_who_have_all_of_them(three_seeds):
     results, predictions = three_seeds
     without = predictions[(predictions["encoder"] != "decar") | (predictions["task"] == "NS")]
-    summary = summarise(results, without, n_draws=50)
+    summary = summarise(results, without, n_draws=2000)
     means = summary[summary["task"] == MEAN].set_index("encoder")
     assert "decar" not in means.index
     of_tasks = summary[(summary["encoder"] == "supervised") & (summary["metric"] == "accuracy")]
     of_tasks = of_tasks[of_tasks["task"] != MEAN]
     row = means.loc["supervised"]
     assert row["mean"] == pytest.approx(of_tasks["mean"].mean())
-    halves = (of_tasks["high"] - of_tasks["low"]) / 2
-    assert row["high"] - row["mean"] == pytest.approx(np.sqrt((halves**2).sum()) / 2)
+    rows = predictions[predictions["encoder"] == "supervised"]
+    right = (rows["label"] == rows["predicted"]).groupby([rows["task"], rows["seed"]]).mean()
+    of_seeds = right.groupby("seed").mean().var() / 3  # a seed's luck is shared by its tasks
+    of_clips = [variances_of(part)[0] / 2**2 for _, part in rows.groupby("task")]
+    half = half_width(of_clips, of_seeds, 12, 3)
+    assert row["high"] - row["mean"] == pytest.approx(half, rel=0.05)
+    assert row["mean"] - row["low"] == pytest.approx(half, rel=0.05)
     assert MEAN not in set(shown(summary)["task"])
 
 
@@ -157,20 +183,24 @@ def test_pairing_makes_the_interval_narrower_than_two_separate_ones():
     assert paired.high - paired.low < 0.6 * (apart.high - apart.low)
 
 
-def test_from_three_seeds_on_seeds_have_to_agree_too():
+def test_seeds_have_to_agree_too():
     noisy = rows(0.62, seeds=(0, 1, 2)).copy()
     noisy.loc[(noisy["seed"] == 1) & (noisy["clip_id"] < "c2"), "predicted"] = "b"
     found = difference(noisy, rows(0.6, seeds=(0, 1, 2)), "accuracy", n=400)
-    assert found.text == "t interval over 3 seeds"
+    assert found.text == "Student's t over 400 clips and 3 seeds"
     assert found.p_value > 0.05
+    steady = difference(rows(0.62, seeds=(0, 1, 2)), rows(0.6, seeds=(0, 1, 2)), "accuracy", n=400)
+    assert steady.p_value < 0.05
 
 
-def test_only_shared_clips_and_seeds_count():
+def test_only_the_same_clips_are_compared_and_only_shared_seeds_count():
     part = rows(0.5)
-    part = part[part["clip_id"] < "c3"]
-    found = difference(rows(0.7), part, "accuracy", n=50)
-    both = rows(0.7)[rows(0.7)["clip_id"] < "c3"]
-    right = [(table["label"] == table["predicted"]).mean() for table in (both, part)]
+    with pytest.raises(UserError, match="177 clips stand in one table only"):
+        difference(rows(0.7), part[part["clip_id"] < "c3"], "accuracy")
+    found = difference(rows(0.7, seeds=(0, 1, 2)), rows(0.5, seeds=(1, 2, 3)), "accuracy", n=50)
+    shared = [rows(share, seeds=(1, 2)) for share in (0.7, 0.5)]
+    right = [(table["label"] == table["predicted"]).mean() for table in shared]
     assert found.value == pytest.approx(right[0] - right[1])
-    with pytest.raises(ValueError, match="no test clip"):
-        difference(rows(0.7), rows(0.7, seeds=(1,)), "accuracy")
+    assert found.n_seeds == 2
+    with pytest.raises(UserError, match="share no seed"):
+        difference(rows(0.7, seeds=(0, 1)), rows(0.7, seeds=(2, 3)), "accuracy")

@@ -34,7 +34,7 @@ def best_of(rows: pd.DataFrame) -> pd.Series:
         rows: Rows of :func:`~unfused.reporting.summary.shown`, of one task.
     """
     usable = rows[~rows["source"].map(is_control) & rows["protocol"].isin(DEPLOYABLE)]
-    scored = usable[["validation", "parameters"]].fillna({"validation": -1.0, "parameters": 0})
+    scored = usable[["validation", "parameters"]].fillna({"validation": -1.0})
     scored = scored.assign(error=usable["validation_error"] / usable["n_folds"] ** 0.5)
     return usable.loc[smallest_of_the_best(scored)]
 

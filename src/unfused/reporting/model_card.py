@@ -19,7 +19,6 @@ def model_card(
     classifier: Any,
     onnx: Mapping[str, Any],
     *,
-    study: Mapping[str, Any] | None = None,
     summary: pd.DataFrame | None = None,
 ) -> str:
     """Return the card as Markdown.
@@ -27,26 +26,22 @@ def model_card(
     Args:
         classifier: A :class:`~unfused.inference.classifier.Classifier`.
         onnx: What :func:`unfused.inference.export.read_onnx_facts` returned.
-        study: The run's tasks, with names and licences; None for a model from elsewhere.
         summary: The run's scores, see :func:`~unfused.reporting.summary.summarise`.
     """
     head, embedder, front_end = classifier.facts_, classifier.embedder_, classifier.front_end_
-    name = head.get("task") or embedder.facts.get("task") or "a task"
-    noted = {task["name"]: task for task in (study or {}).get("tasks", [])}
-    task = {"shown": name, "licence": None, **noted.get(name, {})}
+    task = head.get("task") or embedder.facts.get("task") or "a task"
     origin = {"classifier": head, "encoder": embedder.facts, "front_end": front_end.settings()}
     return TEMPLATES.get_template("model_card.md").render(
         title=encoder_name(head.get("encoder", embedder.name)),
         protocol=protocol_name(head.get("protocol", "linear_probe")).lower(),
         task=task,
-        teacher=(study or {}).get("teacher"),
         classes=classifier.classes_,
         several=classifier.head_.kind.name == "multi_label",
         head=head,
         embedder=embedder,
         sample_rate=front_end.sample_rate,
         origin=json.dumps(origin, indent=1, default=str),
-        scores=_scores(head, task["shown"], summary),
+        scores=_scores(head, task, summary),
         onnx=onnx,
     )
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-
-from ..data.sources import corpus_name
+from collections.abc import Iterable
 
 PLAIN = ("mfcc_statistics", "log_mel_statistics")
 """Encoders that take no training; with logistic regression, the plain alternative."""
 BASELINES = ("random_init", *PLAIN, "supervised")
 STUDENT, STUDENT_FULL = "unfused", "unfused_full"
-OWN_DATA = "own_data"
 MAIN_METRICS = ("accuracy", "mAP")
 """What tables and comparisons show: of tasks with one label a clip, and with several."""
 UPPER_BOUND = "true_labels"
@@ -94,15 +91,6 @@ def encoder_rank(encoder: str, source: str = "") -> int:
         return 10
     order = list(_CONTROLS).index(source) if source in _CONTROLS else len(_CONTROLS)
     return (20 + 2 * order if is_control(source) else 40) + (encoder == STUDENT_FULL)
-
-
-def task_name(task: str, audio: str | Sequence[str], title: str | None = None) -> str:
-    """Return the name of a task in tables and figures: one's own data go by title or folder.
-
-    >>> task_name("own_data", "/audio/birds"), task_name("nsynth", "/audio/birds")
-    ('birds', 'nsynth')
-    """
-    return (title or corpus_name(audio)) if task == OWN_DATA else task
 
 
 def protocol_rank(protocol: str) -> int:

@@ -19,26 +19,26 @@ PUBLISHED_NOTE = (
     "the measured ones row by row."
 )
 LAPE_TASKS: Mapping[str, str] = {
-    "speech_commands_v1": "SC-V1",
-    "speech_commands_v2_12": "SC-V2(12)",
-    "speech_commands_v2_35": "SC-V2(35)",
-    "librispeech": "LBS",
-    "voxceleb1": "VC",
-    "iemocap": "IC",
-    "voxforge": "VF",
-    "nsynth": "NS",
-    "bird_audio_detection": "BSD",
-    "tut_urban_2018": "TUT",
-    "urbansound8k": "US8K",
+    "Speech Commands v1, 12 classes": "SC-V1",
+    "Speech Commands v2, 12 classes": "SC-V2(12)",
+    "Speech Commands v2, 35 classes": "SC-V2(35)",
+    "LibriSpeech chapters (LAPE's 585 speakers)": "LBS",
+    "VoxCeleb1 identification": "VC",
+    "IEMOCAP, 4 emotions, 5 sessions": "IC",
+    "VoxForge, 6 languages": "VF",
+    "NSynth, instrument families": "NS",
+    "Bird audio detection": "BSD",
+    "TUT Urban Acoustic Scenes 2018": "TUT",
+    "UrbanSound8K, 10 folds": "US8K",
 }
-"""Task names -> LAPE's abbreviations; the abbreviations themselves are understood too."""
+"""Titles of tasks -> LAPE's abbreviations; the abbreviations themselves are understood too."""
 
 
 def lape_columns(tasks: Iterable[str]) -> dict[str, str]:
     """Return which of some tasks are LAPE tasks, task -> LAPE's abbreviation.
 
-    >>> lape_columns(["instrument_family", "nsynth", "SC-V1"])
-    {'nsynth': 'NS', 'SC-V1': 'SC-V1'}
+    >>> lape_columns(["Instruments", "VoxForge, 6 languages", "SC-V1"])
+    {'VoxForge, 6 languages': 'VF', 'SC-V1': 'SC-V1'}
     """
     known = {**{_plain(name): short for name, short in LAPE_TASKS.items()},
              **{_plain(short): short for short in LAPE_TASKS.values()}}  # fmt: skip

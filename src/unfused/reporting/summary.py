@@ -22,7 +22,7 @@ _RESULTS = ("task", "encoder", "source", "read_out", "protocol", "seed", "fold",
 _PREDICTIONS = (*_RESULTS[:7], "clip_id", "label", "predicted")
 _FACTS = {
     **dict.fromkeys(("n_train", "n_valid", "pretraining_clips"), "mean"),
-    **dict.fromkeys(("validation", "validation_error"), "mean"),
+    "validation": "mean",
     **dict.fromkeys(("dimension", "parameters", "transductive"), "first"),
     **dict.fromkeys(("licence", "pretraining_data"), "first"),
 }
@@ -34,11 +34,9 @@ def checked_results(results: pd.DataFrame) -> pd.DataFrame:
     Raises:
         UserError: A column is missing.
     """
-    if "validation" not in results:
-        results = results.assign(validation=float("nan"))
-    if "validation_error" not in results:
-        results = results.assign(validation_error=0.0)
-    return _at_the_entrance(results, _RESULTS, "result rows")
+    unknown = {"validation": float("nan"), "validation_error": 0.0, "parameters": float("nan")}
+    absent = {name: value for name, value in unknown.items() if name not in results}
+    return _at_the_entrance(results.assign(**absent), _RESULTS, "result rows")
 
 
 def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +87,8 @@ def summarise(
         :data:`KEY`, ``name, metric, mean, low, high, interval`` (in words), ``n_seeds, n_test,
         n_groups, n_folds, chance`` (the score of always naming the most frequent class; of several
         labels, of equal scores for all clips), ``validation`` (mean score on validation clips, NaN
-        where there were none) and what the result rows say: sizes, clips, licence.
+        where there were none), ``validation_error`` (standard error of one fold's: root mean square
+        over folds, mean over seeds) and what the result rows say: sizes, clips, licence.
 
     Raises:
         UserError: A column is missing, or a clip was predicted twice.
@@ -98,6 +97,9 @@ def summarise(
     facts = {name: how for name, how in _FACTS.items() if name in results}
     known = results.groupby(KEY, sort=False).agg({"fold": "nunique", **facts})
     known = known.rename(columns={"fold": "n_folds"})
+    squares = results.assign(square=results["validation_error"] ** 2)
+    errors = squares.groupby([*KEY, "seed"], sort=False)["square"].mean() ** 0.5
+    known["validation_error"] = errors.groupby(KEY).mean()
     parts, rows = dict(list(predictions.groupby(KEY, sort=False))), []
     for key, part in progress(parts.items(), total=len(parts), desc="intervals", unit="classifier"):
         chance = _chance(part)
@@ -112,7 +114,7 @@ def summarise(
         metrics = {metrics_of(part)[0] for part in of_tasks.values()}
         if len(of_tasks) == len(tasks) and len(metrics) == 1:
             (metric,) = metrics
-            found = mean_over_tasks(of_tasks, metric=metric, n=n_draws)
+            found = mean_over_tasks(of_tasks, metric=metric, n=n_draws, seed=seed)
             sizes = _sizes(pd.concat(of_tasks.values()))
             rows.append(_row((MEAN, *classifier), metric, found) | sizes)
     return _ordered(pd.DataFrame(rows).merge(known, on=KEY, how="left"), teacher)

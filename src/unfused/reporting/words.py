@@ -45,7 +45,7 @@ def first_sentence(finding: Finding) -> str:
     start = f"{best['title']} is the best of {of} on validation clips."
     if best["validation"] is None:
         start = (
-            f"There were no validation clips to choose by; {best['title']} is the first of {of}."
+            f"There were no validation clips to choose by; {best['title']} is the smallest of {of}."
         )
     return f"{start} It {does} ({interval}){balanced}. {_chance(finding)}"
 
