@@ -35,17 +35,11 @@ class StoreError(UserError):
 
 
 class Clip(NamedTuple):
-    """One clip as a store keeps it.
+    """One clip as a store keeps it."""
 
-    Attributes:
-        frames: Its log-mel, (T, F) float16.
-        total: Sum of its values before they were rounded.
-        total_sq: Sum of their squares.
-    """
-
-    frames: np.ndarray
-    total: float
-    total_sq: float
+    frames: np.ndarray  # its log-mel, (T, F) float16
+    total: float  # sum of its values before they were rounded
+    total_sq: float  # sum of their squares
 
     @classmethod
     def of(cls, blocks: Iterable[np.ndarray]) -> Clip:

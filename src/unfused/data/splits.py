@@ -63,12 +63,11 @@ def assign_splits(
     manifest, copies = _with_recordings(manifest)
     labelled = manifest["label"].notna().to_numpy()
     clips = manifest[labelled].reset_index(drop=True)
-    blocks = []
+    fractions, blocks = {"valid": valid_fraction, "test": test_fraction}, []
     for fold in sorted(int(fold) for fold in manifest["fold"].dropna().unique()) or [0]:
         names = np.where(_held_out(manifest, fold), "excluded", "unlabelled").astype(object)
         made_by, n_shared = NO_CLASSES, 0
         if clips["label"].nunique() >= 2:
-            fractions = {"valid": valid_fraction, "test": test_fraction}
             split, made_by = _split_clips(clips, fold, seed, fractions)
             _check_parts(clips, split, fold)
             names[labelled] = split

@@ -23,15 +23,7 @@ _OCTAVE = 12  # semitones; a session keeps to one
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """How large the corpora are.
-
-    Attributes:
-        n_sessions: Recording sessions of each of the twelve instruments, of five clips.
-        n_notes: Single notes, about.
-        n_mixtures: Clips with several instruments, about.
-        seconds: Length of a clip; a mixture has twice that.
-        seed: Decides everything random.
-    """
+    """How large the corpora are, see :class:`unfused.params.Demo`; the seed decides the rest."""
 
     n_sessions: int = 25
     n_notes: int = 2000

@@ -36,25 +36,15 @@ class Note(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """Where and how a take is recorded.
+    """Where and how a take is recorded."""
 
-    Attributes:
-        reverb: Share of reverberation, 0 to 127.
-        cents: How far the instrument is out of tune.
-        gains: The microphone's gain at 62.5, 125, ... 8000 Hz, dB.
-        snr: Level of the instrument over the background noise, dB.
-        slope: The noise's amplitude falls with frequency to this power.
-        peak: Level of the loudest sample, dB of full scale.
-        seed: Seed of the noise.
-    """
-
-    reverb: int
-    cents: float
-    gains: tuple[float, ...]
-    snr: float
-    slope: float
-    peak: float
-    seed: int
+    reverb: int  # share of reverberation, 0 to 127
+    cents: float  # how far the instrument is out of tune
+    gains: tuple[float, ...]  # of the microphone at 62.5, 125, ... 8000 Hz, dB
+    snr: float  # level of the instrument over the background noise, dB
+    slope: float  # the noise's amplitude falls with frequency to this power
+    peak: float  # level of the loudest sample, dB of full scale
+    seed: int  # of the noise
 
 
 class Take(NamedTuple):
