@@ -122,7 +122,9 @@ def first_rows(table: pd.DataFrame, nrows: int) -> str:
     if not min(nrows, len(table)):
         return size
     rows = table.head(nrows).map(_short)
-    return size + inert(rows.to_html(index=False, border=0, float_format="%.4g", na_rep=""))
+    return size + inert(
+        rows.to_html(index=False, border=0, float_format="{:.4g}".format, na_rep="")
+    )
 
 
 def _short(cell: Any) -> Any:
