@@ -25,7 +25,7 @@ ENVIRONMENTS = [
 ]
 LAYERS = {
     *("raw audio", "scanned files", "log-mels", "corpora", "training input", "teachers"),
-    *("pseudo-labels", "students", "candidates", "scores", "model", "report", "predictions"),
+    *("pseudo-labels", "students", "candidates", "scores", "model", "report"),
 }
 READ_BY_REGISTRY = {"select", "teacher"}
 LONGEST_NODE, MOST_INPUTS = 25, 5  # lines

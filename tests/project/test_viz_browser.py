@@ -60,22 +60,28 @@ def test_a_newcomer_finds_stages_descriptions_and_sounds(page, ids):
     drawn = page.run("[...document.querySelectorAll('.pipeline-node')].map(n => n.dataset.id)")
     assert set(STAGES) <= set(drawn)
     assert ids["cluster_pseudo_labels"] not in drawn  # it is folded away
-    layers = page.run("[...document.querySelectorAll('.pipeline-layer-name')]"
-                      ".map(n => n.textContent)")  # fmt: skip
+    layers = layers_of(page)
     assert layers == [name for name in LAYERS if name in layers]
-    assert {"raw audio", "teachers", "pseudo-labels", "report"} <= set(layers)
+    assert {"corpora", "teachers", "pseudo-labels", "report"} <= set(layers)
 
     look_at(page, ids["cluster_pseudo_labels"])
     page.until(f"document.querySelector('.pipeline-node[data-id=\"{ids['scan_audio']}\"]')")
     page.until(f"{PANEL_TEXT}.includes('Clips that sound alike')")
+    assert layers_of(page) == LAYERS
 
-    look_at(page, ids["instrument.cluster_clips"])
-    page.until(f"{PANEL_TEXT}.includes('pseudo-cluster')")
+    look_at(page, ids["demo_corpus"])
+    page.until(f"{PANEL_TEXT}.includes('twelve instruments')")
     page.until(f"document.querySelector('{PANEL} audio')?.duration > 0.5")  # it can be played
 
-    look_at(page, ids["tsne_pseudo_labels"])
+    look_at(page, ids["instrument.tsne_pseudo_labels"])
     page.until(f"document.querySelector('{PANEL} img')?.naturalWidth > 300")
     assert [error for error in page.errors if not any(k in error for k in OF_KEDRO_VIZ)] == []
+
+
+def layers_of(page):
+    """Return the names of the layers that are drawn, in their order."""
+    names = "[...document.querySelectorAll('.pipeline-layer-name')]"
+    return page.run(f"{names}.map(n => n.textContent)")
 
 
 def look_at(page, node):
