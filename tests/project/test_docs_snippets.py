@@ -14,6 +14,7 @@ NOT_RUN = {  # what stands in a block -> why it is not run here
     "%load_ext": "needs IPython; tests/project/test_notebooks.py runs the same",
     "run_comparison.csv": "needs several named runs; tests/project/test_runs.py makes them",
     "somebodys_model": "needs an encoder from elsewhere; tests/embeddings/test_outside.py",
+    'estimator("agree")': "needs the page's file among methods; tests/project/test_new_method.py",
     "slicer.ckpt": "needs files that are not here; tests/encoders/test_published.py makes some",
 }
 SHORTER = {"clip_updates=20_000": "clip_updates=64", "clip_updates=200_000": "clip_updates=64"}
