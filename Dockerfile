@@ -14,4 +14,4 @@ WORKDIR /unfused
 VOLUME /unfused/data
 
 ENTRYPOINT ["unfused"]
-CMD ["run", "--pipeline=unfused"]
+CMD ["run", "--pipelines=unfused"]

@@ -55,7 +55,7 @@ def test_the_container_installs_the_project_and_runs_as_a_user(project_root):
     given = dict(steps)
     scripts = re.search(r"\[project\.scripts\]\n(\w+) =", read(project_root, "pyproject.toml"))
     assert yaml.safe_load(given["ENTRYPOINT"]) == [scripts.group(1)]
-    assert yaml.safe_load(given["CMD"]) == ["run", "--pipeline=unfused"]
+    assert yaml.safe_load(given["CMD"]) == ["run", "--pipelines=unfused"]
     assert given["VOLUME"].startswith(given["WORKDIR"])
     install = next(rest for word, rest in steps if word == "RUN" and "pip install" in rest)
     assert "/tmp/source/constraints.txt" in shlex.split(install)
