@@ -73,8 +73,8 @@ def evaluate_frozen(
         transductive: Whether encoders may have seen held-out audio, without labels.
 
     Returns:
-        ``results`` and ``predictions``, see :mod:`.results`: rows of the probe fitted on training
-        clips only, and rows of that fitted on validation clips too.
+        ``results`` and ``predictions``, see :mod:`.results`, with rows of the probe fitted on
+        training clips only, and rows of that fitted on validation clips too.
 
     Raises:
         LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
