@@ -1,6 +1,7 @@
 """What is compared on a task."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -132,7 +133,7 @@ def test_random_encoders_differ_by_seed_only(methods):
 
 def test_candidates_are_json(methods):
     for candidate in listed(methods):
-        again = Candidate.from_json(json.loads(json.dumps(candidate.to_json())))
+        again = Candidate(**json.loads(json.dumps(asdict(candidate))))
         assert again.key == candidate.key
         assert again.load().digest == candidate.digest
 

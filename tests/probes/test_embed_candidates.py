@@ -1,5 +1,7 @@
 """Embedding every candidate of a task, once."""
 
+from dataclasses import asdict
+
 import pandas as pd
 import torch
 
@@ -22,7 +24,7 @@ def test_read_outs_of_one_encoder_share_its_passes(tmp_path, make_trained, tones
     read_outs = [ReadOut(("block3",)), ReadOut(("fc2",), ("max+mean",)), ReadOut(("block1",))]
     bare = Candidate("decar", "", 0, 0, {"kind": "encoder"}, str(tmp_path / "encoder"))
     items = [
-        Candidate(**{**bare.to_json(), "embedder": {"kind": "encoder", "read_out": r.settings()}})
+        Candidate(**{**asdict(bare), "embedder": {"kind": "encoder", "read_out": asdict(r)}})
         for r in read_outs
     ]
     items = [item.described() for item in items]

@@ -1,6 +1,6 @@
 """Evaluation learns nothing from test clips; swapped labels give chance."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -72,7 +72,7 @@ def candidate(tmp_path, make_trained):
     def make(seen=()):
         clips = pd.DataFrame({"corpus": "pool", "clip_id": list(seen), "digest": list(seen)})
         save_encoder(tmp_path / "encoder", replace(make_trained(d=16), name="audio_ntt"), clips)
-        settings = {"kind": "encoder", "read_out": ReadOut(("block3",)).settings()}
+        settings = {"kind": "encoder", "read_out": asdict(ReadOut(("block3",)))}
         bare = Candidate("decar", "", 0, 0, settings, str(tmp_path / "encoder"))
         return bare.described()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +128,11 @@ class CandidatesDataset(OutputsDataset):
         base, found = self.filepath.parent, json.loads(self.filepath.read_text(encoding="utf-8"))
         for entry in found:
             entry["folder"] = entry["folder"] and os.path.normpath(base / entry["folder"])
-        return [Candidate.from_json(entry) for entry in found]
+        return [Candidate(**entry) for entry in found]
 
     def save(self, data: Any) -> None:
         """Write them down."""
-        base, listed = self.filepath.parent.resolve(), [entry.to_json() for entry in data]
+        base, listed = self.filepath.parent.resolve(), [asdict(entry) for entry in data]
         base.mkdir(parents=True, exist_ok=True)
         for entry in listed:
             entry["folder"] = entry["folder"] and os.path.relpath(entry["folder"], base)
@@ -141,7 +142,7 @@ class CandidatesDataset(OutputsDataset):
     def preview(self, nrows: int = 50) -> str:
         """Return one row per candidate."""
         shown = ["label", "source", "seed", "fold", "read_out", "pretraining_clips"]
-        return first_rows(pd.DataFrame([entry.to_json() for entry in self.load()])[shown], nrows)
+        return first_rows(pd.DataFrame(map(asdict, self.load()))[shown], nrows)
 
     def _exists(self) -> bool:
         return self.filepath.is_file()

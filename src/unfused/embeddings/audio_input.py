@@ -24,29 +24,24 @@ Audio = str | os.PathLike[str] | np.ndarray | Tensor
 def audio_store(
     clips: Sequence[Audio], front_end: FrontEnd, sample_rate: int | None = None
 ) -> LogMelStore:
-    """Return the log-mels of some clips, in memory; arguments as for :func:`log_mel_blocks`."""
-    return LogMelStore.in_memory(
-        front_end, (log_mel_blocks(clip, front_end, sample_rate) for clip in clips)
-    )
-
-
-def log_mel_blocks(
-    audio: Audio, front_end: FrontEnd, sample_rate: int | None = None
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the log-mel of a clip as the log-mel store gets it: mono, resampled, in blocks.
+    """Return the log-mels of clips, made mono and resampled as a corpus's are, in memory.
 
     Args:
-        audio: A path, or samples.
+        clips: Paths, or samples.
         front_end: Of the encoder.
         sample_rate: Rate of samples in Hz; a file knows its own.
 
-    Yields:
-        Consecutive frames, (T_i, F) float32.
-
     Raises:
-        UnreadableAudio: The file cannot be used, or samples are not finite or overflow.
-        ValueError: Samples without a rate, of another shape, or none.
+        UnreadableAudio: A file cannot be used, or samples are not finite or overflow.
+        UserError: Samples without a rate, of another shape, or none.
     """
+    blocks = (_log_mel_blocks(clip, front_end, sample_rate) for clip in clips)
+    return LogMelStore.in_memory(front_end, blocks)
+
+
+def _log_mel_blocks(
+    audio: Audio, front_end: FrontEnd, sample_rate: int | None
+) -> Iterator[NDArray[np.float32]]:
     for block in front_end.log_mel_blocks(_waveform(audio, front_end.sample_rate, sample_rate)):
         if not np.isfinite(block).all():
             raise UnreadableAudio("not finite: samples so large that their power overflows")
@@ -66,11 +61,7 @@ def _waveform(audio: Audio, wanted: int, sample_rate: int | None) -> Iterable[ND
 
 
 def checked_rate(sample_rate: int | None) -> int:
-    """Return the rate of samples in Hz.
-
-    Raises:
-        UserError: There is none, or it is below 1.
-    """
+    """Return the rate of samples in Hz, which must be given and at least 1."""
     if sample_rate is None:
         raise UserError("samples need their rate: give sample_rate=<Hz>; only a file knows its own")
     if sample_rate < 1:
@@ -86,7 +77,7 @@ def mono_samples(audio: Any) -> NDArray[np.float32]:
 
     Raises:
         UnreadableAudio: NaN or infinite samples.
-        ValueError: Another shape, no samples, or integers.
+        UserError: Another shape, no samples, or integers.
 
     >>> mono_samples([[0.5, 1.0], [0.0, 0.0]])
     array([0.25, 0.5 ], dtype=float32)

@@ -1,7 +1,7 @@
 """Embedders: whatever turns the clips of a corpus into vectors, all used in the same way.
 
 A trained encoder with its read-out, plain statistics of log-mels or MFCCs, and several of them side
-by side. Another kind is one class here, or in a module of its own, with a ``kind``.
+by side; those from outside are in :mod:`.outside`. Another kind is one class more, with a ``kind``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from ..encoders.trained import TrainedEncoder, load_encoder, read_trained_on, sa
 from ..tasks.corpus import Corpus
 from .audio_input import Audio, audio_store
 from .frames import Embedding, embed_with_frames
-from .read_out import ReadOut, read_out
+from .read_out import ReadOut, deepest_tap, read_out
 
 FILE = "embedder.json"
 Device = torch.device | str
@@ -59,27 +60,43 @@ class Embedder(ABC):
     def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]:
         """Return the vectors of a corpus's clips, (N, D)."""
 
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """Return what :meth:`restore` needs besides files, as JSON values."""
-
-    @classmethod
-    @abstractmethod
-    def restore(cls, settings: dict[str, Any], folder: Path) -> Embedder:
-        """Return what :meth:`save` wrote."""
-
     def save(self, folder: str | Path) -> None:
         """Write it into a folder, ``embedder.json`` last."""
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        self.write_files(path)
-        write_json(path / FILE, {"kind": self.kind, "name": self.name, **self.settings()})
+        write_json(path / FILE, {"kind": self.kind, "name": self.name, **self._write(path)})
 
-    def write_files(self, folder: Path) -> None:  # noqa: B027  # statistics have no files
-        """Write what is more than settings."""
+    @abstractmethod
+    def _write(self, folder: Path) -> dict[str, Any]:
+        """Write its files, if there are any, and return what else reading takes, JSON values."""
+
+    @classmethod
+    @abstractmethod
+    def _read(cls, settings: dict[str, Any], folder: Path) -> Embedder:
+        """Return what :meth:`save` wrote."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, dim={self.dim})"
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class Configured(Embedder):
+    """What its settings describe: its fields are what a file keeps of it.
+
+    Attributes:
+        name: What tables call it; "": by what it is.
+        facts: Licence, pre-training data and the like.
+    """
+
+    name: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def _write(self, folder: Path) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def _read(cls, settings: dict[str, Any], folder: Path) -> Self:
+        return cls(**settings)
 
 
 class EncoderEmbedder(Embedder):
@@ -113,8 +130,8 @@ class EncoderEmbedder(Embedder):
     @cached_property
     def n_parameters(self) -> int:  # type: ignore[override]
         """Parameters up to the deepest tap that is read."""
-        deepest = max(self.read_out.taps, key=list(self.trained.encoder.dims).index)
-        return self.trained.encoder.truncated(deepest).n_parameters
+        encoder = self.trained.encoder
+        return encoder.truncated(deepest_tap(encoder, self.read_out.taps)).n_parameters
 
     @cached_property
     def weights(self) -> str:
@@ -184,47 +201,33 @@ class EncoderEmbedder(Embedder):
         found = embed_with_frames(self.trained, store, self.read_out, device=device)
         return found if isinstance(audio, list) else found[0]
 
-    def settings(self) -> dict[str, Any]:
-        """See :meth:`Embedder.settings`."""
-        return {"read_out": self.read_out.settings()}
-
-    def write_files(self, folder: Path) -> None:
-        """Write the encoder, and what it has seen where that is known."""
+    def _write(self, folder: Path) -> dict[str, Any]:
         seen = self.trained_on if self.trained_on is not NOTHING else None
         save_encoder(folder, self.trained, seen)
+        return {"read_out": asdict(self.read_out)}
 
     @classmethod
-    def restore(cls, settings: dict[str, Any], folder: Path) -> EncoderEmbedder:
-        """See :meth:`Embedder.restore`."""
-        return cls(
-            load_encoder(folder),
-            ReadOut(**settings["read_out"]),
-            trained_on=read_trained_on(folder),
-            name=settings["name"],
-        )
+    def _read(cls, settings: dict[str, Any], folder: Path) -> EncoderEmbedder:
+        item, seen = ReadOut(**settings["read_out"]), read_trained_on(folder)
+        return cls(load_encoder(folder), item, trained_on=seen, name=settings["name"])
 
 
-class _Statistics(Embedder):
-    """Statistics of frames that take no training: the plain alternative to every encoder.
+@dataclass(eq=False, repr=False, kw_only=True)
+class _Statistics(Configured):
+    """Statistics of frames that take no training: the plain alternative to every encoder."""
 
-    Args:
-        segments: Equal parts of the clip, one after the other, that each have a mean of their own.
-    """
+    segments: int = 1
+    n_mels: int = 64
+    title: ClassVar[str]
 
-    def __init__(self, *, segments: int = 1) -> None:
-        if segments < 1:
-            raise UserError(f"segments={segments} must be at least 1")
-        self.segments = segments
-        self.digest = mark_of(kind=self.kind, **self.settings())
-
-    def settings(self) -> dict[str, Any]:
-        """See :meth:`Embedder.settings`."""
-        return {"segments": self.segments}
-
-    @classmethod
-    def restore(cls, settings: dict[str, Any], folder: Path) -> _Statistics:
-        """See :meth:`Embedder.restore`."""
-        return cls(**{key: value for key, value in settings.items() if key != "name"})
+    def __post_init__(self) -> None:
+        if self.segments < 1:
+            raise UserError(f"segments={self.segments} must be at least 1")
+        in_segments = f" in {self.segments} segments" if self.segments > 1 else ""
+        self.name = self.name or self.title + in_segments
+        self.dim = len(self._vector(np.zeros((self.segments, self.n_mels), np.float32)))
+        decides = {k: v for k, v in asdict(self).items() if k not in ("name", "facts")}
+        self.digest = mark_of(kind=self.kind, **decides)
 
     def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]:
         """See :meth:`Embedder.embed`; computed on the CPU."""
@@ -235,55 +238,43 @@ class _Statistics(Embedder):
     def _vector(self, log_mel: NDArray[np.float32]) -> NDArray[np.floating]: ...
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LogMelStatistics(_Statistics):
-    """Mean of each mel band in each segment, and its standard deviation over the whole clip."""
+    """Mean of each mel band in each segment, and its standard deviation over the whole clip.
+
+    Attributes:
+        segments: Equal parts of the clip, one after the other, that each have a mean of their own.
+        n_mels: Mel bands of the log-mels.
+    """
 
     kind = "log_mel_statistics"
-
-    def __init__(self, *, segments: int = 3, n_mels: int = 64) -> None:
-        self.n_mels = n_mels
-        super().__init__(segments=segments)
-        self.name = "Log-mel statistics" + (f" in {segments} segments" if segments > 1 else "")
-        self.dim = n_mels * (segments + 1)
-
-    def settings(self) -> dict[str, Any]:
-        """See :meth:`Embedder.settings`."""
-        return {"segments": self.segments, "n_mels": self.n_mels}
+    title = "Log-mel statistics"
+    segments: int = 3
 
     def _vector(self, log_mel: NDArray[np.float32]) -> NDArray[np.floating]:
         return np.concatenate([*segment_means(log_mel, self.segments), log_mel.std(0)])
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class MFCCStatistics(_Statistics):
     """Statistics of mel-frequency cepstral coefficients: mean, deviation, that of differences.
 
-    Args:
+    Attributes:
         n_mfcc: Coefficients, from the 0th, which is the level.
-        segments: Parts that each have a mean of their own.
         step: Frames from one to the next that differences are taken over.
+        segments: Equal parts of the clip, one after the other, that each have a mean of their own.
         n_mels: Mel bands of the log-mels.
     """
 
     kind = "mfcc_statistics"
+    title = "MFCC statistics"
+    n_mfcc: int = 20
+    step: int = 3
 
-    def __init__(
-        self, *, n_mfcc: int = 20, segments: int = 1, step: int = 3, n_mels: int = 64
-    ) -> None:
-        if not 1 <= n_mfcc <= n_mels:
-            raise UserError(f"n_mfcc={n_mfcc} must be between 1 and the {n_mels} mel bands")
-        self.n_mfcc, self.step, self.n_mels = n_mfcc, step, n_mels
-        super().__init__(segments=segments)
-        self.name = "MFCC statistics" + (f" in {segments} segments" if segments > 1 else "")
-        self.dim = n_mfcc * (segments + 2)
-
-    def settings(self) -> dict[str, Any]:
-        """See :meth:`Embedder.settings`."""
-        return {
-            "n_mfcc": self.n_mfcc,
-            "segments": self.segments,
-            "step": self.step,
-            "n_mels": self.n_mels,
-        }
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_mfcc <= self.n_mels:
+            raise UserError(f"n_mfcc={self.n_mfcc} must be from 1 to {self.n_mels}, the mel bands")
+        super().__post_init__()
 
     def _vector(self, log_mel: NDArray[np.float32]) -> NDArray[np.floating]:
         mfcc = dct(log_mel, type=2, norm="ortho", axis=1)[:, : self.n_mfcc]
@@ -316,18 +307,13 @@ class Joined(Embedder):
         """See :meth:`Embedder.embed`."""
         return np.concatenate([part.embed(audio, device=device) for part in self.parts], axis=1)
 
-    def settings(self) -> dict[str, Any]:
-        """See :meth:`Embedder.settings`."""
-        return {"parts": len(self.parts)}
-
-    def write_files(self, folder: Path) -> None:
-        """Write each part into a folder of its own."""
+    def _write(self, folder: Path) -> dict[str, Any]:
         for number, part in enumerate(self.parts):
             part.save(folder / f"part{number}")
+        return {"parts": len(self.parts)}
 
     @classmethod
-    def restore(cls, settings: dict[str, Any], folder: Path) -> Joined:
-        """See :meth:`Embedder.restore`."""
+    def _read(cls, settings: dict[str, Any], folder: Path) -> Joined:
         return cls([load_embedder(folder / f"part{i}") for i in range(settings["parts"])])
 
 
@@ -357,6 +343,7 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
     Raises:
         UserError: It is none of these, or not fitted.
     """
+    plain = [kind.kind for kind in _PLAIN]
     if isinstance(source, Embedder):
         return source
     if isinstance(source, TrainedEncoder):
@@ -365,18 +352,17 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
         return Joined([as_embedder(part, read_out) for part in source])
     if isinstance(source, Mapping):
         return _configured(source)
-    if isinstance(source, str) and source in [plain.kind for plain in _PLAIN]:
+    if isinstance(source, str) and source in plain:
         return _configured({"kind": source})
     if isinstance(source, str | Path):
         return load_embedder(source, read_out)
-    for attribute in ("student_", "encoder_"):
-        if hasattr(source, attribute):
-            seen = getattr(source, "trained_on_", None)
-            return EncoderEmbedder(getattr(source, attribute), read_out, trained_on=seen)
-    raise UserError(
-        f"{source!r} is no encoder: give a fitted method, load_encoder(...), an embedder, or one "
-        f"of {[plain.kind for plain in _PLAIN]}; call fit() first"
-    )
+    fitted = getattr(source, "student_", getattr(source, "encoder_", None))
+    if fitted is None:
+        raise UserError(
+            f"{source!r} is no encoder: give a fitted method, load_encoder(...), an embedder, or "
+            f"one of {plain}; call fit() first"
+        )
+    return EncoderEmbedder(fitted, read_out, trained_on=getattr(source, "trained_on_", None))
 
 
 def load_embedder(folder: str | Path, read_out: ReadOut | None = None) -> Embedder:
@@ -398,7 +384,8 @@ def load_embedder(folder: str | Path, read_out: ReadOut | None = None) -> Embedd
         kind = settings.pop("kind")
     except (ValueError, KeyError) as error:
         raise UserError(f"{path / FILE} is damaged ({error}); save it again") from error
-    return _kind(kind).restore(settings, path)
+    found: Embedder = _kind(kind)._read(settings, path)
+    return found
 
 
 def _configured(settings: Mapping[str, Any]) -> Embedder:
@@ -413,9 +400,8 @@ def _configured(settings: Mapping[str, Any]) -> Embedder:
         made: Embedder = _kind(kind)(**given)
         return made
     except (TypeError, KeyError) as error:
-        raise UserError(
-            f"an embedder of kind={kind!r} cannot be made of {given}: {error}"
-        ) from error
+        words = f"an embedder of kind={kind!r} cannot be made of {given}: {error}"
+        raise UserError(words) from error
 
 
 def _kind(kind: Any) -> Any:

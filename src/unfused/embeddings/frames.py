@@ -12,7 +12,15 @@ from ..data.store import LogMelStore
 from ..encoders.encoder import Moments
 from ..encoders.trained import TrainedEncoder
 from ..training.precision import pick_device
-from .read_out import BATCH_FRAMES, MAX_SECONDS, Chunks, ReadOut, batches, inference_copy, read_out
+from .read_out import (
+    MAX_SECONDS,
+    Chunks,
+    Heard,
+    ReadOut,
+    deepest_tap,
+    inference_copy,
+    read_out,
+)
 
 
 class Embedding(NamedTuple):
@@ -45,25 +53,25 @@ def embed_with_frames(
         item: How it is read out.
         device: Where to compute.
     """
-    tap = deepest_tap(trained, item)
-    parts: list[list[tuple[int, NDArray[np.float32], NDArray[np.float32]]]]
-    parts = [[] for _ in range(len(store))]
+    tap = deepest_tap(trained.encoder, item.of(trained).taps)
+    parts: list[dict[int, tuple[NDArray[np.float32], NDArray[np.float64]]]]
+    parts = [{} for _ in range(len(store))]  # of each clip, by their first frame
 
     def keep(batch: Chunks, found: dict[str, Moments]) -> None:
         features, mask, centres = (part.cpu() for part in found[tap])
         for i, (clip, start) in enumerate(zip(batch.clip, batch.start, strict=True)):
             frames = features[i, mask[i]].float().numpy()
-            parts[clip].append((int(start), frames, centres[i, mask[i]].numpy() + start))
+            parts[clip][int(start)] = frames, centres[i, mask[i]].numpy() + start
 
     rows = np.arange(len(store))
     (vectors,) = read_out(trained, store, rows, [item], device=device, each=keep)
     seconds_per_frame = store.front_end.hop / store.front_end.sample_rate
-    found = []
+    embeddings = []
     for chunks, vector, length in zip(parts, vectors, store.n_frames, strict=True):
-        _, frames, centres = zip(*sorted(chunks, key=lambda chunk: chunk[0]), strict=True)
+        frames, centres = zip(*(chunks[start] for start in sorted(chunks)), strict=True)
         seconds = np.concatenate(centres).clip(0, length - 1) * seconds_per_frame
-        found.append(Embedding(np.concatenate(frames), vector, seconds.astype(np.float32)))
-    return found
+        embeddings.append(Embedding(np.concatenate(frames), vector, seconds.astype(np.float32)))
+    return embeddings
 
 
 def even_frames(
@@ -89,12 +97,14 @@ def even_frames(
     Returns:
         Frames (N, T, D') float32, and their centres in milliseconds (T,) float32.
     """
-    tap, front_end, where = deepest_tap(trained, item), store.front_end, pick_device(device)
-    encoder = inference_copy(trained.encoder, [tap], where)
+    rows, front_end = np.arange(len(store)), store.front_end
+    heard = Heard(trained, store, rows, item.of(trained), pick_device(device))
+    tap = deepest_tap(trained.encoder, heard.item.taps)
+    encoder = inference_copy(trained.encoder, [tap], heard.device)
     stride, hop_ms = encoder.strides[tap], 1000 * front_end.hop / front_end.sample_rate
     step = even_step(stride, max_hop_ms / hop_ms)
     lead = (stride - 1) // 2  # frames of padding that put the first centre at the first frame
-    n_moments, rows = -(-int(store.n_frames[0]) // step), np.arange(len(store))
+    n_moments = -(-int(store.n_frames[0]) // step)
     longest = max(1, front_end.frames(MAX_SECONDS) // stride)
     moments = np.empty((len(store), n_moments, encoder.dims[tap]), np.float32)
     places = [
@@ -106,10 +116,8 @@ def even_frames(
     start, length = (np.tile(part, len(store)) for part in np.array(places, dtype=np.int64).T)
     chunks = Chunks(np.repeat(rows, len(places)), start, length)
     with torch.inference_mode():
-        for batch, inputs, spans in batches(
-            trained, store, rows, chunks, item.of(trained), BATCH_FRAMES, where
-        ):
-            whole = torch.tensor([0.0, inputs.shape[3]], device=where).expand_as(spans)
+        for batch, inputs, spans in heard.batches(chunks):
+            whole = torch.tensor([0.0, inputs.shape[3]], device=heard.device).expand_as(spans)
             frames = encoder.moments(inputs, whole)[tap].features.float().cpu().numpy()
             first = (batch.start + lead) // step
             for clip, moment, values in zip(batch.clip, first, frames, strict=True):
@@ -126,8 +134,3 @@ def even_step(stride: int, most: float) -> int:
     (4, 4, 1)
     """
     return max(n for n in range(1, stride + 1) if stride % n == 0 and (n <= most or n == 1))
-
-
-def deepest_tap(trained: TrainedEncoder, item: ReadOut) -> str:
-    """Return the tap whose frames an encoder gives."""
-    return max(item.of(trained).taps, key=list(trained.encoder.dims).index)

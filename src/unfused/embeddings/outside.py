@@ -12,7 +12,7 @@ import shutil
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -28,7 +28,7 @@ from ..core.progress import progress
 from ..data.reading import read_mono
 from ..tasks.corpus import Corpus
 from ..training.precision import pick_device
-from .embedder import Device, Embedder
+from .embedder import Configured, Device
 
 TRIED_SECONDS = (0.1, 1.0, 3.7)
 """Lengths of noise that a model is tried out with."""
@@ -37,12 +37,10 @@ _Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class OutsideModel(Embedder):
+class OutsideModel(Configured):
     """What hears samples.
 
     Attributes:
-        name: What tables call it.
-        facts: Licence, pre-training data and the like.
         sample_rate: That it wants, in Hz.
         statistics: Over a clip's vectors, where it gives several: mean, max, std.
         min_seconds: Shorter clips are filled up with zeros.
@@ -51,8 +49,6 @@ class OutsideModel(Embedder):
         UserError: It cannot be used.
     """
 
-    name: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
     sample_rate: int = 16000
     statistics: Sequence[str] = ("mean",)
     min_seconds: float = 0.0
@@ -60,7 +56,8 @@ class OutsideModel(Embedder):
     def __post_init__(self) -> None:
         if not set(self.statistics) <= set(_STATISTICS):
             raise UserError(f"statistics={self.statistics} must be among {list(_STATISTICS)}")
-        made_of = self._open()
+        made_of, name = self._open()
+        self.name = self.name or name
         given = [self.sample_rate, self.statistics, self.min_seconds]
         self.digest = mark_of(kind=self.kind, made_of=made_of, given=given)
         noise = np.random.default_rng(0).normal(0, 0.1, 4 * self.sample_rate).astype(np.float32)
@@ -68,14 +65,14 @@ class OutsideModel(Embedder):
         dims = [len(self._vector(samples, "noise")) for samples in tried]
         if len(set(dims)) > 1:
             raise UserError(
-                f"{self.name} gives {dims} numbers for clips of {TRIED_SECONDS} seconds: it must "
-                "give an array (D,) or (T, D) with one D"
+                f"{self.name} must give (D,) or (T, D) with one D, whatever the length: for clips "
+                f"of {TRIED_SECONDS} seconds it gives {dims} numbers"
             )
         self.dim = dims[0]
 
     @abstractmethod
-    def _open(self) -> Mapping[str, Any]:
-        """Open the model, give it a name, and return what identifies it."""
+    def _open(self) -> tuple[Mapping[str, Any], str]:
+        """Open the model, and return what identifies it and its own name."""
 
     @abstractmethod
     def _frames(self, samples: NDArray[np.float32]) -> Any:
@@ -93,8 +90,8 @@ class OutsideModel(Embedder):
             ) from error
         if frames.ndim != 2 or not frames.size or not np.isfinite(frames).all():
             raise UserError(
-                f"{self.name} gives an array of shape {frames.shape} for {path}; it must be (D,) "
-                "or (T, D), and finite"
+                f"{self.name} must give a finite array (D,) or (T, D); for {path} its shape is "
+                f"{frames.shape}"
             )
         return np.concatenate([_STATISTICS[name](frames, axis=0) for name in self.statistics])
 
@@ -107,15 +104,6 @@ class OutsideModel(Embedder):
             samples = read_mono(path, offset=offset, frames=n, sample_rate=self.sample_rate)
             vectors[i] = self._vector(samples, str(path))
         return vectors
-
-    def settings(self) -> dict[str, Any]:
-        """See :meth:`Embedder.settings`."""
-        return asdict(self)
-
-    @classmethod
-    def restore(cls, settings: dict[str, Any], folder: Path) -> Self:
-        """See :meth:`Embedder.restore`."""
-        return cls(**settings)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -130,8 +118,7 @@ class Function(OutsideModel):
     kind = "function"
     function: str
 
-    def _open(self) -> Mapping[str, Any]:
-        self.name = self.name or self.function
+    def _open(self) -> tuple[Mapping[str, Any], str]:
         module, _, path = self.function.partition(":")
         self._call = _imported(module)
         for part in path.split("."):
@@ -142,7 +129,7 @@ class Function(OutsideModel):
         given = inspect.signature(self._call).parameters.values()
         demanded = [item for item in given if item.default is item.empty and item.kind < 2]
         self._rate = [self.sample_rate] if len(demanded) > 1 else []
-        return {"function": self.function}
+        return {"function": self.function}, self.function
 
     def _frames(self, samples: NDArray[np.float32]) -> Any:
         return self._call(samples, *self._rate)
@@ -161,8 +148,7 @@ class HearModule(OutsideModel):
     module: str
     model: str = ""
 
-    def _open(self) -> Mapping[str, Any]:
-        self.name = self.name or self.module
+    def _open(self) -> tuple[Mapping[str, Any], str]:
         self._hear = _imported(self.module)
         for wanted in ("load_model", "get_scene_embeddings"):
             if not hasattr(self._hear, wanted):
@@ -170,8 +156,9 @@ class HearModule(OutsideModel):
         device = pick_device("auto")
         self._loaded = self._hear.load_model(*filter(None, [self.model])).to(device)
         self._device, self.sample_rate = device, int(self._loaded.sample_rate)
-        is_file = Path(self.model).is_file()
-        return {"module": self.module, "model": digest_of(Path(self.model)) if is_file else ""}
+        file = Path(self.model)
+        model = digest_of(file) if file.is_file() else ""
+        return {"module": self.module, "model": model}, self.module
 
     def _frames(self, samples: NDArray[np.float32]) -> Any:
         audio = torch.from_numpy(samples)[None].to(self._device)
@@ -222,16 +209,17 @@ class ModelFile(OutsideModel):
     kind = "model_file"
     stages: Sequence[Mapping[str, Any]]
 
-    def _open(self) -> Mapping[str, Any]:
+    def _open(self) -> tuple[Mapping[str, Any], str]:
         self._stages = [Stage(**item) for item in self.stages]
-        self._files = [_file(stage.file) for stage in self._stages]
-        self.name = self.name or " + ".join(file.stem for file in self._files)
-        runtimes = {".onnx": _onnx, ".tflite": _tflite}
-        both = list(zip(self._files, self._stages, strict=True))
-        if unknown := [file.name for file in self._files if file.suffix not in runtimes]:
-            raise UserError(f"{unknown} must end in one of {list(runtimes)}")
-        self._runs = [runtimes[file.suffix](file, stage.output) for file, stage in both]
-        return {"stages": [(digest_of(file), replace(stage, file="")) for file, stage in both]}
+        self._files, self._runs, made_of = [], [], []
+        for stage in self._stages:
+            file = _file(stage.file)
+            if file.suffix not in _RUNTIMES:
+                raise UserError(f"{file.name} must end in one of {list(_RUNTIMES)}")
+            self._files.append(file)
+            self._runs.append(_RUNTIMES[file.suffix](file, stage.output))
+            made_of.append((digest_of(file), replace(stage, file="")))
+        return {"stages": made_of}, " + ".join(file.stem for file in self._files)
 
     def _frames(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         frames = samples
@@ -240,34 +228,29 @@ class ModelFile(OutsideModel):
             frames = np.concatenate([np.atleast_2d(np.squeeze(run(item))) for item in windows])
         return frames
 
-    def write_files(self, folder: Path) -> None:
-        """Copy the files."""
+    def _write(self, folder: Path) -> dict[str, Any]:
         for number, file in enumerate(self._files):
             shutil.copyfile(file, folder / f"stage{number}{file.suffix}")
+        return super()._write(folder)
 
     @classmethod
-    def restore(cls, settings: dict[str, Any], folder: Path) -> Self:
-        """See :meth:`Embedder.restore`."""
+    def _read(cls, settings: dict[str, Any], folder: Path) -> Self:
         for i, stage in enumerate(settings["stages"]):
             stage["file"] = str(folder / f"stage{i}{Path(stage['file']).suffix}")
         return cls(**settings)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class EmbeddingTable(Embedder):
+class EmbeddingTable(Configured):
     """Vectors that are there already.
 
     Attributes:
         file: A Parquet table with the column ``clip_id`` or ``path`` (absolute or from the table's
             folder; one clip a file), and one column of numbers for each dimension.
-        name: What tables call it.
-        facts: Licence, pre-training data and the like.
     """
 
     kind = "table"
     file: str
-    name: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         path = _file(self.file)
@@ -303,17 +286,12 @@ class EmbeddingTable(Embedder):
             )
         return self._vectors.loc[keys].to_numpy(np.float32)
 
-    def settings(self) -> dict[str, Any]:
-        """See :meth:`Embedder.settings`."""
-        return asdict(self)
-
-    def write_files(self, folder: Path) -> None:
-        """Write the table."""
+    def _write(self, folder: Path) -> dict[str, Any]:
         self._vectors.reset_index().to_parquet(folder / "table.parquet")
+        return super()._write(folder)
 
     @classmethod
-    def restore(cls, settings: dict[str, Any], folder: Path) -> Self:
-        """See :meth:`Embedder.restore`."""
+    def _read(cls, settings: dict[str, Any], folder: Path) -> Self:
         return cls(**{**settings, "file": str(folder / "table.parquet")})
 
 
@@ -353,7 +331,6 @@ def _tflite(file: Path, output: str | None) -> _Run:
     if output is not None and output not in tensors:
         raise UserError(f"{file.name} has no tensor {output!r}; its last are {list(tensors)[-3:]}")
     wanted = tensors[output] if output else model.get_output_details()[0]["index"]
-
     shape: tuple[int, ...] = ()
 
     def run(window: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -378,4 +355,5 @@ def _batch(window: NDArray[np.float32], n_axes: int) -> NDArray[np.float32]:
     return batch.reshape(*batch.shape, *[1] * (n_axes - batch.ndim))
 
 
+_RUNTIMES = {".onnx": _onnx, ".tflite": _tflite}
 KINDS = (Function, HearModule, ModelFile, EmbeddingTable)

@@ -1,14 +1,15 @@
 """How a frozen encoder is read out: which layers, which statistics over time, of which input.
 
-How an encoder is read out decides as much as how it was trained (Niizumi et al., EUSIPCO 2022, and
-our own measurements in docs/results.md), so it is a thing of its own, chosen on validation clips.
+That decides as much as how it was trained (Niizumi et al., EUSIPCO 2022, and docs/results.md), so
+it is a thing of its own, chosen on validation clips.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -71,18 +72,13 @@ class ReadOut:
     def __post_init__(self) -> None:
         object.__setattr__(self, "taps", tuple(self.taps))
         object.__setattr__(self, "statistics", tuple(self.statistics))
-        unknown = [name for name in self.statistics if name not in get_args(Statistic)]
-        if unknown or not self.statistics:
-            raise UserError(
-                f"statistics={list(self.statistics)} must be one or more of "
-                f"{list(get_args(Statistic))}"
-            )
-        if self.padding not in get_args(Padding):
-            raise UserError(f"padding={self.padding!r} must be one of {list(get_args(Padding))}")
+        known, paddings = list(get_args(Statistic)), list(get_args(Padding))
+        if not self.statistics or not set(self.statistics) <= set(known):
+            raise UserError(f"statistics={self.statistics} must be one or more of {known}")
+        if self.padding not in paddings:
+            raise UserError(f"padding={self.padding!r} must be one of {paddings}")
         if self.segments < 1 or (self.segments > 1 and "mean" not in self.statistics):
-            raise UserError(
-                f"segments={self.segments} must be at least 1, and 1 without the statistic 'mean'"
-            )
+            raise UserError(f"segments={self.segments} must be at least 1, and 1 without 'mean'")
         if self.crop_frames is not None and self.crop_frames < MULTIPLE:
             raise UserError(f"crop_frames={self.crop_frames} must be at least {MULTIPLE}, or None")
 
@@ -90,18 +86,15 @@ class ReadOut:
     def name(self) -> str:
         """What tables call it."""
         segments = f"{self.segments} x " if self.segments > 1 else ""
-        parts = ["+".join(self.taps) or "encoder", segments + "+".join(self.statistics)]
+        taps = "+".join(self.taps) or "encoder"
+        parts = [f"{taps} {segments}{'+'.join(self.statistics)}"]
         if self.clip_normalisation:
             parts.append("clip-normalised")
         if self.padding != "none":
             parts.append(f"padded with {'itself' if self.padding == 'repeat' else 'silence'}")
         if self.crop_frames is not None:
             parts.append(f"one crop of {self.crop_frames} frames")
-        return ", ".join([" ".join(parts[:2]), *parts[2:]])
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's arguments as JSON values."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        return ", ".join(parts)
 
     def of(self, trained: TrainedEncoder) -> ReadOut:
         """Return it with the encoder's own choices filled in.
@@ -117,9 +110,8 @@ class ReadOut:
             )
         normalised = self.clip_normalisation
         if normalised is None:
-            normalised = bool(getattr(trained, "clip_normalisation", False))
-        values = {**asdict(self), "taps": taps, "clip_normalisation": normalised}
-        return ReadOut(**values)
+            normalised = trained.clip_normalisation
+        return replace(self, taps=taps, clip_normalisation=normalised)
 
     def dim(self, encoder: Encoder) -> int:
         """Return the dimension of the vector."""
@@ -134,9 +126,29 @@ class Chunks(NamedTuple):
     start: NDArray[np.int64]  # first frame; negative: begins in padding
     length: NDArray[np.int64]  # padding included
 
-    def at(self, chosen: NDArray[np.int64]) -> Chunks:
-        """Return some of them."""
-        return Chunks(self.clip[chosen], self.start[chosen], self.length[chosen])
+
+class Heard(NamedTuple):
+    """Clips as an encoder hears them."""
+
+    trained: TrainedEncoder
+    store: LogMelStore
+    rows: NDArray[np.int64]  # of the clips
+    item: ReadOut  # for clip normalisation, padding and crops
+    device: torch.device
+
+    def batches(self, chunks: Chunks) -> Iterator[tuple[Chunks, Tensor, Tensor]]:
+        """Yield chunks of equal length, normalised, (B, 1, F, T), and their real parts, (B, 2)."""
+        means = self.store.time_means(self.rows) if self.item.clip_normalisation else None
+        mean, std = self.trained.mean, self.trained.std
+        for batch in _of_equal_length(chunks):
+            rows, length = self.rows[batch.clip], int(batch.length[0])
+            log_mel, spans = self.store.crops(rows, batch.start, length)
+            if self.item.padding != "silence":
+                log_mel = _repeated(log_mel, spans)
+            if means is not None:
+                log_mel = log_mel - torch.from_numpy(means[batch.clip] - mean)[:, None]
+            inputs = (log_mel.to(self.device) - mean) / std  # (B, T, F)
+            yield batch, inputs.transpose(1, 2).unsqueeze(1), spans.to(self.device)
 
 
 def read_out(
@@ -145,7 +157,6 @@ def read_out(
     rows: NDArray[np.int64],
     read_outs: Sequence[ReadOut],
     *,
-    batch_frames: int = BATCH_FRAMES,
     device: torch.device | str = "auto",
     each: Callable[[Chunks, dict[str, Moments]], None] | None = None,
 ) -> list[NDArray[np.float32]]:
@@ -158,7 +169,6 @@ def read_out(
         store: Log-mels.
         rows: Which clips, (N,).
         read_outs: What of the encoder is wanted.
-        batch_frames: Frames in a batch; the memory it takes is proportional.
         device: Where to compute, with a copy; "auto" takes a GPU if there is one.
         each: Is shown each batch of chunks (numbers of ``rows``) and the frames of its taps.
 
@@ -169,46 +179,36 @@ def read_out(
         UserError: Unknown tap, or the store has another front-end.
     """
     trained.check_front_end(store.front_end)
-    wanted = [item.of(trained) for item in read_outs]
-    rows = np.asarray(rows, dtype=np.int64)
+    wanted, rows = [item.of(trained) for item in read_outs], np.asarray(rows, dtype=np.int64)
+    sharing: dict[tuple[Any, ...], list[int]] = defaultdict(list)  # by what decides the input
+    for i, item in enumerate(wanted):
+        drawn = item.seed if item.crop_frames is not None else 0
+        sharing[item.clip_normalisation, item.padding, item.crop_frames, drawn].append(i)
     found: dict[int, NDArray[np.float32]] = {}
-    for key in dict.fromkeys(_heard(item) for item in wanted):
-        sharing = [i for i, item in enumerate(wanted) if _heard(item) == key]
-        shared = [wanted[i] for i in sharing]
-        vectors = _one_pass(trained, store, rows, shared, batch_frames, pick_device(device), each)
-        found |= dict(zip(sharing, vectors, strict=True))
+    for numbers in sharing.values():
+        items = [wanted[i] for i in numbers]
+        heard = Heard(trained, store, rows, items[0], pick_device(device))
+        found |= zip(numbers, _one_pass(heard, items, each), strict=True)
     return [found[i] for i in range(len(wanted))]
 
 
-def _heard(item: ReadOut) -> tuple[Any, ...]:
-    """Return what decides the encoder's input."""
-    drawn = item.seed if item.crop_frames is not None else 0
-    return item.clip_normalisation, item.padding, item.crop_frames, drawn
-
-
 def _one_pass(
-    trained: TrainedEncoder,
-    store: LogMelStore,
-    rows: NDArray[np.int64],
+    heard: Heard,
     wanted: Sequence[ReadOut],
-    batch_frames: int,
-    device: torch.device,
     each: Callable[[Chunks, dict[str, Moments]], None] | None,
 ) -> list[NDArray[np.float32]]:
     taps = tuple(dict.fromkeys(tap for item in wanted for tap in item.taps))
-    encoder = inference_copy(trained.encoder, taps, device)
-    lengths = store.n_frames[rows]
-    chunks = _cut(wanted[0], store, rows)
+    encoder = inference_copy(heard.trained.encoder, taps, heard.device)
     n_segments = {item.segments for item in wanted}
-    first, heard = _parts_heard(chunks, lengths)
-    running = {tap: _Running(len(rows), encoder.dims[tap], n_segments) for tap in taps}
+    running = {tap: _Running(len(heard.rows), encoder.dims[tap], n_segments) for tap in taps}
+    lengths = heard.store.n_frames[heard.rows]
+    chunks = _cut(heard, lengths)
+    first, n_heard = _parts_heard(chunks, lengths)
     bar = progress(total=len(chunks.clip), desc="embedding", unit="clip")
     with torch.inference_mode(), bar:
-        for batch, inputs, spans in batches(
-            trained, store, rows, chunks, wanted[0], batch_frames, device
-        ):
+        for batch, inputs, spans in heard.batches(chunks):
             origin = torch.from_numpy(batch.start - first[batch.clip])
-            size = torch.from_numpy(heard[batch.clip])
+            size = torch.from_numpy(n_heard[batch.clip])
             found = encoder.moments(inputs, spans)
             for tap in running:
                 position = (found[tap].centres.cpu() + origin[:, None]) / size[:, None]
@@ -219,48 +219,15 @@ def _one_pass(
     return [_vector(item, running) for item in wanted]
 
 
-def batches(
-    trained: TrainedEncoder,
-    store: LogMelStore,
-    rows: NDArray[np.int64],
-    chunks: Chunks,
-    item: ReadOut,
-    batch_frames: int,
-    device: torch.device,
-) -> Iterator[tuple[Chunks, Tensor, Tensor]]:
-    """Yield chunks of equal length with what an encoder takes of them.
-
-    Args:
-        trained: The encoder, for its normalisation.
-        store: Log-mels.
-        rows: Which clips; chunks are numbered by them.
-        chunks: Parts of these clips.
-        item: Says what the encoder hears: clip normalisation and padding.
-        batch_frames: Frames in a batch.
-        device: Where to.
-
-    Yields:
-        The chunks, their normalised log-mels (B, 1, F, T) and their real parts (B, 2).
-    """
-    means = store.time_means(rows) if item.clip_normalisation else None
-    for batch in _batches(chunks, batch_frames):
-        log_mel, spans = store.crops(rows[batch.clip], batch.start, int(batch.length[0]))
-        if item.padding != "silence":
-            log_mel = _repeated(log_mel, spans)
-        if means is not None:
-            log_mel = log_mel - torch.from_numpy(means[batch.clip] - trained.mean)[:, None]
-        inputs = (log_mel.to(device) - trained.mean) / trained.std  # (B, T, F)
-        yield batch, inputs.transpose(1, 2).unsqueeze(1), spans.to(device)
+def deepest_tap(encoder: Encoder, taps: Sequence[str]) -> str:
+    """Return the deepest of some taps, at which an encoder may end."""
+    return max(taps, key=list(encoder.dims).index)
 
 
 def inference_copy(encoder: Encoder, taps: Sequence[str], device: torch.device) -> Encoder:
     """Return a copy for inference that ends at the deepest tap; channels last is twice as fast."""
-    deepest = max(taps, key=list(encoder.dims).index)
-    if deepest == encoder.cut:
-        copy = deepcopy(encoder)
-    else:
-        with torch.random.fork_rng(devices=[]):  # a new module draws weights first
-            copy = encoder.truncated(deepest)
+    deepest = deepest_tap(encoder, taps)
+    copy = deepcopy(encoder) if deepest == encoder.cut else encoder.truncated(deepest)
     copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return copy.to(device).eval()
 
@@ -310,12 +277,9 @@ class _Running:
             means = self.sums[segments] / np.maximum(counts, 1)
             filled = np.where(counts > 0, means, self.mean[:, None])  # clips of very few frames
             return filled.reshape(len(filled), -1)
-        return {
-            "mean": self.mean,
-            "max": self.max,
-            "std": np.sqrt(self.squares / self.count),
-            "max+mean": self.max + self.mean,
-        }[name]
+        if name == "std":
+            return np.sqrt(self.squares / self.count)
+        return {"mean": self.mean, "max": self.max, "max+mean": self.max + self.mean}[name]
 
 
 def _vector(item: ReadOut, running: dict[str, _Running]) -> NDArray[np.float32]:
@@ -344,27 +308,25 @@ def _repeated(log_mel: Tensor, spans: Tensor) -> Tensor:
     return log_mel.gather(1, source[..., None].expand_as(log_mel))
 
 
-def _cut(item: ReadOut, store: LogMelStore, rows: NDArray[np.int64]) -> Chunks:
+def _cut(heard: Heard, lengths: NDArray[np.int64]) -> Chunks:
     """Return the chunks of every clip: equal ones of at most 12 s, or one random crop."""
-    lengths = store.n_frames[rows]
-    if item.crop_frames is not None:
-        ids = store.clip_ids[rows]
+    item, store, clips = heard.item, heard.store, np.arange(len(lengths))
+    if (crop := item.crop_frames) is not None:
+        ids = store.clip_ids[heard.rows]
         drawn = [derive_seed(item.seed, "random crop", str(name)) / 2**63 for name in ids]
-        start = (np.array(drawn) * (lengths - item.crop_frames + 1)).astype(np.int64)
-        short = lengths < item.crop_frames
-        start = np.where(short, -((item.crop_frames - lengths) // 2), start)
-        return Chunks(np.arange(len(rows)), start, np.full(len(rows), item.crop_frames))
+        start = (np.array(drawn) * (lengths - crop + 1)).astype(np.int64)
+        start = np.where(lengths < crop, -((crop - lengths) // 2), start)
+        return Chunks(clips, start, np.full(len(clips), crop))
     shortest = MULTIPLE if item.padding == "none" else WINDOW
     longest = store.front_end.frames(MAX_SECONDS)
     units, n_chunks = -(-lengths // MULTIPLE), -(-lengths // longest)
-    clip = np.repeat(np.arange(len(rows)), n_chunks)
+    clip = np.repeat(clips, n_chunks)
     number = np.arange(len(clip)) - np.repeat(np.cumsum(n_chunks) - n_chunks, n_chunks)
     begin = units[clip] * number // n_chunks[clip] * MULTIPLE
     end = units[clip] * (number + 1) // n_chunks[clip] * MULTIPLE
     length = np.maximum(end - begin, shortest)
-    short = lengths[clip] < shortest
-    begin = np.where(short, -((shortest - lengths[clip]) // 2), begin)
-    return Chunks(clip, begin, length)
+    padded = -((shortest - lengths[clip]) // 2)
+    return Chunks(clip, np.where(lengths[clip] < shortest, padded, begin), length)
 
 
 def _parts_heard(
@@ -377,11 +339,12 @@ def _parts_heard(
     return first, end - first
 
 
-def _batches(chunks: Chunks, batch_frames: int) -> Iterator[Chunks]:
-    """Yield chunks of equal length, short ones first, at most ``batch_frames`` frames at once."""
+def _of_equal_length(chunks: Chunks) -> Iterator[Chunks]:
+    """Yield chunks of equal length, short ones first, so many at once as fill a batch."""
     order = np.argsort(chunks.length, kind="stable")
     edges = np.flatnonzero(np.diff(chunks.length[order])) + 1
     for same in np.split(order, edges):
-        size = max(1, batch_frames // int(chunks.length[same].max(initial=1)))
+        size = max(1, BATCH_FRAMES // int(chunks.length[same].max(initial=1)))
         for begin in range(0, len(same), size):
-            yield chunks.at(same[begin : begin + size])
+            chosen = same[begin : begin + size]
+            yield Chunks(chunks.clip[chosen], chunks.start[chosen], chunks.length[chosen])

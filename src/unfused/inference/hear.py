@@ -17,8 +17,8 @@ from ..core.errors import UserError
 from ..data.store import LogMelStore
 from ..embeddings.audio_input import audio_store
 from ..embeddings.embedder import EncoderEmbedder, load_embedder
-from ..embeddings.frames import deepest_tap, even_frames, even_step
-from ..embeddings.read_out import read_out
+from ..embeddings.frames import even_frames, even_step
+from ..embeddings.read_out import deepest_tap, read_out
 
 MAX_HOP_MS = 50.0
 """HEAR recommends timestamps at most this far apart."""
@@ -42,7 +42,7 @@ class HearModel(nn.Module):
         self.embedder = embedder
         self.encoder = embedder.trained.encoder  # so that .to(device) moves it
         self.sample_rate = embedder.sample_rate
-        tap = deepest_tap(embedder.trained, embedder.read_out)
+        tap = deepest_tap(self.encoder, embedder.read_out.taps)
         self.scene_embedding_size = embedder.dim
         self.timestamp_embedding_size = self.encoder.dims[tap]
         hop_ms = 1000 * embedder.front_end.hop / embedder.sample_rate
@@ -78,7 +78,7 @@ def load_model(model_file_path: str = "") -> HearModel:
     if not model_file_path:
         raise UserError(
             "model_file_path is empty, and this package brings no weights: give the folder of a "
-            "trained encoder, e.g. one that `kedro run --pipeline=export` wrote"
+            "trained encoder, e.g. one that `kedro run --pipelines=export` wrote"
         )
     path = Path(os.fspath(model_file_path))
     embedder = load_embedder(path.parent if path.is_file() else path)

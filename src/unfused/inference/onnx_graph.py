@@ -24,8 +24,7 @@ from ..embeddings.embedder import (
     LogMelStatistics,
     MFCCStatistics,
 )
-from ..embeddings.frames import deepest_tap
-from ..embeddings.read_out import MULTIPLE, WINDOW, ReadOut
+from ..embeddings.read_out import MULTIPLE, WINDOW, ReadOut, deepest_tap
 from ..tasks.label_kinds import MULTI_LABEL
 from .classifier import Classifier
 
@@ -101,7 +100,7 @@ class ReadOutModule(nn.Module):
         trained, item = embedder.trained, embedder.read_out
         if item.crop_frames is not None:
             raise UserError(f"{item.name!r} draws random crops: deploy a read-out of whole clips")
-        encoder = trained.encoder.truncated(deepest_tap(trained, item))
+        encoder = trained.encoder.truncated(deepest_tap(trained.encoder, item.taps))
         self.encoder = encoder.float().cpu().eval().requires_grad_(False)
         self.mean, self.std, self.item = trained.mean, trained.std, item
         self.pad_value = embedder.front_end.pad_value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -100,15 +100,6 @@ class Candidate:
         random = untrained_like(like, given["encoder"], given["settings"], self.seed)
         # by its normalisation it has seen what the other was trained on
         return EncoderEmbedder(random, read_out, trained_on=read_trained_on(self.folder))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Return what :meth:`to_json` was made of."""
-        return cls(**content)
 
 
 def list_candidates(
@@ -257,9 +248,7 @@ def _read_out(
 ) -> list[Candidate]:
     """Return an encoder once for each way of reading it out that it has the taps for."""
     known = [item for item in read_outs if set(item.taps) <= set(taps)] or [ReadOut()]
-    return [
-        replace(bare, embedder={**bare.embedder, "read_out": item.settings()}) for item in known
-    ]
+    return [replace(bare, embedder={**bare.embedder, "read_out": asdict(item)}) for item in known]
 
 
 def _side_by_side(
