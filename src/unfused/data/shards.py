@@ -49,7 +49,7 @@ class Clip(NamedTuple):
             total += float(block.sum(dtype=np.float64))
             total_sq += float(np.square(block, dtype=np.float64).sum())
             halves.append(torch.from_numpy(block).half().numpy())  # 20 times NumPy's own speed
-        return cls(np.concatenate(halves), total, total_sq)
+        return cls(halves[0] if len(halves) == 1 else np.concatenate(halves), total, total_sq)
 
 
 def shard_file(folder: Path, shard: int) -> Path:
