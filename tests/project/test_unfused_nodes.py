@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unfused.encoders import save_encoder
+from unfused.encoders import read_trained_on, save_encoder
 from unfused.encoders.collection import EncoderCollection
 from unfused.params import Distillation, EncoderParams, PseudoLabels, Run
 from unfused.pipelines.unfused.nodes import cluster_pseudo_labels, distil_students
@@ -63,4 +63,4 @@ def test_students_of_every_fold_and_source(study):
     name = "embeddings-seed0-fold1/student"
     assert students.load(name).provenance["method"] == "embedding_distillation student"
     train = splits.loc[(splits["fold"] == 1) & (splits["split"] == "train"), "clip_id"]
-    assert set(students.trained_on(name)["clip_id"]) == set(train)
+    assert set(read_trained_on(students.folder(name))["clip_id"]) == set(train)

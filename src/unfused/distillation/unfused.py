@@ -24,8 +24,9 @@ from ..data.manifest import same_audio
 from ..data.store import LogMelStore
 from ..embeddings.embedder import as_embedder
 from ..embeddings.read_out import ReadOut
+from ..encoders.origin import provenance
 from ..encoders.registry import ENCODERS, check_settings, settings_of
-from ..encoders.trained import TrainedEncoder, load_encoder, provenance, save_encoder
+from ..encoders.trained import TrainedEncoder, load_encoder, save_encoder
 from ..tasks.corpus import Corpus
 from ..training.checkpoint import drop_checkpoint
 from ..training.history import load_history, save_history

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.errors import UserError
-from .encoder import Encoder, Pooling, arguments, pool_frames, span_mask
+from .encoder import Encoder, Pooling, arguments
 
 _STRIDES = {"block1": 2, "block2": 4, "block3": 8, "fc1": 8, "fc2": 8}
 
@@ -63,12 +63,12 @@ class AudioNTT(Encoder):
         super().__init__()
         _check(d, n_mels, channels, dropout, cut)
         self.settings, self.cut = settings, cut
-        self.block_pooling, self.fc_pooling = block_pooling, fc_pooling
-        self.pooling = block_pooling if cut.startswith("block") else fc_pooling
         kept = self.taps[: self.taps.index(cut) + 1]
         block_dims = [channels * n_mels // 2**i for i in (1, 2, 3)]
         self.dims = dict(zip(kept, [*block_dims, d, d], strict=False))
         self.strides = {tap: _STRIDES[tap] for tap in kept}
+        kinds = [*[block_pooling] * 3, *[fc_pooling] * 2]
+        self.poolings = dict(zip(kept, kinds, strict=False))
         inputs = (1, channels, channels)
         blocks = zip(self.taps[:3], inputs, strict=True)
         self.blocks = nn.ModuleDict(
@@ -86,12 +86,6 @@ class AudioNTT(Encoder):
         """Return the clip embedding at :attr:`cut`, (B, D)."""
         *_, (tap, output) = self._outputs(log_mel)
         return self.pool(_as_frames(output), spans, tap)
-
-    def pool(self, frames: Tensor, spans: Tensor | None, tap: str) -> Tensor:
-        """See :meth:`Encoder.pool`."""
-        mask = None if spans is None else span_mask(spans, frames.shape[1], self.strides[tap])
-        pooling = self.block_pooling if tap.startswith("block") else self.fc_pooling
-        return pool_frames(frames, mask, pooling)
 
     @property
     def read_out_tap(self) -> str:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
-
 from ..core.errors import NotFoundError, did_you_mean
-from ..core.outputs import digest_of
 from ..core.repeats import Repeat, matching_fold, repeat_named
-from .trained import WEIGHTS_FILE, TrainedEncoder, load_encoder, read_trained_on
+from .trained import TrainedEncoder, load_encoder
 
 
 class EncoderCollection:
@@ -51,27 +48,3 @@ class EncoderCollection:
         if not folds:
             raise NotFoundError(f"no encoder of seed {seed} among {self.names()}")
         return Repeat(seed, matching_fold(fold, folds)).name
-
-    def digest(self, name: str) -> str:
-        """Return a hash of one encoder's weights."""
-        return digest_of(self.folder(name) / WEIGHTS_FILE)
-
-    def trained_on(self, name: str) -> pd.DataFrame:
-        """Return the clips that one encoder has seen, columns corpus, clip_id and digest."""
-        seen = read_trained_on(self.folder(name))
-        if seen is None:
-            raise NotFoundError(f"{self.folder(name)} does not say what it was trained on")
-        return seen
-
-    def to_json(self, base: Path | None = None) -> dict[str, str]:
-        """Return the folders as JSON values; those below ``base`` relative to it."""
-        return {
-            name: (folder.relative_to(base) if base and folder.is_relative_to(base) else folder)
-            .as_posix()
-            for name, folder in self._folders.items()
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, str], base: Path = Path()) -> EncoderCollection:
-        """Return what :meth:`to_json` was made of."""
-        return cls({name: base / folder for name, folder in content.items()})

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..core.errors import UserError
 from .conformer_block import ConformerBlock
-from .encoder import Encoder, Moments, Pooling, arguments, frame_centres, pool_frames
+from .encoder import Encoder, Pooling, arguments
 
 
 class Conformer(Encoder):
@@ -73,18 +73,18 @@ class Conformer(Encoder):
         self.cut = self.taps[-1] if cut is None else cut
         if self.cut not in self.taps:
             raise UserError(f"cut={cut!r} is no tap of this Conformer; choose from {self.taps}")
-        self.stride, self.pooling = stride, pooling
+        self.stride = stride
         n_built = self.taps.index(self.cut)
         kept = self.taps[: n_built + 1]
         self.dims = dict(zip(kept, [latent_dim, *[embed_dim] * n_layers], strict=False))
-        self.strides = dict.fromkeys(kept, stride)
+        self.strides, self.poolings = dict.fromkeys(kept, stride), dict.fromkeys(kept, pooling)
         self.stack = nn.Linear(stride * n_mels, latent_dim)
         self.layer_norm = nn.LayerNorm(latent_dim)
         self.projection = nn.Linear(latent_dim, embed_dim) if n_built else None
         kernels = [first_kernel, *[kernel] * (n_layers - 1)][:n_built]
-        sizes: dict[str, Any] = {"dim": embed_dim, "ffn_dim": ffn_dim, "n_heads": n_heads}
+        sizes = embed_dim, ffn_dim, n_heads
         self.layers = nn.ModuleList(
-            [ConformerBlock(kernel=size, dropout=dropout, **sizes) for size in kernels]
+            [ConformerBlock(*sizes, kernel, dropout=dropout) for kernel in kernels]
         )
 
     def latents(self, log_mel: Tensor, spans: Tensor | None = None) -> Tensor:
@@ -104,12 +104,7 @@ class Conformer(Encoder):
         return normed
 
     def n_real(self, spans: Tensor, n_latents: int) -> Tensor:
-        """Return how many latents of each clip are real, at least one, (B,) int64.
-
-        Args:
-            spans: Real part of each clip in input frames, (B, 2).
-            n_latents: Latents of a padded clip.
-        """
+        """Return how many of a clip's ``n_latents`` latents are real, at least one, (B,) int64."""
         first, end = spans.round().long().unbind(1)
         return ((end - first) // self.stride).clamp(1, n_latents)
 
@@ -134,38 +129,18 @@ class Conformer(Encoder):
         return features
 
     def frame_features(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:
-        """See :meth:`Encoder.frame_features`.
-
-        Args:
-            log_mel: Normalised log-mel spectrograms, (B, 1, F, T).
-            spans: Real part of each clip, (B, 2), whose features then come first; None: all of it.
-        """
+        """See :meth:`Encoder.frame_features`; the features of a clip's real part come first."""
         latents = self.latents(log_mel, spans)
         n_real = None if spans is None else self.n_real(spans, latents.shape[1])
         return self.contextualised(latents, n_real)
 
-    def pool(self, frames: Tensor, spans: Tensor | None, tap: str) -> Tensor:
-        """See :meth:`Encoder.pool`; ``frames`` were made with the same ``spans``."""
-        n_latents = frames.shape[1]
-        mask = None if spans is None else _first(self.n_real(spans, n_latents), n_latents)
-        return pool_frames(frames, mask, self.pooling)
+    def real(self, spans: Tensor, n_frames: int, tap: str, *, whole: bool = False) -> Tensor:
+        """See :meth:`Encoder.real`; the real frames come first."""
+        return _first(self.n_real(spans, n_frames), n_frames)
 
-    def time_features(self, log_mel: Tensor, spans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See :meth:`Encoder.time_features`; the real frames come first."""
-        frames = self.frame_features(log_mel, spans)[self.cut]
-        n_latents = frames.shape[1]
-        centres = spans[:, :1].round() + frame_centres(n_latents, self.stride, frames.device)
-        return frames, _first(self.n_real(spans, n_latents), n_latents), centres
-
-    def moments(self, log_mel: Tensor, spans: Tensor) -> dict[str, Moments]:
-        """See :meth:`Encoder.moments`; the real frames come first."""
-        found = {}
-        for tap, frames in self.frame_features(log_mel, spans).items():
-            n_latents = frames.shape[1]
-            centres = spans[:, :1].round() + frame_centres(n_latents, self.stride, frames.device)
-            mask = _first(self.n_real(spans, n_latents), n_latents)
-            found[tap] = Moments(frames, mask, centres)
-        return found
+    def centres(self, spans: Tensor, n_frames: int, tap: str) -> Tensor:
+        """See :meth:`Encoder.centres`."""
+        return spans[:, :1].round() + super().centres(spans, n_frames, tap)
 
 
 def _moved_to_the_beginning(frames: Tensor, spans: Tensor) -> Tensor:
@@ -183,15 +158,11 @@ def _first(counts: Tensor, n: int) -> Tensor:
 
 
 def _check(settings: dict[str, Any]) -> None:
-    whole = ("n_mels", "stride", "latent_dim", "embed_dim", "n_layers", "n_heads", "ffn_dim")
-    for name in (*whole, "first_kernel", "kernel"):
-        if settings[name] < 1:
-            raise UserError(f"{name}={settings[name]} must be at least 1")
-    for name in ("first_kernel", "kernel"):
-        if settings[name] % 2 == 0:
-            raise UserError(
-                f"{name}={settings[name]} must be odd, so that a convolution keeps the length"
-            )
+    for name, value in settings.items():
+        if isinstance(value, int) and value < 1 and name != "dropout":
+            raise UserError(f"{name}={value} must be at least 1")
+        if name in ("first_kernel", "kernel") and value % 2 == 0:
+            raise UserError(f"{name}={value} must be odd, so that a convolution keeps the length")
     width, n_heads = settings["embed_dim"], settings["n_heads"]
     if width % n_heads:
         raise UserError(f"n_heads={n_heads} does not divide embed_dim={width}; choose a divisor")

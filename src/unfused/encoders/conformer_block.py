@@ -17,25 +17,13 @@ class ConformerBlock(ConformerLayer):
     as the clip alone. Parameters and their names are torchaudio's.
 
     Args:
-        dim: Width D.
-        ffn_dim: Hidden width of the feed-forward steps.
-        n_heads: Attention heads.
-        kernel: Frames that the depthwise convolution sees, odd.
+        *sizes: Width D, hidden width of the feed-forward steps, attention heads, and frames that
+            the depthwise convolution sees, odd.
         dropout: Dropout after every step.
     """
 
-    def __init__(
-        self, *, dim: int, ffn_dim: int, n_heads: int, kernel: int, dropout: float
-    ) -> None:
-        super().__init__(
-            dim,
-            ffn_dim,
-            n_heads,
-            kernel,
-            dropout=dropout,
-            use_group_norm=True,
-            convolution_first=True,
-        )
+    def __init__(self, *sizes: int, dropout: float) -> None:
+        super().__init__(*sizes, dropout=dropout, use_group_norm=True, convolution_first=True)
 
     def forward(self, input: Tensor, key_padding_mask: Tensor | None) -> Tensor:  # noqa: A002
         """Transform frames.

@@ -35,7 +35,7 @@ class Encoder(nn.Module):
         dims: Embedding dimension at each tap.
         strides: Input frames per output frame at each tap.
         cut: The tap whose pooled output :meth:`forward` returns; layers after it do not exist.
-        pooling: How frames at the cut become one vector.
+        poolings: How frames at each tap become one vector.
         settings: The constructor's keyword arguments; ``type(self)(**settings)`` rebuilds it.
         name: What the registry calls the class; a class without a name is not in it.
     """
@@ -45,7 +45,7 @@ class Encoder(nn.Module):
     dims: Mapping[str, int]
     strides: Mapping[str, int]
     cut: str
-    pooling: Pooling
+    poolings: Mapping[str, Pooling]
     settings: dict[str, Any]
 
     def frame_features(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:
@@ -61,17 +61,15 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def pool(self, frames: Tensor, spans: Tensor | None, tap: str) -> Tensor:
-        """Pool one tap's frame features over the real frames of each clip.
+        """Pool one tap's frame features over the real frames of each clip, (B, D).
 
         Args:
-            frames: (B, T', D).
+            frames: (B, T', D), of an encoder that looks at spans made with the same ones.
             spans: Real part of each clip in *input* frames, (B, 2); None: all of it.
-            tap: Which tap the frames come from (it decides stride and kind of pooling).
-
-        Returns:
-            (B, D).
+            tap: Which tap the frames come from.
         """
-        raise NotImplementedError
+        mask = None if spans is None else self.real(spans, frames.shape[1], tap)
+        return pool_frames(frames, mask, self.poolings[tap])
 
     def forward(self, log_mel: Tensor, spans: Tensor | None = None) -> Tensor:
         """Return the clip embedding at :attr:`cut`, (B, D)."""
@@ -82,25 +80,6 @@ class Encoder(nn.Module):
         features = self.frame_features(log_mel, spans)
         return {tap: self.pool(frames, spans, tap) for tap, frames in features.items()}
 
-    def time_features(self, log_mel: Tensor, spans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the frames at :attr:`cut`, which of them are real, and where they lie in time.
-
-        Pooling the frames with the same spans gives the clip embedding.
-
-        Args:
-            log_mel: Normalised log-mel spectrograms, (B, 1, F, T).
-            spans: Real part of each clip in input frames, (B, 2).
-
-        Returns:
-            Frames (B, T', D); whether each overlaps the real part, (B, T') bool; and the centre of
-            each, in input frames, (B, T').
-        """
-        frames = self.frame_features(log_mel, spans)[self.cut]
-        stride = self.strides[self.cut]
-        centres = frame_centres(frames.shape[1], stride, frames.device)
-        mask = span_mask(spans, frames.shape[1], stride)
-        return frames, mask, centres.expand(len(frames), -1)
-
     def moments(self, log_mel: Tensor, spans: Tensor) -> dict[str, Moments]:
         """Return every tap's frames, with those marked that lie wholly in the real part.
 
@@ -109,11 +88,20 @@ class Encoder(nn.Module):
             spans: Real part of each clip in input frames, (B, 2).
         """
         found = {}
-        for tap, frames in self.frame_features(log_mel).items():
-            n_frames, stride = frames.shape[1], self.strides[tap]
-            centres = frame_centres(n_frames, stride, frames.device).expand(len(frames), -1)
-            found[tap] = Moments(frames, whole_frames(spans, n_frames, stride), centres)
+        for tap, frames in self.frame_features(log_mel, spans).items():
+            place = spans, frames.shape[1], tap
+            centres = self.centres(*place).expand(len(frames), -1)
+            found[tap] = Moments(frames, self.real(*place, whole=True), centres)
         return found
+
+    def real(self, spans: Tensor, n_frames: int, tap: str, *, whole: bool = False) -> Tensor:
+        """Return which of a tap's frames overlap each clip's real part, or lie in it, (B, T')."""
+        return (whole_frames if whole else span_mask)(spans, n_frames, self.strides[tap])
+
+    def centres(self, spans: Tensor, n_frames: int, tap: str) -> Tensor:
+        """Return where the centres of a tap's frames lie, in input frames, (B or 1, T')."""
+        stride = self.strides[tap]
+        return (torch.arange(n_frames, device=spans.device) * stride + (stride - 1) / 2)[None]
 
     @property
     def read_out_tap(self) -> str:
@@ -144,6 +132,11 @@ class Encoder(nn.Module):
             )
 
     @property
+    def pooling(self) -> Pooling:
+        """How frames at the cut become one vector."""
+        return self.poolings[self.cut]
+
+    @property
     def dim(self) -> int:
         """Dimension of the clip embedding."""
         return self.dims[self.cut]
@@ -160,25 +153,13 @@ def arguments(of_constructor: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in of_constructor.items() if name not in hidden}
 
 
-def frame_centres(n_frames: int, stride: int, device: torch.device | str = "cpu") -> Tensor:
-    """Return where frames that span ``stride`` input frames have their centres, (T',).
-
-    >>> frame_centres(2, 8)
-    tensor([ 3.5000, 11.5000])
-    """
-    return torch.arange(n_frames, device=device) * stride + (stride - 1) / 2
-
-
 def span_mask(spans: Tensor, n_frames: int, stride: int) -> Tensor:
-    """Return which pooled frames overlap each clip's real part; never none of them.
+    """Return which of T' frames overlap each clip's real part, (B, T') bool; never none of them.
 
     Args:
         spans: First and end input frame of the real part, (B, 2).
-        n_frames: Number of pooled frames T'.
-        stride: Input frames per pooled frame.
-
-    Returns:
-        Boolean mask, (B, T').
+        n_frames: Number of frames T'.
+        stride: Input frames per frame.
     """
     frame = torch.arange(n_frames, device=spans.device)
     first = (spans[:, :1] / stride).floor()
@@ -188,16 +169,7 @@ def span_mask(spans: Tensor, n_frames: int, stride: int) -> Tensor:
 
 
 def whole_frames(spans: Tensor, n_frames: int, stride: int) -> Tensor:
-    """Return which pooled frames lie wholly in each clip's real part; else those that overlap it.
-
-    Args:
-        spans: First and end input frame of the real part, (B, 2).
-        n_frames: Number of pooled frames T'.
-        stride: Input frames per pooled frame.
-
-    Returns:
-        Boolean mask, (B, T'), at least one in each row.
-    """
+    """Return which frames lie wholly in each clip's real part; else those of :func:`span_mask`."""
     first = torch.arange(n_frames, device=spans.device) * stride
     whole = (first >= spans[:, :1]) & (first + stride <= spans[:, 1:])
     return whole | (span_mask(spans, n_frames, stride) & ~whole.any(dim=1, keepdim=True))
@@ -219,15 +191,12 @@ def band_means(log_mel: Tensor, spans: Tensor | None) -> Tensor:
 
 
 def pool_frames(frames: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
-    """Pool over time; padding neither counts in the mean nor wins the maximum.
+    """Pool over time, (B, D); padding neither counts in the mean nor wins the maximum.
 
     Args:
         frames: Frame features, (B, T', D).
         mask: Frames that belong to the clip, (B, T') bool, at least one in each row; None: all.
         pooling: ``"mean"``, ``"max"`` or ``"max+mean"`` (their sum, as in BYOL-A and DeLoRes).
-
-    Returns:
-        (B, D).
 
     Raises:
         UserError: ``pooling`` is none of the three.

@@ -16,17 +16,13 @@ PACKAGES = ("unfused", "torch", "numpy", "scikit-learn", "soundfile", "soxr")
 def provenance(
     *, method: str, seed: int, parameters: Mapping[str, Any], **more: Any
 ) -> dict[str, Any]:
-    """Return what it takes to know how an encoder was made.
+    """Return how an encoder was made: the arguments, versions and the git commit of the code.
 
     Args:
         method: The method that trained it.
         seed: The run's seed.
         parameters: The resolved parameters.
         **more: Anything else worth keeping, e.g. ``fold=2``.
-
-    Returns:
-        The arguments, the versions of Python and the packages that matter, and the git commit of
-        the code (None outside a git checkout).
     """
     facts = {"method": method, "seed": seed, "parameters": dict(parameters), **more}
     return {**facts, "versions": versions(), "git_commit": git_commit()}
@@ -41,13 +37,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_commit(folder: Path | None = None) -> str | None:
-    """Return the git commit of the code in ``folder``, or None.
-
-    Args:
-        folder: A folder in the checkout; None: this package's own.
-    """
-    command = ["git", "-C", str(folder or Path(__file__).parent), "rev-parse", "HEAD"]
+def git_commit(folder: Path = Path(__file__).parent) -> str | None:
+    """Return the git commit of the code in a folder; None outside a checkout."""
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..core.errors import UserError
 from .encoder import arguments
 
 
 class Projector(nn.Sequential):
-    """Linear layers with batch norm, if wanted, and ReLU between them.
+    """Linear layers with batch norm, if wanted, and ReLU between them, (B, inputs) -> (B, outputs).
 
     The defaults are DECAR-v2's (official code): Linear D -> 2048, batch norm, ReLU, Linear -> 512.
 
@@ -51,11 +51,6 @@ class Projector(nn.Sequential):
             layers += [nn.ReLU()]
         super().__init__(*layers, nn.Linear(widths[-2], outputs, bias=bias))
         self.widths, self.settings = widths, settings
-
-    def forward(self, embedding: Tensor) -> Tensor:
-        """Project embeddings, (B, inputs) -> (B, outputs)."""
-        projection: Tensor = super().forward(embedding)
-        return projection
 
     def __repr__(self) -> str:
         return f"Projector({' -> '.join(map(str, self.widths))})"

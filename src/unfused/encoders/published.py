@@ -34,15 +34,10 @@ LAPE_FRONT_END: Mapping[str, Any] = {**BYOL_A_FRONT_END, "mel_scale": "slaney", 
 BYOL_A_STATISTICS = (-5.4919195, 5.0389895)
 """Mean and deviation of the log-mels in BYOL-A's README (measured on Speech Commands)."""
 
-_BYOL_A = {
-    **{f"features.{4 * i}.": f"blocks.block{i + 1}.0." for i in range(3)},
-    **{f"features.{4 * i + 1}.": f"blocks.block{i + 1}.1." for i in range(3)},
-    **{"fc.0.": "fc1.", "fc.3.": "fc2."},
-}
-_LAPE = {
-    **{f"features_{i}.{j}.": f"blocks.block{i}.{j}." for i in (1, 2, 3) for j in (0, 1)},
-    **{"fc.0.": "fc1.", "fc.3.": "fc2."},
-}
+_LAYERS = [(block, layer) for block in range(3) for layer in (0, 1)]  # convolution, norm
+_LINEAR = {"fc.0.": "fc1.", "fc.3.": "fc2."}
+_BYOL_A = _LINEAR | {f"features.{4 * i + j}.": f"blocks.block{i + 1}.{j}." for i, j in _LAYERS}
+_LAPE = _LINEAR | {f"features_{i + 1}.{j}.": f"blocks.block{i + 1}.{j}." for i, j in _LAYERS}
 _LAPE_PREFIXES = ("encoder_q.encoder.", "encoder.encoder.")
 _LAPE_HEADS = re.compile(
     r"^(encoder_q\.(?!encoder\.)|encoder_k\.|queue|p\d?\.|encoder\.(?!encoder\.))"
@@ -65,10 +60,11 @@ def load_byol_a(
     Raises:
         UserError: The file is no such checkpoint; the message names the tensors.
     """
-    encoder, left = _audio_ntt(_read(path), _BYOL_A, "", path)
+    encoder, left = _audio_ntt(_read(path), _BYOL_A, path)
     if left:
         raise UserError(f"{path} holds tensors that BYOL-A's encoder does not have: {left}")
-    return _trained(encoder, "byol_a", path, BYOL_A_FRONT_END, mean, std)
+    front_end = {**BYOL_A_FRONT_END, "n_mels": encoder.settings["n_mels"]}
+    return TrainedEncoder(encoder, encoder.name, front_end, mean, std, _facts("byol_a", path))
 
 
 def load_lape(path: str | Path, *, mean: float, std: float) -> TrainedEncoder:
@@ -92,12 +88,19 @@ def load_lape(path: str | Path, *, mean: float, std: float) -> TrainedEncoder:
             f"{path} has no tensor below {' or '.join(_LAPE_PREFIXES)}; it has "
             f"{sorted(state)[:5]} ...: is it a LAPE checkpoint?"
         )
-    encoder, left = _audio_ntt(state, _LAPE, prefix, path)
+    names = {prefix + theirs: ours for theirs, ours in _LAPE.items()}
+    encoder, left = _audio_ntt(state, names, path)
     if unknown := [key for key in left if not _LAPE_HEADS.match(key)]:
         raise UserError(f"{path} holds tensors that no LAPE method has: {unknown}")
     parts = ", ".join(sorted({key.split(".")[0] for key in left}))
     log.info("%s: left out %d tensors of heads and momentum copies: %s", path, len(left), parts)
-    return _trained(encoder, "lape", path, LAPE_FRONT_END, mean, std)
+    front_end = {**LAPE_FRONT_END, "n_mels": encoder.settings["n_mels"]}
+    return TrainedEncoder(encoder, encoder.name, front_end, mean, std, _facts("lape", path))
+
+
+def _facts(source: str, path: str | Path) -> dict[str, Any]:
+    checkpoint = {"checkpoint": Path(path).name}
+    return provenance(method=f"{source} (published)", seed=0, parameters=checkpoint)
 
 
 def _read(path: str | Path) -> dict[str, Tensor]:
@@ -116,19 +119,18 @@ def _read(path: str | Path) -> dict[str, Tensor]:
 
 
 def _audio_ntt(
-    state: Mapping[str, Tensor], names: Mapping[str, str], prefix: str, path: str | Path
+    state: Mapping[str, Tensor], names: Mapping[str, str], path: str | Path
 ) -> tuple[AudioNTT, list[str]]:
     """Return the encoder, and the names of the tensors that are not its own."""
     renamed, left = {}, []
     for key, tensor in state.items():
-        own = key.removeprefix(prefix) if key.startswith(prefix) else ""
-        start = next((name for name in names if own.startswith(name)), None)
-        if start is None:
+        theirs = next((name for name in names if key.startswith(name)), None)
+        if theirs is None:
             left.append(key)
         else:
-            renamed[names[start] + own.removeprefix(start)] = tensor
+            renamed[names[theirs] + key.removeprefix(theirs)] = tensor
     if "fc1.weight" not in renamed:
-        raise UserError(f"{path} lacks {prefix}fc.0.weight; it has {sorted(state)[:5]} ...")
+        raise UserError(f"{path} lacks fc.0.weight of AudioNTT; it has {sorted(state)[:5]} ...")
     d, flat = renamed["fc1.weight"].shape
     encoder = AudioNTT(d=int(d), n_mels=int(flat) // 64 * 8)
     try:
@@ -136,17 +138,3 @@ def _audio_ntt(
     except RuntimeError as error:  # missing, unexpected or of another shape
         raise UserError(f"{path} does not fit AudioNTT of d={d}: {error}") from error
     return encoder.eval(), left
-
-
-def _trained(
-    encoder: AudioNTT,
-    name: str,
-    path: str | Path,
-    front_end: Mapping[str, Any],
-    mean: float,
-    std: float,
-) -> TrainedEncoder:
-    method, checkpoint = f"{name} (published)", {"checkpoint": Path(path).name}
-    facts = provenance(method=method, seed=0, parameters=checkpoint)
-    settings = {**front_end, "n_mels": encoder.settings["n_mels"]}
-    return TrainedEncoder(encoder, "audio_ntt", settings, mean, std, facts)

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 
 from ..core.errors import UserError, did_you_mean
@@ -26,17 +27,19 @@ class Setting(NamedTuple):
     default: Any
 
 
+@dataclass(frozen=True)
 class Registry(Generic[T]):
     """The classes in a package's modules that carry their own ``name``.
 
-    Args:
+    Attributes:
         package: Dotted name of the package whose modules define the classes.
         base: The class they derive from.
         what: What one of them is called in error messages.
     """
 
-    def __init__(self, package: str, base: type[T], what: str) -> None:
-        self.package, self.base, self.what = package, base, what
+    package: str
+    base: type[T]
+    what: str
 
     def classes(self) -> dict[str, type[T]]:
         """Return name -> class, by name; imports the package's modules on first use."""
@@ -50,24 +53,16 @@ class Registry(Generic[T]):
         return dict(sorted(found.items()))
 
     def find(self, name: str) -> type[T]:
-        """Return the class called ``name``.
-
-        Raises:
-            UserError: There is none; the message names the choices and the nearest one.
-        """
+        """Return the class called ``name``; a UserError names the nearest one if there is none."""
         classes = self.classes()
         check_settings(self.what, {name: None}, classes, "no")
         return classes[name]
 
 
 def settings_of(constructed: type, without: Collection[str] = ()) -> dict[str, Setting]:
-    """Return the keyword-only arguments of a class's constructor, in order.
+    """Return the keyword-only arguments of a class's constructor, in order, ``without`` some.
 
     Those of a base class follow where the constructor hands further ones on to it (``**shared``).
-
-    Args:
-        constructed: The class.
-        without: Arguments to leave out.
     """
     found: dict[str, Setting] = {}
     for kind in constructed.__mro__:
@@ -87,11 +82,7 @@ def settings_of(constructed: type, without: Collection[str] = ()) -> dict[str, S
 def check_settings(
     what: str, settings: Mapping[str, Any], known: Iterable[str], kind: str = "no setting of"
 ) -> None:
-    """Refuse misspelt settings.
-
-    Raises:
-        UserError: A setting is unknown; the message names the choices and the nearest one.
-    """
+    """Refuse, by UserError, settings that are not known; the message names the nearest one."""
     choices = list(known)
     for name in settings:
         if name not in choices:
@@ -109,11 +100,7 @@ def available() -> list[str]:
 
 
 def create(name: str, **settings: Any) -> Encoder:
-    """Return a freshly initialised encoder.
-
-    Args:
-        name: One of :func:`available`.
-        **settings: Keyword arguments of its constructor.
+    """Return a freshly initialised encoder, one of :func:`available`, with its settings.
 
     Raises:
         UserError: No encoder or no setting has this name, or a setting's value is refused.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ from torch import Tensor, nn
 from ..core.errors import NotFoundError, UserError
 from ..core.outputs import digest_of, write_bytes, write_json
 from .encoder import Encoder, band_means
-from .origin import provenance as provenance
 from .projector import Projector
 from .registry import ENCODERS, create
 
 FORMAT_VERSION = 2
-TRAINED_ON_COLUMNS = ("corpus", "clip_id", "digest")  # and offset, frames where they are known
+TRAINED_ON = ("corpus", "clip_id", "digest")  # and offset, frames where they are known
 WEIGHTS_FILE, SETTINGS_FILE = "encoder.safetensors", "encoder.json"
-_TRAINED_ON = "trained_on.parquet"
+TRAINED_ON_FILE = "trained_on.parquet"
 
 
 @dataclass(repr=False)
@@ -33,7 +31,7 @@ class TrainedEncoder:
     Attributes:
         encoder: The network.
         name: What messages call it, usually the registered name of its architecture.
-        front_end: Fields of the log-mel front-end it was trained with (a dataclass is unpacked).
+        front_end: Fields of the log-mel front-end it was trained with; a dataclass is unpacked.
         mean: Mean of the training clips' log-mels.
         std: Their standard deviation.
         provenance: How it was made; see :func:`unfused.encoders.provenance`.
@@ -73,16 +71,12 @@ class TrainedEncoder:
         return normal
 
     def check_front_end(self, front_end: Any) -> None:
-        """Refuse log-mels that another front-end made.
-
-        Args:
-            front_end: The other front-end, a dataclass or a mapping of its fields.
+        """Refuse log-mels that another front-end, a dataclass, made.
 
         Raises:
             UserError: A field differs; the message names the differences.
         """
-        mine, other = self.front_end, front_end
-        other = dict(other) if isinstance(other, Mapping) else asdict(other)
+        mine, other = self.front_end, asdict(front_end)
         differing = [
             f"{key}: {mine.get(key)} here, {other.get(key)} there"
             for key in sorted(mine.keys() | other.keys())
@@ -126,23 +120,22 @@ def save_encoder(
             f"{type(trained.encoder).__name__} is not in the encoder registry, so it could not be "
             f"loaded again: give the class a `name` and put its file in {ENCODERS.package}"
         )
-    tensors = {
-        name: tensor.detach().to("cpu", copy=True).contiguous()
-        for name, tensor in trained.modules.state_dict().items()
-    }
+    state = trained.modules.state_dict()
+    tensors = {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in state.items()}
     if broken := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
         raise UserError(
-            f"encoder {trained.name!r} has NaN or infinite weights in {broken[:3]}; training "
-            "diverged: lower the learning rate or set gradient_clip"
+            f"encoder {trained.name!r} has NaN or infinite weights in {broken[:3]}: lower the "
+            "learning rate or set gradient_clip"
         )
-    seen = None if clip_ids is None else _seen(clip_ids)
+    if clip_ids is not None and (missing := [c for c in TRAINED_ON if c not in clip_ids]):
+        raise UserError(f"the table of clips lacks {missing}; it has {list(clip_ids.columns)}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / WEIGHTS_FILE, save(tensors))
-    if seen is None:
-        (folder / _TRAINED_ON).unlink(missing_ok=True)
-    else:
-        write_bytes(folder / _TRAINED_ON, seen.to_parquet(index=False))
+    (folder / TRAINED_ON_FILE).unlink(missing_ok=True)
+    if clip_ids is not None:
+        seen = clip_ids[[c for c in (*TRAINED_ON, "offset", "frames") if c in clip_ids]]
+        write_bytes(folder / TRAINED_ON_FILE, seen.to_parquet(index=False))
     content = {
         "format": FORMAT_VERSION,
         "name": trained.name,
@@ -169,8 +162,8 @@ def load_encoder(folder: str | Path) -> TrainedEncoder:
     for file in (settings_file, weights_file):
         if not file.is_file():
             raise NotFoundError(
-                f"{folder} holds no trained encoder: {file.name} is missing; "
-                "give the folder that training wrote, or train again"
+                f"{folder} holds no trained encoder: {file.name} is missing; give the folder that "
+                "training wrote"
             )
     try:
         content: dict[str, Any] = json.loads(settings_file.read_text(encoding="utf-8"))
@@ -178,13 +171,13 @@ def load_encoder(folder: str | Path) -> TrainedEncoder:
         raise UserError(f"{settings_file} is damaged ({error}); train again") from error
     if content.pop("format", None) != FORMAT_VERSION:
         raise UserError(
-            f"{settings_file} is not of format {FORMAT_VERSION}, which this version reads; use the "
-            "version of unfused that wrote it, or train again"
+            f"{settings_file} is not of format {FORMAT_VERSION}: use the version of unfused that "
+            "wrote it, or train again"
         )
     if content.pop("checksum") != digest_of(weights_file):
         raise UserError(
-            f"{weights_file} is not the file that {SETTINGS_FILE} describes (interrupted "
-            "save or damaged copy); copy the folder again, or train again"
+            f"{weights_file} is not the file that {SETTINGS_FILE} describes (interrupted save or "
+            "damaged copy): copy the folder again, or train again"
         )
     architecture, projector = content.pop("architecture"), content.pop("projector")
     trained = TrainedEncoder(
@@ -202,13 +195,5 @@ def load_encoder(folder: str | Path) -> TrainedEncoder:
 
 def read_trained_on(folder: str | Path) -> pd.DataFrame | None:
     """Return the clips that the encoder in ``folder`` has seen; None if they were not recorded."""
-    path = Path(folder) / _TRAINED_ON
+    path = Path(folder) / TRAINED_ON_FILE
     return pd.read_parquet(path) if path.is_file() else None
-
-
-def _seen(clip_ids: pd.DataFrame) -> pd.DataFrame:
-    missing = [column for column in TRAINED_ON_COLUMNS if column not in clip_ids]
-    if missing:
-        raise UserError(f"the table of clips lacks {missing}; it has {list(clip_ids.columns)}")
-    known = [name for name in (*TRAINED_ON_COLUMNS, "offset", "frames") if name in clip_ids]
-    return clip_ids.loc[:, known].reset_index(drop=True)

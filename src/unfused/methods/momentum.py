@@ -2,22 +2,64 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from math import cos, pi
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..core.distributed import gather_rows
 from ..core.errors import UserError
 from ..encoders.encoder import Encoder
-from ..encoders.momentum import follow, momentum_copy
 from ..encoders.projector import Projector
 from ..losses.collapse import embedding_health
 from ..views.normalisation import post_normalisation
 from ..views.view import View
 from .method import Method
 from .negatives_queue import NegativesQueue
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def momentum_copy(online: M) -> M:
+    """Return a copy of a network that gets no gradient and follows by :func:`follow`.
+
+    In training mode its batch norm normalises with the statistics of its own batch, as in MoCo and
+    BYOL, but never updates its running averages itself; these follow the online network's, like the
+    weights. So in evaluation mode the copy is the network's average in every number it holds.
+    """
+    copy = deepcopy(online).requires_grad_(False)
+    copy.zero_grad(set_to_none=True)
+    for module in copy.modules():
+        if isinstance(module, _BatchNorm):
+            module.momentum = 0.0
+    return copy
+
+
+@torch.no_grad()
+def follow(teacher: nn.Module, online: nn.Module, momentum: float) -> None:
+    """Move a momentum copy towards its network: ``teacher = m * teacher + (1 - m) * online``.
+
+    Parameters and floating-point buffers (batch norm's running averages) are averaged, all in a few
+    kernel launches; counters are copied. Weights in half precision are refused by a UserError.
+    """
+    mine, others = _state(teacher), _state(online)
+    for m, o in zip(mine, others, strict=True):
+        if not m.is_floating_point():
+            m.copy_(o)
+        elif m.element_size() < 4:
+            raise UserError(
+                f"a momentum copy in {m.dtype} stands still, a step of its average being less than "
+                "half a unit in the last place: keep float32 and compute under autocast"
+            )
+    copies, originals = ([t for t in each if t.is_floating_point()] for each in (mine, others))
+    torch._foreach_lerp_(copies, originals, weight=1.0 - momentum)
+
+
+def _state(module: nn.Module) -> list[Tensor]:
+    return [*(parameter.data for parameter in module.parameters()), *module.buffers()]
 
 
 class MomentumMethod(Method):

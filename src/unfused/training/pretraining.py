@@ -24,8 +24,9 @@ from ..core.outputs import OutputFolder
 from ..core.seeding import derive_seed
 from ..core.source import source_digest
 from ..encoders.encoder import Encoder
+from ..encoders.origin import provenance
 from ..encoders.registry import ENCODERS, Setting, check_settings, create, settings_of
-from ..encoders.trained import TrainedEncoder, load_encoder, provenance, save_encoder
+from ..encoders.trained import TrainedEncoder, load_encoder, save_encoder
 from ..methods.method import Method
 from ..tasks.corpus import Corpus
 from ..views.k_mix_centroids import fit_centroids
