@@ -260,3 +260,32 @@ def test_without_two_classes_nothing_is_cut_and_what_is_given_counts(labels: lis
     assert assign_splits(manifest(labels))["split"].tolist() == ["unlabelled"] * 4
     given = assign_splits(manifest(labels, split=["train", "test", "valid", None]))
     assert given["split"].tolist() == ["unlabelled", "excluded", "excluded", "unlabelled"]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_few_clips_are_each_tested_once_in_made_folds(grouped, caplog):
+    clips = manifest(
+        list("abcd") * 25, group=[f"g{i // 5}" if grouped else None for i in range(100)]
+    )
+    splits = assign_splits(clips, n_folds="auto")
+    assert sorted(splits["fold"].unique()) == [1, 2, 3, 4, 5]
+    assert (splits[splits["split"] == "test"]["clip_id"].value_counts() == 1).all()
+    assert (splits["split"] == "test").sum() == 100
+    for _, fold in splits.groupby("fold"):
+        parts = fold.merge(clips.drop(columns=["fold", "split"]), on="clip_id")
+        assert parts.loc[parts["split"] == "train", "label"].nunique() == 4
+        assert parts.loc[parts["split"] == "test", "label"].value_counts().between(2, 8).all()
+        if grouped:
+            tested = set(parts.loc[parts["split"] == "test", "group"])
+            assert not tested & set(parts.loc[parts["split"] != "test", "group"])
+    assert "trained 5 times" in caplog.text
+    pd.testing.assert_frame_equal(splits, assign_splits(clips, n_folds="auto"))
+
+
+def test_folds_are_made_for_few_clips_alone_or_when_asked():
+    assert set(assign_splits(manifest(list("abcd") * 125), n_folds="auto")["fold"]) == {0}
+    assert set(assign_splits(manifest(list("abcd") * 125), n_folds=3)["fold"]) == {1, 2, 3}
+    assert set(assign_splits(manifest(list("abcd") * 25))["fold"]) == {0}
+    given = manifest(list("abcd") * 25).assign(split="train")
+    given.loc[:10, "split"] = "test"
+    assert set(assign_splits(given, n_folds="auto")["fold"]) == {0}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
 
-from ..core.seeding import numpy_generator
+from ..core.seeding import derive_seed, numpy_generator
 from .label_sets import rarest_labels
 from .manifest import same_audio
 from .table import ManifestError
@@ -17,6 +20,7 @@ log = logging.getLogger(__name__)
 NO_CLASSES = "no classes"
 """``made_by`` where there is nothing to tell apart, so nothing to test."""
 _FEWEST_GROUPS = {"test": 3, "valid": 2}  # so that every part still to be filled gets one
+_FEWEST_TESTED, _FOLDS = 100, 5  # a smaller test part says too little; so many folds instead
 _LATER = {"test": ("valid", "train", "unlabelled"), "valid": ("train", "unlabelled")}
 
 
@@ -26,6 +30,7 @@ def assign_splits(
     seed: int = 0,
     valid_fraction: float = 0.15,
     test_fraction: float = 0.2,
+    n_folds: int | Literal["auto"] = 1,
 ) -> pd.DataFrame:
     """Say for every fold which clips train, validate and test.
 
@@ -41,6 +46,8 @@ def assign_splits(
         seed: Seed of the cuts.
         valid_fraction: Validation share of what is not test, where it is cut here.
         test_fraction: Test share of all labelled clips, where it is cut here.
+        n_folds: More than 1: where neither fold nor split is given, each clip is tested once, in
+            so many folds; ``auto``: in five, if a test part would have fewer than 100 clips.
 
     Returns:
         One row per clip and fold: clip_id, fold (0 for a single split), split (train, valid, test;
@@ -62,13 +69,18 @@ def assign_splits(
         manifest = manifest.assign(label=rarest_labels(manifest["label"]))
     manifest, copies = _with_recordings(manifest)
     labelled = manifest["label"].notna().to_numpy()
+    folds = "given folds"
+    if manifest[["fold", "split"]].isna().all(axis=None):
+        few = test_fraction * labelled.sum() < _FEWEST_TESTED
+        k = (_FOLDS if few else 1) if n_folds == "auto" else n_folds
+        manifest, folds = _with_folds(manifest, labelled, k, seed)
     clips = manifest[labelled].reset_index(drop=True)
     fractions, blocks = {"valid": valid_fraction, "test": test_fraction}, []
     for fold in sorted(int(fold) for fold in manifest["fold"].dropna().unique()) or [0]:
         names = np.where(_held_out(manifest, fold), "excluded", "unlabelled").astype(object)
         made_by, n_shared = NO_CLASSES, 0
         if clips["label"].nunique() >= 2:
-            split, made_by = _split_clips(clips, fold, seed, fractions)
+            split, made_by = _split_clips(clips, fold, seed, fractions, folds)
             _check_parts(clips, split, fold)
             names[labelled] = split
             n_shared = int((split == "excluded").sum())
@@ -93,6 +105,32 @@ def _with_recordings(manifest: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
     return manifest.assign(group=manifest["digest"].astype(object)), True
 
 
+def _with_folds(
+    manifest: pd.DataFrame, labelled: np.ndarray, n_folds: int, seed: int
+) -> tuple[pd.DataFrame, str]:
+    """Deal the labelled clips into folds, groups whole, if that can be; say how."""
+    clips = manifest[labelled]
+    alone = pd.Series(clips["clip_id"], dtype=object)
+    groups = clips["group"].astype(object).where(clips["group"].notna(), alone)
+    counts = clips["label"].value_counts()
+    k = min(n_folds, groups.nunique(), counts.max() if len(counts) > 1 else 1)
+    if k < 2:
+        return manifest, ""
+    cut = StratifiedGroupKFold(k, shuffle=True, random_state=derive_seed(seed, "folds") % 2**32)
+    fold = pd.Series(pd.NA, manifest.index, dtype="Int64")
+    with warnings.catch_warnings():  # a class of fewer clips than folds is tested in some of them
+        warnings.simplefilter("ignore", UserWarning)
+        for number, (_, tested) in enumerate(cut.split(clips, clips["label"], groups), 1):
+            fold.loc[clips.index[tested]] = number
+    log.warning(
+        "%d labelled clips are few for one test part: each is tested once, in %d folds, so all is "
+        "trained %d times (n_folds: 1 in the task's parameters makes one test part)",
+        *(len(clips), k, k),
+    )
+    kind = "grouped" if clips["group"].notna().any() else "stratified"
+    return manifest.assign(fold=fold), f"made {k} folds, {kind} (seed {seed})"
+
+
 def _held_out(manifest: pd.DataFrame, fold: int) -> np.ndarray:
     """Which rows a given fold or split keeps out of training, (N,) bool."""
     if manifest["fold"].notna().any():
@@ -101,7 +139,7 @@ def _held_out(manifest: pd.DataFrame, fold: int) -> np.ndarray:
 
 
 def _split_clips(
-    clips: pd.DataFrame, fold: int, seed: int, fractions: Mapping[str, float]
+    clips: pd.DataFrame, fold: int, seed: int, fractions: Mapping[str, float], folds: str
 ) -> tuple[np.ndarray, str]:
     """Return the part of each labelled clip, (N,), and how it came about."""
     split = np.full(len(clips), "train", dtype=object)
@@ -112,7 +150,7 @@ def _split_clips(
 
     if clips["fold"].notna().any():
         split[_held_out(clips, fold)] = "test"
-        source = "given folds"
+        source = folds
     elif clips["split"].notna().any():
         split[:] = clips["split"].fillna("train")
         source = "given split"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -142,6 +142,8 @@ class Task(Audio):
         valid_fraction: Validation share, where the data does not say.
         test_fraction: Test share, where the data does not say.
         split_seed: Seed of the parts that are cut here.
+        n_folds: Test each clip once, in so many folds, where the data does not say; ``auto``: in
+            five, if a test part would have fewer than 100 clips; 1: one test part.
     """
 
     title: str | None = None
@@ -152,6 +154,7 @@ class Task(Audio):
     valid_fraction: float = Field(0.15, gt=0, lt=1)
     test_fraction: float = Field(0.2, gt=0, lt=1)
     split_seed: int = 0
+    n_folds: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
 
     @property
     def name(self) -> str:

@@ -152,6 +152,7 @@ def split_task(
         seed=source.split_seed,
         valid_fraction=source.valid_fraction,
         test_fraction=source.test_fraction,
+        n_folds=source.n_folds,
     ).merge(manifest[AUDIO_KEY], on="clip_id")
     corpus = Corpus.of(store, manifest, splits, name=source.name, rejected=rejected)
     for fold in corpus.folds:
