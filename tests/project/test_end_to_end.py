@@ -1,5 +1,6 @@
 """``kedro run --pipelines=unfused`` from nothing to the report."""
 
+import json
 import re
 
 import matplotlib.image
@@ -46,7 +47,9 @@ def test_the_last_lines_are_the_verdict_and_the_report(finished):
     closing = [line for line in verdict.splitlines() if line.strip()]
     assert lines[-1 - len(closing) : -1] == closing
     assert len(closing) == 3
-    assert closing[0].startswith("On Instruments the best of ")
+    chosen = json.loads((finished.data / "07_model_output/chosen_model.json").read_text("utf-8"))
+    assert closing[0].startswith("On Instruments, ")
+    assert f"the best of {chosen['n_candidates']} classifiers" in closing[0]
 
 
 def test_the_run_says_first_how_long_it_takes(finished):

@@ -82,13 +82,51 @@ def test_only_the_planned_comparisons_are_made(three_seeds):
     np.testing.assert_allclose(comparisons["p_holm"], holm(comparisons["p_value"]))
 
 
-def test_mfcc_statistics_are_the_plain_alternative_where_they_are(experiment):
-    right = {("MFCC statistics in 3 segments", "", ""): 0.3}
-    _, comparisons, (found,) = found_in(*experiment(right=right))
-    assert found["plain"]["name"].startswith("MFCC statistics")
+@pytest.mark.parametrize(("validation", "name"), [(0.3, "Log-mel"), (0.5, "MFCC")])
+def test_the_plain_alternative_is_the_one_that_validates_best(experiment, validation, name):
+    mfcc = "MFCC statistics in 3 segments"
+    results, predictions = experiment(right={(mfcc, "", ""): 0.3})
+    results.loc[results["encoder"] == mfcc, ["validation", "parameters"]] = [validation, 0]
+    _, comparisons, (found,) = found_in(results, predictions)
+    assert found["plain"]["name"].startswith(f"{name} statistics")
     assert found["plain"]["outcome"] == BETTER
     assert (comparisons["question"] == "plain").sum() == 1
     assert "clearly beats" in against_plain(found)
+
+
+def test_where_log_mel_statistics_win_the_words_say_so_of_them(experiment):
+    results, predictions = experiment(right={("mfcc_statistics", "", ""): 0.3})
+    plain = results["encoder"] == "log_mel_statistics"
+    results["validation"] = results["validation"].mask(plain, 0.99)
+    _, _, found = found_in(results, predictions)
+    first, second, _ = closing_words(found, None).splitlines()
+    assert first.startswith("On instrument_family, Log-mel statistics (the best of 9 classifiers)")
+    assert second.startswith("That is the plain method, Log-mel statistics with logistic")
+
+
+def test_what_is_used_for_its_size_is_not_called_the_best(one_seed):
+    results, predictions = one_seed
+    results = results.assign(validation_error=0.4)
+    _, _, (found,) = found_in(results, predictions)
+    tables = [table.rename(columns={"cut": "read_out"}).assign(fitted_on="train")
+              for table in (results, predictions)]  # fmt: skip
+    tables = [pd.concat([table, table.assign(fitted_on="train+valid")]) for table in tables]
+    kept = choose_model(*tables)
+    assert kept.encoder == found["best"]["encoder"] == "log_mel_statistics"
+    assert found["n_classifiers"] == kept.n_candidates == 8
+    for words in (first_sentence(found), closing_words([found], None)):
+        assert "as good as the best of 8 classifiers, and smaller" in words
+
+
+def test_only_what_was_compared_on_validation_clips_is_counted(experiment):
+    results, predictions = experiment(protocols=("linear_probe", "knn"))
+    again = [pd.concat([table.assign(fitted_on="train"), table.assign(fitted_on="train+valid")])
+             for table in (results, predictions)]  # fmt: skip
+    _, _, (found,) = found_in(*again)
+    assert found["n_classifiers"] == 8  # neighbours cannot be kept for use
+    assert "the best of 8 classifiers" in first_sentence(found)
+    _, _, (unknown,) = found_in(results.assign(validation=np.nan), predictions)
+    assert "the smallest of 8 classifiers" in first_sentence(unknown)
 
 
 def test_a_method_of_its_own_architecture_meets_its_own_random_weights(experiment):

@@ -20,6 +20,7 @@ from .names import PLAIN, STUDENT, baseline_of, is_control, protocol_name
 from .summary import KEY, MEAN, checked_predictions, of_classifier, shown
 
 BETTER, SAME, WORSE = "better", "no clear difference", "worse"
+CHOSEN = "chosen"  # the plain alternative is the classifier that is used
 LEVEL = 0.05
 _CONFIDENT = 0.8  # probability from which a wrong answer makes the label suspect
 _PAIRS, _CLIPS, _SUSPECTS = 3, 3, 6  # shown
@@ -33,10 +34,16 @@ def best_of(rows: pd.DataFrame) -> pd.Series:
     Args:
         rows: Rows of :func:`~unfused.reporting.summary.shown`, of one task.
     """
+    usable = _usable(rows).fillna({"validation": -1.0})
+    error = usable["validation_error"] / usable["n_folds"] ** 0.5
+    return rows.loc[smallest_of_the_best(usable.assign(error=error))]
+
+
+def _usable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows among which it is chosen: without validation score only if none has one."""
     usable = rows[~rows["source"].map(is_control) & rows["protocol"].isin(DEPLOYABLE)]
-    scored = usable[["validation", "parameters"]].fillna({"validation": -1.0})
-    scored = scored.assign(error=usable["validation_error"] / usable["n_folds"] ** 0.5)
-    return usable.loc[smallest_of_the_best(scored)]
+    compared = usable[usable["validation"].notna()]
+    return compared if len(compared) else usable
 
 
 def title_of(row: pd.Series) -> str:
@@ -51,7 +58,6 @@ def compare(
     *,
     teacher: str | None = None,
     n_draws: int = 2000,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Make the planned comparisons, and no others.
 
@@ -64,7 +70,6 @@ def compare(
         predictions: Prediction rows.
         teacher: The method that made the student's pseudo-labels.
         n_draws: Bootstrap resamples.
-        seed: Seed of the bootstrap.
 
     Returns:
         ``task, question`` (``random``, ``teacher`` or ``plain``), ``first, second`` (names),
@@ -76,7 +81,7 @@ def compare(
         for question, *pair in _planned(rows, teacher):
             first, second = (of_classifier(predictions, row) for row in pair)
             metric = pair[0]["metric"]
-            gain = difference(first, second, metric, n=n_draws, seed=seed)
+            gain = difference(first, second, metric, n=n_draws)
             found.append((task, question, *map(title_of, pair), metric, gain.value, gain.low,
                           gain.high, gain.text, gain.p_value))  # fmt: skip
     columns = ("task", "question", "first", "second", "metric", "difference", "low", "high",
@@ -102,18 +107,21 @@ def _planned(rows: pd.DataFrame, teacher: str | None) -> Iterator[tuple[str, pd.
         same = probed[probed["encoder"] == teacher]
         same = same[same["read_out"] == methods[STUDENT]["read_out"]]
         yield "teacher", methods[STUDENT], same.iloc[0] if len(same) else methods[teacher]
-    best, plain = best_of(rows), _plain(probed)
-    if plain is not None and baseline_of(best["encoder"]) not in PLAIN:
+    best, plain = best_of(rows), _plain(rows)
+    if plain is not None and not _is_plain(best):
         yield "plain", best, plain
 
 
-def _plain(probed: pd.DataFrame) -> pd.Series | None:
-    """Return the plain alternative: statistics of MFCCs, else of log-mels, under a linear probe."""
-    base = probed["encoder"].map(baseline_of)
-    for name in PLAIN:
-        if (base == name).any():
-            return best_of(probed[base == name])
-    return None
+def _is_plain(row: pd.Series) -> bool:
+    return baseline_of(row["encoder"]) in PLAIN
+
+
+def _plain(rows: pd.DataFrame) -> pd.Series | None:
+    """Return the plain alternative, of several the one that is best on validation clips."""
+    plain = rows[
+        (rows["protocol"] == "linear_probe") & rows["encoder"].map(baseline_of).isin(PLAIN)
+    ]
+    return best_of(plain) if len(plain) else None
 
 
 def findings(
@@ -131,11 +139,13 @@ def findings(
         clips: Task -> manifest of its clips: ``clip_id, label`` and where its audio is.
 
     Returns:
-        For each task ``task``, ``n_classifiers``, ``best`` (the summary row of the chosen one, its
-        ``title`` and ``balanced`` accuracy), ``plain`` (the plain alternative and how the best one
-        compares with it; None where it was not measured), ``classes`` (weakest first: ``label``,
-        ``recall``, ``n_test``, ``n_labelled``), ``pairs`` (of classes taken for each other, the
-        most frequent first, with clips), ``suspects`` (clips whose label looks wrong).
+        For each task ``task``, ``n_classifiers`` (that were compared on validation clips),
+        ``smaller`` (whether the chosen one is smaller than the best and as good), ``best`` (the
+        summary row of the chosen one, its ``title`` and ``balanced`` accuracy), ``plain`` (the
+        plain alternative and how the best one compares with it; None where it was not measured),
+        ``classes`` (weakest first: ``label``, ``recall``, ``n_test``, ``n_labelled``), ``pairs``
+        (of classes taken for each other, the most frequent first, with clips), ``suspects`` (clips
+        whose label looks wrong).
     """
     predictions, found = checked_predictions(predictions), []
     for task, rows in shown(summary).groupby("task", sort=False):
@@ -149,10 +159,11 @@ def findings(
             answers = answers.assign(probability=np.nan)
         found.append({
             "task": task,
-            "n_classifiers": int((~rows["source"].map(is_control)).sum()),
+            "n_classifiers": len(compared := _usable(rows)),
+            "smaller": bool(best["validation"] < compared["validation"].max()),
             "several_labels": several,
             "best": _best(summary, best),
-            "plain": _against_plain(rows, comparisons[comparisons["task"] == task]),
+            "plain": _against_plain(best, rows, comparisons[comparisons["task"] == task]),
             "classes": _classes(answers, manifest["label"], several),
             "pairs": _pairs(answers, several),
             "suspects": [] if several else _suspects(answers),
@@ -170,14 +181,19 @@ def _best(summary: pd.DataFrame, best: pd.Series) -> dict[str, Any]:
     return {**row, "title": title_of(best), "balanced": others.get("balanced_accuracy")}
 
 
-def _against_plain(rows: pd.DataFrame, comparisons: pd.DataFrame) -> dict[str, Any] | None:
-    plain = _plain(rows[rows["protocol"] == "linear_probe"])
+def _against_plain(
+    best: pd.Series, rows: pd.DataFrame, comparisons: pd.DataFrame
+) -> dict[str, Any] | None:
+    plain = best if _is_plain(best) else _plain(rows)
     if plain is None:
         return None
-    asked = comparisons[comparisons["question"] == "plain"]
-    compared = _records(asked[["difference", "low", "high", "interval", "p_holm", "outcome"]])
     known = {"name": plain["name"], "title": title_of(plain), "mean": float(plain["mean"])}
-    return {**known, **(compared[0] if compared else {"outcome": "chosen"})}
+    if plain is best:
+        return {**known, "outcome": CHOSEN}
+    asked = comparisons[comparisons["question"] == "plain"]
+    return (
+        known | _records(asked[["difference", "low", "high", "interval", "p_holm", "outcome"]])[0]
+    )
 
 
 def _sets(labels: pd.Series, several: bool) -> pd.Series:
@@ -241,13 +257,10 @@ def best_over_tasks(summary: pd.DataFrame) -> dict[str, Any] | None:
     """Return the row over all tasks of the classifier that is best on them by validation.
 
     None where no classifier was measured on every task.
-
-    Args:
-        summary: Rows of :func:`~unfused.reporting.summary.summarise`.
     """
-    means = summary[summary["task"] == MEAN].set_index(KEY[1:])
+    means = summary[(summary["task"] == MEAN) & ~summary["source"].map(is_control)]
     validation = shown(summary).groupby(KEY[1:], sort=False)["validation"].mean()
-    known = validation[validation.index.isin(means.index)].drop(
-        index=[key for key in validation.index if is_control(key[1])], errors="ignore"
-    )
-    return None if known.isna().all() else dict(means.loc[known.idxmax()])
+    validation = validation[validation.index.isin(pd.MultiIndex.from_frame(means[KEY[1:]]))]
+    if validation.isna().all():
+        return None
+    return dict(means.set_index(KEY[1:]).loc[validation.idxmax()])

@@ -52,9 +52,12 @@ def baseline_of(encoder: str) -> str | None:
 
     >>> baseline_of("random_init_conformer"), baseline_of("MFCC statistics in 3 segments")
     ('random_init', 'mfcc_statistics')
+    >>> baseline_of("mfcc_statistics + unfused")
     """
-    plain = re.sub(r"[^a-z0-9]+", "_", encoder.lower())
-    return next((name for name in BASELINES if plain.startswith(name)), None)
+    first, *others = encoder.split(" + ")
+    plain = re.sub(r"[^a-z0-9]+", "_", first.lower())
+    base = next((name for name in BASELINES if plain.startswith(name)), None)
+    return base if all(map(baseline_of, others)) else None
 
 
 def encoder_name(encoder: str, source: str = "", *, teacher: str | None = None) -> str:

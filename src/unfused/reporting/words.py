@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from .findings import BETTER, WORSE
+from .findings import BETTER, CHOSEN, WORSE
 from .names import counted, short_label
 
 Finding = Mapping[str, Any]
@@ -27,13 +27,16 @@ def percent(value: float | None, *, signed: bool = False) -> str:
 
 
 def first_sentence(finding: Finding) -> str:
-    """Say which classifier is the best, and how good."""
-    best = finding["best"]
-    if finding["several_labels"]:
+    """Say which classifier is used, why, and how good it is."""
+    best, several = finding["best"], finding["several_labels"]
+    on = "There were no validation clips to choose by; "
+    if best["validation"] is not None:
+        on = "On validation clips, "
+    does = f"labels {percent(best['mean'])} % of {counted(best['n_test'], 'test clip')} correctly"
+    chance = "Always naming the most frequent class:"
+    if several:
         does = f"reaches a mean average precision of {percent(best['mean'])} %"
-    else:
-        size = counted(best["n_test"], "test clip")
-        does = f"labels {percent(best['mean'])} % of {size} correctly"
+        chance = "Equal scores for all clips would give"
     interval = best["interval"]
     if best["low"] is not None:
         bounds = f"{percent(best['low'])} to {percent(best['high'])} %"
@@ -41,20 +44,20 @@ def first_sentence(finding: Finding) -> str:
     balanced = ""
     if best["balanced"] is not None:
         balanced = f", {percent(best['balanced'])} % if every class counts the same"
+    return (
+        f"{on}{best['title']} is {_rank(finding)}. It {does} ({interval}){balanced}. "
+        f"{chance} {percent(best['chance'])} %."
+    )
+
+
+def _rank(finding: Finding) -> str:
+    """Return what made it the one to use."""
     of = counted(finding["n_classifiers"], "classifier")
-    start = f"{best['title']} is the best of {of} on validation clips."
-    if best["validation"] is None:
-        start = (
-            f"There were no validation clips to choose by; {best['title']} is the smallest of {of}."
-        )
-    return f"{start} It {does} ({interval}){balanced}. {_chance(finding)}"
-
-
-def _chance(finding: Finding) -> str:
-    best = finding["best"]
-    if finding["several_labels"]:
-        return f"Equal scores for all clips would give {percent(best['chance'])} %."
-    return f"Always naming the most frequent class: {percent(best['chance'])} %."
+    if finding["best"]["validation"] is None:
+        return f"the smallest of {of}"
+    return (
+        f"as good as the best of {of}, and smaller" if finding["smaller"] else f"the best of {of}"
+    )
 
 
 def weak_classes(finding: Finding) -> list[Mapping[str, Any]]:
@@ -65,15 +68,14 @@ def weak_classes(finding: Finding) -> list[Mapping[str, Any]]:
 
 
 def weaknesses(finding: Finding) -> str:
-    """Say which classes it fails for, and what it takes them for."""
-    weak = weak_classes(finding)
-    if not weak:
-        return "It recognises all classes about equally well."
+    """Say which classes it fails for."""
     named = [
         f"{short_label(row['label'], 40)} (recognised in {100 * row['recall']:.0f} % of "
         f"{counted(row['n_test'], 'clip')})"
-        for row in weak
+        for row in weak_classes(finding)
     ]
+    if not named:
+        return "It recognises all classes about equally well."
     return f"It fails most often for {_listed(named)}."
 
 
@@ -83,8 +85,10 @@ def against_plain(finding: Finding) -> str:
     if plain is None:
         return "It was not compared with plain statistics of the sound: they were not measured."
     method = f"{plain['name']} with logistic regression"
-    if plain["outcome"] == "chosen":
-        return f"That is the plain method itself ({method}): nothing trained beats it here."
+    if plain["outcome"] == CHOSEN:
+        by = ": nothing trained beats it by more than a standard error on validation clips"
+        known = finding["best"]["validation"] is not None
+        return f"That is the plain method itself ({method}){by if known else ''}."
     verdict = {BETTER: "It clearly beats", WORSE: "It is clearly worse than"}
     start = verdict.get(plain["outcome"], "It is not clearly different from")
     known = plain["p_holm"] is not None
@@ -117,18 +121,18 @@ def points(row: Finding) -> str:
 
 def next_steps(finding: Finding) -> str:
     """Say what is worth doing next."""
-    weak, suspects = weak_classes(finding), finding["suspects"]
-    steps = []
+    return f"What to do next: {_steps(finding, 'below')}."
+
+
+def _steps(finding: Finding, where: str) -> str:
+    weak, suspects, steps = weak_classes(finding), finding["suspects"], []
     if weak:
         named = [f"{short_label(row['label'], 40)} (so far {row['n_labelled']:,})" for row in weak]
         steps.append(f"label more clips of {_listed(named)}")
     if suspects:
-        steps.append(
-            f"listen to the {counted(len(suspects), 'clip')} below whose label looks wrong"
-        )
-    if not steps:
-        steps.append("use it: the pipeline classify labels new audio")
-    return f"What to do next: {' and '.join(steps)}."
+        clips = counted(len(suspects), "clip")
+        steps.append(f"listen to the {clips} {where} whose label looks wrong")
+    return " and ".join(steps) or "use it: the pipeline classify labels new audio"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -147,10 +151,11 @@ def closing_words(findings: Sequence[Finding], overall: Mapping[str, Any] | None
         findings: See :func:`~unfused.reporting.findings.findings`.
         overall: See :func:`~unfused.reporting.findings.best_over_tasks`.
     """
-    if len(findings) == 1:
-        return "\n".join(_closing(findings[0]))
-    best = max(findings, key=lambda one: one["best"]["mean"])
-    worst = min(findings, key=lambda one: one["best"]["mean"])
+    several = len(findings) > 1
+    return "\n".join(_over_tasks(findings, overall) if several else _of_task(findings[0]))
+
+
+def _over_tasks(findings: Sequence[Finding], overall: Mapping[str, Any] | None) -> list[str]:
     start = f"Over {len(findings)} tasks no classifier was measured everywhere."
     if overall is not None:
         mean, low, high = (percent(overall[name]) for name in ("mean", "low", "high"))
@@ -158,39 +163,39 @@ def closing_words(findings: Sequence[Finding], overall: Mapping[str, Any] | None
             f"Over {len(findings)} tasks, {overall['name']} does best on validation clips and "
             f"reaches {mean} % on average on test clips ({low} to {high} %)."
         )
+    best = max(findings, key=lambda one: one["best"]["mean"])
+    worst = min(findings, key=lambda one: one["best"]["mean"])
     highest, lowest = (short_label(one["task"], 40) for one in (best, worst))
     beaten = sum((one["plain"] or {}).get("outcome") == BETTER for one in findings)
-    return "\n".join([
+    return [
         start,
         f"The best classifier of each task clearly beats the plain method on {beaten} of "
         f"{len(findings)}; it does best on {highest} ({percent(best['best']['mean'])} %) and "
         f"worst on {lowest} ({percent(worst['best']['mean'])} %).",
         f"Next, look at what is confused on {lowest}: the report has clips to listen to.",
-    ])  # fmt: skip
+    ]
 
 
-def _closing(finding: Finding) -> list[str]:
+def _of_task(finding: Finding) -> list[str]:
     best, plain, pairs = finding["best"], finding["plain"], finding["pairs"]
     task, name = short_label(finding["task"], 40), short_label(best["name"], 60)
-    of = "points out of" if finding["several_labels"] else "of"
-    right = "" if finding["several_labels"] else " correctly"
-    does = "scores" if finding["several_labels"] else "labels"
-    start = f"On {task} the best of {counted(finding['n_classifiers'], 'classifier')}, {name}, "
-    start += f"{does} {100 * best['mean']:.0f} {of} 100 new clips{right}"
+    does = f"labels {100 * best['mean']:.0f} of 100 new clips correctly"
+    if finding["several_labels"]:
+        does = f"scores {100 * best['mean']:.0f} of 100 points on new clips"
     if best["low"] is not None:
-        start += (
-            f"; on other clips like these it may be anything from {100 * best['low']:.0f} to "
-            f"{100 * best['high']:.0f}"
-        )
+        low, high = 100 * best["low"], 100 * best["high"]
+        does += f"; on other clips like these it may be anything from {low:.0f} to {high:.0f}"
     middle = "There is no plain method to compare it with"
     if plain is not None:
-        verdict = {BETTER: "That is clearly better than", WORSE: "That is clearly worse than",
-                   "chosen": "That is"}  # fmt: skip
-        middle = verdict.get(plain["outcome"], "That is not clearly different from")
-        middle += f" the plain method, {plain['name']} with logistic regression"
-        if plain["outcome"] != "chosen":
+        verdict = {BETTER: "clearly better than ", WORSE: "clearly worse than ", CHOSEN: ""}
+        start = verdict.get(plain["outcome"], "not clearly different from ")
+        middle = f"That is {start}the plain method, {plain['name']} with logistic regression"
+        if plain["outcome"] != CHOSEN:
             middle += f" ({100 * plain['mean']:.0f})"
     if pairs:
         middle += f"; its most frequent mistake: {mistake(pairs[0])}"
-    steps = next_steps(finding).removeprefix("What to do next: ").replace("below", "in the report")
-    return [f"{start}.", f"{middle}.", f"Next, {steps}"]
+    return [
+        f"On {task}, {name} ({_rank(finding)}) {does}.",
+        f"{middle}.",
+        f"Next, {_steps(finding, 'in the report')}.",
+    ]
