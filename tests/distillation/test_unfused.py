@@ -56,7 +56,7 @@ def test_parameters_follow_scikit_learn():
     with pytest.raises(ValueError, match="did you mean 'alpha'"):
         UnFuSeD("mfcc_statistics", alfa=0.5)
     with pytest.raises(ValueError, match="targets"):
-        small(targets="labels")._method  # noqa: B018
+        small(targets="labels").method  # noqa: B018
 
 
 def test_a_fitted_one_has_labels_student_and_history(corpus, make_trained, tmp_path):
@@ -198,7 +198,7 @@ def test_an_interrupted_fit_ends_where_an_uninterrupted_one_does(
 ):
     whole = small(targets=targets, folder=tmp_path / "whole").fit(corpus)
     stopped = small(targets=targets, folder=tmp_path / "stopped")
-    after_step, steps = stopped._method.after_step, []
+    after_step, steps = stopped.method.after_step, []
 
     def fail(self, step):
         after_step(self, step)
@@ -207,7 +207,7 @@ def test_an_interrupted_fit_ends_where_an_uninterrupted_one_does(
             raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(stopped._method, "after_step", fail)
+        patch.setattr(stopped.method, "after_step", fail)
         with pytest.raises(RuntimeError, match="power cut"):
             stopped.fit(corpus)
     stopped.fit(corpus)

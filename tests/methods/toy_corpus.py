@@ -32,7 +32,8 @@ from unfused.embeddings.read_out import ReadOut, read_out
 from unfused.encoders import TrainedEncoder
 from unfused.probes.probe import Probe
 from unfused.tasks.corpus import Corpus
-from unfused.training.pretraining import estimator, random_encoder
+from unfused.training.estimator import random_encoder
+from unfused.training.pretraining import estimator
 from unfused.views.k_mix_centroids import fit_centroids
 
 N_MELS, CROP_FRAMES = 16, 64

@@ -23,7 +23,8 @@ from unfused.encoders import load_encoder
 from unfused.encoders.trained import read_trained_on
 from unfused.methods.method import Method
 from unfused.tasks.corpus import Corpus
-from unfused.training.pretraining import estimator, flat
+from unfused.training.estimator import flat
+from unfused.training.pretraining import estimator
 from unfused.training.settings import TrainingSettings
 
 N_CLIPS = 24

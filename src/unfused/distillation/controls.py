@@ -21,7 +21,7 @@ from ..core.seeding import numpy_generator
 from ..embeddings.embedder import Embedder, EncoderEmbedder, as_embedder
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import MULTI_LABEL
-from ..training.pretraining import untrained_like
+from ..training.estimator import untrained_like
 from .unfused import UnFuSeD
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..core.errors import UserError
 from ..encoders.encoder import Encoder
 from ..losses.byol import cosine_distance
+from ..methods.method import Method
 from ..views.view import View
 from .self_distillation import DistilledBlocks
 
@@ -55,6 +56,7 @@ class EmbeddingDistillation(DistilledBlocks):
     """
 
     name: ClassVar[str] = "embedding_distillation"
+    runtime_arguments = Method.runtime_arguments | {"targets"}
     targets: Tensor
 
     def __init__(

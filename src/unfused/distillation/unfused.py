@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
+from .. import methods
 from ..core.errors import UserError
 from ..core.outputs import OutputFolder
 from ..core.seeding import derive_seed
@@ -24,15 +19,18 @@ from ..data.manifest import same_audio
 from ..data.store import LogMelStore
 from ..embeddings.embedder import as_embedder
 from ..embeddings.read_out import ReadOut
-from ..encoders.origin import provenance
-from ..encoders.registry import ENCODERS, check_settings, settings_of
-from ..encoders.trained import TrainedEncoder, load_encoder, save_encoder
+from ..encoders.registry import ENCODERS
+from ..encoders.trained import TrainedEncoder, load_encoder
 from ..tasks.corpus import Corpus
 from ..training.checkpoint import drop_checkpoint
-from ..training.history import load_history, save_history
-from ..training.loop import fit
-from ..training.pretraining import crop_source, flat, random_encoder, view_maker
-from ..training.settings import TrainingSettings
+from ..training.estimator import (
+    LoopEstimator,
+    random_encoder,
+    show_further,
+    training_parameters,
+    view_maker,
+)
+from ..training.history import load_history
 from .embedding_distillation import EmbeddingDistillation
 from .loss import Hint
 from .pseudo_labels import Whiten, on_sphere, pseudo_labels
@@ -40,10 +38,6 @@ from .self_distillation import SelfDistillation
 
 METHODS = {"clusters": SelfDistillation, "embeddings": EmbeddingDistillation}
 """How a student learns, by its targets."""
-CLIP_UPDATES = 10_000
-"""How long a student trains that is told neither ``epochs`` nor ``clip_updates``."""
-TRAINING = flat(TrainingSettings(epochs=1, weight_decay=1e-4)) | {"epochs": None}
-_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
 class Clusters(NamedTuple):
@@ -58,7 +52,7 @@ class Clusters(NamedTuple):
     points: pd.DataFrame
 
 
-class UnFuSeD(BaseEstimator):
+class UnFuSeD(LoopEstimator):
     """Unsupervised fine-tuning by self-distillation (UnFuSeD, arXiv 2303.05668).
 
     The teacher's vectors of the corpus are clustered, and the clusters are the pseudo-labels that a
@@ -90,7 +84,8 @@ class UnFuSeD(BaseEstimator):
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         folder: Where checkpoints and results live, so that an interrupted fit goes on and a
             finished one is not repeated; None: nowhere.
-        **training: Fields of :class:`~unfused.training.settings.TrainingSettings`.
+        **further: Fields of :class:`~unfused.training.settings.TrainingSettings`, by default 10,000
+            clip-updates.
 
     Attributes:
         pseudo_labels_: Cluster of each clip, see :class:`Clusters`; None with ``embeddings``.
@@ -104,11 +99,12 @@ class UnFuSeD(BaseEstimator):
     UnFuSeD(clip_updates=20000, n_clusters=10, teacher='mfcc_statistics')
     """
 
+    further = training_parameters(weight_decay=1e-4)
+    clip_updates_usual = 10_000
+    kept = "student_"
     pseudo_labels_: pd.DataFrame | None
     student_: TrainedEncoder
     full_: TrainedEncoder
-    trained_on_: pd.DataFrame
-    history_: pd.DataFrame
     folder_: Path | None
 
     def __init__(
@@ -133,9 +129,8 @@ class UnFuSeD(BaseEstimator):
         seed: int = 0,
         device: str = "auto",
         folder: str | Path | OutputFolder | None = None,
-        **training: Any,
+        **further: Any,
     ) -> None:
-        check_settings(type(self).__name__, training, inspect.signature(type(self)).parameters)
         self.teacher, self.read_out, self.whiten = teacher, read_out, whiten
         self.n_clusters, self.targets, self.cut = n_clusters, targets, cut
         self.alpha, self.beta, self.mse_on = alpha, beta, mse_on
@@ -143,22 +138,9 @@ class UnFuSeD(BaseEstimator):
         self.crop_frames = crop_frames
         self.encoder, self.encoder_settings, self.views = encoder, encoder_settings, views
         self.seed, self.device, self.folder = seed, device, folder
-        for name, default in TRAINING.items():
-            setattr(self, name, training.get(name, default))
+        self._take(further)
 
-    __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [*inspect.signature(__init__).parameters.values()][:-1]
-        + [inspect.Parameter(name, _KEYWORD, default=value) for name, value in TRAINING.items()]
-    )
-
-    @property
-    def training(self) -> TrainingSettings:
-        """The settings of the training loop."""
-        values = [getattr(self, name) for name in TRAINING]
-        given = dict(zip((item.name for item in fields(TrainingSettings)), values, strict=True))
-        if given["epochs"] is None and given["clip_updates"] is None:
-            given["clip_updates"] = CLIP_UPDATES
-        return TrainingSettings(**given)
+    show_further(__init__, further)
 
     def cluster(self, corpus: Corpus) -> Clusters:
         """Return the pseudo-labels of what may be heard of a corpus; see :meth:`fit`."""
@@ -195,7 +177,7 @@ class UnFuSeD(BaseEstimator):
         Raises:
             UserError: A parameter is out of range, or the teacher's vectors have collapsed.
         """
-        by_clusters = self._method is SelfDistillation
+        by_clusters = self.method is SelfDistillation
         if by_clusters and extra is not None:
             raise UserError("extra audio belongs to no class: give it with targets='embeddings'")
         audio = audio_to_learn(corpus, extra)
@@ -217,7 +199,7 @@ class UnFuSeD(BaseEstimator):
         }
         with self._outputs() as outputs:
             path = outputs.built(
-                f"{self._method.name}-seed{self.seed}",
+                f"{self.method.name}-seed{self.seed}",
                 made_of,
                 lambda folder: self._distil(folder, audio, targets, made_of["facts"]),
             )
@@ -226,22 +208,6 @@ class UnFuSeD(BaseEstimator):
         self.pseudo_labels_ = targets if by_clusters else None
         self.folder_ = None if self.folder is None else path
         return self
-
-    def save(self, folder: str | Path) -> None:
-        """Write the student, what was heard, and the learning curve; ``load_encoder`` reads it.
-
-        Raises:
-            NotFittedError: :meth:`fit` was not called.
-        """
-        check_is_fitted(self, "student_")
-        save_encoder(folder, self.student_, self.trained_on_)
-        save_history(Path(folder), self.history_)
-
-    @contextmanager
-    def _outputs(self) -> Iterator[OutputFolder]:
-        with TemporaryDirectory() as nowhere:
-            place = self.folder or nowhere
-            yield place if isinstance(place, OutputFolder) else OutputFolder(Path(place))
 
     def _heard_by_teacher(self, audio: Corpus, ks: Sequence[int]) -> Clusters:
         """Return the teacher's whitened vectors of each clip, and their clusters."""
@@ -270,17 +236,17 @@ class UnFuSeD(BaseEstimator):
         return Clusters(tables["labels"], tables["points"])
 
     @property
-    def _method(self) -> type[SelfDistillation] | type[EmbeddingDistillation]:
+    def method(self) -> type[SelfDistillation] | type[EmbeddingDistillation]:
+        """How the student learns."""
         if self.targets not in METHODS:
             raise UserError(f"targets={self.targets!r} must be one of {list(METHODS)}")
         return METHODS[self.targets]
 
     def _settings(self) -> dict[str, Any]:
         """Return what decides the student, apart from audio and targets."""
-        names = settings_of(self._method, without=("labels", "n_classes", "targets"))
-        own = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        own = {name: getattr(self, name) for name in methods.settings_of(self.method)}
         return {
-            "method": own,
+            "method": {name: value for name, value in own.items() if value is not None},
             "cut": self.cut,
             "encoder": {"name": self.encoder, **(self.encoder_settings or {})},
             "views": dict(self.views or {}),
@@ -302,30 +268,16 @@ class UnFuSeD(BaseEstimator):
                 "labels": np.array(targets, dtype=np.int64),
                 "n_classes": [*(targets.max() + 1)],
             }
-        method = self._method(encoder, **what, **settings["method"])
-        views = view_maker(audio, self.views or {}, method.crop_frames)
-        whose = f"pseudo-labels: {facts.get('source', 'teacher')}"
-        title = f"{audio.name}, {whose}, fold {facts.get('fold', 0)}, seed {self.seed}"
-        with crop_source(audio, method, self.training, self.seed, self.device) as source:
-            history = fit(
-                method, source, views, self.training,
-                folder=folder, seed=self.seed, device=self.device, title=title,
-            )  # fmt: skip
+        method = self.method(encoder, **what, **settings["method"])
+        views = view_maker(audio, settings["views"], method.crop_frames)
+        whose = f"pseudo-labels: {facts.get('source', 'teacher')}, fold {facts.get('fold', 0)}"
+        self._train(folder, audio, method, views, f"{audio.name}, {whose}, seed {self.seed}")
         parameters = {**settings, "training": vars(self.training)}
         for kind, module in {"student": method.student(self.cut), "full": method.encoder}.items():
-            record = provenance(
-                method=f"{self._method.name} {kind}", seed=self.seed, parameters=parameters, **facts
+            name = f"{method.name} {kind}"
+            self._keep(
+                folder / kind, module, audio, views, method=name, parameters=parameters, **facts
             )
-            trained = TrainedEncoder(
-                module.cpu().eval(),
-                self.encoder,
-                audio.store.front_end.settings(),
-                *audio.statistics,
-                record,
-                clip_normalisation=views.clip_normalisation,
-            )
-            save_encoder(folder / kind, trained, self.trained_on_)
-        save_history(folder, history)
         drop_checkpoint(folder)
 
 

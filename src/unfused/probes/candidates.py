@@ -22,7 +22,8 @@ from ..encoders.collection import EncoderCollection
 from ..encoders.registry import ENCODERS, settings_of
 from ..encoders.trained import load_encoder, read_trained_on
 from ..tasks.corpus import Corpus
-from ..training.pretraining import untrained_like
+from ..training.estimator import untrained_like
+from .results import NO_CONTROLS
 
 RANDOM_INIT = "random_init"
 PLAIN: Mapping[str, Mapping[str, Any]] = {
@@ -83,7 +84,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """Label and source, as in names of folders."""
-        return f"{self.label}-{self.source}" if self.source else self.label
+        return "-".join(filter(None, [self.label, self.source]))
 
     @property
     def key(self) -> str:
@@ -92,14 +93,20 @@ class Candidate:
 
     def load(self) -> Embedder:
         """Return its embedder."""
-        given = dict(self.embedder)
-        if given["kind"] != UNTRAINED:
-            return as_embedder(given if self.folder is None else {**given, "folder": self.folder})
-        assert self.folder is not None
-        like, read_out = load_encoder(self.folder), ReadOut(**given["read_out"])
-        random = untrained_like(like, given["encoder"], given["settings"], self.seed)
+        given, folder = self.settings, self.folder
+        if given["kind"] != UNTRAINED or folder is None:
+            return as_embedder(given)
+        random = untrained_like(
+            load_encoder(folder), given["encoder"], given["settings"], self.seed
+        )
         # by its normalisation it has seen what the other was trained on
-        return EncoderEmbedder(random, read_out, trained_on=read_trained_on(self.folder))
+        seen = read_trained_on(folder)
+        return EncoderEmbedder(random, ReadOut(**given["read_out"]), trained_on=seen)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of its embedder, folder included."""
+        return {**self.embedder, **({"folder": self.folder} if self.folder else {})}
 
 
 def list_candidates(
@@ -149,8 +156,8 @@ def list_candidates(
             found += _read_out(bare, trained.encoder.dims, read_outs)
         found += _students(students, repeat, read_outs) if students else []
     found = [candidate.described() for candidate in found]
-    sides = (_side_by_side(labels, repeat, found) for repeat in repeats for labels in joined)
-    return found + [candidate for side in sides for candidate in side]
+    pairs = [(repeat, labels) for repeat in repeats for labels in joined]
+    return found + [item for pair in pairs for item in _side_by_side(*pair, found)]
 
 
 class Vectors(NamedTuple):
@@ -252,15 +259,15 @@ def _read_out(
 
 
 def _side_by_side(
-    labels: Sequence[str], repeat: Repeat, found: Sequence[Candidate]
+    repeat: Repeat, labels: Sequence[str], found: Sequence[Candidate]
 ) -> Iterator[Candidate]:
     """Yield candidates that put others side by side, one for each read-out that they share."""
     usable = [
         item
         for item in found
-        if item.source in ("", "teacher")
+        if item.source in NO_CONTROLS
         and item.fold == repeat.fold
-        and item.seed in ((repeat.seed,) if item.read_out else (item.seed,))
+        and (item.seed == repeat.seed or not item.read_out)  # no seed changes plain statistics
     ]
     parts = [[item for item in usable if item.label == label] for label in labels]
     if not all(parts):
@@ -268,21 +275,13 @@ def _side_by_side(
         raise UserError(f"evaluation.joined={list(labels)} must name some of {known}")
     read_outs = dict.fromkeys(item.read_out for items in parts for item in items if item.read_out)
     for name in read_outs or [""]:
-        members = [[item for item in items if item.read_out in ("", name)][:1] for items in parts]
-        if all(members):
-            yield _joined(labels, repeat, [item for (item,) in members], name)
-
-
-def _joined(
-    labels: Sequence[str], repeat: Repeat, members: Sequence[Candidate], read_out: str
-) -> Candidate:
-    settings = [
-        {**item.embedder, **({"folder": item.folder} if item.folder else {})} for item in members
-    ]
-    source = next((item.source for item in members if item.source), "")
-    given = {"kind": Joined.kind, "parts": settings}
-    bare = Candidate(" + ".join(labels), source, *repeat, given)
-    return replace(bare.described(), read_out=read_out)
+        of_name = [[item for item in items if item.read_out in ("", name)] for items in parts]
+        if all(of_name):
+            members = [items[0] for items in of_name]
+            given = {"kind": Joined.kind, "parts": [item.settings for item in members]}
+            source = max(item.source for item in members)
+            bare = Candidate(" + ".join(labels), source, *repeat, given)
+            yield replace(bare.described(), read_out=name)
 
 
 def _architecture(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -34,7 +34,7 @@ def pretrain_encoders(
 
 def parameters_of(method: MethodParams, encoder: EncoderParams) -> dict[str, Any]:
     """Return a method's configuration as the parameters of its estimator."""
-    from ...training.pretraining import flat
+    from ...training.estimator import flat
 
     architecture = method.encoder or encoder
     return {

@@ -95,7 +95,7 @@ def estimator(
 
 def parameters_of(distillation: Distillation, encoder: EncoderParams) -> dict[str, Any]:
     """Return how a student is trained as parameters of the estimator."""
-    from ...training.pretraining import flat
+    from ...training.estimator import flat
 
     return {
         **distillation.model_dump(exclude={"embeddings", "views", "training"}),

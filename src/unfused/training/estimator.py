@@ -1,0 +1,213 @@
+"""What estimators that train an encoder share: parameters, the way into the loop, saving.
+
+scikit-learn reads the parameters of an estimator off its constructor. Here most come from a
+method or from the settings of the loop: the constructor takes those as ``**further``, and its
+signature shows them by name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Self, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from ..core.distributed import rank
+from ..core.outputs import OutputFolder
+from ..core.seeding import derive_seed
+from ..encoders.encoder import Encoder
+from ..encoders.origin import provenance
+from ..encoders.projector import Projector
+from ..encoders.registry import Setting, check_settings, create
+from ..encoders.trained import TrainedEncoder, save_encoder
+from ..methods.method import Method
+from ..tasks.corpus import Corpus
+from ..views.make_views import ViewMaker
+from .batches import CropSource
+from .history import save_history
+from .loop import fit
+from .precision import pick_device
+from .settings import TrainingSettings
+
+T = TypeVar("T")
+_NAMES = {item.name: item.name for item in fields(TrainingSettings)}
+_NAMES["momentum"] = "optimiser_momentum"  # methods have a momentum of their own
+
+
+class LoopEstimator(BaseEstimator):
+    """Training of an encoder, with scikit-learn's conventions.
+
+    Attributes:
+        further: What the constructor takes as ``**further``: name -> type and default.
+        clip_updates_usual: Length of a training that is told none.
+        kept: The fitted attribute that :meth:`save` writes.
+    """
+
+    further: ClassVar[Mapping[str, Setting]]
+    clip_updates_usual: ClassVar[int]
+    kept: ClassVar[str]
+    encoder: str
+    encoder_settings: Mapping[str, Any] | None
+    seed: int
+    device: str
+    folder: str | Path | OutputFolder | None
+    history_: pd.DataFrame
+    trained_on_: pd.DataFrame
+
+    def _take(self, further: Mapping[str, Any]) -> None:
+        """Set what came as ``**further``, or its default."""
+        self._check_names(further)
+        for name, setting in self.further.items():
+            setattr(self, name, further.get(name, setting.default))
+
+    def set_params(self, **parameters: Any) -> Self:
+        """Change parameters and return the estimator.
+
+        Raises:
+            UserError: A parameter is unknown.
+        """
+        self._check_names(parameters)
+        changed: Self = super().set_params(**parameters)
+        return changed
+
+    def _check_names(self, given: Mapping[str, Any]) -> None:
+        check_settings(type(self).__name__, given, self._get_param_names())
+
+    @property
+    def training(self) -> TrainingSettings:
+        """The settings of the training loop."""
+        given = {name: getattr(self, parameter) for name, parameter in _NAMES.items()}
+        if given["epochs"] is None and given["clip_updates"] is None:
+            given["clip_updates"] = self.clip_updates_usual
+        return TrainingSettings(**given)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the trained encoder, what it was trained on, and the learning curve.
+
+        :func:`unfused.load_encoder` reads the encoder.
+
+        Raises:
+            NotFittedError: :meth:`fit` was not called.
+        """
+        check_is_fitted(self, self.kept)
+        save_encoder(folder, getattr(self, self.kept), self.trained_on_)
+        save_history(Path(folder), self.history_)
+
+    @contextmanager
+    def _outputs(self) -> Iterator[OutputFolder]:
+        """Give the folder of outputs; without one, another for as long as it is looked at."""
+        with TemporaryDirectory() as nowhere:
+            place = self.folder or nowhere
+            yield place if isinstance(place, OutputFolder) else OutputFolder(Path(place))
+
+    def _train(
+        self, folder: Path, corpus: Corpus, method: Method, views: ViewMaker, title: str
+    ) -> None:
+        """Train a method in place and leave its curve in the folder; go on with what is there."""
+        with crop_source(corpus, method, self.training, self.seed, self.device) as source:
+            history = fit(
+                method, source, views, self.training,
+                folder=folder, seed=self.seed, device=self.device, title=title,
+            )  # fmt: skip
+        if rank() == 0:
+            save_history(folder, history)
+
+    def _keep(
+        self, folder: Path, encoder: Encoder, corpus: Corpus, views: ViewMaker,
+        projector: Projector | None = None, **facts: Any,
+    ) -> None:  # fmt: skip
+        """Save an encoder, what it needs of the corpus it was trained on, and the facts."""
+        front_end = corpus.store.front_end.settings()
+        record = provenance(seed=self.seed, **facts)
+        trained = TrainedEncoder(
+            encoder.cpu().eval(), self.encoder, front_end, *corpus.statistics,
+            record, projector, views.clip_normalisation,
+        )  # fmt: skip
+        save_encoder(folder, trained, self.trained_on_)
+
+
+def training_parameters(**changed: Any) -> dict[str, Setting]:
+    """Return the settings of the loop as an estimator's parameters, with some other defaults."""
+    known = {item.name: Setting(item.type, item.default) for item in fields(TrainingSettings)}
+    known |= {name: known[name]._replace(default=value) for name, value in changed.items()}
+    return flat_names(known)
+
+
+def flat(training: TrainingSettings) -> dict[str, Any]:
+    """Return settings of the training loop under the names that estimators have for them."""
+    return flat_names(vars(training))
+
+
+def flat_names(by_name: Mapping[str, T]) -> dict[str, T]:
+    """Return what belongs to settings of the loop by the names that estimators have for them."""
+    return {_NAMES[name]: value for name, value in by_name.items()}
+
+
+def show_further(construct: Callable[..., None], further: Mapping[str, Setting]) -> None:
+    """Show what a constructor takes as ``**further`` by name in its signature."""
+    signature = inspect.signature(construct)
+    shown = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    shown += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in further.items()
+    ]
+    construct.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+
+
+def random_encoder(name: str, settings: Mapping[str, Any], seed: int) -> Encoder:
+    """Return an encoder with the weights that training with this seed starts from."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "encoder"))
+        return create(name, **settings)
+
+
+def untrained_like(
+    trained: TrainedEncoder, name: str, settings: Mapping[str, Any], seed: int
+) -> TrainedEncoder:
+    """Return a random encoder with the front-end and normalisation of a trained one."""
+    facts = provenance(method="random_init", seed=seed, parameters=dict(settings))
+    encoder = random_encoder(name, settings, seed).eval()
+    return replace(trained, encoder=encoder, name=name, provenance=facts, projector=None)
+
+
+def crop_source(
+    corpus: Corpus, method: Method, training: TrainingSettings, seed: int, device: str
+) -> CropSource:
+    """Return the batches of a corpus for a method."""
+    return CropSource(
+        corpus.store,
+        corpus.rows,
+        crop_frames=method.crop_frames,
+        n_crops=method.n_crops,
+        batch_size=training.batch_size,
+        padding=training.padding,
+        seed=seed,
+        device=pick_device(device),
+    )
+
+
+def view_maker(
+    corpus: Corpus,
+    views: Mapping[str, Any],
+    crop_frames: int,
+    k_mix_centroids: np.ndarray | None = None,
+) -> ViewMaker:
+    """Return the augmentations of a corpus's crops; ``views`` are arguments of ``ViewMaker``."""
+    mean, std = corpus.statistics
+    return ViewMaker(
+        mean=mean,
+        std=std,
+        n_mels=corpus.store.front_end.n_mels,
+        crop_frames=crop_frames,
+        k_mix_centroids=None if k_mix_centroids is None else torch.from_numpy(k_mix_centroids),
+        **views,
+    )
