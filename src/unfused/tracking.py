@@ -64,7 +64,7 @@ class TrackingHooks:
     ) -> None:
         if self._mlflow is None:
             return
-        from .reporting.flat_parameters import flatten
+        from .reporting.runs import flatten
 
         names = [name for name in sorted(pipeline.inputs()) if name.startswith("params:")]
         given = flatten({name.removeprefix("params:"): catalog.load(name) for name in names})

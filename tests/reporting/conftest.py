@@ -6,7 +6,7 @@ import pytest
 
 FAMILIES = ["bass", "brass", "flute", "guitar", "keyboard", "mallet", "organ", "reed", "string",
             "ačiū_&_100%"]  # fmt: skip
-ENCODERS = [  # encoder, source, cut, parameters, dimension, share right
+ENCODERS = [  # encoder, source, read_out, parameters, dimension, share right
     ("random_init", "", "block3", 74_880, 512, 0.40),
     ("random_init", "", "fc2", 600_192, 512, 0.38),
     ("log_mel_statistics", "", "", 0, 128, 0.45),
@@ -45,8 +45,11 @@ def _experiment(
         fold = np.resize(np.asarray(folds), n_test)
         group = [f"kit {index % n_groups}" for index in range(n_test)] if n_groups else None
         luck = generator.random(n_test)
-        for encoder, source, cut, parameters, dimension, share in [*ENCODERS, *_further(right)]:
-            share = (right or {}).get((encoder, source, cut), share)
+        for encoder, source, read_out, parameters, dimension, share in [
+            *ENCODERS,
+            *_further(right),
+        ]:
+            share = (right or {}).get((encoder, source, read_out), share)
             for protocol in protocols:
                 for seed in seeds:
                     jitter = 0 if encoder == "log_mel_statistics" else 0.02 * (seed % 3 - 1)
@@ -54,7 +57,7 @@ def _experiment(
                     if encoder == "log_mel_statistics":
                         hit = luck < share
                     wrong = generator.choice(classes, n_test)
-                    key = {"task": task, "encoder": encoder, "source": source, "cut": cut,
+                    key = {"task": task, "encoder": encoder, "source": source, "read_out": read_out,
                            "protocol": protocol, "seed": seed}  # fmt: skip
                     part = pd.DataFrame({
                         **key, "fold": fold, "clip_id": [f"{task}{i}" for i in range(n_test)],

@@ -70,8 +70,6 @@ def test_tsne_of_tiny_and_collapsed_embeddings_is_finite(embeddings):
 def test_tsne_refuses_what_it_cannot_place():
     with pytest.raises(ValueError, match="NaN or infinity"):
         tsne_points(np.full((5, 3), np.nan), seed=0)
-    with pytest.raises(ValueError, match=r"\(0, 3\)"):
-        tsne_points(np.zeros((0, 3)), seed=0)
 
 
 def first_points(axes):
@@ -198,10 +196,6 @@ def test_steps_are_in_mel_bands_and_seconds():
     assert [axes.get_title(loc="left") for axes in images[:4]] == list(steps)
     assert [axes.get_xlabel() for axes in images] == 4 * [""] + 4 * ["seconds"]
     assert tuple(images[0].images[0].get_extent()) == (0, 0.96, 0, 64)
-    with pytest.raises(ValueError, match="'bass' has the steps"):
-        view_steps({"flute": steps, "bass": {"mixture": view}})
-    with pytest.raises(ValueError, match="no example"):
-        view_steps({})
 
 
 def test_log_mels_share_a_scale():

@@ -33,7 +33,7 @@ def found_in(results, predictions, task="instrument_family", **clips):
 
 def test_the_best_is_chosen_on_validation_clips_and_never_on_test_clips(one_seed):
     results, predictions = one_seed
-    worst = (results["encoder"] == "random_init") & (results["cut"] == "fc2")
+    worst = (results["encoder"] == "random_init") & (results["read_out"] == "fc2")
     flattered = results.assign(validation=results["validation"].mask(worst, 0.99))
     _, comparisons, (found,) = found_in(flattered, predictions)
     assert (found["best"]["encoder"], found["best"]["read_out"]) == ("random_init", "fc2")
@@ -56,7 +56,7 @@ def test_the_best_is_the_one_that_is_kept_for_use_whatever_the_errors_of_the_fol
     assert best_of(summary)["encoder"] == "unfused"
     results["validation_error"] = np.where(results["fold"] == 3, 0.6, 0.0)
     best = best_of(shown(summarise(results, predictions, n_draws=50)))
-    tables = [table.rename(columns={"cut": "read_out"}).assign(fitted_on="train")
+    tables = [table.assign(fitted_on="train")
               for table in (results, predictions)]  # fmt: skip
     kept = choose_model(*tables)
     assert kept.encoder == best["encoder"] == "log_mel_statistics"
@@ -108,7 +108,7 @@ def test_what_is_used_for_its_size_is_not_called_the_best(one_seed):
     results, predictions = one_seed
     results = results.assign(validation_error=0.4)
     _, _, (found,) = found_in(results, predictions)
-    tables = [table.rename(columns={"cut": "read_out"}).assign(fitted_on="train")
+    tables = [table.assign(fitted_on="train")
               for table in (results, predictions)]  # fmt: skip
     tables = [pd.concat([table, table.assign(fitted_on="train+valid")]) for table in tables]
     kept = choose_model(*tables)

@@ -109,15 +109,6 @@ def test_chance_is_the_most_frequent_class(one_seed):
     assert row["chance"] == student(predictions)["label"].value_counts(normalize=True).iloc[0]
 
 
-def test_old_names_of_columns_are_taken_once(one_seed):
-    results, predictions = one_seed
-    new = [table.rename(columns={"cut": "read_out"}).assign(fitted_on="train")
-           for table in one_seed]  # fmt: skip
-    pd.testing.assert_frame_equal(
-        summarise(results, predictions, n_draws=50), summarise(*new, n_draws=50)
-    )
-
-
 def test_what_was_fitted_again_on_validation_clips_is_shown(one_seed):
     tables = [table[table["encoder"] == "decar"] for table in one_seed]
     both = [pd.concat([table.assign(fitted_on="train"), table.assign(fitted_on="train+valid")])

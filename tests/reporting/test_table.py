@@ -62,7 +62,7 @@ def test_protocols_stand_together_probes_first(experiment):
 
 def test_each_encoder_has_the_read_out_that_validation_prefers(experiment):
     results, predictions = experiment(right={("decar", "", "block3"): 0.9})
-    tested_best = (results["encoder"] == "decar") & (results["cut"] == "block3")
+    tested_best = (results["encoder"] == "decar") & (results["read_out"] == "block3")
     results.loc[tested_best, "validation"] = 0.1
     names = score_table(summarise(results, predictions, n_draws=50)).cells["Classifier"].tolist()
     assert len(names) == 9
@@ -72,7 +72,7 @@ def test_each_encoder_has_the_read_out_that_validation_prefers(experiment):
 
 def test_what_is_used_stands_there_whichever_read_out_its_encoder_prefers(experiment):
     results, predictions = experiment(("instrument_family", "NS"))
-    block3 = (results["encoder"] == "decar") & (results["cut"] == "block3")
+    block3 = (results["encoder"] == "decar") & (results["read_out"] == "block3")
     results.loc[block3, "validation"] = results["task"].eq("NS")[block3].map({True: 0.7, False: 0})
     table = score_table(summarise(results, predictions, n_draws=50))
     decar = table.cells["Classifier"].str.startswith("DECAR")

@@ -16,9 +16,9 @@ from markupsafe import Markup
 from ..encoders.origin import git_commit, versions
 from . import words
 from .findings import best_over_tasks
-from .flat_parameters import plain
 from .names import counted, short_label
 from .published import PUBLISHED_NOTE
+from .runs import plain
 from .sounds import heard
 from .table import score_table
 

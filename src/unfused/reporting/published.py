@@ -34,17 +34,6 @@ LAPE_TASKS: Mapping[str, str] = {
 """Titles of tasks -> LAPE's abbreviations; the abbreviations themselves are understood too."""
 
 
-def lape_columns(tasks: Iterable[str]) -> dict[str, str]:
-    """Return which of some tasks are LAPE tasks, task -> LAPE's abbreviation.
-
-    >>> lape_columns(["Instruments", "VoxForge, 6 languages", "SC-V1"])
-    {'VoxForge, 6 languages': 'VF', 'SC-V1': 'SC-V1'}
-    """
-    known = {**{_plain(name): short for name, short in LAPE_TASKS.items()},
-             **{_plain(short): short for short in LAPE_TASKS.values()}}  # fmt: skip
-    return {task: known[_plain(task)] for task in tasks if _plain(task) in known}
-
-
 def published_scores(tasks: Iterable[str]) -> pd.DataFrame:
     """Return published accuracies (per cent) on those of ``tasks`` that belong to LAPE.
 
@@ -52,12 +41,12 @@ def published_scores(tasks: Iterable[str]) -> pd.DataFrame:
         ``model``, one column for each such task under our name, ``source`` and, where something is
         odd about them, ``note``; no rows when none of the tasks is LAPE's.
     """
-    columns = lape_columns(tasks)
+    known = {_plain(name): short for title, short in LAPE_TASKS.items() for name in (title, short)}
+    columns = {known[_plain(task)]: task for task in tasks if _plain(task) in known}
     text = files(__package__).joinpath("published_lape.csv").read_text(encoding="utf-8")
     table = pd.read_csv(StringIO(text), dtype={"note": str}).fillna({"note": ""})
-    kept = table[["model", *columns.values(), "source", "note"]]
-    kept = kept.rename(columns={short: task for task, short in columns.items()})
-    if not any(short.startswith("SC-V2") for short in columns.values()):
+    kept = table[["model", *columns, "source", "note"]].rename(columns=columns)
+    if not any(short.startswith("SC-V2") for short in columns):
         kept = kept.drop(columns="note")  # it is about those two tasks
     return kept if columns else kept.iloc[:0]
 

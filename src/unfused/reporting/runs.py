@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from pydantic_core import to_jsonable_python
 
 from ..training.settings import PACE
-from .flat_parameters import flatten
 from .summary import KEY, checked_results
 
 _PLACES = (
@@ -40,11 +40,13 @@ def compare_runs(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]]) -> 
         once = checked_results(results).drop_duplicates([*KEY, "seed", "fold"])
         parts = once.groupby(KEY, sort=False)
         scores = parts.agg(validation=("validation", "mean"), n_seeds=("seed", "nunique"))
-        tables.append(scores.reset_index().assign(run=name, **differing[name]))
-    table = pd.concat(tables, ignore_index=True)
+        scores = scores.reset_index().assign(**differing[name])
+        scores.insert(0, "run", name)
+        tables.append(scores)
     order = [True] * len(KEY) + [False]
-    table = table.sort_values([*KEY, "validation"], ascending=order, kind="stable")
-    return table[["run", *(name for name in table if name != "run")]].reset_index(drop=True)
+    return pd.concat(tables).sort_values(
+        [*KEY, "validation"], ascending=order, kind="stable", ignore_index=True
+    )
 
 
 def different_parameters(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
@@ -56,10 +58,7 @@ def different_parameters(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, dic
     flat = pd.DataFrame({run: pd.Series(flatten(given), dtype=object).map(str)
                          for run, given in runs.items()}).fillna("")  # fmt: skip
     decide = [name for name in flat.index if _decides(str(name))]
-    differing = flat.loc[decide][flat.loc[decide].nunique(axis=1) > 1]
-    return {
-        str(run): {str(k): str(v) for k, v in given.items()} for run, given in differing.items()
-    }
+    return flat.loc[decide][flat.loc[decide].nunique(axis=1) > 1].to_dict()
 
 
 def _decides(name: str) -> bool:
@@ -70,3 +69,23 @@ def _decides(name: str) -> bool:
     """
     pace = tuple(f".{ending}" for ending in PACE)
     return not name.endswith(pace) and not any(f"{name}.".startswith(f"{at}.") for at in _PLACES)
+
+
+def plain(parameters: Any) -> Any:
+    """Return parameters, typed or not, as JSON values."""
+    return to_jsonable_python(parameters, fallback=str)
+
+
+def flatten(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted name -> value; lists stay whole, and an empty group is a value.
+
+    >>> flatten({"run": {"seeds": [0, 1], "device": "cpu"}, "select": {}})
+    {'run.seeds': [0, 1], 'run.device': 'cpu', 'select': {}}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in plain(parameters).items():
+        if isinstance(value, dict) and value:
+            flat.update({f"{name}.{inner}": item for inner, item in flatten(value).items()})
+        else:
+            flat[name] = value
+    return flat

@@ -1,4 +1,4 @@
-"""Result and prediction rows of a whole experiment -> one row per score, with its interval."""
+"""Rows of a whole experiment -> one row per score, with its interval; a corpus in numbers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+from scipy.stats import sem, t
 
 from ..core.errors import UserError
 from ..core.progress import progress
 from ..data.label_sets import label_counts
 from ..scores.intervals import Interval, interval, mean_over_tasks
 from ..scores.metrics import is_ranked, metrics_of
-from .names import MAIN_METRICS, encoder_name, encoder_rank, protocol_rank
+from .names import MAIN_METRICS, encoder_name, encoder_rank, is_control, protocol_rank
 
 KEY = ["task", "encoder", "source", "read_out", "protocol", "fitted_on"]
 """What one classifier is: ``fitted_on`` is ``train`` or, fitted again, ``train+valid``."""
 MEAN = "mean over tasks"
 """What stands for the task in rows about all of them."""
+_PARTS = ["train", "valid", "test", "unlabelled", "excluded"]
 _RESULTS = ("task", "encoder", "source", "read_out", "protocol", "seed", "fold", "metric", "value")
 _PREDICTIONS = (*_RESULTS[:7], "clip_id", "label", "predicted")
 _FACTS = {
@@ -58,7 +60,6 @@ def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _at_the_entrance(table: pd.DataFrame, needed: Sequence[str], what: str) -> pd.DataFrame:
-    table = table.rename(columns={"cut": "read_out"})
     if "fitted_on" not in table:
         table = table.assign(fitted_on="train")
     if missing := [name for name in needed if name not in table]:
@@ -72,7 +73,6 @@ def summarise(
     *,
     teacher: str | None = None,
     n_draws: int = 2000,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Return one row per classifier and metric, and those of classifiers over all tasks.
 
@@ -81,7 +81,6 @@ def summarise(
         predictions: Prediction rows, one per test clip of each of those.
         teacher: The method that made the student's pseudo-labels, for the names.
         n_draws: Bootstrap resamples.
-        seed: Seed of the bootstrap.
 
     Returns:
         :data:`KEY`, ``name, metric, mean, low, high, interval`` (in words), ``n_seeds, n_test,
@@ -104,8 +103,8 @@ def summarise(
     for key, part in progress(parts.items(), total=len(parts), desc="intervals", unit="classifier"):
         chance = _chance(part)
         for metric in metrics_of(part):
-            found = interval(part, metric, n=n_draws, seed=seed)
-            rows.append(_row(key, metric, found) | _sizes(part) | {"chance": chance[metric]})
+            found = interval(part, metric, n=n_draws)
+            rows.append(_row(key, metric, found, part) | {"chance": chance[metric]})
     tasks = list(dict.fromkeys(predictions["task"]))
     for classifier in dict.fromkeys(key[1:] for key in parts) if len(tasks) > 1 else ():
         of_tasks = {
@@ -114,45 +113,30 @@ def summarise(
         metrics = {metrics_of(part)[0] for part in of_tasks.values()}
         if len(of_tasks) == len(tasks) and len(metrics) == 1:
             (metric,) = metrics
-            found = mean_over_tasks(of_tasks, metric=metric, n=n_draws, seed=seed)
-            sizes = _sizes(pd.concat(of_tasks.values()))
-            rows.append(_row((MEAN, *classifier), metric, found) | sizes)
+            found = mean_over_tasks(of_tasks, metric=metric, n=n_draws)
+            rows.append(_row((MEAN, *classifier), metric, found, pd.concat(of_tasks.values())))
     return _ordered(pd.DataFrame(rows).merge(known, on=KEY, how="left"), teacher)
 
 
-def _row(key: tuple[str, ...], metric: str, found: Interval) -> dict[str, Any]:
-    scores = {"mean": found.value, "low": found.low, "high": found.high, "interval": found.text}
-    return {
-        **dict(zip(KEY, key, strict=True)),
-        "metric": metric,
-        **scores,
-        "n_seeds": found.n_seeds,
-    }
-
-
-def _sizes(predictions: pd.DataFrame) -> dict[str, int]:
+def _row(
+    key: tuple[str, ...], metric: str, found: Interval, predictions: pd.DataFrame
+) -> dict[str, Any]:
+    row: dict[str, Any] = dict(zip(KEY, key, strict=True)) | {"metric": metric}
+    row |= {"mean": found.value, "low": found.low, "high": found.high, "interval": found.text}
     groups = predictions["group"].nunique() if "group" in predictions else 0
-    return {"n_test": predictions["clip_id"].nunique(), "n_groups": groups}
+    sizes = {"n_test": predictions["clip_id"].nunique(), "n_groups": groups}
+    return row | {"n_seeds": found.n_seeds} | sizes
 
 
 def shown(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return what people see: the main metric's rows, those fitted on validation clips too first.
-
-    Args:
-        summary: Rows of :func:`summarise`.
-    """
+    """Return what people see: the main metric, once per classifier, fitted again if it was."""
     rows = summary[summary["metric"].isin(MAIN_METRICS) & (summary["task"] != MEAN)]
     again = rows.sort_values("fitted_on", ascending=False, kind="stable")  # train+valid, train
     return rows.loc[again.drop_duplicates(KEY[:-1]).index.sort_values()]
 
 
 def of_classifier(table: pd.DataFrame, row: pd.Series | dict) -> pd.DataFrame:
-    """Return the rows of a table that are of one classifier.
-
-    Args:
-        table: Summary or prediction rows.
-        row: Has the classifier's :data:`KEY`.
-    """
+    """Return the summary or prediction rows of one classifier, whose :data:`KEY` a row has."""
     return table[(table[KEY] == pd.Series({name: row[name] for name in KEY})).all(axis=1)]
 
 
@@ -178,3 +162,62 @@ def _ordered(summary: pd.DataFrame, teacher: str | None) -> pd.DataFrame:
         **{name: summary[name] for name in ("encoder", "source", "parameters") if name in summary},
     })  # fmt: skip
     return summary.loc[order.sort_values(list(order), kind="stable").index].reset_index(drop=True)
+
+
+def label_curves(scores: pd.DataFrame, *, teacher: str | None = None) -> pd.DataFrame:
+    """Return one row per encoder, protocol and label budget.
+
+    Args:
+        scores: Rows of :mod:`unfused.probes.label_efficiency` with a column ``task``.
+        teacher: Method that made the student's pseudo-labels.
+
+    Returns:
+        ``task, encoder, source, read_out, protocol, budget, name, metric, n_labels`` (mean over
+        folds and draws), ``mean, low, high, interval, n_seeds, n_draws``. With three seeds or more
+        the interval is Student's t over seeds; below that the lowest and highest draw.
+    """
+    scores = scores[scores["metric"].isin(MAIN_METRICS) & ~scores["source"].map(is_control)]
+    classifier, rows = KEY[:-1], []
+    for key, part in scores.groupby([*classifier, "budget"], sort=False):
+        by_draw = part.groupby(["seed", "draw"])["value"].mean()  # over the folds
+        by_seed = by_draw.groupby("seed").mean().to_numpy()
+        low, high, words = by_draw.min(), by_draw.max(), f"range of {len(by_draw)} draws"
+        if len(by_seed) >= 3:
+            low, high = t.interval(0.95, len(by_seed) - 1, by_seed.mean(), sem(by_seed))
+            words = f"t interval over {len(by_seed)} seeds"
+        rows.append({
+            **dict(zip([*classifier, "budget"], key, strict=True)),
+            "name": encoder_name(key[1], key[2], teacher=teacher),
+            "metric": part["metric"].iloc[0], "n_labels": part["n_labels"].mean(),
+            "mean": by_seed.mean(), "low": low, "high": high, "interval": words,
+            "n_seeds": len(by_seed), "n_draws": part["draw"].nunique(),
+        })  # fmt: skip
+    return pd.DataFrame(rows).sort_values([*classifier, "n_labels"]) if rows else pd.DataFrame()
+
+
+def data_card(
+    manifest: pd.DataFrame, splits: pd.DataFrame, rejected: pd.DataFrame, *, hours: float
+) -> pd.DataFrame:
+    """Return one row per fold: clips of each part, classes, groups, hours and rejected files.
+
+    Args:
+        manifest: Clips that can be used.
+        splits: Columns clip_id, fold, split and made_by.
+        rejected: Files that cannot.
+        hours: Length of all usable audio.
+    """
+    by_fold = splits.groupby("fold")
+    made_by = by_fold["made_by"].agg(lambda names: ", ".join(sorted(names.astype(str).unique())))
+    counts = by_fold["split"].value_counts().unstack(fill_value=0).reindex(columns=_PARTS)
+    return (
+        counts.fillna(0)
+        .astype(int)
+        .reset_index()
+        .assign(
+            classes=manifest["label"].nunique(),
+            groups=manifest["group"].nunique(),
+            hours=round(hours, 2),
+            rejected=len(rejected),
+            split=made_by.to_numpy(),
+        )
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,15 +51,16 @@ def score_table(summary: pd.DataFrame) -> ScoreTable:
         The table. A cell holds accuracy, its interval and balanced accuracy, of tasks with several
         labels mAP and its interval; those fitted again on validation clips stand for the others.
     """
-    rows = shown(summary)
+    rows, whose = shown(summary), KEY[1:5]
     tasks = list(dict.fromkeys(rows["task"]))
-    best = {task: best_of(of_task).name for task, of_task in rows.groupby("task")}
-    rows = _by_chosen_read_out(rows, list(best.values()))
+    best = [best_of(of_task).name for _, of_task in rows.groupby("task")]
+    rows = _by_chosen_read_out(rows, best)
+    rows = rows.sort_values("protocol", key=lambda names: names.map(protocol_rank), kind="stable")
     headings = {task: _heading(rows[rows["task"] == task]) for task in tasks}
     means = summary[summary["task"] == MEAN].sort_values("fitted_on", ascending=False)
-    means = means.drop_duplicates(KEY[1:5]).set_index(KEY[1:5])
+    means = means.drop_duplicates(whose).set_index(whose)
     cells, chosen = [], []
-    for key, part in rows.groupby(KEY[1:5], sort=False):
+    for key, part in rows.groupby(whose, sort=False):
         first = part.iloc[0]
         remark = " (transductive)" * bool(first.get("transductive"))
         row = {
@@ -69,16 +71,13 @@ def score_table(summary: pd.DataFrame) -> ScoreTable:
         if len(means):
             row["Mean over tasks"] = _bounded(means.loc[key]) if key in means.index else ""
         cells.append(row | {heading: _whole(first.get(name)) for name, heading in _SIZES.items()})
-        chosen.append({headings[task]: place == best[task] for place, task in part["task"].items()})
-    order = np.argsort([protocol_rank(key[3]) for key in rows.groupby(KEY[1:5], sort=False).groups],
-                       kind="stable")  # fmt: skip
-    table = pd.DataFrame(cells).iloc[order].reset_index(drop=True)
-    marks = pd.DataFrame(chosen).iloc[order].reset_index(drop=True)
-    marks = marks.reindex(columns=table.columns).eq(True)
+        chosen.append({headings[task]: place in best for place, task in part["task"].items()})
+    table = pd.DataFrame(cells)
+    marks = pd.DataFrame(chosen).reindex(columns=table.columns).eq(True)
     return ScoreTable(table, marks, _notes(rows), _outside(rows), published_scores(tasks))
 
 
-def _by_chosen_read_out(rows: pd.DataFrame, best: list[int]) -> pd.DataFrame:
+def _by_chosen_read_out(rows: pd.DataFrame, best: list[Hashable]) -> pd.DataFrame:
     """Keep each encoder with the read-out that is best on validation, and the best classifiers."""
     whose = ["encoder", "source", "protocol"]
     scored = rows.fillna({"validation": -1.0}).groupby([*whose, "read_out"], sort=False)

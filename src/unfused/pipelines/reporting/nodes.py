@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 def describe_corpus(corpus: Any) -> pd.DataFrame:
     """Count a corpus's clips, hours, labels and rejected files, for every fold."""
-    from ...reporting.data_card import data_card
+    from ...reporting.summary import data_card
 
     hours = float(corpus.seconds.sum()) / 3600
     card = data_card(corpus.clips, corpus.splits, corpus.rejected, hours=hours)
@@ -156,7 +156,7 @@ def draw_confusion(predictions: pd.DataFrame, findings: list[dict[str, Any]]) ->
 
 def list_missing_tasks(tasks: dict) -> pd.DataFrame:
     """List the public data sets that are not there: what to get, and where to put it."""
-    from ...reporting.flat_parameters import plain
+    from ...reporting.runs import plain
     from ...tasks.layouts import missing_tasks
 
     missing = missing_tasks(plain(tasks))
@@ -168,7 +168,7 @@ def list_missing_tasks(tasks: dict) -> pd.DataFrame:
 
 def summarise_label_efficiency(scores: pd.DataFrame, teacher: str) -> pd.DataFrame:
     """Average scores over draws, folds and seeds, for every number of labels."""
-    from ...reporting.label_curves import label_curves
+    from ...reporting.summary import label_curves
 
     return label_curves(scores, teacher=teacher)
 
@@ -196,7 +196,7 @@ def write_report(findings: list[dict[str, Any]], **shown: Any) -> tuple[str, str
 
 def record_parameters(parameters: dict, results: pd.DataFrame) -> dict:
     """Keep the parameters, as they were after every override, of the results that are there now."""
-    from ...reporting.flat_parameters import plain
+    from ...reporting.runs import plain
 
     return dict(plain(parameters))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from sklearn.manifold import TSNE
 from ...core.errors import UserError
 from ...core.seeding import derive_seed, numpy_generator
 from ..names import natural_order, short_label
-from .style import LIGHT, PALETTE, new_figure, styled
+from .style import LIGHT, PALETTE, new_figure, panels, styled
 
 log = logging.getLogger(__name__)
 _SLOW = 1000  # clips that take more than a few seconds
@@ -25,12 +25,7 @@ _MULTIPLES, _COLUMNS = 12, 4  # small multiples of clusters, and of classes
 
 
 class TsnePoints(NamedTuple):
-    """Where t-SNE puts some clips.
-
-    Attributes:
-        rows: Which rows of the embeddings are drawn, (n,) int64, ascending.
-        xy: Their places, (n, 2) float32.
-    """
+    """Which rows of the embeddings are placed, (n,) int64 ascending, and where, (n, 2) float32."""
 
     rows: np.ndarray
     xy: np.ndarray
@@ -49,11 +44,9 @@ def tsne_points(embeddings: np.ndarray, seed: int, max_points: int = 3000) -> Ts
         max_points: How many clips to draw at most.
 
     Raises:
-        UserError: There is no row, or a value is not finite.
+        UserError: A value is not finite.
     """
     embeddings = np.asarray(embeddings, dtype=np.float64)
-    if embeddings.ndim != 2 or not len(embeddings):
-        raise UserError(f"embeddings has shape {embeddings.shape}; (N, D) with N >= 1 is needed")
     if not np.isfinite(embeddings).all():
         raise UserError("embeddings hold NaN or infinity; the training that made them diverged")
     rows = np.arange(len(embeddings))
@@ -111,9 +104,9 @@ def _coloured(xy: np.ndarray, cluster: pd.Series, truth: pd.Series, heading: str
     classes = sorted(truth.dropna().unique(), key=natural_order)
     colours = dict(zip(classes, PALETTE, strict=False))
     figure = new_figure(6, 4.2)
-    panels = figure.subplots(1, 2)
-    _scatter(panels[0], xy, cluster, _matched(cluster, truth, colours), "Pseudo-labels (clusters)")
-    _scatter(panels[1], xy, truth, colours, "True labels")
+    left, right = figure.subplots(1, 2)
+    _scatter(left, xy, cluster, _matched(cluster, truth, colours), "Pseudo-labels (clusters)")
+    _scatter(right, xy, truth, colours, "True labels")
     figure.suptitle(heading, x=0.01, ha="left")
     return figure
 
@@ -133,16 +126,11 @@ def _matched(cluster: pd.Series, truth: pd.Series, colours: Mapping[str, str]) -
 def _scatter(
     panel: Axes, xy: np.ndarray, names: pd.Series, colours: Mapping[str, str], title: str
 ) -> None:
-    unknown = names.isna()
-    if unknown.any():
-        panel.scatter(
-            xy[unknown, 0], xy[unknown, 1], s=_size(len(xy)), color=LIGHT, label="no label"
-        )
+    if (unknown := names.isna()).any():
+        _points(panel, xy[unknown], _size(len(xy)), LIGHT, label="no label")
     for name, colour in colours.items():
-        label = short_label(name, 22)
-        x, y = xy[names == name].T
-        panel.scatter(x, y, s=_size(len(xy)), color=colour, label=label, lw=0.3,
-                      edgecolors="white", rasterized=True)  # fmt: skip
+        _points(panel, xy[names == name], _size(len(xy)), colour, label=short_label(name, 22),
+                lw=0.3, edgecolors="white")  # fmt: skip
     panel.set(xticks=[], yticks=[], title=title)
     panel.spines[:].set(visible=True, color=LIGHT)
     panel.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, handletextpad=0.1)
@@ -153,15 +141,16 @@ def _small_multiples(xy: np.ndarray, cluster: pd.Series, truth: pd.Series, headi
         sorted(names.value_counts().index[:_MULTIPLES], key=natural_order)
         for names in (cluster, truth)
     )
-    rows = [-(-len(names) // _COLUMNS) for names in (clusters, classes)]
-    figure = new_figure(6, 1.4 * sum(rows) + 0.5)
-    axes = figure.subplots(sum(rows), _COLUMNS, squeeze=False)
-    for panel in axes.flat:
+    first = -(-len(clusters) // _COLUMNS) * _COLUMNS  # where the classes begin
+    n = first + len(classes)
+    figure = new_figure(6, 1.4 * -(-n // _COLUMNS) + 0.5)
+    axes = panels(figure, n, _COLUMNS)
+    for panel in axes[len(clusters) : first]:
         panel.axis("off")
-    for panel, name in zip(axes[: rows[0]].flat, clusters, strict=False):
+    for panel, name in zip(axes, clusters, strict=False):
         _highlight(panel, xy, (cluster == name).to_numpy(), f"cluster {name}", PALETTE[0])
         panel.set_xlabel(_mostly(truth[cluster == name], "most: {}"), fontsize=8)
-    for panel, name in zip(axes[rows[0] :].flat, classes, strict=False):
+    for panel, name in zip(axes[first:], classes, strict=True):
         _highlight(panel, xy, (truth == name).to_numpy(), short_label(name, 20), PALETTE[3])
         panel.set_xlabel(_mostly(cluster[truth == name], "most in cluster {}"), fontsize=8)
     figure.suptitle(
@@ -172,12 +161,15 @@ def _small_multiples(xy: np.ndarray, cluster: pd.Series, truth: pd.Series, headi
 
 
 def _highlight(panel: Axes, xy: np.ndarray, member: np.ndarray, name: str, colour: str) -> None:
-    panel.axis("on")
-    panel.scatter(xy[~member, 0], xy[~member, 1], s=2, color=LIGHT, rasterized=True)
-    panel.scatter(xy[member, 0], xy[member, 1], s=_size(len(xy)) / 3, color=colour, rasterized=True)
+    _points(panel, xy[~member], 2, LIGHT)
+    _points(panel, xy[member], _size(len(xy)) / 3, colour)
     panel.set(xticks=[], yticks=[])
     panel.set_title(f"{name}: {member.sum()}", fontsize=8.5)
     panel.spines[:].set(visible=True, color=LIGHT)
+
+
+def _points(panel: Axes, xy: np.ndarray, size: float, colour: str, **look: Any) -> None:
+    panel.scatter(xy[:, 0], xy[:, 1], s=size, color=colour, rasterized=True, **look)
 
 
 def _mostly(others: pd.Series, words: str) -> str:

@@ -30,11 +30,10 @@ def confusion_matrix(labels: Sequence[object], predicted: Sequence[object]) -> F
     true, said = (pd.Series(column, dtype=object).astype(str) for column in (labels, predicted))
     classes = sorted({*true, *said})
     counts = pd.crosstab(true, said).reindex(index=classes, columns=classes, fill_value=0)
-    table = counts.to_numpy()
-    errors = table.sum(0) + table.sum(1) - 2 * table.diagonal()
-    worst = [classes[row] for row in np.argsort(-errors, kind="stable")[:_MOST]]
-    chosen = sorted(worst, key=natural_order)
     sizes = counts.sum(axis=1)
+    errors = sizes + counts.sum() - 2 * np.diag(counts)
+    chosen = sorted(errors.sort_values(ascending=False, kind="stable").index[:_MOST],
+                    key=natural_order)  # fmt: skip
     counts = counts.loc[chosen, chosen]
     shares = counts.div(sizes[chosen].clip(lower=_FEW), axis=0).to_numpy()
     side = max(2.2, (0.335 if len(chosen) <= 15 else 0.27) * len(chosen))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ...core.errors import UserError
 from ..names import short_label
-from .style import new_figure, styled
+from .style import new_figure, panels, styled
 
 _COLUMNS = 3
 
@@ -24,33 +26,22 @@ def view_steps(
     Args:
         examples: Name of the example -> step -> normalised log-mel, (F, T); all the same steps.
         hop_seconds: Seconds per frame.
-
-    Raises:
-        UserError: There is no example, or one lacks a step.
     """
-    if not examples:
-        raise UserError("there is no example to draw; give at least one clip")
     steps = list(next(iter(examples.values())))
-    for name, images in examples.items():
-        if list(images) != steps:
-            raise UserError(f"example {name!r} has the steps {list(images)}, the first has {steps}")
     figure = new_figure(1.5 * len(steps) + 0.5, 1.45 * len(examples) + 0.35)
     axes = figure.subplots(len(examples), len(steps), squeeze=False, sharex=True, sharey=True)
     for row, (name, images) in zip(axes, examples.items(), strict=True):
-        scale = np.percentile(
-            np.concatenate([np.ravel(image) for image in images.values()]), [1, 99]
-        )
-        for panel, (step, image) in zip(row, images.items(), strict=True):
-            _draw(panel, image, hop_seconds, scale)
-            if panel in axes[0]:
-                panel.set_title(step)
-            if panel in axes[-1]:
-                panel.set_xlabel("seconds")
+        scale = _scale(images.values())
+        for panel, step in zip(row, steps, strict=True):
+            _draw(panel, images[step], hop_seconds, scale)
         row[0].set_ylabel("mel band")
         row[0].annotate(
             name, (0.03, 0.96), xycoords="axes fraction", va="top", fontsize=7.5, color="white",
             bbox={"facecolor": "black", "alpha": 0.55, "edgecolor": "none", "pad": 1.5},
         ).set_in_layout(False)  # fmt: skip
+    for top, bottom, step in zip(axes[0], axes[-1], steps, strict=True):
+        top.set_title(step)
+        bottom.set_xlabel("seconds")
     return figure
 
 
@@ -72,23 +63,24 @@ def log_mels(
         raise UserError("there is no clip to draw; give at least one")
     rows, columns = -(-len(clips) // _COLUMNS), min(len(clips), _COLUMNS)
     figure = new_figure(max(5, 2.5 * columns + 0.9), 1.8 * rows + 0.2)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    scale = np.percentile(np.concatenate([np.ravel(clip) for clip in clips.values()]), [1, 99])
-    for panel, (name, clip) in zip(axes.flat, clips.items(), strict=False):
+    axes, scale = panels(figure, len(clips), columns), _scale(clips.values())
+    for panel, (name, clip) in zip(axes, clips.items(), strict=True):
         image = _draw(panel, np.asarray(clip, dtype=np.float32).T, hop_seconds, scale)
         panel.set_title(short_label(name, 24))
-    for panel in axes.flat[len(clips) :]:
-        panel.set_axis_off()
-    axes[-1, 0].set(xlabel=xlabel, ylabel="mel band")
-    figure.colorbar(image, ax=axes.ravel().tolist(), pad=0.01, fraction=0.03, label="nats")
+    axes[columns * (rows - 1)].set(xlabel=xlabel, ylabel="mel band")
+    figure.colorbar(image, ax=figure.axes, pad=0.01, fraction=0.03, label="nats")
     return figure
 
 
-def _draw(panel, image, hop_seconds, scale):  # type: ignore[no-untyped-def]
+def _scale(images: Iterable[np.ndarray]) -> tuple[float, float]:
+    low, high = np.percentile(np.concatenate([np.ravel(image) for image in images]), [1, 99])
+    return float(low), float(max(high, low + 1e-6))
+
+
+def _draw(panel: Axes, image: np.ndarray, hop_seconds: float, scale: tuple[float, float]) -> Any:
     panel.xaxis.set_major_locator(MaxNLocator(3))
-    low, high = scale
+    height, width = image.shape
     return panel.imshow(
-        np.asarray(image), origin="lower", aspect="auto", cmap="magma", interpolation="nearest",
-        vmin=low, vmax=max(high, low + 1e-6),
-        extent=(0, np.shape(image)[1] * hop_seconds, 0, np.shape(image)[0]),
+        image, origin="lower", aspect="auto", cmap="magma", interpolation="nearest",
+        vmin=scale[0], vmax=scale[1], extent=(0, width * hop_seconds, 0, height),
     )  # fmt: skip

@@ -8,8 +8,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 # Okabe & Ito (2008), yellow replaced: it vanishes on white
@@ -42,6 +43,14 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def panels(figure: FigureBase, n: int, columns: int) -> list[Axes]:
+    """Return so many panels of a figure, in rows of ``columns``."""
+    axes = figure.subplots(-(-n // columns), columns, squeeze=False).ravel().tolist()
+    for panel in axes[n:]:
+        panel.axis("off")
+    return list(axes[:n])
 
 
 @cache
