@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from unfused.probes.head import Head, fit_final, load_head, save_head
+from unfused.probes import knn_probe
+from unfused.probes import probe as module
+from unfused.probes.head import Head, load_head, save_head
 from unfused.probes.knn_probe import KNNProbe
 from unfused.probes.probe import LDA, PATIENCE, STRENGTHS, WITHOUT_CHOICE, Probe
 from unfused.scores.metrics import calibration_error
-from unfused.tasks.label_kinds import MULTI_LABEL
+from unfused.tasks.label_kinds import MULTI_LABEL, SINGLE_LABEL
 
 
 def make_features(n: int, *, seed: int = 0, n_classes: int = 6, dimension: int = 96):
@@ -26,6 +28,10 @@ def make_features(n: int, *, seed: int = 0, n_classes: int = 6, dimension: int =
 
 def last(n: int, held: int):
     return np.arange(n) >= n - held
+
+
+def fit_head(x, y, kind=SINGLE_LABEL):
+    return Head.of_probe(Probe(kind=kind).fit(x, y))
 
 
 def said(probe, linear, x):
@@ -48,17 +54,18 @@ def test_validation_clips_choose_if_there_are_enough():
 
 
 @pytest.mark.parametrize(
-    ("held", "groups", "options"),
+    ("held", "groups", "per_class"),
     [
-        (40, None, {}),  # fewer than 50
-        (58, None, {"min_valid_per_class": 10}),  # 58 of 6 classes: fewer than 10 of some
-        (100, np.arange(300) // 50, {}),  # two speakers
-        (0, None, {}),
+        (40, None, 5),  # fewer than 50
+        (58, None, 10),  # 58 of 6 classes: fewer than 10 of some
+        (100, np.arange(300) // 50, 5),  # two speakers
+        (0, None, 5),
     ],
 )
-def test_folds_choose_where_validation_is_small(held, groups, options):
+def test_folds_choose_where_validation_is_small(held, groups, per_class, monkeypatch):
     x, y = make_features(300)
-    probe = Probe(lda=False, **options).fit(x, y, valid=last(300, held), groups=groups)
+    monkeypatch.setattr(module, "MIN_VALID_PER_CLASS", per_class)
+    probe = Probe(lda=False).fit(x, y, valid=last(300, held), groups=groups)
     assert probe.chosen_on_ == "folds"
     assert set(probe.scores_) == set(STRENGTHS)
     assert probe.validation_ < 1.0  # held-out folds, not the training clips
@@ -117,7 +124,8 @@ def test_few_clips_are_dealt_anew_until_there_are_enough_predictions(monkeypatch
     Probe(lda=False).fit(x, y)
     assert len(fitted) == 25  # five folds, five times
     fitted.clear()
-    Probe(lda=False, few=100).fit(x, y)
+    monkeypatch.setattr(module, "FEW", 100)
+    Probe(lda=False).fit(x, y)
     assert len(fitted) == 10
 
 
@@ -189,7 +197,7 @@ def test_what_is_none_of_the_classes_is_strange():
     x, y = make_features(900, n_classes=9)
     known = y < "k6"
     x_test, y_test = make_features(900, seed=3, n_classes=9)
-    head = fit_final(x[known], y[known])
+    head = fit_head(x[known], y[known])
     strange = head.strangeness(x_test)
     ours, others = strange[y_test < "k6"], strange[y_test >= "k6"]
     assert (others[:, None] > ours).mean() > 0.62  # area under the ROC curve
@@ -210,14 +218,14 @@ def several(n, seed=0):
 
 def test_thresholds_of_several_labels_are_learnt():
     (x, y, _), (x_test, y_test, hits) = several(300), several(400, seed=1)
-    head = fit_final(x, y, kind=MULTI_LABEL)
+    head = fit_head(x, y, kind=MULTI_LABEL)
     assert len(head.calibration.thresholds) == 3
     likely = head.probabilities(x_test)
     over = likely >= np.array(head.calibration.thresholds)
     assert (over == hits).mean() > 0.75
-    assert list(head.labels(x_test[:5])) == ["|".join(head.classes[row]) for row in over[:5]]
+    assert list(head.named(likely[:5])) == ["|".join(head.classes[row]) for row in over[:5]]
     assert calibration_error(likely.ravel(), hits.ravel()) < 0.08
-    assert (head.labels(x_test) == y_test).mean() > 0.4
+    assert (head.named(likely) == y_test).mean() > 0.4
 
 
 def test_several_labels_are_chosen_by_map_on_folds():
@@ -234,12 +242,14 @@ def test_several_labels_are_chosen_by_map_on_folds():
     assert folds.score(x, y) > folds.validation_ - 0.1
 
 
-def test_neighbours_are_scikit_learns():
+def test_neighbours_are_scikit_learns(monkeypatch):
     from sklearn.neighbors import KNeighborsClassifier
 
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(120, 6)), (np.arange(120) % 4).astype(str)
-    probe = KNNProbe(neighbours=[7], temperature=0.1).fit(x[:80], y[:80])
+    monkeypatch.setattr(knn_probe, "NEIGHBOURS", (7,))
+    monkeypatch.setattr(knn_probe, "TEMPERATURE", 0.1)
+    probe = KNNProbe().fit(x[:80], y[:80])
     reference = KNeighborsClassifier(
         7, metric="cosine", weights=lambda distance: np.exp(-distance / 0.1)
     ).fit(x[:80].astype("f4"), y[:80])
@@ -249,9 +259,11 @@ def test_neighbours_are_scikit_learns():
     )
 
 
-def test_neighbours_vote_for_each_of_several_labels():
+def test_neighbours_vote_for_each_of_several_labels(monkeypatch):
     x, y, hits = several(210)
-    probe = KNNProbe(neighbours=[5], temperature=1e9, kind=MULTI_LABEL).fit(x[:200], y[:200])
+    monkeypatch.setattr(knn_probe, "NEIGHBOURS", (5,))
+    monkeypatch.setattr(knn_probe, "TEMPERATURE", 1e9)
+    probe = KNNProbe(kind=MULTI_LABEL).fit(x[:200], y[:200])
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     for row in range(200, 205):
         near = np.argsort(-unit[:200] @ unit[row])[:5]
@@ -264,8 +276,6 @@ def test_the_number_of_neighbours_is_chosen_and_never_more_than_there_is():
     probe = KNNProbe().fit(x, list("aaabbb"))
     assert probe.scores_[probe.setting_] == max(probe.scores_.values())
     assert KNNProbe().fit(x[[0, 3]], list("ab")).setting_ == 2
-    with pytest.raises(ValueError, match="neighbours"):
-        KNNProbe(neighbours=[0])
 
 
 def test_a_head_survives_its_folder(tmp_path):
@@ -277,7 +287,7 @@ def test_a_head_survives_its_folder(tmp_path):
     np.testing.assert_array_equal(again.logits(x), probe.decision_function(x))
     np.testing.assert_array_equal(again.probabilities(x), head.probabilities(x))
     np.testing.assert_array_equal(again.strangeness(x), head.strangeness(x))
-    assert (again.labels(x) == probe.predict(x)).all()
+    assert (again.named(again.probabilities(x)) == probe.predict(x)).all()
     assert again.provenance == head.provenance
     assert again.calibration == head.calibration
     np.testing.assert_allclose(head.probabilities(x).sum(1), 1, atol=1e-5)
@@ -285,7 +295,7 @@ def test_a_head_survives_its_folder(tmp_path):
 
 def test_a_damaged_head_is_refused(tmp_path):
     x, y = make_features(60)
-    head = fit_final(x, y)
+    head = fit_head(x, y)
     with pytest.raises(FileNotFoundError, match="no classifier"):
         load_head(tmp_path)
     for damage, words in (

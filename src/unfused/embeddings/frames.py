@@ -45,14 +45,7 @@ def embed_with_frames(
     *,
     device: torch.device | str = "auto",
 ) -> list[Embedding]:
-    """Embed all clips of a store, keeping the frames that their vectors are statistics of.
-
-    Args:
-        trained: The encoder, its normalisation and front-end.
-        store: Log-mels of N clips.
-        item: How it is read out.
-        device: Where to compute.
-    """
+    """Embed all clips of a store, keeping the frames that their vectors are statistics of."""
     tap = deepest_tap(trained.encoder, item.of(trained).taps)
     parts: list[dict[int, tuple[NDArray[np.float32], NDArray[np.float64]]]]
     parts = [{} for _ in range(len(store))]  # of each clip, by their first frame

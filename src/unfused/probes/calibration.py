@@ -26,7 +26,7 @@ class Calibration(NamedTuple):
         temperature: Divides the logits.
         error: Expected calibration error of the held-out clips; NaN where there were none.
         thresholds: Probability from which on a clip counts as a class, best by F1, (C,).
-        evidence: Mean and standard deviation of :func:`evidence` over the held-out clips.
+        evidence: Mean and standard deviation over the held-out clips of what speaks for any class.
     """
 
     temperature: float
@@ -46,15 +46,11 @@ class Calibration(NamedTuple):
         better answer than any class.
         """
         mean, spread = self.evidence
-        return ((mean - evidence(np.asarray(logits) / self.temperature)) / spread).astype("f4")
+        return ((mean - _evidence(np.asarray(logits) / self.temperature)) / spread).astype("f4")
 
 
-def evidence(scaled: NDArray[Any]) -> NDArray[np.float64]:
-    """Return how much speaks for any class at all, minus the energy of Liu et al. (NeurIPS 2020).
-
-    Args:
-        scaled: Logits over the temperature, (N, C).
-    """
+def _evidence(scaled: NDArray[Any]) -> NDArray[np.float64]:
+    """Return how much speaks for any class: minus the energy of Liu et al. (NeurIPS 2020)."""
     centred = scaled - scaled.mean(axis=1, keepdims=True)  # a softmax leaves the level open
     return np.asarray(logsumexp(centred, axis=1))
 
@@ -82,12 +78,10 @@ def calibrate(
         error = calibration_error(likely.ravel(), hits.ravel())
     else:
         error = calibration_error(likely.max(1), likely.argmax(1) == targets)
-    found_evidence = evidence(given / plain.temperature)
-    return plain._replace(
-        error=error,
-        thresholds=tuple(_best_f1(likely[:, c], hits[:, c]) for c in range(n_classes)),
-        evidence=(float(found_evidence.mean()), float(found_evidence.std()) or 1.0),
-    )
+    thresholds = tuple(_best_f1(likely[:, c], hits[:, c]) for c in range(n_classes))
+    known = _evidence(given / plain.temperature)
+    spread = float(known.std()) or 1.0
+    return Calibration(plain.temperature, error, thresholds, (float(known.mean()), spread))
 
 
 def _loss(targets: NDArray[Any], scaled: NDArray[np.float64]) -> float:

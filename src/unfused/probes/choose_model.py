@@ -12,23 +12,18 @@ import pandas as pd
 from ..core.errors import UserError
 from ..scores.intervals import Interval, difference, interval
 from .candidates import PLAIN
-from .results import TRAIN, TRAIN_VALID
+from .results import NO_CONTROLS, TRAIN, TRAIN_VALID
 
 _KEY = ["encoder", "source", "read_out", "protocol"]
 DEPLOYABLE = ("linear_probe", "fine_tuning")
 """Protocols whose classifiers can be saved and used."""
-_SOURCES = ("", "teacher")  # controls are there to compare with
 
 
 @dataclass(frozen=True)
 class ChosenModel:
-    """A classifier and why it is the one to use.
+    """A classifier and why it is the one to use, by the columns of the results.
 
     Attributes:
-        encoder: What it is called in the results.
-        source: Where its pseudo-labels came from.
-        read_out: How its encoder is read out.
-        protocol: ``linear_probe`` or ``fine_tuning``.
         seed: Seed of the repeat that validated best.
         fold: Its fold.
         parameters: Trained parameters that a vector takes.
@@ -61,9 +56,8 @@ class ChosenModel:
     @property
     def title(self) -> str:
         """What people call it."""
-        return ", ".join(
-            filter(None, [self.encoder, self.read_out, self.protocol.replace("_", " ")])
-        )
+        parts = [self.encoder, self.read_out, self.protocol.replace("_", " ")]
+        return ", ".join(filter(None, parts))
 
     @property
     def why(self) -> str:
@@ -100,26 +94,29 @@ def choose_model(
         UserError: No row can be deployed, or none has a validation score.
     """
     once, scored = _scores(results)
-    chosen, best = smallest_of_the_best(scored), scored["validation"].idxmax()
-    facts, repeat = scored.loc[chosen], _of(once, chosen).sort_values("validation").iloc[-1]
+    chosen, best = smallest_of_the_best(scored), scored.loc[scored["validation"].idxmax()]
+    repeat = _of(once, chosen).sort_values("validation").iloc[-1]
     mine = _used(predictions, chosen)
+    score, plain, gain, rival = interval(mine, metric), None, None, ("",)
     every = scored if plain_from is None else _scores(plain_from)[1]
-    plain = every[every.index.get_level_values("encoder").isin(PLAIN)]
-    rival = smallest_of_the_best(plain) if len(plain) else None
-    theirs = None if rival is None else _used(predictions, rival)
+    plain_ones = every[every.index.get_level_values("encoder").isin(PLAIN)]
+    if len(plain_ones):
+        rival = smallest_of_the_best(plain_ones)
+        theirs = _used(predictions, rival)
+        plain, gain = interval(theirs, metric), difference(mine, theirs, metric)
     return ChosenModel(
         **dict(zip(_KEY, chosen, strict=True)),
         seed=int(repeat["seed"]),
         fold=int(repeat["fold"]),
-        parameters=int(facts["parameters"]),
-        validation=float(facts["validation"]),
-        best_validation=float(scored.loc[best, "validation"]),
-        validation_error=float(scored.loc[best, "error"]),
+        parameters=int(scored.loc[chosen, "parameters"]),
+        validation=float(scored.loc[chosen, "validation"]),
+        best_validation=float(best["validation"]),
+        validation_error=float(best["error"]),
         n_candidates=len(scored),
-        score=interval(mine, metric),
-        plain=None if theirs is None else interval(theirs, metric),
-        gain=None if theirs is None else difference(mine, theirs, metric),
-        plain_encoder="" if rival is None else rival[0],
+        score=score,
+        plain=plain,
+        gain=gain,
+        plain_encoder=rival[0],
     )
 
 
@@ -127,7 +124,7 @@ def _scores(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows that can be deployed, one a fit, and the scores of their classifiers."""
     rows = results[
         results["protocol"].isin(DEPLOYABLE)
-        & results["source"].isin(_SOURCES)
+        & results["source"].isin(NO_CONTROLS)
         & results["validation"].notna()
     ]
     if rows.empty:

@@ -15,43 +15,37 @@ from numpy.typing import ArrayLike
 
 from ..core.errors import UserError
 from ..core.outputs import digest_of
-from ..embeddings.embedder import EncoderEmbedder
+from ..embeddings.embedder import Embedder, EncoderEmbedder
 from ..encoders.trained import WEIGHTS_FILE, load_encoder
 from ..tasks.corpus import PARTS, Corpus
 from ..tasks.label_kinds import MULTI_LABEL, LabelKind
 from ..tasks.leakage import check_no_leak
 from .candidates import RANDOM_INIT, UNTRAINED, Candidate, Vectors
-from .fine_tuning import FineTuningSettings, fine_tune
+from .fine_tuning import FineTuned, FineTuningSettings, fine_tune
 from .head import save_head
 from .knn_probe import KNNProbe
 from .probe import Probe
-from .results import TRAIN, TRAIN_VALID, RowKeys, scored_rows
+from .results import NO_CONTROLS, TRAIN, TRAIN_VALID, RowKeys, scored_rows
 
 log = logging.getLogger(__name__)
 FrozenProtocol = Literal["linear_probe", "knn"]
 NETWORK = "network"
 """Where in a training's folder the trained network is kept: its embedder and its head."""
-_SOURCES = ("", "teacher")  # controls are probed, not fine-tuned
 _PROBES: dict[str, type[Probe]] = {"linear_probe": Probe, "knn": KNNProbe}
 
 
 def checked_parts(
-    trained_on: pd.DataFrame, corpus: Corpus, fold: int, *, transductive: bool
+    embedder: Embedder, corpus: Corpus, fold: int, *, transductive: bool
 ) -> dict[str, Corpus]:
     """Return the labelled parts of a fold, once sure that an encoder has seen no held-out clip.
 
-    Args:
-        trained_on: Clips that the encoder has seen.
-        corpus: The task.
-        fold: Which fold.
-        transductive: Whether it may have seen held-out audio, without labels.
-
     Raises:
-        LeakError: It has, and may not.
+        LeakError: It has, and the evaluation is not ``transductive``.
     """
     parts = {name: corpus.part(name, fold) for name in PARTS}
     if not transductive:
-        check_no_leak(trained_on, pd.concat([parts["valid"].clips, parts["test"].clips]))
+        held_out = pd.concat([parts["valid"].clips, parts["test"].clips])
+        check_no_leak(embedder.trained_on, held_out)
     return parts
 
 
@@ -67,10 +61,10 @@ def evaluate_frozen(
 
     Args:
         candidate: Which encoder.
-        vectors: Its vectors of the task's labelled clips.
+        vectors: Its vectors of the corpus's labelled clips.
         corpus: The task.
         protocols: Which probes.
-        transductive: Whether encoders may have seen held-out audio, without labels.
+        transductive: Whether the encoder may have seen held-out audio, without labels.
 
     Returns:
         ``results`` and ``predictions``, see :mod:`.results`, with rows of the probe fitted on
@@ -79,26 +73,22 @@ def evaluate_frozen(
     Raises:
         LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
     """
-    seen = candidate.load().trained_on
-    parts = checked_parts(seen, corpus, candidate.fold, transductive=transductive)
-    test, kind = parts["test"], corpus.kind
-    tables = []
+    parts = checked_parts(candidate.load(), corpus, candidate.fold, transductive=transductive)
+    shared = _facts(candidate, parts, transductive)
+    test, kind, tables = parts["test"], corpus.kind, []
     for protocol in protocols:
         probe = fit_probe(protocol, vectors, parts["train"], parts["valid"])
         warn_of_unseen(test.labels, probe.classes_, kind)
         if probe.chosen_on_ == "nothing":
             log.warning("%s: too few clips to choose the probe's setting", corpus.name)
         facts: dict[str, Any] = {
-            **{f"n_{name}": len(part) for name, part in parts.items()},
+            **shared,
             "parameters": vectors.n_parameters,
             "dimension": vectors.matrix.shape[1],
-            "pretraining_clips": candidate.pretraining_clips,
             "setting": str(probe.setting_),
             "chosen_on": probe.chosen_on_,
             "validation": probe.validation_,
             "validation_error": probe.validation_error_,
-            "transductive": transductive,
-            **candidate.facts,
         }
         named = candidate.label, candidate.source, candidate.read_out, protocol
         for fitted_on, fitted in ((TRAIN, probe.train_), (TRAIN_VALID, probe.all_)):
@@ -116,9 +106,17 @@ def evaluate_frozen(
     }
 
 
-def fit_probe(
-    protocol: str, vectors: Vectors, train: Corpus, valid: Corpus | None = None, *, seed: int = 0
-) -> Probe:
+def _facts(candidate: Candidate, parts: dict[str, Corpus], transductive: bool) -> dict[str, Any]:
+    """Return what result rows say whatever the protocol is."""
+    return {
+        **{f"n_{name}": len(part) for name, part in parts.items()},
+        "pretraining_clips": candidate.pretraining_clips,
+        "transductive": transductive,
+        **candidate.facts,
+    }
+
+
+def fit_probe(protocol: str, vectors: Vectors, train: Corpus, valid: Corpus | None = None) -> Probe:
     """Return a probe chosen and fitted on labelled clips.
 
     Args:
@@ -126,7 +124,6 @@ def fit_probe(
         vectors: Of these clips, and perhaps others.
         train: Training clips.
         valid: Validation clips; None or none: folds of the training clips choose.
-        seed: Seed of the folds.
 
     Raises:
         UserError: The protocol is unknown, or see :meth:`Probe.fit`.
@@ -134,12 +131,12 @@ def fit_probe(
     if protocol not in _PROBES:
         raise UserError(f"protocol={protocol!r} must be one of {list(_PROBES)}")
     parts = [train] if valid is None or not len(valid) else [train, valid]
-    groups = [part.groups for part in parts]
-    return _PROBES[protocol](kind=train.kind, seed=seed).fit(
+    groups = [part.groups for part in parts if part.groups is not None]
+    return _PROBES[protocol](kind=train.kind).fit(
         np.concatenate([vectors.of(part) for part in parts]),
         np.concatenate([part.labels for part in parts]),
-        valid=np.repeat([False, True][: len(parts)], [len(part) for part in parts]),
-        groups=None if any(item is None for item in groups) else np.concatenate(groups),  # type: ignore[arg-type]
+        valid=np.arange(sum(map(len, parts))) >= len(train),
+        groups=np.concatenate(groups) if len(groups) == len(parts) else None,
     )
 
 
@@ -164,6 +161,18 @@ class Plan:
         """What its folder is called."""
         return f"{self.label}-{self.candidate.repeat.name}"
 
+    def encoder(self) -> EncoderEmbedder:
+        """Return where training starts; an error if the candidate is no encoder."""
+        found = self.candidate.load()
+        if not isinstance(found, EncoderEmbedder):
+            raise UserError(f"{self.candidate.label!r} has no encoder that could be fine-tuned")
+        return found
+
+    def keys(self, tuned: FineTuned) -> RowKeys:
+        """Return what its rows are called."""
+        named = self.label, self.source, tuned.embedder.read_out.name, "fine_tuning", TRAIN
+        return RowKeys(*named, *self.candidate.repeat)
+
     def identity(self) -> dict[str, Any]:
         """Return what decides the result: not how the encoder is read out."""
         start = self.candidate
@@ -186,24 +195,21 @@ def plans(
     fine_tuning: FineTuningSettings,
     from_scratch: FineTuningSettings,
 ) -> list[Plan]:
-    """Return what is trained: chosen encoders are fine-tuned, random ones trained from scratch.
+    """Return what is trained: encoders of some labels and, from scratch, random ones.
 
-    Args:
-        candidates: Encoders, perhaps read out in several ways.
-        encoders: Labels of those that are fine-tuned.
-        fine_tuning: How they are.
-        from_scratch: How a randomly initialised encoder is trained with labels only.
+    Each is trained once, however often it is read out; controls are not.
     """
-    found: dict[tuple[str, str, Any], Plan] = {}
+    wanted = []
     for candidate in candidates:
         label, source = candidate.label, candidate.source
-        if label in encoders and source in _SOURCES:
-            plan = Plan(label, source, fine_tuning, candidate)
-            found.setdefault((label, source, candidate.repeat), plan)
+        if label in encoders and source in NO_CONTROLS:
+            wanted.append(Plan(label, source, fine_tuning, candidate))
         if label.startswith(RANDOM_INIT):
             scratch = label.replace(RANDOM_INIT, "supervised")
-            plan = Plan(scratch, "", from_scratch, candidate)
-            found.setdefault((scratch, "", candidate.repeat), plan)
+            wanted.append(Plan(scratch, "", from_scratch, candidate))
+    found: dict[Any, Plan] = {}
+    for plan in wanted:
+        found.setdefault((plan.label, plan.source, plan.candidate.repeat), plan)
     return list(found.values())
 
 
@@ -230,50 +236,40 @@ def evaluate_fine_tuned(
     Raises:
         LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
     """
-    candidate = plan.candidate
-    source = candidate.load()
-    if not isinstance(source, EncoderEmbedder):
-        raise UserError(f"{candidate.label!r} has no encoder that could be fine-tuned")
-    seen = source.trained_on
-    parts = checked_parts(seen, corpus, candidate.fold, transductive=transductive)
+    candidate, source = plan.candidate, plan.encoder()
+    parts = checked_parts(source, corpus, candidate.fold, transductive=transductive)
     title = f"{plan.label}, task {corpus.name}, fold {candidate.fold}, seed {candidate.seed}"
     tuned = fine_tune(
         source.trained, parts["train"], parts["valid"], plan.settings,
         folder=folder / "training", seed=candidate.seed, device=device, title=title,
     )  # fmt: skip
+    embedder, head, test = tuned.embedder, tuned.head, parts["test"]
+    seen, train = source.trained_on, parts["train"]
     columns = [name for name in seen if name in corpus.clips]
-    tuned.embedder.trained_on = pd.concat([seen, parts["train"].clips[columns]]).drop_duplicates()
-    tuned.embedder.save(folder / NETWORK)
-    facts = {"n_train": len(parts["train"]), **parts["train"].facts()}
-    made = replace(tuned.head, provenance=tuned.head.provenance | {"task": corpus.name} | facts)
-    save_head(folder / NETWORK, made)
+    embedder.trained_on = pd.concat([seen, train.clips[columns]]).drop_duplicates()
+    embedder.save(folder / NETWORK)
+    facts = {"task": corpus.name, "n_train": len(train), **train.facts()}
+    save_head(folder / NETWORK, replace(head, provenance={**head.provenance, **facts}))
     rmtree(folder / "training")
-    test, classes = parts["test"], tuned.head.classes
-    warn_of_unseen(test.labels, classes, corpus.kind)
-    vectors = tuned.embedder.embed(test, device=device)
-    keys = RowKeys(
-        plan.label, plan.source, tuned.embedder.read_out.name, "fine_tuning", TRAIN,
-        *candidate.repeat,
-    )  # fmt: skip
+    warn_of_unseen(test.labels, head.classes, corpus.kind)
+    vectors = embedder.embed(test, device=device)
     results, predictions = scored_rows(
-        keys, test, tuned.head.logits(vectors), classes,
-        tuned.head.probabilities(vectors).max(axis=1),
-        **{f"n_{name}": len(part) for name, part in parts.items()},
-        parameters=tuned.embedder.n_parameters, dimension=tuned.embedder.dim,
-        pretraining_clips=candidate.pretraining_clips, transductive=transductive,
-        setting=tuned.head.provenance["setting"], chosen_on=tuned.head.provenance["chosen_on"],
-        validation=tuned.validation, validation_error=tuned.validation_error, **candidate.facts,
+        plan.keys(tuned), test, head.logits(vectors), head.classes,
+        head.probabilities(vectors).max(axis=1),
+        **_facts(candidate, parts, transductive),
+        parameters=embedder.n_parameters, dimension=embedder.dim,
+        setting=head.provenance["setting"], chosen_on=head.provenance["chosen_on"],
+        validation=tuned.validation, validation_error=tuned.validation_error,
     )  # fmt: skip
     named = {"encoder": plan.label, "source": plan.source, **candidate.repeat._asdict()}
     history = tuned.history.assign(task=corpus.name, **named)
     return {"results": results, "predictions": predictions, "history": history}
 
 
-def warn_of_unseen(labels: ArrayLike, classes: Iterable[str], kind: LabelKind) -> list[str]:
+def warn_of_unseen(labels: ArrayLike, classes: Iterable[str], kind: LabelKind) -> None:
     """Name the labels that no training clip has; predictions for their clips can only be wrong."""
     unseen = sorted(set(map(str, kind.classes(labels))) - set(map(str, classes)))
     if unseen:
         names = np.asarray(labels, dtype=object).astype(str)
         n = sum(not set(unseen).isdisjoint(kind.classes([name])) for name in names)
         log.warning("no training clip is labelled %s: %d test clips count as errors", unseen, n)
-    return unseen

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..core.errors import UserError
 from ..core.outputs import mark_of
 from ..core.seeding import derive_seed
 from ..embeddings.embedder import EncoderEmbedder
@@ -81,16 +80,6 @@ class FineTuningSettings:
     validate_every: int = 1
     patience: int | None = None
 
-    def __post_init__(self) -> None:
-        if self.head not in ("linear_probe", "random"):
-            raise UserError(f"head={self.head!r} is unknown; choose linear_probe or random")
-        if self.validate_every < 1:
-            raise UserError(f"validate_every={self.validate_every} must be at least 1 epoch")
-        if self.patience is not None and self.patience < 1:
-            raise UserError(
-                f"patience={self.patience} must be at least 1 validation, or None for no early stop"
-            )
-
 
 @dataclass
 class FineTuned:
@@ -147,27 +136,21 @@ def fine_tune(
         UserError: Fewer than 2 classes or clips to train on.
         CheckpointError: ``folder`` holds another training.
     """
-    where, kind, classes = pick_device(device), train.kind, train.kind.classes(train.labels)
-    method = _method(source, train, classes, settings, seed, where)
-    validated = None
-    if valid is not None and len(valid):
-        validated = _Validated(source, method, valid, classes, where)
-    history, best = _train(
-        method, _Training(source, train, validated, settings, seed, where, title), Path(folder)
-    )
-    method.cpu().eval().requires_grad_(False)
+    validated = valid if valid is not None and len(valid) else None
+    network = _Network(source, train, validated, settings, seed, pick_device(device))
+    history, best = _train(network, Path(folder), title)
+    network.method.cpu().eval().requires_grad_(False)
     made = {
         "protocol": "fine_tuning",
         "setting": "last epoch" if best.epoch is None else f"epoch {best.epoch + 1}",
-        "chosen_by": kind.chosen_by,
+        "chosen_by": train.kind.chosen_by,
         "chosen_on": "nothing" if validated is None else "validation",
     }
+    calibration, error = network.judged()
     facts = {**source.provenance, "fine_tuning": {"seed": seed, "epoch": best.epoch}}
-    neutral = calibrate(np.empty(0), None, len(classes))
-    calibration, error = (neutral, math.nan) if validated is None else validated.judged()
     return FineTuned(
-        embedder=_embedder(source, method, facts),
-        head=Head(classes, kind, _linear(method), calibration, made),
+        embedder=network.embedder(facts),
+        head=Head(network.classes, train.kind, network.linear(), calibration, made),
         epoch=best.epoch,
         validation=math.nan if best.score is None else best.score,
         validation_error=error,
@@ -175,52 +158,38 @@ def fine_tune(
     )
 
 
-class _Validated(NamedTuple):
-    """Validation clips, and what is trained."""
-
-    source: TrainedEncoder
-    method: Supervised
-    clips: Corpus
-    classes: NDArray[np.str_]
-    device: torch.device
-
-    def logits(self) -> NDArray[np.float32]:
-        embedder = _embedder(self.source, self.method)
-        return _linear(self.method).logits(embedder.embed(self.clips, device=self.device))
-
-    def score(self) -> float:
-        kind, labels = self.clips.kind, self.clips.labels
-        known = np.union1d(self.classes, kind.classes(labels))
-        wide = with_unknown(self.logits(), self.classes, known)
-        return kind.score(kind.targets(labels, known), wide)
-
-    def judged(self) -> tuple[Calibration, float]:
-        """Return what these clips say of how sure to be, and the standard error of the score."""
-        kind, labels, logits = self.clips.kind, self.clips.labels, self.logits()
-        ids = self.clips.clips["clip_id"].to_numpy()
-        rows = prediction_table(
-            logits, self.classes, kind, labels=labels, clip_ids=ids, groups=self.clips.groups
-        )
-        error = interval(rows, kind.chosen_by).standard_error
-        known = np.isin(labels, self.classes) | (kind is MULTI_LABEL)
-        targets = kind.targets(labels[known], self.classes)
-        return calibrate(targets, logits[known], len(self.classes)), error
-
-
-class _Training(NamedTuple):
-    """What decides the result of a training."""
+@dataclass
+class _Network:
+    """What is trained: an encoder with a linear classifier on its own pooling."""
 
     source: TrainedEncoder
     train: Corpus
-    validated: _Validated | None
+    valid: Corpus | None
     settings: FineTuningSettings
     seed: int
     device: torch.device
-    title: str
+
+    def __post_init__(self) -> None:
+        kind, settings = self.train.kind, self.settings
+        self.classes = kind.classes(self.train.labels)
+        head = self._first_head()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.seed, "classifier"))
+            self.method = Supervised(
+                deepcopy(self.source.encoder).requires_grad_(True),
+                labels=torch.from_numpy(kind.targets(self.train.labels, self.classes)),
+                n_classes=len(self.classes),
+                dropout=settings.dropout,
+                label_smoothing=settings.label_smoothing,
+                mixup_alpha=settings.mixup_alpha,
+                head=head,
+                crop_frames=settings.crop_frames,
+            )
 
     def mark(self) -> str:
+        """Return a hash of what decides the result."""
         weights = self.source.encoder.state_dict().items()
-        clips = [self.train, *([self.validated.clips] if self.validated else [])]
+        clips = [self.train, *([self.valid] if self.valid is not None else [])]
         return mark_of(
             encoder={key: tensor.cpu().numpy() for key, tensor in weights},
             normalisation=[self.source.mean, self.source.std],
@@ -228,6 +197,58 @@ class _Training(NamedTuple):
             settings=self.settings,
             seed=self.seed,
         )
+
+    def embedder(self, provenance: dict[str, Any] | None = None) -> EncoderEmbedder:
+        encoder = self.method.encoder
+        trained = replace(self.source, encoder=encoder, provenance=provenance or {}, projector=None)
+        return EncoderEmbedder(trained, ReadOut((encoder.cut,), (encoder.pooling,)))
+
+    def linear(self) -> Linear:
+        parameters = self.method.classifier.parameters()
+        weight, bias = (item.detach().cpu().numpy().copy() for item in parameters)
+        dim = weight.shape[1]
+        return Linear(weight, bias, np.zeros(dim, np.float32), np.ones(dim, np.float32))
+
+    def score(self) -> float:
+        """Return how good it is on the validation clips."""
+        assert self.valid is not None
+        kind, labels = self.valid.kind, self.valid.labels
+        known = np.union1d(self.classes, kind.classes(labels))
+        wide = with_unknown(self._logits(self.valid), self.classes, known)
+        return kind.score(kind.targets(labels, known), wide)
+
+    def judged(self) -> tuple[Calibration, float]:
+        """Return what these clips say of how sure to be, and the standard error of the score."""
+        if self.valid is None:
+            return calibrate(np.empty(0), None, len(self.classes)), math.nan
+        kind, labels, logits = self.valid.kind, self.valid.labels, self._logits(self.valid)
+        ids = self.valid.clips["clip_id"].to_numpy()
+        rows = prediction_table(
+            logits, self.classes, kind, labels=labels, clip_ids=ids, groups=self.valid.groups
+        )
+        error = interval(rows, kind.chosen_by).standard_error
+        known = np.isin(labels, self.classes) | (kind is MULTI_LABEL)
+        targets = kind.targets(labels[known], self.classes)
+        return calibrate(targets, logits[known], len(self.classes)), error
+
+    def _logits(self, clips: Corpus) -> NDArray[np.float32]:
+        return self.linear().logits(self.embedder().embed(clips, device=self.device))
+
+    def _first_head(self) -> tuple[Tensor, Tensor] | None:
+        """Return weight and bias of a probe on the training clips; None: start at random."""
+        encoder = self.source.encoder
+        counted = [n for key, n in encoder.state_dict().items() if "batches_tracked" in key]
+        if self.settings.head == "random" or any(int(n) == 0 for n in counted):
+            return None
+        embedder = EncoderEmbedder(self.source, ReadOut((encoder.cut,), (encoder.pooling,)))
+        vectors = embedder.embed(self.train, device=self.device)
+        probe = Probe(kind=self.train.kind).fit(
+            vectors, self.train.labels, groups=self.train.groups
+        )
+        linear, temperature = probe.all_, probe.calibration_.temperature
+        weight = linear.weight / linear.scale
+        bias = linear.bias - weight @ linear.mean
+        return torch.from_numpy(weight / temperature), torch.from_numpy(bias / temperature)
 
 
 class _BestEpoch:
@@ -282,51 +303,29 @@ class _BestEpoch:
             log.info("best after epoch %d: %.3f on validation", (self.epoch or 0) + 1, self.score)
 
 
-def _method(
-    source: TrainedEncoder,
-    train: Corpus,
-    classes: NDArray[np.str_],
-    settings: FineTuningSettings,
-    seed: int,
-    device: torch.device,
-) -> Supervised:
-    """Return a copy of the encoder with the classifier that training starts from."""
-    head = _first_head(source, train, settings, device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "classifier"))
-        return Supervised(
-            deepcopy(source.encoder).requires_grad_(True),
-            labels=torch.from_numpy(train.kind.targets(train.labels, classes)),
-            n_classes=len(classes),
-            dropout=settings.dropout,
-            label_smoothing=settings.label_smoothing,
-            mixup_alpha=settings.mixup_alpha,
-            head=head,
-            crop_frames=settings.crop_frames,
-        )
-
-
-def _train(method: Supervised, how: _Training, folder: Path) -> tuple[pd.DataFrame, _BestEpoch]:
+def _train(network: _Network, folder: Path, title: str) -> tuple[pd.DataFrame, _BestEpoch]:
     """Train in place, up to the best epoch; return the metrics."""
-    settings, training, store = how.settings, how.settings.training, how.train.store
+    settings, source, store = network.settings, network.source, network.train.store
+    training, seed, device = settings.training, network.seed, network.device
     views = ViewMaker(
-        mean=how.source.mean,
-        std=how.source.std,
+        mean=source.mean,
+        std=source.std,
         n_mels=store.front_end.n_mels,
         crop_frames=settings.crop_frames,
-        **{**settings.views, "clip_normalisation": how.source.clip_normalisation},
+        **{**settings.views, "clip_normalisation": source.clip_normalisation},
     )
     with CropSource(
-        store, how.train.rows, crop_frames=settings.crop_frames,
-        batch_size=training.batch_size, padding=training.padding, seed=how.seed,
-        device=how.device,
+        store, network.train.rows, crop_frames=settings.crop_frames,
+        batch_size=training.batch_size, padding=training.padding, seed=seed, device=device,
     ) as crops:  # fmt: skip
         n_epochs = math.ceil(training.total_steps(crops.n_clips) / crops.steps_per_epoch)
-        score = how.validated.score if how.validated else None
-        best = _BestEpoch(method, score, settings, n_epochs, folder / "best.pt", how.mark())
+        score = network.score if network.valid is not None else None
+        best = _BestEpoch(
+            network.method, score, settings, n_epochs, folder / "best.pt", network.mark()
+        )
         history = fit(
-            method, crops, views, training, folder=folder, seed=how.seed, device=how.device,
-            epoch_end=best, title=how.title,
+            network.method, crops, views, training, folder=folder, seed=seed, device=device,
+            epoch_end=best, title=title,
         )  # fmt: skip
         best.restore()
         if best.scores:
@@ -336,36 +335,3 @@ def _train(method: Supervised, how: _Training, folder: Path) -> tuple[pd.DataFra
             found = found.assign(step=steps.clip(upper=history["step"].max()))
             history = history.merge(found, on=["step", "epoch"], how="outer", sort=True)
     return history, best
-
-
-def _embedder(
-    source: TrainedEncoder, method: Supervised, provenance: dict[str, Any] | None = None
-) -> EncoderEmbedder:
-    """Return the encoder that is trained, read out as the classifier takes it."""
-    encoder = method.encoder
-    own = ReadOut((encoder.cut,), (encoder.pooling,))
-    trained = replace(source, encoder=encoder, provenance=provenance or {}, projector=None)
-    return EncoderEmbedder(trained, own)
-
-
-def _linear(method: Supervised) -> Linear:
-    weight, bias = (item.detach().cpu().numpy().copy() for item in method.classifier.parameters())
-    dim = weight.shape[1]
-    return Linear(weight, bias, np.zeros(dim, np.float32), np.ones(dim, np.float32))
-
-
-def _first_head(
-    source: TrainedEncoder, train: Corpus, settings: FineTuningSettings, device: torch.device
-) -> tuple[Tensor, Tensor] | None:
-    """Return weight and bias of a probe on the training clips; None: start at random."""
-    counted = [n for key, n in source.encoder.state_dict().items() if "batches_tracked" in key]
-    if settings.head == "random" or any(int(n) == 0 for n in counted):
-        return None
-    encoder = source.encoder
-    embedder = EncoderEmbedder(source, ReadOut((encoder.cut,), (encoder.pooling,)))
-    vectors = embedder.embed(train, device=device)
-    probe = Probe(kind=train.kind).fit(vectors, train.labels, groups=train.groups)
-    linear, temperature = probe.all_, probe.calibration_.temperature
-    weight = linear.weight / linear.scale
-    bias = linear.bias - weight @ linear.mean
-    return torch.from_numpy(weight / temperature), torch.from_numpy(bias / temperature)

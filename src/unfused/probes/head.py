@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from ..core.errors import NotFoundError, UserError
@@ -22,7 +22,6 @@ from .probe import Probe
 FORMAT_VERSION = 1
 WEIGHTS_FILE, SETTINGS_FILE = "head.safetensors", "head.json"
 HEAD_FILES = (WEIGHTS_FILE, SETTINGS_FILE)
-_KINDS = {kind.name: kind for kind in (SINGLE_LABEL, MULTI_LABEL)}
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,13 @@ class Head:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        n_classes, dim = len(self.classes), self.linear.weight.shape[-1]
-        shapes = Linear((n_classes, dim), (n_classes,), (dim,), (dim,))  # type: ignore[arg-type]
+        n_classes, dim = len(self.classes), self.dim
+        shapes = ((n_classes, dim), (n_classes,), (dim,), (dim,))
         for name, array, shape in zip(Linear._fields, self.linear, shapes, strict=True):
             if array.shape != shape or not np.isfinite(array).all():
                 raise UserError(
-                    f"{name} of shape {array.shape} must be finite and of shape {shape}, for "
-                    f"{n_classes} classes on {dim} dimensions: fit the classifier again"
+                    f"{name} of shape {array.shape} must be finite and of shape {shape}: fit the "
+                    "classifier again"
                 )
 
     @classmethod
@@ -83,23 +82,17 @@ class Head:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise UserError(
                 f"vectors of shape {vectors.shape} must be (N, {self.dim}): embed with the "
-                "embedder that this head was fitted on"
+                "embedder of this head"
             )
         return self.linear.logits(vectors)
 
     def probabilities(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return how likely each class is, (N, D) -> (N, C).
-
-        With one label a clip, the rows sum to 1; with several, each class stands for itself.
-        """
+        """Return how likely each class is, (N, D) -> (N, C); of one label a clip, rows sum to 1."""
         several = self.kind is MULTI_LABEL
         return self.calibration.probabilities(self.logits(vectors), several=several)
 
     def strangeness(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return by how many standard deviations less clips look like any class, (N,).
-
-        See :meth:`~unfused.probes.calibration.Calibration.strangeness`.
-        """
+        """Return :meth:`~unfused.probes.calibration.Calibration.strangeness` of vectors, (N,)."""
         return self.calibration.strangeness(self.logits(vectors))
 
     def named(self, probabilities: NDArray[np.floating]) -> NDArray[np.str_]:
@@ -109,44 +102,9 @@ class Head:
         over = probabilities >= np.array(self.calibration.thresholds)
         return np.array([BAR.join(self.classes[row]) for row in over], dtype=object)
 
-    def labels(self, vectors: NDArray[np.float32]) -> NDArray[np.str_]:
-        """Return what :meth:`named` makes of the vectors' probabilities, (N,)."""
-        return self.named(self.probabilities(vectors))
-
-
-def fit_final(
-    features: ArrayLike,
-    labels: ArrayLike,
-    *,
-    groups: ArrayLike | None = None,
-    kind: LabelKind = SINGLE_LABEL,
-    seed: int = 0,
-    **provenance: Any,
-) -> Head:
-    """Return a head fitted on all labelled clips, test clips included: the one to be shipped.
-
-    How good it is cannot be measured any more; the score of the same probe fitted on training and
-    validation clips is a cautious guess.
-
-    Args:
-        features: Vectors of all labelled clips, (N, D).
-        labels: Their labels, (N,).
-        groups: Speaker or recording of each clip, (N,); None: unknown.
-        kind: Whether a label is one class or a set of classes.
-        seed: Seed of the folds that choose and calibrate it.
-        **provenance: Of the head.
-    """
-    probe = Probe(kind=kind, seed=seed).fit(features, labels, groups=groups)
-    return Head.of_probe(probe, **provenance)
-
 
 def save_head(folder: str | Path, head: Head) -> None:
-    """Write ``head.safetensors`` and ``head.json``, the latter last and with a checksum.
-
-    Args:
-        folder: Where to; made if missing.
-        head: What to save.
-    """
+    """Write ``head.safetensors`` and ``head.json`` into a folder, the latter last."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SETTINGS_FILE).unlink(missing_ok=True)
@@ -170,25 +128,23 @@ def load_head(folder: str | Path) -> Head:
         NotFoundError: There is no head in ``folder``.
         UserError: It is damaged or of another format.
     """
-    folder = Path(folder)
-    for file in HEAD_FILES:
-        if not (folder / file).is_file():
-            raise NotFoundError(f"{folder} holds no classifier: {file} is missing")
+    weights_file, settings_file = (Path(folder) / name for name in HEAD_FILES)
+    for file in (weights_file, settings_file):
+        if not file.is_file():
+            raise NotFoundError(f"{folder} holds no classifier: {file.name} is missing")
     try:
-        settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{folder / SETTINGS_FILE} is damaged ({error}): fit the classifier again"
-        ) from error
+        settings = json.loads(settings_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{settings_file} is damaged ({error}): fit it again") from error
     if settings.get("format") != FORMAT_VERSION:
         raise UserError(
-            f"{folder / SETTINGS_FILE} has format {settings.get('format')!r}, this version reads "
+            f"{settings_file} has format {settings.get('format')!r}, this version reads "
             f"{FORMAT_VERSION}: fit the classifier again"
         )
-    if digest_of(folder / WEIGHTS_FILE) != settings["checksum"]:
+    if digest_of(weights_file) != settings["checksum"]:
         raise UserError(
-            f"{folder / WEIGHTS_FILE} is not the file that {SETTINGS_FILE} describes (interrupted "
-            "save or damaged copy): copy the folder again, or fit the classifier again"
+            f"{weights_file} is not the file that {SETTINGS_FILE} describes (interrupted save or "
+            "damaged copy): copy the folder again, or fit the classifier again"
         )
     known = settings["calibration"]
     calibration = Calibration(
@@ -196,8 +152,8 @@ def load_head(folder: str | Path) -> Head:
     )
     return Head(
         np.array(settings["classes"]),
-        _KINDS[settings["kind"]],
-        Linear(**load((folder / WEIGHTS_FILE).read_bytes())),
+        MULTI_LABEL if settings["kind"] == MULTI_LABEL.name else SINGLE_LABEL,
+        Linear(**load(weights_file.read_bytes())),
         calibration,
         settings["provenance"],
     )

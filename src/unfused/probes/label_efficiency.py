@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,6 @@ from numpy.typing import ArrayLike, NDArray
 from ..core.errors import UserError
 from ..core.repeats import Repeat
 from ..core.seeding import numpy_generator
-from ..embeddings.embedder import EncoderEmbedder
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .candidates import Candidate, Vectors
@@ -40,19 +40,12 @@ class EfficiencySettings:
         draws: How many choices of labelled clips for each.
         transductive: Whether encoders may have seen held-out audio, without labels.
         device: Where to fine-tune.
-
-    Raises:
-        UserError: A budget is neither.
     """
 
     budgets: Sequence[Budget]
     draws: int = 3
     transductive: bool = False
     device: str = "auto"
-
-    def __post_init__(self) -> None:
-        for budget in self.budgets:
-            labels_given(budget, 1)
 
 
 def probe_with_few_labels(
@@ -62,62 +55,45 @@ def probe_with_few_labels(
     protocol: str,
     settings: EfficiencySettings,
 ) -> pd.DataFrame:
-    """Score a frozen encoder's probe for every budget and draw.
-
-    Returns:
-        Rows with :data:`COLUMNS`.
+    """Score a frozen encoder's probe for every budget and draw; rows with :data:`COLUMNS`.
 
     Raises:
         LeakError: The encoder was trained on held-out clips and may not have been.
     """
-    seen = candidate.load().trained_on
-    parts = checked_parts(seen, corpus, candidate.fold, transductive=settings.transductive)
+    parts = checked_parts(
+        candidate.load(), corpus, candidate.fold, transductive=settings.transductive
+    )
     named = candidate.label, candidate.source, candidate.read_out, protocol
     keys, rows = RowKeys(*named, TRAIN, *candidate.repeat), []
-    for budget, draw, chosen in _draws(parts["train"], candidate.repeat, settings):
+    for given, chosen in _draws(parts["train"], candidate.repeat, settings):
         probe = fit_probe(protocol, vectors, chosen)
         logits = probe.decision_function(vectors.of(parts["test"]))
         found, _ = scored_rows(keys, parts["test"], logits, probe.classes_)
-        rows.append(found.assign(budget=str(budget), draw=draw, n_labels=len(chosen)))
-    return pd.concat(rows, ignore_index=True)[list(COLUMNS)]
+        rows.append(found.assign(**given)[list(COLUMNS)])
+    return pd.concat(rows, ignore_index=True)
 
 
 def train_with_few_labels(
     plan: Plan, corpus: Corpus, folder: Path, settings: EfficiencySettings
 ) -> pd.DataFrame:
-    """Score end-to-end training for every budget and draw.
+    """Score end-to-end training for every budget and draw; rows with :data:`COLUMNS`.
 
-    Args:
-        plan: What to train, and how.
-        corpus: The task.
-        folder: Keeps finished scores and unfinished training.
-        settings: Budgets and draws.
-
-    Returns:
-        Rows with :data:`COLUMNS`.
+    ``folder`` keeps finished scores and unfinished training.
     """
-    source, repeat = plan.candidate.load(), plan.candidate.repeat
-    if not isinstance(source, EncoderEmbedder):
-        raise UserError(f"{plan.candidate.label!r} has no encoder that could be fine-tuned")
-    parts = checked_parts(
-        source.trained_on, corpus, repeat.fold, transductive=settings.transductive
-    )
-    rows = []
-    for budget, draw, chosen in _draws(parts["train"], repeat, settings):
-        done = folder / f"{budget}-{draw}.parquet".replace("%", "percent")
+    source, repeat, rows = plan.encoder(), plan.candidate.repeat, []
+    parts = checked_parts(source, corpus, repeat.fold, transductive=settings.transductive)
+    for given, chosen in _draws(parts["train"], repeat, settings):
+        draw = f"{given['budget']}-{given['draw']}"
+        done = folder / f"{draw}.parquet".replace("%", "percent")
         if not done.exists():
-            title = f"{plan.label}, task {corpus.name}, {repeat.name}, {budget}, draw {draw}"
             tuned = fine_tune(
                 source.trained, chosen, None, plan.settings, folder=folder / "training",
-                seed=repeat.seed, device=settings.device, title=title,
+                seed=repeat.seed, device=settings.device,
+                title=f"{plan.name}, task {corpus.name}, labels {draw}",
             )  # fmt: skip
             logits = tuned.logits(parts["test"], device=settings.device)
-            named = plan.label, plan.source, tuned.embedder.read_out.name, "fine_tuning", TRAIN
-            found, _ = scored_rows(
-                RowKeys(*named, *repeat), parts["test"], logits, tuned.head.classes
-            )
-            found = found.assign(budget=str(budget), draw=draw, n_labels=len(chosen))
-            found[list(COLUMNS)].to_parquet(done.with_suffix(".tmp"))
+            found, _ = scored_rows(plan.keys(tuned), parts["test"], logits, tuned.head.classes)
+            found.assign(**given)[list(COLUMNS)].to_parquet(done.with_suffix(".tmp"))
             done.with_suffix(".tmp").rename(done)
             rmtree(folder / "training")
         rows.append(pd.read_parquet(done))
@@ -159,7 +135,7 @@ def draw_labelled(
 
     Args:
         labels: Label of each training clip, (N,).
-        budget: How many.
+        budget: As for :func:`labels_given`.
         draw: Number of the draw.
         seed: Seed of all draws.
         kind: Whether a label is one class or a set of classes.
@@ -175,12 +151,12 @@ def draw_labelled(
 
 def _draws(
     train: Corpus, repeat: Repeat, settings: EfficiencySettings
-) -> Iterator[tuple[Budget, int, Corpus]]:
-    """Yield each budget, the number of each draw and the training clips that keep their label."""
+) -> Iterator[tuple[dict[str, Any], Corpus]]:
+    """Yield the columns of each budget and draw, and the training clips that keep their label."""
     for budget in settings.budgets:
         everything = str(budget).replace(" ", "") == "100%"
         for draw in range(1 if everything else settings.draws):
             rows = draw_labelled(train.labels, budget, draw=draw, seed=repeat.seed, kind=train.kind)
             chosen = train.take(train.clips["clip_id"].iloc[rows])
             if len(train.kind.classes(chosen.labels)) > 1:
-                yield budget, draw, chosen
+                yield {"budget": str(budget), "draw": draw, "n_labels": len(chosen)}, chosen

@@ -171,10 +171,8 @@ def _all_classes(
     """Return weights and biases of all classes; those without a training clip are never likely."""
     if len(weight) == 1:  # two classes, in one regression
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    weights, biases = (
-        np.zeros((n_classes, weight.shape[1])),
-        np.full(n_classes, bias.min() + _NEVER),
-    )
+    weights = np.zeros((n_classes, weight.shape[1]))
+    biases = np.full(n_classes, bias.min() + _NEVER)
     weights[known], biases[known] = weight, bias
     return weights, biases
 

@@ -11,7 +11,6 @@ import logging
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,11 @@ WITHOUT_CHOICE = 1e-2
 """The penalty where there are too few clips to choose one."""
 PATIENCE = 3
 """So many penalties in a row that are worse than the best end the path."""
+MIN_VALID, MIN_VALID_PER_CLASS, MIN_VALID_GROUPS = 50, 5, 5
+"""With fewer validation clips, fewer of some class, or clips of fewer groups, folds choose."""
+N_FOLDS, FEW = 5, 300
+"""With fewer than 300 clips, five folds are dealt anew, at most five times, until there are so many
+predictions."""
 LDA = "lda"
 _FINE = 0.3  # tolerance of the penalty chosen, as a share of that while they are compared
 _MANY = 20_000  # clips; from here on one split says enough
@@ -50,18 +54,13 @@ class Probe:
     accuracy; of several labels mAP), the stronger penalty on a tie; LDA only if it is better than
     the best logistic regression by more than ``tie`` standard errors of their difference.
 
+    Validation clips choose. Where they are so few that luck would (:data:`MIN_VALID`), folds of
+    training and validation clips together do; groups are kept whole, classes spread evenly.
+
     Args:
         strengths: Penalties to choose from.
         lda: Whether LDA is a candidate.
         tie: How many standard errors of a lead are a tie, which logistic regression wins.
-        min_valid: With fewer validation clips than this, fewer than ``min_valid_per_class`` of
-            some class or clips of fewer than ``min_valid_groups`` groups, folds of training and
-            validation clips together choose: so few clips or speakers choose by luck.
-        min_valid_per_class: See there.
-        min_valid_groups: See there.
-        n_folds: Number of these folds. Groups are kept whole, classes spread evenly.
-        few: With fewer clips than this, folds are dealt anew until so many predictions are made,
-            at most five times.
         seed: Seed of the folds; nothing else is random.
         kind: Whether a label is one class or a set of classes.
 
@@ -90,6 +89,7 @@ class Probe:
     train_: Any
     all_: Any
     calibration_: Calibration
+    _calibrated = True
 
     def __init__(
         self,
@@ -97,23 +97,13 @@ class Probe:
         strengths: Sequence[float] = STRENGTHS,
         lda: bool = True,
         tie: float = 1.0,
-        min_valid: int = 50,
-        min_valid_per_class: int = 5,
-        min_valid_groups: int = 5,
-        n_folds: int = 5,
-        few: int = 300,
         seed: int = 0,
         kind: LabelKind = SINGLE_LABEL,
     ) -> None:
         if not strengths or min(strengths) <= 0:
             raise UserError(f"strengths={list(strengths)} must be positive numbers, one or more")
-        if n_folds < 2:
-            raise UserError(f"n_folds={n_folds} must be at least 2")
         self.strengths, self.tie = sorted(strengths, reverse=True), tie
-        self.lda = lda and kind is SINGLE_LABEL
-        self.min_valid, self.min_valid_per_class = min_valid, min_valid_per_class
-        self.min_valid_groups = min_valid_groups
-        self.n_folds, self.few, self.seed, self.kind = n_folds, few, seed, kind
+        self.lda, self.seed, self.kind = lda and kind is SINGLE_LABEL, seed, kind
 
     def fit(
         self,
@@ -137,12 +127,15 @@ class Probe:
         """
         x, names = _finite(features), np.asarray(labels, dtype=object).astype(str)
         held = np.zeros(len(x), bool) if valid is None else np.asarray(valid, bool)
-        units = np.arange(len(x)) if groups is None else _codes(groups)
-        if not len(x) == len(names) == len(held) == len(units):
+        units = None if groups is None else np.asarray(groups, dtype=object).astype(str)
+        n = len(x), len(names), len(held), len(x if units is None else units)
+        if len(set(n)) > 1:
             raise UserError(
-                f"{len(x)} feature rows, {len(names)} labels, {len(held)} marks of validation and "
-                f"{len(units)} groups; give one of each for every clip"
+                "{} feature rows, {} labels, {} marks of validation and {} groups; give one of "
+                "each for every clip".format(*n)
             )
+        if units is not None:
+            units = np.unique(units, return_inverse=True)[1]
         self.classes_ = self.kind.classes(names)
         if len(self.kind.classes(names[~held])) < 2:
             raise UserError(
@@ -150,28 +143,34 @@ class Probe:
                 "a probe needs at least 2 classes: label more clips or change the split"
             )
         y = self.kind.targets(names, self.classes_)
-        splits = self._splits(self.kind.strata(names), held, None if groups is None else units)
+        splits = self._splits(self.kind.strata(names), held, units)
         logits = self._held_out_logits(x, y, splits)
         rows = np.array([row for _, _, score in splits for row in score], dtype=np.int64)
-        repeat = [number for number, _, score in splits for _ in score]
-        said = partial(
-            prediction_table, classes=self.classes_, kind=self.kind, labels=names[rows],
-            clip_ids=rows, groups=None if groups is None else units[rows],
-        )  # fmt: skip
-        tables = {key: said(found).assign(seed=repeat) for key, found in logits.items()}
         self.scores_ = {key: self.kind.score(y[rows], found) for key, found in logits.items()}
-        if not self.scores_ or max(self.scores_.values()) == 0:  # one clip or group of each class
+        if max(self.scores_.values(), default=0) == 0:  # one clip or group of each class
+            log.debug("too few clips to choose with")
             self.scores_, self.chosen_on_ = {}, "nothing"
             self.validation_ = self.validation_error_ = np.nan
-            log.debug("too few clips to choose with")
-        self.setting_ = self._choice(tables) if self.scores_ else self._without_choice(len(x))
-        if self.scores_:
+            self.setting_ = self._without_choice(len(x))
+        else:
+            repeat = [number for number, _, score in splits for _ in score]
+            of_rows = None if units is None else units[rows]
+            tables = {
+                key: prediction_table(
+                    found, self.classes_, self.kind, labels=names[rows], clip_ids=rows,
+                    groups=of_rows,
+                ).assign(seed=repeat)
+                for key, found in logits.items()
+            }  # fmt: skip
+            self.setting_ = self._choice(tables)
             of_choice = interval(tables[self.setting_], self.kind.chosen_by, n=_RESAMPLES)
             self.validation_ = self.scores_[self.setting_]
             self.validation_error_ = of_choice.standard_error
-        self.calibration_ = self._calibration(y[rows], logits.get(self.setting_))
-        self.all_ = self._fitted(x, y)
-        self.train_ = self._fitted(x[~held], y[~held]) if held.any() else self.all_
+        scored = logits.get(self.setting_) if self._calibrated else None
+        self.calibration_ = calibrate(y[rows], scored, len(self.classes_))
+        self._dim, setting = x.shape[1], self.setting_
+        self.all_ = self._fitted(x, y, setting)
+        self.train_ = self._fitted(x[~held], y[~held], setting) if held.any() else self.all_
         return self
 
     def decision_function(self, features: ArrayLike) -> NDArray[np.float32]:
@@ -205,34 +204,27 @@ class Probe:
     ) -> list[tuple[int, Rows, Rows]]:
         """Return number of repeat, rows to fit on and rows to score; note where they come from."""
         many = len(strata) > _MANY
-        fewest = min(np.count_nonzero(strata[held] == name) for name in np.unique(strata))
-        enough = held.sum() >= self.min_valid and (fewest >= self.min_valid_per_class or many)
-        if enough and (groups is None or len(np.unique(groups[held])) >= self.min_valid_groups):
+        classes, counts = np.unique(strata, return_counts=True)
+        fewest = min(np.count_nonzero(strata[held] == name) for name in classes)
+        enough = held.sum() >= MIN_VALID and (fewest >= MIN_VALID_PER_CLASS or many)
+        if enough and (groups is None or len(np.unique(groups[held])) >= MIN_VALID_GROUPS):
             self.chosen_on_ = "validation"
             return [(0, np.flatnonzero(~held), np.flatnonzero(held))]
-        repeats = min(_MOST_REPEATS, -(-self.few // len(strata)))
-        splits = [
-            (repeat, fit, score)
-            for repeat in range(repeats)
-            for fit, score in self._folds(strata, groups, repeat)
-            if len(np.unique(strata[fit])) > 1
-        ]
+        n_units = len(strata) if groups is None else len(np.unique(groups))
+        n_folds, splits = min(N_FOLDS, int(counts.max()), n_units), []
+        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+        for repeat in range(min(_MOST_REPEATS, -(-FEW // len(strata))) if n_folds > 1 else 0):
+            folds = kind(n_folds, shuffle=True, random_state=(self.seed + repeat) % 2**32)
+            with warnings.catch_warnings():  # a class of fewer clips than folds is no mistake here
+                warnings.simplefilter("ignore", UserWarning)
+                pairs = list(folds.split(strata, strata, groups))
+            splits += [
+                (repeat, fit, score)
+                for fit, score in pairs
+                if len(score) and len(np.unique(strata[fit])) > 1
+            ]
         self.chosen_on_ = "folds" if splits else "nothing"
         return splits[:1] if many else splits
-
-    def _folds(
-        self, strata: NDArray[np.str_], groups: Rows | None, repeat: int
-    ) -> Iterator[tuple[Rows, Rows]]:
-        most = np.unique(strata, return_counts=True)[1].max()
-        n_units = len(strata) if groups is None else len(np.unique(groups))
-        n_folds = min(self.n_folds, int(most), n_units)
-        if n_folds < 2:
-            return
-        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-        folds = kind(n_folds, shuffle=True, random_state=(self.seed + repeat) % 2**32)
-        with warnings.catch_warnings():  # a class of fewer clips than folds is no mistake here
-            warnings.simplefilter("ignore", UserWarning)
-            yield from (pair for pair in folds.split(strata, strata, groups) if len(pair[1]))
 
     def _held_out_logits(
         self, x: NDArray[np.float32], y: NDArray[Any], splits: Sequence[tuple[int, Rows, Rows]]
@@ -261,32 +253,22 @@ class Probe:
             yield strength, linear.logits(scored)
 
     def _choice(self, tables: dict[Setting, pd.DataFrame]) -> Setting:
-        penalties = [key for key in self.strengths if key in tables]
-        best = max(penalties, key=lambda strength: self.scores_[strength])
+        best = max((key for key in tables if key != LDA), key=lambda key: self.scores_[key])
         if not self.lda:
             return best
         gain = difference(tables[LDA], tables[best], self.kind.chosen_by, n=_RESAMPLES)
         return LDA if gain.value > self.tie * gain.standard_error else best
 
     def _without_choice(self, n: int) -> Setting:
+        """Return the setting where nothing can choose one, of ``n`` clips."""
         return min(self.strengths, key=lambda strength: abs(np.log(strength / WITHOUT_CHOICE)))
 
-    def _calibration(
-        self, targets: NDArray[Any], logits: NDArray[np.float32] | None
-    ) -> Calibration:
-        return calibrate(targets, logits, len(self.classes_))
-
-    def _fitted(self, x: NDArray[np.float32], y: NDArray[Any]) -> Any:
-        """Return what has the chosen setting's :meth:`logits`."""
-        self._dim = x.shape[1]
+    def _fitted(self, x: NDArray[np.float32], y: NDArray[Any], setting: Setting) -> Any:
+        """Return what has ``logits``, as :class:`~unfused.probes.linear_models.Linear` has."""
         data = Standardised(x, y, len(self.classes_))
-        if self.setting_ == LDA:
+        if setting == LDA:
             return shrinkage_lda(data)
-        return next(logistic_path(data, [float(self.setting_)], tolerance=_FINE))
-
-
-def _codes(groups: ArrayLike) -> Rows:
-    return np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)[1]
+        return next(logistic_path(data, [float(setting)], tolerance=_FINE))
 
 
 def _finite(features: ArrayLike) -> NDArray[np.float32]:

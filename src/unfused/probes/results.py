@@ -16,22 +16,8 @@ from ..tasks.label_kinds import MULTI_LABEL, LabelKind
 
 TRAIN, TRAIN_VALID = "train", "train+valid"
 """What a classifier was fitted on. The second is what is used; the first is what papers report."""
-KEY_COLUMNS = ("encoder", "source", "read_out", "protocol", "fitted_on", "seed", "fold")
-FACT_COLUMNS = (
-    *("n_train", "n_valid", "n_test", "parameters", "dimension", "pretraining_clips"),
-    *("setting", "chosen_on", "validation", "validation_error", "transductive"),
-    *("licence", "pretraining_data"),
-)
-"""``setting`` is what was chosen: a penalty, ``lda``, a number of neighbours or an epoch;
-``validation`` the score by which (balanced accuracy, with several labels mAP), on clips that are
-not test clips, ``validation_error`` its standard error; they are the same for every metric."""
-RESULT_COLUMNS = ("task", *KEY_COLUMNS, "metric", "value", *FACT_COLUMNS)
-PREDICTION_COLUMNS = (
-    *("task", *KEY_COLUMNS, "clip_id", "group", "label", "predicted", "probability"),
-    *("classes", "scores"),
-)
-"""``probability`` is that of the most likely class, calibrated; ``classes`` (names with bars
-between) and ``scores`` (C,) are those of multi-label tasks."""
+NO_CONTROLS = ("", "teacher")
+"""Sources of what could be used; other pseudo-labels are there to compare with."""
 
 
 class RowKeys(NamedTuple):
@@ -57,6 +43,23 @@ class RowKeys(NamedTuple):
     fold: int
 
 
+FACT_COLUMNS = (
+    *("n_train", "n_valid", "n_test", "parameters", "dimension", "pretraining_clips"),
+    *("setting", "chosen_on", "validation", "validation_error", "transductive"),
+    *("licence", "pretraining_data"),
+)
+"""``setting`` is what was chosen: a penalty, ``lda``, a number of neighbours or an epoch;
+``validation`` the score by which (balanced accuracy, with several labels mAP), on clips that are
+not test clips, ``validation_error`` its standard error; they are the same for every metric."""
+RESULT_COLUMNS = ("task", *RowKeys._fields, "metric", "value", *FACT_COLUMNS)
+PREDICTION_COLUMNS = (
+    *("task", *RowKeys._fields, "clip_id", "group", "label", "predicted", "probability"),
+    *("classes", "scores"),
+)
+"""``probability`` is that of the most likely class, calibrated; ``classes`` (names with bars
+between) and ``scores`` (C,) are those of multi-label tasks."""
+
+
 def prediction_table(
     logits: NDArray[Any],
     classes: NDArray[np.str_],
@@ -73,7 +76,7 @@ def prediction_table(
         classes: Class names, (C,).
         kind: Whether a label is one class or a set of classes.
         labels: True labels, (N,).
-        clip_ids: (N,).
+        clip_ids: Names, (N,).
         groups: Speaker or recording, (N,); None: unknown.
     """
     columns = {"clip_id": clip_ids, "group": groups, "label": np.asarray(labels, object)}
