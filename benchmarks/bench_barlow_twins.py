@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from unfused.losses import barlow_twins
-from unfused.training import pick_device
+from unfused.training.precision import pick_device
 
 LAMBDA = 0.0051
 

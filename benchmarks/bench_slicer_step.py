@@ -22,9 +22,8 @@ from torch.nn import functional as F
 
 from bench_training_step import FRAMES, seconds_of
 from unfused import encoders, methods
-from unfused.training import pick_device
 from unfused.training.optimisers import create
-from unfused.training.precision import autocast, cpu_has_bf16, keep_freed_memory
+from unfused.training.precision import autocast, cpu_has_bf16, keep_freed_memory, pick_device
 from unfused.views import View
 
 QUEUE, DIM, CLUSTERS = 65536, 128, 128

@@ -22,9 +22,9 @@ import torch
 from unfused import encoders, methods
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
-from unfused.training import CropSource, pick_device
+from unfused.training.batches import CropSource
 from unfused.training.optimisers import create
-from unfused.training.precision import autocast, cpu_has_bf16
+from unfused.training.precision import autocast, cpu_has_bf16, pick_device
 from unfused.views import View, ViewMaker
 
 FRAMES = 96

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from unfused import encoders, methods, params
 from unfused.encoders.registry import ENCODERS, settings_of
-from unfused.training import TrainingSettings
+from unfused.training.settings import TrainingSettings
 
 ROLE = re.compile(r":\w+:`~?\.*([\w.]+)`")
 PLACE = "<!-- parameters -->"

@@ -5,8 +5,7 @@ import pytest
 import torch
 from toy_training import FRAMES, N_MELS, MemoryStore
 
-from unfused.training import CropSource
-from unfused.training.batches import crop_starts
+from unfused.training.batches import CropSource, crop_starts
 
 LENGTHS = [3, 12, 40, 25, 7, 12, 90, 13, 30, 11]
 
@@ -199,7 +198,7 @@ def test_a_source_needs_two_clips():
         source_of(rows=np.array([3]))
     with pytest.raises(ValueError, match="batch_size=1"):
         source_of(batch_size=1)
-    with pytest.raises(ValueError, match=r"n_crops=0.*a clip 1 crop"):
+    with pytest.raises(ValueError, match=r"n_crops=0 at least 1"):
         source_of(n_crops=0)
 
 

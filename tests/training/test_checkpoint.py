@@ -3,8 +3,7 @@ import threading
 import pytest
 import torch
 
-from unfused.training import CheckpointError
-from unfused.training.checkpoint import load_checkpoint, save_checkpoint
+from unfused.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from unfused.training.history import Meter, MetricsFile
 from unfused.training.processes import StopRequest
 

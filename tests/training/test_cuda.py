@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from unfused.training import CropSource, TrainingSettings, fit, pick_device
-from unfused.training.batches import DeviceFrames
-from unfused.training.loop import Training
+from unfused.training.batches import CropSource, DeviceFrames
+from unfused.training.loop import Training, fit
+from unfused.training.precision import pick_device
 from unfused.training.processes import in_processes
+from unfused.training.settings import TrainingSettings
 from unfused.views import ViewMaker
 
 from .test_real_methods import N_CLIPS, SMALL, method_of, store  # noqa: F401

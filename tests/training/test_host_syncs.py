@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from unfused.training import CropSource, TrainingSettings
-from unfused.training.batches import DeviceFrames
+from unfused.training.batches import CropSource, DeviceFrames
 from unfused.training.history import Meter
 from unfused.training.loop import Training
+from unfused.training.settings import TrainingSettings
 from unfused.views import ViewMaker
 
 from .test_real_methods import N_CLIPS, SMALL, method_of, store  # noqa: F401

@@ -5,7 +5,8 @@ import pytest
 import torch
 from toy_training import N_CLIPS, Toy, settings_for, source_for, train, views_for
 
-from unfused.training import CheckpointError, TrainingDiverged, fit
+from unfused.training.checkpoint import CheckpointError
+from unfused.training.loop import TrainingDiverged, fit
 
 
 class Spoilt(Toy):

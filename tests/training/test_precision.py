@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from unfused.training import pick_device, pick_precision, precision
+from unfused.training import precision
+from unfused.training.precision import pick_device, pick_precision
 
 
 def test_auto_follows_the_cpu(monkeypatch):

@@ -23,9 +23,10 @@ from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.encoders import load_encoder
 from unfused.tasks.corpus import Corpus
-from unfused.training import TrainingSettings, precision
+from unfused.training import precision
 from unfused.training.pretraining import estimator
 from unfused.training.processes import ProcessFailed, in_processes, number_of_processes
+from unfused.training.settings import TrainingSettings
 
 from ..losses.two_processes import in_two_processes
 from .toy_training import Toy, settings_for

@@ -9,7 +9,9 @@ from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.distillation.self_distillation import SelfDistillation
 from unfused.methods.supervised import Supervised
-from unfused.training import CropSource, TrainingSettings, fit
+from unfused.training.batches import CropSource
+from unfused.training.loop import fit
+from unfused.training.settings import TrainingSettings
 from unfused.views import ViewMaker
 
 N_CLIPS = 24

@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 from unfused.core.distributed import gather_rows, rank
 from unfused.methods.method import Method
-from unfused.training import CheckpointError, CropSource, TrainingSettings, fit
+from unfused.training.batches import CropSource
+from unfused.training.checkpoint import CheckpointError
+from unfused.training.loop import fit
+from unfused.training.settings import TrainingSettings
 from unfused.views import ViewMaker
 
 from ..losses.two_processes import in_two_processes

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from unfused.params import Distillation, check_keys, names_in
-from unfused.training import TrainingSettings
 from unfused.training.optimisers import learning_rate
+from unfused.training.settings import TrainingSettings
 
 
 def test_length_in_epochs_and_clips():
@@ -111,8 +111,3 @@ def test_schedule_can_stay_constant():
 def test_the_shortest_schedules(total, warmup):
     rates = [learning_rate(step, total, warmup, 1.0) for step in range(total)]
     assert all(0 < rate <= 1 for rate in rates)
-
-
-def test_an_unknown_schedule_is_refused():
-    with pytest.raises(ValueError, match="schedule='linear'"):
-        learning_rate(0, 1, 0, 1.0, "linear")

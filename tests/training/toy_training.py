@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from unfused.core.distributed import gather_rows
 from unfused.core.seeding import numpy_generator, torch_generator
 from unfused.methods.method import Method
-from unfused.training import CropSource, TrainingSettings, fit
+from unfused.training.batches import CropSource
+from unfused.training.loop import fit
+from unfused.training.settings import TrainingSettings
 from unfused.views import View, ViewMaker
 
 N_CLIPS, N_MELS, FRAMES = 20, 8, 12

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,27 +12,13 @@ from torch import Tensor
 from ..core.distributed import rank, world_size
 from ..core.errors import UserError
 from ..core.seeding import numpy_generator
+from ..data.store import LogMelStore
 from ..views.view import View
 from .settings import PADDINGS, Padding
 
 Batch = tuple[Tensor, View]
 _CHUNK_FRAMES = 2**18  # gathered at a time while filling the GPU: 64 MB of float32
 _SHARE = 0.4  # of the free GPU memory that clips may take
-
-
-class CropStore(Protocol):
-    """What a source needs of a log-mel store; :class:`unfused.data.store.LogMelStore` has it."""
-
-    @property
-    def n_frames(self) -> np.ndarray:
-        """Frames of every clip."""
-        ...
-
-    def crops(
-        self, rows: np.ndarray, starts: np.ndarray, length: int, *, repeat: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Return crops (B, length, F) and spans (B, 2)."""
-        ...
 
 
 class CropSource:
@@ -67,7 +52,7 @@ class CropSource:
 
     def __init__(
         self,
-        store: CropStore,
+        store: LogMelStore,
         rows: np.ndarray,
         *,
         crop_frames: int,
@@ -86,9 +71,8 @@ class CropSource:
             )
         if batch_size < 2 or crop_frames < 1 or n_crops < 1 or padding not in PADDINGS:
             raise UserError(
-                f"batch_size={batch_size}, crop_frames={crop_frames}, n_crops={n_crops}, padding="
-                f"{padding!r}: a batch needs at least 2 clips, a clip 1 crop and a crop 1 frame, "
-                f"and padding is one of {list(PADDINGS)}"
+                f"batch_size={batch_size} must be at least 2, crop_frames={crop_frames} and "
+                f"n_crops={n_crops} at least 1, and padding={padding!r} one of {list(PADDINGS)}"
             )
         self.crop_frames, self.batch_size, self.seed = crop_frames, batch_size, seed
         self.n_crops, self.padding = n_crops, padding
@@ -103,12 +87,8 @@ class CropSource:
         self.device = torch.device(device)
         self.lengths = np.asarray(store.n_frames)[self.rows]
         if on_device is None:
-            on_device = self.device.type == "cuda" and DeviceFrames.fit_on(
-                self.device, store, self.rows
-            )
-        self._store: CropStore = store
-        if on_device:
-            self._store = DeviceFrames(store, self.rows, self.device)
+            on_device = self.device.type == "cuda" and _fit_on(self.device, store, self.rows)
+        self._store = DeviceFrames(store, self.rows, self.device) if on_device else store
         self._store_rows = np.arange(len(self.rows)) if on_device else self.rows
         self._order: tuple[int, np.ndarray] = (-1, self.rows)
         self._thread: ThreadPoolExecutor | None = None
@@ -126,10 +106,7 @@ class CropSource:
         return self.n_clips // self.clips_per_step
 
     def batch(self, step: int) -> Batch:
-        """Return this process's part of the batch of one step, and start to gather the next one.
-
-        Args:
-            step: Number of the step, counted from the start of training.
+        """Return this process's part of a step's batch, and start to gather the next step's.
 
         Returns:
             Each clip as an index into ``rows``, (B,) int64, and the crops in nats, the first crop
@@ -143,11 +120,7 @@ class CropSource:
         return batch
 
     def sweep(self, *stream: int | str) -> Iterator[Batch]:
-        """Yield one crop of every clip in clip order, to each process its share of the batches.
-
-        Args:
-            *stream: Names the randomness of the crops.
-        """
+        """Yield one crop of every clip in clip order, to each process its share of the batches."""
         uniform = numpy_generator(self.seed, "sweep", *stream).random(self.n_clips)
         n_batches = -(-self.n_clips // max(self.batch_size, 64))
         n_batches = self.processes * -(-n_batches // self.processes)  # none has to wait
@@ -197,15 +170,9 @@ class CropSource:
 
 
 class DeviceFrames:
-    """All frames of some clips in one float16 tensor, with the ``crops`` of a log-mel store.
+    """All frames of some clips of a store on a device, in float16, which holds them exactly."""
 
-    Args:
-        store: The store the frames come from; float16 holds its values exactly.
-        rows: The clips' rows in the store.
-        device: Where the frames go.
-    """
-
-    def __init__(self, store: CropStore, rows: np.ndarray, device: torch.device) -> None:
+    def __init__(self, store: LogMelStore, rows: np.ndarray, device: torch.device) -> None:
         lengths = np.asarray(store.n_frames, dtype=np.int64)[rows]
         outside = store.crops(rows[:1], lengths[:1], 1)[0]  # one frame after the clip's end
         self.pad_value = float(outside.flatten()[0])
@@ -224,29 +191,10 @@ class DeviceFrames:
             self._frames[filled : filled + len(block)] = block.half().to(device)
             filled += len(block)
 
-    @staticmethod
-    def fit_on(device: torch.device, store: CropStore, rows: np.ndarray) -> bool:
-        """Return whether clips take a moderate share of the GPU's free memory in float16."""
-        free, _ = torch.cuda.mem_get_info(device)
-        n_mels = store.crops(rows[:1], np.zeros(1, dtype=np.int64), 1)[0].shape[2]
-        return int(np.asarray(store.n_frames)[rows].sum()) * n_mels * 2 < _SHARE * free
-
-    @property
-    def n_frames(self) -> np.ndarray:
-        """Frames of every clip."""
-        return self._lengths.cpu().numpy()
-
     def crops(
         self, rows: np.ndarray, starts: np.ndarray, length: int, *, repeat: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Return crops (B, length, F) float32 and spans (B, 2), gathered on the device.
-
-        Args:
-            rows: Which of the clips, (B,).
-            starts: First frame of each crop; may lie outside the clip.
-            length: Frames per crop.
-            repeat: Fill what lies outside the clip with the clip itself, again and again.
-        """
+        """Return what :meth:`LogMelStore.crops` would, gathered on the device."""
         device = self._frames.device
         row = torch.from_numpy(np.asarray(rows)).to(device, non_blocking=True)
         start = torch.from_numpy(np.asarray(starts)).to(device, non_blocking=True)
@@ -260,13 +208,17 @@ class DeviceFrames:
         return crops, torch.stack([first, last], dim=1).clamp(0, length).float()
 
 
-def crop_starts(lengths: np.ndarray, crop_frames: int, uniform: np.ndarray) -> np.ndarray:
-    """Return where crops start in their clips; negative where the clip is shorter than the crop.
+def _fit_on(device: torch.device, store: LogMelStore, rows: np.ndarray) -> bool:
+    """Return whether clips take a moderate share of the GPU's free memory in float16."""
+    free, _ = torch.cuda.mem_get_info(device)
+    n_mels = store.crops(rows[:1], np.zeros(1, dtype=np.int64), 1)[0].shape[2]
+    return int(np.asarray(store.n_frames)[rows].sum()) * n_mels * 2 < _SHARE * free
 
-    Args:
-        lengths: Frames of each clip, (B,).
-        crop_frames: Frames of a crop.
-        uniform: Draws from [0, 1), (B,).
+
+def crop_starts(lengths: np.ndarray, crop_frames: int, uniform: np.ndarray) -> np.ndarray:
+    """Return where crops start in clips of these lengths, (B,), for draws from [0, 1), (B,).
+
+    Negative where the clip is shorter than the crop.
 
     >>> crop_starts(np.array([10, 4]), 6, np.array([0.99, 0.99])).tolist()
     [4, -2]

@@ -20,9 +20,6 @@ def save_checkpoint(path: Path, mark: str, content: dict[str, Any]) -> None:
         path: The file.
         mark: Hash of everything that decides the run's result.
         content: State dicts, numbers and strings.
-
-    Raises:
-        OSError: The folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
@@ -35,25 +32,21 @@ def save_checkpoint(path: Path, mark: str, content: dict[str, Any]) -> None:
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
         raise OSError(
-            f"cannot write the checkpoint {path}: {error}. Free some space or choose a folder that "
-            "can be written, and start the same run again: it goes on from the last checkpoint"
+            f"cannot write the checkpoint {path}: {error}. Free some space and start the same run "
+            "again: it goes on from the last checkpoint"
         ) from error
 
 
 def load_checkpoint(path: Path, mark: str, device: torch.device | str) -> dict[str, Any] | None:
-    """Read a checkpoint, executing nothing that stands in it.
+    """Return what was saved, or None if there is no file; nothing that stands in it is executed.
 
     Args:
         path: The file.
         mark: What the checkpoint must have been saved with.
         device: Where its tensors go.
 
-    Returns:
-        What was saved, or None if there is no file.
-
     Raises:
         CheckpointError: The file is damaged, or from another run.
-        OSError: The file cannot be opened.
     """
     if not path.exists():
         return None

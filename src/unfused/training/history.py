@@ -33,11 +33,7 @@ _MIN_CLIPS = 16  # fewer clips span too few directions to judge by
 
 
 class Meter:
-    """Sums of a step's metrics that stay on the device until a row is due.
-
-    Args:
-        device: Where the metrics are.
-    """
+    """Sums of a step's metrics that stay on the device until a row is due."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -53,10 +49,7 @@ class Meter:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each metric since the last :meth:`clear`, over all processes.
-
-        Waits for the device, once.
-        """
+        """Return each metric's mean since :meth:`clear`, over all processes; waits once."""
         if not self._sums:
             return {}
         sums = torch.stack(list(self._sums.values()))
@@ -81,11 +74,7 @@ class Meter:
 
 
 class MetricsFile:
-    """A file of JSON lines, one row each ``log_every`` steps.
-
-    Args:
-        path: The file.
-    """
+    """A file of JSON lines, one row each ``log_every`` steps."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -101,21 +90,22 @@ class MetricsFile:
 
     def table(self) -> pd.DataFrame:
         """Return all whole rows; a last line cut off by a crash is left out."""
+        return pd.DataFrame(self._rows())
+
+    def truncate(self, step: int) -> None:
+        """Make the file, or drop its rows after ``step``, which a resumed run writes again."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [row for row in self._rows() if row["step"] <= step] if self.path.exists() else []
+        write_bytes(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+
+    def _rows(self) -> list[dict[str, Any]]:
         rows = []
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:
                 rows.append(json.loads(line))
             except json.JSONDecodeError:
                 break
-        return pd.DataFrame(rows)
-
-    def truncate(self, step: int) -> None:
-        """Make the file, or drop its rows after ``step``, which a resumed run writes again."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        steps = self.table().get("step", ()) if lines else ()
-        kept = [line + "\n" for line, at in zip(lines, steps, strict=False) if at <= step]
-        write_bytes(self.path, "".join(kept).encode())
+        return rows
 
 
 def save_history(folder: Path, history: pd.DataFrame) -> None:
@@ -123,19 +113,17 @@ def save_history(folder: Path, history: pd.DataFrame) -> None:
     history.to_parquet(folder / _FILE)
 
 
-def load_history(folder: Path, **labels: object) -> pd.DataFrame:
-    """Read a curve, with columns added that say whose it is."""
-    return pd.read_parquet(folder / _FILE).assign(**labels)
+def load_history(folder: Path) -> pd.DataFrame:
+    """Read the curve of a finished training."""
+    return pd.read_parquet(folder / _FILE)
 
 
 def signs_of_collapse(history: pd.DataFrame, n_clips: int) -> list[str]:
     """Return in words what shows at the end of a run that its embedding has collapsed.
 
-    Args:
-        history: Rows of metrics. Judged are, where they are there, ``std`` and ``effective_rank``
-            (:func:`unfused.losses.collapse.embedding_health`), ``cluster_perplexity`` and
-            ``queue_similarity``, each by its last value.
-        n_clips: Clips per batch; of fewer than 16 nothing is said.
+    Judged are, where they are there, ``std`` and ``effective_rank``
+    (:func:`unfused.losses.collapse.embedding_health`), ``cluster_perplexity`` and
+    ``queue_similarity``, each by its last value; with fewer than 16 clips a batch nothing is.
     """
     signs = []
     for name, (low, high, meaning) in _LIMITS.items():

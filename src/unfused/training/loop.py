@@ -57,13 +57,11 @@ def fit(
     with the same arguments ends on a CPU with the same weights, bit for bit, as one that never
     stopped. So every random number is a function of (seed, step): crops and views by their own
     generators, and what layers draw (dropout) from torch's global generator, re-seeded before each
-    step. (``torch.random.fork_rng`` would keep the global state, but copies the GPU's generator to
-    the host each time; so the caller's global state is not kept.)
+    step; the caller's global state is not kept (``fork_rng`` copies the GPU's to the host).
 
-    In a process group (``torch.distributed``, one process per device) all processes call this with
-    the same arguments; together they train on the batches that one process would get, each on its
-    part (:mod:`.replicas`). Process 0 writes the files. The checkpoint is good for any number of
-    processes.
+    In a process group (one process per device) all processes call this with the same arguments;
+    together they train on the batches that one process would get, each on its part
+    (:mod:`.replicas`). Process 0 writes the files. The checkpoint is good for any number of them.
 
     Args:
         method: What is trained, in place; moved to the device, and left there in evaluation mode.
@@ -92,7 +90,11 @@ def fit(
     run = Training(method, source, views, settings, Path(folder), seed, pick_device(device), title)
     try:
         run.resume()
-        with StopRequest() as stop, run.progress() as bar:
+        bar = progress(
+            total=run.total, initial=run.step, desc=type(method).__name__, unit="step",
+            quiet=not run.replicas.is_first,
+        )  # fmt: skip
+        with StopRequest() as stop, bar:
             while run.step < run.total:
                 epoch, index = divmod(run.step, source.steps_per_epoch)
                 if index == 0:
@@ -106,7 +108,7 @@ def fit(
                     method.eval()
                     if epoch_end(epoch):
                         run.end_here()
-                        last = True
+                    last = run.step == run.total
                 # by process 0's clock, and by the signal that any process got
                 due, asked = run.replicas.largest(run.checkpoint_due(), stop.requested or 0)
                 if last or asked or due:
@@ -148,13 +150,10 @@ class Training:
         self.replicas = Replicas(method, sync_batch_norm=settings.sync_batch_norm, device=device)
         self.forward = torch.compile(method) if settings.compile else method
         self.optimiser = create(
-            settings.optimiser,
-            method.parameters(),
-            lr=settings.learning_rate,
-            bias_lr=settings.bias_learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
+            settings.optimiser, method.parameters(),
+            lr=settings.learning_rate, bias_lr=settings.bias_learning_rate,
+            momentum=settings.momentum, weight_decay=settings.weight_decay,
+        )  # fmt: skip
         # Float16 has no room for small gradients; off, it passes everything through.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.step, self.total = 0, settings.total_steps(source.n_clips)
@@ -171,11 +170,7 @@ class Training:
         self._first = self._logged_step = 0
 
     def resume(self) -> None:
-        """Load the checkpoint if there is one, and cut the metrics back to it.
-
-        Raises:
-            CheckpointError: The checkpoint is of another run, or not all processes see it.
-        """
+        """Load the checkpoint if there is one, and cut the metrics back to it."""
         saved = load_checkpoint(self.folder / "checkpoint.pt", self.mark, self.device)
         if saved is not None:
             self.step, self.total = saved["step"], saved["total"]
@@ -192,27 +187,13 @@ class Training:
         if not self.replicas.is_first:
             return
         self.file.truncate(self.step)
+        source, count = self.source, self.replicas.count
         log.info(
             "%s %s: %d steps of %d clips (%.1f epochs of %d clips) on %s in %s%s",
             "training" if saved is None else f"resuming at step {self.step},",
-            self.name,
-            self.total,
-            self.source.clips_per_step,
-            self.total / self.source.steps_per_epoch,
-            self.source.n_clips,
-            self.device,
-            str(self.dtype).removeprefix("torch."),
-            f", {self.replicas.count} processes" if self.replicas.count > 1 else "",
-        )
-
-    def progress(self) -> Any:
-        """Return the progress bar; of several processes the first one shows it."""
-        return progress(
-            total=self.total,
-            initial=self.step,
-            desc=type(self.method).__name__,
-            unit="step",
-            quiet=not self.replicas.is_first,
+            *(self.name, self.total, source.clips_per_step, self.total / source.steps_per_epoch),
+            *(source.n_clips, self.device, str(self.dtype).removeprefix("torch.")),
+            f", {count} processes" if count > 1 else "",
         )
 
     def start_epoch(self, epoch: int) -> None:
@@ -271,7 +252,7 @@ class Training:
         return means
 
     def learning_rate(self, step: int, peak: float) -> float:
-        """Return the learning rate of a step whose peak is ``peak``."""
+        """Return a step's learning rate."""
         warmup = round(self.settings.warmup * self.total)
         return learning_rate(step, self.total, warmup, peak, self.settings.schedule)
 
@@ -352,12 +333,12 @@ class Training:
 def micro_batches(
     views: Views, clip_ids: Tensor, accumulate: int
 ) -> Iterator[tuple[float, Views, Tensor]]:
-    """Split a batch into ``accumulate`` nearly equal parts of at least two clips.
+    """Split a batch into nearly equal parts of at least two clips, fewer if it is too small.
 
     Args:
         views: Views of the same B crops.
         clip_ids: Their clips, (B,).
-        accumulate: How many parts; fewer if the batch is too small.
+        accumulate: How many parts.
 
     Yields:
         Each part's share of the batch, its views and its clips.

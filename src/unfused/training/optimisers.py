@@ -12,7 +12,7 @@ from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ..core.errors import UserError
-from .settings import OPTIMISERS, SCHEDULES
+from .settings import OPTIMISERS
 
 FINAL = 1e-3
 """Where the cosine ends, relative to the peak: a thousandth, as DeLoRes (arXiv 2203.13628)."""
@@ -24,19 +24,13 @@ def learning_rate(step: int, total: int, warmup: int, base: float, kind: str = "
     Args:
         step: Step, 0 to ``total - 1``.
         total: Number of steps.
-        warmup: Steps over which the rate rises linearly to ``base``; the first already has
-            ``base / warmup``.
+        warmup: Steps over which the rate rises linearly; the first already has ``base / warmup``.
         base: Peak.
         kind: "cosine" or "constant" after the warm-up.
-
-    Raises:
-        UserError: ``kind`` is neither.
 
     >>> [round(learning_rate(step, 6, 2, 1.0), 3) for step in range(6)]
     [0.5, 1.0, 1.0, 0.75, 0.251, 0.001]
     """
-    if kind not in SCHEDULES:
-        raise UserError(f"schedule={kind!r} must be one of {list(SCHEDULES)}")
     if step < warmup:
         return base * (step + 1) / warmup
     if kind == "constant":
@@ -63,8 +57,8 @@ def create(
         name: "sgd", "adam", "adamw" or "lars".
         parameters: The method's parameters.
         lr: Learning rate; each parameter group keeps its own as ``peak``.
-        bias_lr: Learning rate of vectors and scalars; None: the same.
-        momentum: Momentum of sgd and lars, first beta of adam and adamw.
+        bias_lr: That of vectors and scalars; None: the same.
+        momentum: Of sgd and lars, and first beta of adam and adamw.
         weight_decay: Strength of the decay.
 
     Raises:
@@ -73,26 +67,22 @@ def create(
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
         raise UserError(
-            "the method has no parameter with requires_grad=True, so there is nothing to train; "
-            "unfreeze the encoder or the head"
+            "no parameter has requires_grad=True, so there is nothing to train: unfreeze encoder "
+            "or head"
         )
     spared, peak = name in ("adamw", "lars"), lr if bias_lr is None else bias_lr
+    matrices = {"params": [p for p in trained if p.ndim > 1], "peak": lr, "adapt": True}
+    vectors = {"params": [p for p in trained if p.ndim <= 1], "peak": peak, "adapt": False}
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1], "peak": lr, "weight_decay": weight_decay},
-        {
-            "params": [p for p in trained if p.ndim <= 1],
-            "peak": peak,
-            "weight_decay": 0.0 if spared else weight_decay,
-        },
+        {**matrices, "weight_decay": weight_decay},
+        {**vectors, "weight_decay": 0.0 if spared else weight_decay},
     ]
     if not spared and lr == peak:
         groups = [groups[0] | {"params": trained}]
+    groups = [group for group in groups if group["params"]]
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in trained)
     if name == "lars":
-        for group, adapt in zip(groups, (True, False), strict=True):
-            group["adapt"] = adapt
-        return LARS([group for group in groups if group["params"]], lr, momentum=momentum)
-    groups = [group for group in groups if group["params"]]
+        return LARS(groups, lr, momentum=momentum)
     if name == "sgd":
         return SGD(groups, lr, momentum=momentum, fused=fused)
     if name in ("adam", "adamw"):
@@ -109,13 +99,7 @@ class LARS(Optimizer):
     ``adapt=False`` (biases, normalisation) take ``local = 1``; so does a layer whose weights or
     gradients are all zero.
 
-    Args:
-        parameters: Parameters or parameter groups.
-        lr: Global learning rate.
-        momentum: Momentum m.
-        weight_decay: Weight decay beta.
-        trust: Trust coefficient eta.
-        adapt: Whether a group's layers are scaled.
+    Arguments are torch's, with the trust coefficient and whether a group's layers are scaled.
     """
 
     def __init__(

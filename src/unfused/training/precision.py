@@ -21,12 +21,8 @@ def pick_device(device: torch.device | str = "auto") -> torch.device:
     Raises:
         UserError: The device does not exist on this machine.
     """
-    there = [
-        name
-        for name, backend in (("cuda", torch.cuda), ("mps", torch.backends.mps))
-        if backend.is_available()
-    ]
-    there.append("cpu")
+    backends = {"cuda": torch.cuda, "mps": torch.backends.mps}
+    there = [*(name for name, backend in backends.items() if backend.is_available()), "cpu"]
     chosen = torch.device(there[0] if str(device) == "auto" else device)
     if chosen.type in ("cuda", "mps") and chosen.type not in there:
         raise UserError(
@@ -45,18 +41,14 @@ def pick_precision(precision: str, device: torch.device | str) -> torch.dtype:
     "auto" is bfloat16 where the hardware multiplies it, on a GPU or a CPU (AVX512-BF16, AMX), and
     float32 elsewhere (mps included), where bfloat16 would be emulated and slower.
 
-    Args:
-        precision: "auto", "fp32", "bf16" or "fp16".
-        device: Where the forward pass runs.
-
     Raises:
-        UserError: ``precision`` is none of the four, or is "fp16" anywhere but on a CUDA device.
+        UserError: ``precision`` is unknown, or "fp16" anywhere but on a CUDA device.
     """
     kind = torch.device(device).type
     if precision == "fp16" and kind != "cuda":
         raise UserError(
             f"precision='fp16' needs a CUDA GPU, and the device is {kind!r}: use precision='bf16' "
-            "or 'auto', which is bf16 where the hardware multiplies it and fp32 elsewhere"
+            "or 'auto'"
         )
     if precision in _DTYPES:
         return _DTYPES[precision]
@@ -79,15 +71,12 @@ def cpu_has_bf16() -> bool:
 
 @cache
 def keep_freed_memory() -> bool:
-    """Tell glibc's allocator to keep freed blocks; elsewhere, and if it refuses, do nothing.
+    """Tell glibc's allocator to keep freed blocks, and return whether it does; elsewhere nothing.
 
     glibc gives every large block back when it is freed. A training step on a CPU frees and
     allocates hundreds of megabytes of activations; fetching their pages again took as long as
     computing them (AudioNTT: 1.5 to 2 times the clips per CPU-second with the setting below, 1/40
     of the page faults; ``benchmarks/bench_host_memory.py``).
-
-    Returns:
-        Whether the setting is in force.
     """
     if not sys.platform.startswith("linux"):
         return False

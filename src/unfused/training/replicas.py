@@ -49,11 +49,7 @@ class Replicas:
         self._hosts = dist.new_group(backend="gloo") if self.count > 1 else None
 
     def stream(self, *names: int | str) -> tuple[int | str, ...]:
-        """Return the name of this process's own stream of randomness; the first's is the plain one.
-
-        Args:
-            *names: What the randomness is for.
-        """
+        """Return the name of this process's own stream of randomness; the first's is the plain."""
         return names if self.is_first else (*names, "process", rank())
 
     def synchronise(self) -> None:
