@@ -73,21 +73,17 @@ class ChosenModel:
 
 
 def choose_model(
-    results: pd.DataFrame,
-    predictions: pd.DataFrame,
-    *,
-    metric: str = "accuracy",
-    plain_from: pd.DataFrame | None = None,
+    results: pd.DataFrame, predictions: pd.DataFrame, *, plain_from: pd.DataFrame | None = None
 ) -> ChosenModel:
     """Return the classifier of a task to use: the best on validation, or one as good and smaller.
 
     Of those within one standard error of the best validation score, the one with the fewest
-    parameters. Test clips choose nothing; they only say how good the choice is.
+    parameters. Test clips choose nothing; they only say how good the choice is: its accuracy, of
+    several labels a clip its mAP.
 
     Args:
         results: Result rows of one task.
         predictions: Its prediction rows.
-        metric: In which the test scores are given; of several labels what takes its place.
         plain_from: Result rows in which the plain alternative is looked for; None: the same ones.
 
     Raises:
@@ -97,13 +93,13 @@ def choose_model(
     chosen, best = smallest_of_the_best(scored), scored.loc[scored["validation"].idxmax()]
     repeat = _of(once, chosen).sort_values("validation").iloc[-1]
     mine = _used(predictions, chosen)
-    score, plain, gain, rival = interval(mine, metric), None, None, ("",)
+    score, plain, gain, rival = interval(mine), None, None, ("",)
     every = scored if plain_from is None else _scores(plain_from)[1]
     plain_ones = every[every.index.get_level_values("encoder").isin(PLAIN)]
     if len(plain_ones):
         rival = smallest_of_the_best(plain_ones)
         theirs = _used(predictions, rival)
-        plain, gain = interval(theirs, metric), difference(mine, theirs, metric)
+        plain, gain = interval(theirs), difference(mine, theirs)
     return ChosenModel(
         **dict(zip(_KEY, chosen, strict=True)),
         seed=int(repeat["seed"]),
