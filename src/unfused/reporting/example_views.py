@@ -35,8 +35,8 @@ def example_views(
         store: Log-mels.
         clips: Training clips: ``clip_id`` and, where known, ``label``.
         views: Arguments of :class:`~unfused.views.make_views.ViewMaker`.
-        mean: Mean of the training log-mels.
-        std: Their standard deviation.
+        mean: Of the training log-mels.
+        std: Of the same.
         centroids: Centroids of k-mix, (K, F), for views that use it.
         n_examples: How many clips.
         seed: Which clips, crops and views.

@@ -24,16 +24,14 @@ CHOSEN = "chosen"  # the plain alternative is the classifier that is used
 LEVEL = 0.05
 _CONFIDENT = 0.8  # probability from which a wrong answer makes the label suspect
 _PAIRS, _CLIPS, _SUSPECTS = 3, 3, 6  # shown
+_COMPARED = ["task", "question", "first", "second", "metric", "difference", "low", "high",
+             "interval", "p_value"]  # fmt: skip
 _FILE = ["path", "offset", "frames", "sample_rate"]
 NOTHING = ""  # what a missed label is taken for, where no other was named instead
 
 
 def best_of(rows: pd.DataFrame) -> pd.Series:
-    """Return the classifier that :mod:`unfused.probes.choose_model` chooses for use.
-
-    Args:
-        rows: Rows of :func:`~unfused.reporting.summary.shown`, of one task.
-    """
+    """Return what :mod:`unfused.probes.choose_model` chooses for use of one task's shown rows."""
     usable = _usable(rows).fillna({"validation": -1.0})
     error = usable["validation_error"] / usable["n_folds"] ** 0.5
     return rows.loc[smallest_of_the_best(usable.assign(error=error))]
@@ -67,7 +65,7 @@ def compare(
 
     Args:
         summary: Rows of :func:`~unfused.reporting.summary.summarise`.
-        predictions: Prediction rows.
+        predictions: The rows it was made of.
         teacher: The method that made the student's pseudo-labels.
         n_draws: Bootstrap resamples.
 
@@ -84,9 +82,7 @@ def compare(
             gain = difference(first, second, metric, n=n_draws)
             found.append((task, question, *map(title_of, pair), metric, gain.value, gain.low,
                           gain.high, gain.text, gain.p_value))  # fmt: skip
-    columns = ("task", "question", "first", "second", "metric", "difference", "low", "high",
-               "interval", "p_value")  # fmt: skip
-    table = pd.DataFrame(found, columns=columns)
+    table = pd.DataFrame(found, columns=_COMPARED)
     clear = (p_holm := holm(table["p_value"])) < LEVEL
     signs = np.where(table["difference"] > 0, BETTER, WORSE)
     return table.assign(p_holm=p_holm, outcome=np.where(clear, signs, SAME))
@@ -224,9 +220,8 @@ def _pairs(answers: pd.DataFrame, several: bool) -> list[dict[str, Any]]:
     wrong = wrong.explode("missed").explode("instead").dropna(subset="missed")
     found: list[dict[str, Any]] = []
     sizes = wrong.groupby(["missed", "instead"])["clip_id"].nunique()
-    for (missed, instead), size in sizes.sort_values(ascending=False, kind="stable").items():
-        if len(found) == _PAIRS:
-            break
+    most = sizes.sort_values(ascending=False, kind="stable").head(_PAIRS)
+    for (missed, instead), size in most.items():
         pair = wrong[(wrong["missed"] == missed) & (wrong["instead"] == instead)]
         clips = _records(_playable(pair, missed, instead).head(_CLIPS))
         found.append({"label": missed, "predicted": instead, "n": int(size), "clips": clips})

@@ -21,10 +21,10 @@ def model_card(
     *,
     summary: pd.DataFrame | None = None,
 ) -> str:
-    """Return the card as Markdown.
+    """Return the card of a :class:`~unfused.inference.classifier.Classifier` as Markdown.
 
     Args:
-        classifier: A :class:`~unfused.inference.classifier.Classifier`.
+        classifier: A fitted one.
         onnx: What :func:`unfused.inference.export.read_onnx_facts` returned.
         summary: The run's scores, see :func:`~unfused.reporting.summary.summarise`.
     """

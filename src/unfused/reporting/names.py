@@ -61,12 +61,7 @@ def baseline_of(encoder: str) -> str | None:
 
 
 def encoder_name(encoder: str, source: str = "", *, teacher: str | None = None) -> str:
-    """Return the name of an encoder for people.
-
-    Args:
-        encoder: Identifier in the result rows.
-        source: Where its pseudo-labels came from.
-        teacher: Which encoder to call the teacher.
+    """Return the name for people of an encoder with pseudo-labels of a source.
 
     >>> encoder_name("unfused", "shuffled"), encoder_name("supervised_slicer")
     ('Self-distilled on shuffled pseudo-labels', 'Supervised from scratch (SLICER)')

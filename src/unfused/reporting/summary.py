@@ -31,14 +31,9 @@ _FACTS = {
 
 
 def checked_results(results: pd.DataFrame) -> pd.DataFrame:
-    """Return result rows under the names of this room.
-
-    Raises:
-        UserError: A column is missing.
-    """
+    """Return result rows with every column of this room; UserError where one is missing."""
     unknown = {"validation": float("nan"), "validation_error": 0.0, "parameters": float("nan")}
-    absent = {name: value for name, value in unknown.items() if name not in results}
-    return _at_the_entrance(results.assign(**absent), _RESULTS, "result rows")
+    return _at_the_entrance(results.assign(**{**unknown, **results}), _RESULTS, "result rows")
 
 
 def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:

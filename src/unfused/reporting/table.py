@@ -42,14 +42,10 @@ class ScoreTable:
 
 
 def score_table(summary: pd.DataFrame) -> ScoreTable:
-    """Return the table of a summary.
+    """Return the table of what :func:`~unfused.reporting.summary.summarise` returned.
 
-    Args:
-        summary: Rows of :func:`~unfused.reporting.summary.summarise`.
-
-    Returns:
-        The table. A cell holds accuracy, its interval and balanced accuracy, of tasks with several
-        labels mAP and its interval; those fitted again on validation clips stand for the others.
+    A cell holds accuracy, its interval and balanced accuracy, of tasks with several labels mAP and
+    its interval; those fitted again on validation clips stand for the others.
     """
     rows, whose = shown(summary), KEY[1:5]
     tasks = list(dict.fromkeys(rows["task"]))

@@ -147,9 +147,7 @@ def _listed(names: Sequence[str]) -> str:
 def closing_words(findings: Sequence[Finding], overall: Mapping[str, Any] | None) -> str:
     """Return three sentences for the end of a run, without statistics.
 
-    Args:
-        findings: See :func:`~unfused.reporting.findings.findings`.
-        overall: See :func:`~unfused.reporting.findings.best_over_tasks`.
+    ``overall`` is what :func:`~unfused.reporting.findings.best_over_tasks` returned.
     """
     several = len(findings) > 1
     return "\n".join(_over_tasks(findings, overall) if several else _of_task(findings[0]))
@@ -163,16 +161,16 @@ def _over_tasks(findings: Sequence[Finding], overall: Mapping[str, Any] | None) 
             f"Over {len(findings)} tasks, {overall['name']} does best on validation clips and "
             f"reaches {mean} % on average on test clips ({low} to {high} %)."
         )
-    best = max(findings, key=lambda one: one["best"]["mean"])
-    worst = min(findings, key=lambda one: one["best"]["mean"])
-    highest, lowest = (short_label(one["task"], 40) for one in (best, worst))
+    scores = {one["task"]: one["best"]["mean"] for one in findings}
+    highest, lowest = max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__)
+    best, worst = short_label(highest, 40), short_label(lowest, 40)
     beaten = sum((one["plain"] or {}).get("outcome") == BETTER for one in findings)
     return [
         start,
         f"The best classifier of each task clearly beats the plain method on {beaten} of "
-        f"{len(findings)}; it does best on {highest} ({percent(best['best']['mean'])} %) and "
-        f"worst on {lowest} ({percent(worst['best']['mean'])} %).",
-        f"Next, look at what is confused on {lowest}: the report has clips to listen to.",
+        f"{len(findings)}; it does best on {best} ({percent(scores[highest])} %) and "
+        f"worst on {worst} ({percent(scores[lowest])} %).",
+        f"Next, look at what is confused on {worst}: the report has clips to listen to.",
     ]
 
 
