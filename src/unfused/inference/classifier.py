@@ -24,8 +24,8 @@ from ..tasks.label_kinds import SINGLE_LABEL, with_unknown
 from ..tasks.leakage import check_no_leak
 from .recordings import PLACE, Recordings, recordings_of, segments_of
 
-SEEN_FILE = "seen.parquet"
-SEEN = ("corpus", "clip_id", "digest", "offset", "frames")
+_SEEN_FILE = "seen.parquet"
+_SEEN = ("corpus", "clip_id", "digest", "offset", "frames")
 UNKNOWN = "unknown"
 """The label of what is silent, or like none of the classes."""
 SILENT_DB = 50.0
@@ -112,32 +112,11 @@ class Classifier(BaseEstimator):
         self.encoder, self.read_out, self.probe = encoder, read_out, probe
         self.seed, self.device = seed, device
 
-    @classmethod
-    def of(
-        cls, embedder: Embedder, head: Head, seen: pd.DataFrame | None = None, **parameters: Any
-    ) -> Classifier:
-        """Return a classifier of fitted parts, e.g. a network with its own last layer.
-
-        Args:
-            embedder: Embeds clips.
-            head: The classifier on its vectors; its provenance has the clips' ``longest_seconds``
-                and ``median_seconds``, and ``front_end``, which encoders know themselves.
-            seen: Clips that both have seen; None: what the embedder knows of.
-            **parameters: Of the constructor.
-        """
-        model = cls(embedder, **parameters)
-        model.embedder_, model.head_ = embedder, head
-        model.seen_ = embedder.trained_on if seen is None else seen
-        return model
-
     def __repr__(self) -> str:
         if not hasattr(self, "head_"):
             return f"Classifier({self.encoder!r})"
         name, classes = self.embedder_.name, len(self.classes_)
         return f"Classifier({name!r}, classes={classes}, cv_score={self.cv_score_:.3f})"
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "head_")
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -180,7 +159,7 @@ class Classifier(BaseEstimator):
             embedder.embed(labelled, device=self.device),
             labelled.labels, valid=valid.to_numpy(), groups=labelled.groups,
         )  # fmt: skip
-        known = [name for name in SEEN if name in labelled.clips]
+        known = [name for name in _SEEN if name in labelled.clips]
         self.embedder_ = embedder
         self.seen_ = pd.concat([embedder.trained_on, labelled.clips[known]], ignore_index=True)
         self.head_ = Head.of_probe(
@@ -236,18 +215,16 @@ class Classifier(BaseEstimator):
         check_is_fitted(self)
         if isinstance(audio, Corpus):
             vectors = self.embedder_.embed(audio, device=self.device)
-            strange = self.head_.strangeness(vectors)
-            parts = zip(
-                self.head_.probabilities(vectors), strange, audio.clips["path"], strict=True
-            )
-            return [self._prediction(row[None], value[None], path) for row, value, path in parts]
-        with recordings_of(audio, sample_rate) as found:
-            heard = self._heard(found)
-        said = [
-            self._prediction(heard.probabilities[rows], heard.strangeness[rows], str(path))
-            for (_, path), rows in heard.places.groupby(["recording", "path"]).indices.items()
-        ]
-        return said if found.several else said[0]
+            likely, strange = self.head_.probabilities(vectors), self.head_.strangeness(vectors)
+            said = [(path, [row]) for row, path in enumerate(audio.clips["path"])]
+        else:
+            with recordings_of(audio, sample_rate) as found:
+                heard = self._heard(found)
+            likely, strange = heard.probabilities, heard.strangeness
+            groups = heard.places.groupby(["recording", "path"]).indices
+            said = [(str(path), rows) for (_, path), rows in groups.items()]
+        all_said = [self._prediction(likely[rows], strange[rows], path) for path, rows in said]
+        return all_said if isinstance(audio, Corpus) or found.several else all_said[0]
 
     def classify(
         self,
@@ -288,12 +265,9 @@ class Classifier(BaseEstimator):
         }
         for k in range(ranked.shape[1]):
             columns |= {f"top_{k + 1}": names[:, k], f"probability_{k + 1}": ranked[:, k]}
-        e = pd.DataFrame(heard.vectors).add_prefix("e")
-        return Classified(
-            pd.concat([places, pd.DataFrame(columns)], axis=1),
-            pd.concat([places, e], axis=1),
-            heard.rejected,
-        )
+        said = pd.concat([places, pd.DataFrame(columns)], axis=1)
+        embeddings = pd.concat([places, pd.DataFrame(heard.vectors).add_prefix("e")], axis=1)
+        return Classified(said, embeddings, heard.rejected)
 
     @property
     def segment_seconds_(self) -> float:
@@ -310,10 +284,9 @@ class Classifier(BaseEstimator):
         path = Path(folder)
         (path / HEAD_FILES[-1]).unlink(missing_ok=True)
         self.embedder_.save(path)
-        self.seen_.to_parquet(path / SEEN_FILE)
-        save_head(
-            path, replace(self.head_, provenance={**self.facts_, "embedder": self.embedder_.digest})
-        )
+        self.seen_.to_parquet(path / _SEEN_FILE)
+        provenance = {**self.facts_, "embedder": self.embedder_.digest}
+        save_head(path, replace(self.head_, provenance=provenance))
 
     def _heard(
         self, found: Recordings, seconds: float | None = None, hop_seconds: float | None = None
@@ -349,13 +322,9 @@ class Classifier(BaseEstimator):
         order = np.argsort(-likely, kind="stable")
         label = str(self.head_.named(likely[None])[0]) if known.any() else UNKNOWN
         named = {str(self.classes_[c]): float(likely[c]) for c in order}
+        strange = float(strangeness[heard].mean())
         return Prediction(
-            label,
-            float(likely[order[0]]),
-            named,
-            float(strangeness[heard].mean()),
-            len(known),
-            path,
+            label, named[str(self.classes_[order[0]])], named, strange, len(known), path
         )
 
 
@@ -381,10 +350,10 @@ def load_classifier(folder: str | Path) -> Classifier:
     """
     path = Path(folder)
     head, embedder = load_head(path), load_embedder(path)
-    if (
-        head.provenance.get("embedder", embedder.digest) != embedder.digest
-        or head.dim != embedder.dim
-    ):
+    made_on = head.provenance.get("embedder", embedder.digest)
+    if made_on != embedder.digest or head.dim != embedder.dim:
         raise UserError(f"the head in {path} was fitted on another embedder: copy the folder again")
-    seen = pd.read_parquet(path / SEEN_FILE) if (path / SEEN_FILE).is_file() else None
-    return Classifier.of(embedder, head, seen)
+    model, seen = Classifier(embedder), path / _SEEN_FILE
+    model.embedder_, model.head_ = embedder, head
+    model.seen_ = pd.read_parquet(seen) if seen.is_file() else embedder.trained_on
+    return model

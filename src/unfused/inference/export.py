@@ -15,12 +15,8 @@ from .classifier import Classifier
 from .onnx_file import export_onnx, quantise
 
 log = logging.getLogger(__name__)
-ONNX_FILE, INT8_FILE, FACTS_FILE, SCRIPT = (
-    "model.onnx",
-    "model_int8.onnx",
-    "onnx.json",
-    "classify_onnx.py",
-)
+ONNX_FILE, INT8_FILE = "model.onnx", "model_int8.onnx"
+FACTS_FILE, SCRIPT = "onnx.json", "classify_onnx.py"
 
 
 def export_classifier(
@@ -60,7 +56,14 @@ def export_classifier(
         "task": classifier.facts_.get("task"),
     }
     write_json(folder / "config.json", config)
-    facts = _onnx(classifier, folder / ONNX_FILE, onnx)
+    facts: dict[str, Any] = {"file": None, "why": "not asked for (export.onnx=false)"}
+    if onnx:
+        try:
+            facts = export_onnx(classifier, folder / ONNX_FILE)
+            log.info("%s: %.2g from PyTorch at most", folder / ONNX_FILE, facts["relative"])
+        except UserError as error:  # the extra is not installed, or the embedder is from outside
+            log.warning("no ONNX file: %s", error)
+            facts["why"] = str(error)
     if facts["file"]:
         shutil.copyfile(Path(__file__).with_name(SCRIPT), folder / SCRIPT)
         if int8_on is not None:
@@ -73,16 +76,3 @@ def read_onnx_facts(folder: str | Path) -> dict[str, Any]:
     """Return what :func:`export_classifier` noted about ONNX."""
     facts: dict[str, Any] = json.loads((Path(folder) / FACTS_FILE).read_text(encoding="utf-8"))
     return facts
-
-
-def _onnx(classifier: Classifier, path: Path, wanted: bool) -> dict[str, Any]:
-    why = "not asked for (export.onnx=false)"
-    if wanted:
-        try:
-            facts = export_onnx(classifier, path)
-            log.info("%s: %.2g from PyTorch at most", path, facts["relative"])
-            return facts
-        except UserError as error:  # the extra is not installed, or the embedder is from outside
-            log.warning("no ONNX file: %s", error)
-            why = str(error)
-    return {"file": None, "why": why}

@@ -25,10 +25,7 @@ MAX_HOP_MS = 50.0
 
 
 class HearModel(nn.Module):
-    """An encoder as HEAR takes it.
-
-    Args:
-        embedder: The encoder and its read-out.
+    """An encoder with its read-out, as HEAR takes it.
 
     Attributes:
         sample_rate: In Hz.
@@ -54,22 +51,14 @@ class HearModel(nn.Module):
         return next(self.encoder.parameters()).device
 
     def log_mels(self, audio: Tensor) -> LogMelStore:
-        """Return the log-mels of a batch, (B, N).
-
-        Raises:
-            UserError: Another shape.
-        """
+        """Return the log-mels of a batch (B, N); UserError where it has another shape."""
         if audio.dim() != 2:
             raise UserError(f"audio of shape {tuple(audio.shape)} must be (B, N)")
         return audio_store(list(audio), self.embedder.front_end, self.sample_rate)
 
 
 def load_model(model_file_path: str = "") -> HearModel:
-    """Return a trained encoder.
-
-    Args:
-        model_file_path: Folder of the encoder, or its ``encoder.safetensors``. Nothing is trained
-            in this package itself, so there is no default model.
+    """Return a trained encoder, by its folder or its ``encoder.safetensors``; there is no default.
 
     Raises:
         NotFoundError: There is no encoder.
@@ -90,12 +79,8 @@ def load_model(model_file_path: str = "") -> HearModel:
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
     """Return one vector for each clip, as evaluation makes it.
 
-    Args:
-        audio: Mono samples at the model's rate, in [-1, 1], (B, N).
-        model: What :func:`load_model` returned.
-
-    Returns:
-        (B, D) float32, on the device of ``audio``.
+    ``audio`` has mono samples at the model's rate, in [-1, 1], (B, N); the vectors, (B, D) float32,
+    are on its device.
     """
     embedder, store = model.embedder, model.log_mels(audio)
     (vectors,) = read_out(
@@ -107,13 +92,8 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
     """Return vectors at even moments, at most 50 ms apart, from a clip's start to its end.
 
-    Args:
-        audio: Mono samples at the model's rate, in [-1, 1], (B, N).
-        model: What :func:`load_model` returned.
-
-    Returns:
-        Embeddings (B, T, D') float32, and the centres of what they describe in milliseconds (B, T)
-        float32, on the device of ``audio``.
+    Of audio as in :func:`get_scene_embeddings`: embeddings (B, T, D') float32, and the centres of
+    what they describe in milliseconds (B, T) float32.
     """
     embedder, store = model.embedder, model.log_mels(audio)
     moments, centres = even_frames(

@@ -6,9 +6,6 @@ operations that :mod:`.onnx_file` can export; for clips that pass in one chunk.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import torch
 from scipy.fft import dct
@@ -30,11 +27,7 @@ from .classifier import Classifier
 
 
 class OnnxClassifier(nn.Module):
-    """What the file computes.
-
-    Args:
-        classifier: A fitted one.
-    """
+    """What the file of a fitted classifier computes."""
 
     weight: Tensor
     bias: Tensor
@@ -58,11 +51,7 @@ class OnnxClassifier(nn.Module):
 
 
 class LogMel(nn.Module):
-    """The log-mel front-end in float32: a real Fourier basis as a convolution, then mel filters.
-
-    Args:
-        front_end: Its settings.
-    """
+    """The log-mel front-end in float32: a real Fourier basis as a convolution, then mel filters."""
 
     basis: Tensor
     filters: Tensor
@@ -89,11 +78,7 @@ class LogMel(nn.Module):
 
 
 class ReadOutModule(nn.Module):
-    """An encoder with its read-out, for clips that pass in one chunk.
-
-    Args:
-        embedder: The encoder and its read-out.
-    """
+    """An encoder with its read-out, for clips that pass in one chunk."""
 
     def __init__(self, embedder: EncoderEmbedder) -> None:
         super().__init__()
@@ -151,11 +136,7 @@ def _statistics(frames: Tensor, real: Tensor, place: Tensor, item: ReadOut) -> l
 
 
 class StatisticsModule(nn.Module):
-    """Log-mel or MFCC statistics.
-
-    Args:
-        embedder: Which, and in how many segments.
-    """
+    """Log-mel or MFCC statistics."""
 
     dct: Tensor
 
@@ -185,11 +166,7 @@ class StatisticsModule(nn.Module):
 
 
 class JoinedModule(nn.Module):
-    """Several embedders side by side.
-
-    Args:
-        embedder: The embedders.
-    """
+    """Several embedders side by side."""
 
     def __init__(self, embedder: Joined) -> None:
         super().__init__()
@@ -206,15 +183,10 @@ def embedder_module(embedder: Embedder) -> nn.Module:
     Raises:
         UserError: It is from outside, so it is no network of this package.
     """
-    for kind, module in _MODULES.items():
-        if isinstance(embedder, kind):
-            return module(embedder)
+    if isinstance(embedder, EncoderEmbedder):
+        return ReadOutModule(embedder)
+    if isinstance(embedder, LogMelStatistics | MFCCStatistics):
+        return StatisticsModule(embedder)
+    if isinstance(embedder, Joined):
+        return JoinedModule(embedder)
     raise UserError(f"{embedder} cannot be an ONNX file: only encoders and plain statistics can")
-
-
-_MODULES: dict[type[Embedder], Callable[[Any], nn.Module]] = {
-    EncoderEmbedder: ReadOutModule,
-    LogMelStatistics: StatisticsModule,
-    MFCCStatistics: StatisticsModule,
-    Joined: JoinedModule,
-}

@@ -62,39 +62,37 @@ def recordings_of(audio: Any, sample_rate: int | None = None) -> Iterator[Record
         UnreadableAudio: A file that is named cannot be used.
         UserError: Samples without their rate or of a wrong shape, an empty list or folder.
     """
+    path = Path(audio) if isinstance(audio, str | os.PathLike) else None
     if isinstance(audio, pd.DataFrame):
         yield Recordings(audio.assign(shown=audio["path"]))
-    elif isinstance(audio, str | os.PathLike) and (
-        Path(audio).is_dir() or Path(audio).suffix.lower() in TABLE_SUFFIXES
-    ):
-        found, rejected = scan_audio(
-            Path(audio), corpus="new audio", labels="none", max_seconds=np.inf
-        )
+    elif path is not None and (path.is_dir() or path.suffix.lower() in TABLE_SUFFIXES):
+        found, rejected = scan_audio(path, corpus="new audio", labels="none", max_seconds=np.inf)
         yield Recordings(found.assign(shown=found["path"]), rejected=rejected[["path", "reason"]])
-    else:
-        clips = audio if isinstance(audio, list) else [audio]
-        if not clips:
-            raise UserError("an empty list has no audio: give one clip or more")
+    elif not isinstance(audio, list):
+        with recordings_of([audio], sample_rate) as recordings:
+            yield recordings._replace(several=False)
+    elif audio:
         with TemporaryDirectory() as folder:
-            files = [Path(folder) / f"{i}.wav" for i in range(len(clips))]
-            rows = [_recording(*both, sample_rate) for both in zip(clips, files, strict=True)]
-            yield Recordings(pd.DataFrame(rows), isinstance(audio, list), named=True)
+            files = [Path(folder) / f"{i}.wav" for i in range(len(audio))]
+            rows = [_recording(*both, sample_rate) for both in zip(audio, files, strict=True)]
+            yield Recordings(pd.DataFrame(rows), named=True)
+    else:
+        raise UserError("an empty list has no audio: give one clip or more")
 
 
 def _recording(clip: Audio, file: Path, sample_rate: int | None) -> dict[str, Any]:
     shown = ""
     if isinstance(clip, str | os.PathLike):
-        shown = os.fspath(clip)
+        shown, file = os.fspath(clip), Path(clip)
     else:
         rate, samples = checked_rate(sample_rate), mono_samples(clip)
         soundfile.write(file, samples, rate, subtype="FLOAT")
-        clip = file
     try:
-        info = probe(Path(clip))
+        info = probe(file)
     except UnreadableAudio as error:
-        raise UnreadableAudio(f"{clip}: {error}") from error
-    n, rate = info.frames, info.sample_rate
-    return {"path": os.fspath(clip), "offset": 0, "frames": n, "sample_rate": rate, "shown": shown}
+        raise UnreadableAudio(f"{file}: {error}") from error
+    return {"path": os.fspath(file), "offset": 0, "frames": info.frames,
+            "sample_rate": info.sample_rate, "shown": shown}  # fmt: skip
 
 
 def cut(
@@ -209,28 +207,22 @@ def _listened(
 
 def _gathered(held: list[_Segment], recordings: pd.DataFrame, front_end: FrontEnd) -> Corpus:
     numbers, firsts, parts = zip(*held, strict=True)
-    lengths = np.array([len(part) for part in parts])
     store = LogMelStore.in_memory(front_end, [[part] for part in parts])
     whole = recordings.iloc[list(numbers)].reset_index(drop=True)
     rate, seconds = whole["sample_rate"], front_end.hop / front_end.sample_rate
     begin = np.array(firsts) * seconds
-    end = begin + (lengths - 1) * seconds
-    first = (begin * rate).round().astype(int)
-    last = (end * rate).round().astype(int)
+    end = begin + np.array([len(part) - 1 for part in parts]) * seconds
+    first, last = ((moment * rate).round().astype(int) for moment in (begin, end))
     last = last.where(last + seconds * rate < whole["frames"], whole["frames"])  # up to the end
-    return Corpus.of(
-        store,
-        pd.DataFrame(
-            {
-                "clip_id": store.clip_ids,
-                "corpus": "new audio",
-                "recording": numbers,
-                "path": whole["path"],
-                "offset": whole["offset"] + first,
-                "frames": (last - first).clip(lower=1),
-                "start_seconds": (whole["offset"] / rate + begin).round(3),
-                "end_seconds": (whole["offset"] / rate + end).round(3),
-                "level": [float(np.exp(part).mean()) - front_end.eps for part in parts],
-            }
-        ),
-    )
+    clips = {
+        "clip_id": store.clip_ids,
+        "corpus": "new audio",
+        "recording": numbers,
+        "path": whole["path"],
+        "offset": whole["offset"] + first,
+        "frames": (last - first).clip(lower=1),
+        "start_seconds": (whole["offset"] / rate + begin).round(3),
+        "end_seconds": (whole["offset"] / rate + end).round(3),
+        "level": [float(np.exp(part).mean()) - front_end.eps for part in parts],
+    }
+    return Corpus.of(store, pd.DataFrame(clips))
