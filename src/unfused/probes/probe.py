@@ -14,12 +14,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from ..core.errors import UserError
-from ..scores.intervals import difference, interval
+from ..scores.intervals import interval
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind, with_unknown
 from .calibration import Calibration, calibrate
 from .linear_models import Standardised, logistic_path, shrinkage_lda
@@ -51,8 +50,7 @@ class Probe:
 
     Candidates are logistic regression (mean cross-entropy + strength / 2 * ||W||^2) at each
     penalty and, where a clip has one label, shrinkage LDA. The best score is chosen (balanced
-    accuracy; of several labels mAP), the stronger penalty on a tie; LDA only if it is better than
-    the best logistic regression by more than ``tie`` standard errors of their difference.
+    accuracy; of several labels mAP), the stronger penalty on a tie, LDA last.
 
     Validation clips choose. Where they are so few that luck would (:data:`MIN_VALID`), folds of
     training and validation clips together do; groups are kept whole, classes spread evenly.
@@ -60,7 +58,6 @@ class Probe:
     Args:
         strengths: Penalties to choose from.
         lda: Whether LDA is a candidate.
-        tie: How many standard errors of a lead are a tie, which logistic regression wins.
         seed: Seed of the folds; nothing else is random.
         kind: Whether a label is one class or a set of classes.
 
@@ -96,13 +93,12 @@ class Probe:
         *,
         strengths: Sequence[float] = STRENGTHS,
         lda: bool = True,
-        tie: float = 1.0,
         seed: int = 0,
         kind: LabelKind = SINGLE_LABEL,
     ) -> None:
         if not strengths or min(strengths) <= 0:
             raise UserError(f"strengths={list(strengths)} must be positive numbers, one or more")
-        self.strengths, self.tie = sorted(strengths, reverse=True), tie
+        self.strengths = sorted(strengths, reverse=True)
         self.lda, self.seed, self.kind = lda and kind is SINGLE_LABEL, seed, kind
 
     def fit(
@@ -153,17 +149,13 @@ class Probe:
             self.validation_ = self.validation_error_ = np.nan
             self.setting_ = self._without_choice(len(x))
         else:
+            self.setting_ = max(self.scores_, key=lambda key: (self.scores_[key], key != LDA))
             repeat = [number for number, _, score in splits for _ in score]
-            of_rows = None if units is None else units[rows]
-            tables = {
-                key: prediction_table(
-                    found, self.classes_, self.kind, labels=names[rows], clip_ids=rows,
-                    groups=of_rows,
-                ).assign(seed=repeat)
-                for key, found in logits.items()
-            }  # fmt: skip
-            self.setting_ = self._choice(tables)
-            of_choice = interval(tables[self.setting_], self.kind.chosen_by, n=_RESAMPLES)
+            table = prediction_table(
+                logits[self.setting_], self.classes_, self.kind, labels=names[rows],
+                clip_ids=rows, groups=None if units is None else units[rows],
+            ).assign(seed=repeat)  # fmt: skip
+            of_choice = interval(table, self.kind.chosen_by, n=_RESAMPLES)
             self.validation_ = self.scores_[self.setting_]
             self.validation_error_ = of_choice.standard_error
         scored = logits.get(self.setting_) if self._calibrated else None
@@ -251,13 +243,6 @@ class Probe:
         path = logistic_path(data, self.strengths)
         for strength, linear in zip(self.strengths, path, strict=True):
             yield strength, linear.logits(scored)
-
-    def _choice(self, tables: dict[Setting, pd.DataFrame]) -> Setting:
-        best = max((key for key in tables if key != LDA), key=lambda key: self.scores_[key])
-        if not self.lda:
-            return best
-        gain = difference(tables[LDA], tables[best], self.kind.chosen_by, n=_RESAMPLES)
-        return LDA if gain.value > self.tie * gain.standard_error else best
 
     def _without_choice(self, n: int) -> Setting:
         """Return the setting where nothing can choose one, of ``n`` clips."""
