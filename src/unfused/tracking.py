@@ -24,7 +24,7 @@ class TrackingHooks:
         """
         self._mlflow: Any = None
         run = catalog.load("params:run") if "params:run" in catalog else None
-        if run is None or getattr(run, "tracking", None) != "mlflow":  # untyped where no node takes it
+        if run is None or getattr(run, "tracking", None) != "mlflow":  # untyped if no node takes it
             return
         try:
             import mlflow
