@@ -36,8 +36,9 @@ def clips(lengths: list[int], n_frames: int = 96) -> View:
 def prepared(method: ConformerWav2vec2, view: View, seed: int = 0) -> tuple[Tensor, Tensor, Draws]:
     latents = method.encoder.latents(*view)
     n_real = method.encoder.n_real(view.spans, latents.shape[1])
-    generator = torch.Generator().manual_seed(seed)
-    return latents, n_real, method.draw(n_real, latents.shape[1], generator)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return latents, n_real, method.draw(n_real, latents.shape[1])
 
 
 def test_loss_is_the_contrast_of_masked_positions_clip_by_clip() -> None:
@@ -216,12 +217,12 @@ def test_a_process_without_a_counted_frame_only_adds_nothing() -> None:
 @pytest.mark.parametrize(
     ("encoder", "settings", "words"),
     [
-        (AudioNTT(d=8, channels=2, n_mels=16), {}, "is AudioNTT, ending at 'fc2'.*encoder of"),
+        (AudioNTT(d=8, channels=2, n_mels=16), {}, "is AudioNTT, ending at 'fc2'.*name: conformer"),
         (Conformer(**TINY, cut="features"), {}, "ending at 'features'.*methods.conformer.encoder"),
         (Conformer(**TINY), {"crop_frames": 4}, "crop_frames=4 must be at least 8"),
         (Conformer(**TINY), {"mask_prob": 0.0}, "mask_prob=0.0 must be in"),
         (Conformer(**TINY), {"n_distractors": 0}, "n_distractors=0 must be at least 1"),
-        (Conformer(**TINY), {"temperature": -1.0}, "temperature=-1.0 positive"),
+        (Conformer(**TINY), {"temperature": -1.0}, "temperature=-1.0 must be positive"),
     ],
 )
 def test_refuses_what_has_no_meaning(encoder: nn.Module, settings: dict, words: str) -> None:

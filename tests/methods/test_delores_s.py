@@ -179,7 +179,7 @@ def test_any_encoder_and_any_cut_will_do() -> None:
     [
         ({"dropout": 1.0}, r"dropout=1.0 must be in \[0, 1\)"),
         ({"redundancy_weight": -1.0}, "redundancy_weight=-1.0 must be 0 or positive"),
-        ({"loss_scale": 0.0}, "loss_scale=0.0 positive"),
+        ({"loss_scale": 0.0}, "loss_scale=0.0 must be positive"),
         ({"projector_dim": 0}, "at least 1"),
     ],
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from math import inf
 
 
 class UserError(ValueError):
@@ -25,3 +26,35 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     near = get_close_matches(str(name), [str(item) for item in known], n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+RULES: dict[str, Callable[[float], bool]] = {
+    "positive": lambda number: 0 < number < inf,
+    "0 or positive": lambda number: 0 <= number < inf,
+    "at least 1": lambda number: number >= 1,
+    "at least 2": lambda number: number >= 2,
+    "in [0, 1)": lambda number: 0 <= number < 1,
+    "in [0, 1]": lambda number: 0 <= number <= 1,
+}
+
+
+def must_be(rule: str, **numbers: float | None) -> None:
+    """Refuse, by UserError, numbers that break one of the :data:`RULES`; None is no number.
+
+    >>> must_be("positive", temperature=0.1, weight_decay=None)
+    """
+    for name, number in numbers.items():
+        if number is not None and not RULES[rule](number):
+            finite = " and finite" if number == inf else ""
+            raise UserError(f"{name}={number!r} must be {rule}{finite}")
+
+
+def must_be_one_of(choices: Iterable[str], **words: str) -> None:
+    """Refuse, by UserError, words that are none of the choices.
+
+    >>> must_be_one_of(("sum", "mean"), loss_mix="sum")
+    """
+    known = list(choices)
+    for name, word in words.items():
+        if word not in known:
+            raise UserError(f"{name}={word!r} is unknown; choose from {known}")

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from ..core.errors import UserError
 from ..encoders.encoder import Encoder
 from ..losses.byol import cosine_distance
-from ..methods.method import Method
-from ..views.view import View
+from ..methods.method import LossAndMetrics, Method, Views
 from .self_distillation import DistilledBlocks
 
 
 def embedding_distillation_loss(
     predictions: Mapping[str, Tensor], targets: Tensor
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> LossAndMetrics:
     """Distance of each head's prediction from the teacher's embedding, averaged over the heads.
 
     ``L = 1/H sum_h mean_i (2 - 2 cos(p_h,i , t_i))``, in [0, 4]. Of the losses that S-SONDO
@@ -79,9 +78,7 @@ class EmbeddingDistillation(DistilledBlocks):
         }
         self.heads = nn.ModuleDict(heads)
 
-    def forward(
-        self, views: tuple[View, ...], clip_ids: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`."""
         pooled = self.pooled(views)
         predictions = {tap: head(pooled[tap]) for tap, head in self.heads.items()}

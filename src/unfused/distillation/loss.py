@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be_one_of
 from ..losses.byol import cosine_distance
 
 Hint = Literal["logits", "features"]
@@ -56,10 +56,9 @@ def self_distillation_loss(
     """
     logits, teacher = [_wide(z) for z in block_logits], _wide(teacher_logits)
     targets = teacher.detach() if detach_teacher else teacher
+    must_be_one_of(get_args(Hint), mse_on=mse_on)
     if mse_on == "logits":
         hints = [cosine_distance(z, targets) for z in logits]
-    elif mse_on != "features":
-        raise UserError(f"mse_on={mse_on!r} is unknown; choose from {list(get_args(Hint))}")
     elif block_features is None or teacher_features is None:
         raise UserError('mse_on="features" needs block_features and teacher_features')
     else:

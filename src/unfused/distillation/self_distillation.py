@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
-from ..methods.method import Method
-from ..methods.targets import class_labels
-from ..views.view import View
+from ..methods.method import LossAndMetrics, Method, Views
+from ..methods.supervised import class_labels
 from .loss import Hint, self_distillation_loss
 
 BLOCKS = ("block1", "block2", "block3")
@@ -49,7 +48,7 @@ class DistilledBlocks(Method):
         """Return a copy of the encoder up to ``cut``, what is kept and evaluated."""
         return self.encoder.truncated(cut)
 
-    def pooled(self, views: tuple[View, ...]) -> Mapping[str, Tensor]:
+    def pooled(self, views: Views) -> Mapping[str, Tensor]:
         """Return what every tap makes of the one view there is, tap -> (B, D_tap)."""
         (view,) = views
         return self.encoder.pooled(view.log_mel, view.spans)
@@ -105,12 +104,9 @@ class SelfDistillation(DistilledBlocks):
         crop_frames: int = 96,
     ) -> None:
         super().__init__(encoder, blocks, crop_frames)
-        if hidden is not None and hidden < 1:
-            raise UserError(
-                f"hidden={hidden} must be at least 1, or None for the number of classes"
-            )
-        if not 0.0 <= alpha <= 1.0 or beta < 0.0:
-            raise UserError(f"alpha={alpha} must be in [0, 1] and beta={beta} not negative")
+        must_be("at least 1", hidden=hidden)
+        must_be("in [0, 1]", alpha=alpha)
+        must_be("0 or positive", beta=beta)
         self.loss_settings: dict[str, Any] = {
             "alpha": alpha, "beta": beta, "mse_on": mse_on, "detach_teacher": detach_teacher
         }  # fmt: skip
@@ -126,9 +122,7 @@ class SelfDistillation(DistilledBlocks):
             heads = {tap: _Head(encoder.dims[tap], hidden or k, k, features) for tap in self.blocks}
             self.heads.append(nn.ModuleDict(heads))
 
-    def forward(
-        self, views: tuple[View, ...], clip_ids: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`; metrics are means over the clusterings."""
         pooled = self.pooled(views)
         clusterings = zip(self.classifiers, self.heads, self.labels[clip_ids].T, strict=True)
@@ -142,7 +136,7 @@ class SelfDistillation(DistilledBlocks):
 
     def _of_clustering(
         self, pooled: Mapping[str, Tensor], classifier: Any, heads: Any, labels: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> LossAndMetrics:
         embedding = pooled[self.encoder.cut]
         teacher_logits = classifier(embedding)
         outputs = {tap: head(pooled[tap]) for tap, head in heads.items()}

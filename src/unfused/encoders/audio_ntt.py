@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be
 from .encoder import Encoder, Pooling, arguments
 
 _STRIDES = {"block1": 2, "block2": 4, "block3": 8, "fc1": 8, "fc2": 8}
@@ -127,9 +127,7 @@ def _as_frames(output: Tensor) -> Tensor:
 def _check(d: int, n_mels: int, channels: int, dropout: float, cut: str) -> None:
     if n_mels < 8 or n_mels % 8:
         raise UserError(f"n_mels={n_mels} must be a multiple of 8: three blocks halve it each")
-    if d < 1 or channels < 1:
-        raise UserError(f"d={d} and channels={channels} must be at least 1")
-    if not 0.0 <= dropout < 1.0:
-        raise UserError(f"dropout={dropout} must be in [0, 1)")
+    must_be("at least 1", d=d, channels=channels)
+    must_be("in [0, 1)", dropout=dropout)
     if cut not in AudioNTT.taps:
         raise UserError(f"cut={cut!r} is no tap of AudioNTT; choose from {list(AudioNTT.taps)}")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be
 from .conformer_block import ConformerBlock
 from .encoder import Encoder, Pooling, arguments
 
@@ -158,13 +158,12 @@ def _first(counts: Tensor, n: int) -> Tensor:
 
 
 def _check(settings: dict[str, Any]) -> None:
+    must_be("in [0, 1)", dropout=settings["dropout"])
     for name, value in settings.items():
-        if isinstance(value, int) and value < 1 and name != "dropout":
-            raise UserError(f"{name}={value} must be at least 1")
+        if name not in ("dropout", "pooling", "cut"):
+            must_be("at least 1", **{name: value})
         if name in ("first_kernel", "kernel") and value % 2 == 0:
             raise UserError(f"{name}={value} must be odd, so that a convolution keeps the length")
     width, n_heads = settings["embed_dim"], settings["n_heads"]
     if width % n_heads:
         raise UserError(f"n_heads={n_heads} does not divide embed_dim={width}; choose a divisor")
-    if not 0.0 <= settings["dropout"] < 1.0:
-        raise UserError(f"dropout={settings['dropout']} must be in [0, 1)")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be_one_of
 
 Pooling = Literal["mean", "max", "max+mean"]
 
@@ -201,8 +201,7 @@ def pool_frames(frames: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor
     Raises:
         UserError: ``pooling`` is none of the three.
     """
-    if pooling not in get_args(Pooling):
-        raise UserError(f"pooling={pooling!r} is unknown; choose from {list(get_args(Pooling))}")
+    must_be_one_of(get_args(Pooling), pooling=pooling)
     pooled = []
     outside = None if mask is None else ~mask.unsqueeze(-1)  # (B, T', 1)
     if "max" in pooling:

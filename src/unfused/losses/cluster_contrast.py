@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be
 
 
 def cluster_contrast(
@@ -48,8 +48,7 @@ def cluster_contrast(
             f"cluster probabilities of shapes {tuple(p_a.shape)} and {tuple(p_b.shape)}: both "
             "views need the same shape (B, C) with at least 2 clusters"
         )
-    if not temperature > 0.0:
-        raise UserError(f"temperature={temperature} must be positive")
+    must_be("positive", temperature=temperature)
     dtype = torch.promote_types(p_a.dtype, torch.float32)
     with torch.autocast(p_a.device.type, enabled=False):
         columns = F.normalize(torch.cat([p_a, p_b], dim=1).to(dtype), dim=0)  # (B, 2C)

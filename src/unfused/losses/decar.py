@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import UserError
+from ..core.errors import must_be
 
 
 def prototype_cross_entropy(
@@ -32,8 +32,7 @@ def prototype_cross_entropy(
     >>> prototype_cross_entropy(torch.zeros(1, 2), torch.eye(2), torch.tensor([0]))
     (tensor(0.6931), tensor([[0., 0.]]))
     """
-    if not temperature > 0.0:
-        raise UserError(f"temperature={temperature} must be positive")
+    must_be("positive", temperature=temperature)
     dtype = torch.promote_types(z.dtype, torch.float32)
     with torch.autocast(z.device.type, enabled=False):
         logits = z.to(dtype) @ prototypes.detach().to(dtype).T / temperature

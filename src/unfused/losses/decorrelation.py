@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be_one_of
 
 Decorrelation = Literal["covariance", "correlation"]
 _EPS = 1e-5  # batch norm's
@@ -55,14 +55,8 @@ def decorrelation(z: Tensor, kind: Decorrelation = "covariance") -> Tensor:
 
 
 def check_decorrelation(kind: str) -> None:
-    """Refuse what :func:`decorrelation` does not know.
-
-    Raises:
-        ValueError: ``kind`` is unknown.
-    """
-    if kind not in get_args(Decorrelation):
-        choices = list(get_args(Decorrelation))
-        raise UserError(f"decorrelation={kind!r} is unknown; choose from {choices}")
+    """Refuse what :func:`decorrelation` does not know."""
+    must_be_one_of(get_args(Decorrelation), decorrelation=kind)
 
 
 def _off_diagonal(rows: Tensor, divisor: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be, must_be_one_of
 
 Diversity = Literal["uniformity", "squared_cosine", "hinge"]
 
@@ -67,15 +67,9 @@ def diversity(
 
 
 def check_diversity(kind: str, sharpness: float, margin: float) -> None:
-    """Refuse what :func:`diversity` does not know.
-
-    Raises:
-        ValueError: ``kind`` is unknown or a number out of range.
-    """
-    if kind not in get_args(Diversity):
-        raise UserError(f"diversity={kind!r} is unknown; choose from {list(get_args(Diversity))}")
-    if not sharpness > 0.0:
-        raise UserError(f"sharpness={sharpness} must be positive")
+    """Refuse what :func:`diversity` does not know."""
+    must_be_one_of(get_args(Diversity), diversity=kind)
+    must_be("positive", sharpness=sharpness)
     if not -1.0 <= margin < 1.0:
         raise UserError(f"margin={margin} must be a cosine, in [-1, 1)")
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import UserError
+from ..core.errors import must_be
 
 
 def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
@@ -44,8 +44,7 @@ def info_nce_logits(
     Returns:
         The positives' logits, (B,), and the negatives', (B, K).
     """
-    if not temperature > 0.0:
-        raise UserError(f"temperature={temperature} must be positive")
+    must_be("positive", temperature=temperature)
     dtype = torch.promote_types(queries.dtype, torch.float32)
     with torch.autocast(queries.device.type, enabled=False):
         queries = F.normalize(queries.to(dtype), dim=1) / temperature

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import UserError
+from ..core.errors import must_be
 
 
 def masked_contrast(
@@ -62,8 +62,7 @@ def contrast_logits(
     Returns:
         (B, M, 1 + K).
     """
-    if not temperature > 0.0:
-        raise UserError(f"temperature={temperature} must be positive")
+    must_be("positive", temperature=temperature)
     dtype = torch.promote_types(predictions.dtype, torch.float32)
     with torch.autocast(predictions.device.type, enabled=False):
         wide = targets.to(dtype)

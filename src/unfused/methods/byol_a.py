@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..losses.byol import byol_loss
-from ..views.view import View
+from .method import LossAndMetrics, Views
 from .momentum import OnlineTarget
 
 
@@ -24,9 +24,7 @@ class BYOLA(OnlineTarget):
 
     name: ClassVar[str] = "byol_a"
 
-    def forward(
-        self, views: tuple[View, ...], clip_ids: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`; ``target_cosine`` is between predictions and targets."""
         branches, health = self.branches(views)
         loss = byol_loss(*branches)

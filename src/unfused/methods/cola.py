@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from ..core.distributed import gather_rows
-from ..core.errors import UserError
+from ..core.errors import must_be
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.bilinear_contrast import bilinear_contrast
 from ..losses.collapse import embedding_health
 from ..views.make_views import PLAIN_VIEWS
 from ..views.view import View
-from .method import Method
+from .method import LossAndMetrics, Method, Views
 
 
 class COLA(Method):
@@ -54,8 +54,7 @@ class COLA(Method):
         crop_frames: int = 96,
     ) -> None:
         super().__init__()
-        if not bilinear_std > 0.0:
-            raise UserError(f"bilinear_std={bilinear_std} must be positive: W=0 compares nothing")
+        must_be("positive", bilinear_std=bilinear_std)
         self.n_views, self.n_crops, self.crop_frames = 2, 2, crop_frames
         self.encoder = encoder
         self.projector = Projector(inputs=encoder.dim, outputs=projector_dim, hidden_layers=0)
@@ -66,9 +65,7 @@ class COLA(Method):
         """Return the projections of a batch, (B, projector_dim), in (-1, 1)."""
         return self.norm(self.projector(self.encoder(*view)).float()).tanh()
 
-    def forward(
-        self, views: tuple[View, ...], clip_ids: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`; ``found`` is how often a crop finds its clip's other one."""
         both = View(*(torch.cat(parts) for parts in zip(*views, strict=True)))
         anchors, positives = self.project(both).chunk(2)

@@ -10,15 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.distributed import gather_rows
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be
 from ..encoders.conformer import Conformer
 from ..encoders.encoder import Encoder
 from ..losses.collapse import embedding_health
 from ..losses.masked_contrast import clip_losses, contrast_logits, draw_distractors
 from ..views.make_views import PLAIN_VIEWS
 from ..views.span_masking import check_spans, draw_masked_spans, most_masked
-from ..views.view import View
-from .method import Method
+from .method import LossAndMetrics, Method, Views
 
 
 class Draws(NamedTuple):
@@ -79,11 +78,8 @@ class ConformerWav2vec2(Method):
     ) -> None:
         super().__init__()
         check_spans(mask_prob, mask_length)
-        if n_distractors < 1 or not temperature > 0.0:
-            raise UserError(
-                f"n_distractors={n_distractors} must be at least 1 and "
-                f"temperature={temperature} positive"
-            )
+        must_be("at least 1", n_distractors=n_distractors)
+        must_be("positive", temperature=temperature)
         self.encoder = _conformer(encoder, crop_frames)
         self.crop_frames = crop_frames
         self.mask_prob, self.mask_length = mask_prob, mask_length
@@ -92,9 +88,7 @@ class ConformerWav2vec2(Method):
         self.mask_vector = nn.Parameter(torch.rand(latent_dim))
         self.target_projection = nn.Linear(latent_dim, self.encoder.dim)
 
-    def forward(
-        self, views: tuple[View, ...], clip_ids: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`; masks and distractors come from torch's global generator.
 
         With several processes the loss is the mean over the masked frames of all of them, however
@@ -105,35 +99,16 @@ class ConformerWav2vec2(Method):
         n_real = self.encoder.n_real(view.spans, latents.shape[1])
         return self.contrast(latents, n_real, self.draw(n_real, latents.shape[1]))
 
-    def draw(
-        self, n_real: Tensor, n_latents: int, generator: torch.Generator | None = None
-    ) -> Draws:
-        """Draw masks and distractors.
-
-        Args:
-            n_real: Real latents of each clip, (B,).
-            n_latents: Latents T' of a padded clip.
-            generator: Source of randomness; None: torch's global one.
-        """
+    def draw(self, n_real: Tensor, n_latents: int) -> Draws:
+        """Draw masks and distractors for clips of ``n_latents``, of which (B,) are real."""
         share, length = self.mask_prob, self.mask_length
-        masked = draw_masked_spans(
-            n_real, n_latents, mask_prob=share, mask_length=length, generator=generator
-        )
+        masked = draw_masked_spans(n_real, n_latents, mask_prob=share, mask_length=length)
         size = most_masked(n_latents, share, length)
         order = masked.byte().argsort(dim=1, descending=True, stable=True)[:, :size]
-        drawn = draw_distractors(masked.sum(dim=1), size, self.n_distractors, generator)
-        return Draws(masked, order, *drawn)
+        return Draws(masked, order, *draw_distractors(masked.sum(1), size, self.n_distractors))
 
-    def contrast(
-        self, latents: Tensor, n_real: Tensor, draws: Draws
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return loss and metrics of latents for given masks and distractors.
-
-        Args:
-            latents: (B, T', latent_dim).
-            n_real: How many of each clip's are real, (B,).
-            draws: What is masked and compared.
-        """
+    def contrast(self, latents: Tensor, n_real: Tensor, draws: Draws) -> LossAndMetrics:
+        """Return loss and metrics of latents, (B, T', latent_dim), for given draws."""
         hidden = torch.where(draws.masked.unsqueeze(2), self.mask_vector, latents)
         frames = self.encoder.contextualised(hidden, n_real)[self.encoder.cut]
         predictions = _at(frames, draws.order)
@@ -141,7 +116,9 @@ class ConformerWav2vec2(Method):
         logits = contrast_logits(predictions, targets, draws.distractors, self.temperature)
         counts = gather_rows(draws.counted.sum(dim=1)).sum()
         loss = gather_rows(clip_losses(logits, draws.counted)).sum() / counts.clamp(min=1)
-        pooled = self._pooled(frames.detach(), n_real)
+        ends = n_real * self.encoder.stride
+        spans = torch.stack([torch.zeros_like(ends), ends], dim=1).float()
+        pooled = self.encoder.pool(frames.detach(), spans, self.encoder.cut)
         return loss, {
             "loss": loss.detach(),
             "contrastive_accuracy": _accuracy(logits.detach(), draws.counted),
@@ -149,11 +126,6 @@ class ConformerWav2vec2(Method):
             "target_std": _spread(targets.detach(), draws.counted),
             **embedding_health(pooled),
         }
-
-    def _pooled(self, frames: Tensor, n_real: Tensor) -> Tensor:
-        ends = n_real * self.encoder.stride
-        spans = torch.stack([torch.zeros_like(ends), ends], dim=1).float()
-        return self.encoder.pool(frames, spans, self.encoder.cut)
 
 
 def _at(frames: Tensor, order: Tensor) -> Tensor:
@@ -183,12 +155,12 @@ def _conformer(encoder: Encoder, crop_frames: int) -> Conformer:
         found = type(encoder).__name__
         raise UserError(
             f"method 'conformer' masks what enters the blocks of a Conformer, but its encoder is "
-            f"{found}, ending at {encoder.cut!r}: give the method an encoder of its own, "
-            "methods.conformer.encoder: {name: conformer}"
+            f"{found}, ending at {encoder.cut!r}: set methods.conformer.encoder: "
+            "{name: conformer}"
         )
     if crop_frames < 2 * encoder.stride:
         raise UserError(
-            f"crop_frames={crop_frames} must be at least {2 * encoder.stride}, two latents: one is "
+            f"crop_frames={crop_frames} must be at least {2 * encoder.stride}: one latent is "
             "hidden and one is left"
         )
     return encoder

@@ -15,14 +15,14 @@ from torch.nn import functional as F
 
 from ..clustering.kmeans import Initialisation, KMeans
 from ..core.distributed import gather_rows
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be
 from ..core.seeding import derive_seed
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.collapse import embedding_health, perplexity
 from ..losses.decar import prototype_cross_entropy
 from ..views.view import View
-from .method import Embed, Method
+from .method import Embed, LossAndMetrics, Method, Views
 
 MAX_PROTOTYPES = 1024
 
@@ -72,10 +72,8 @@ class DECAR(Method):
         crop_frames: int = 96,
     ) -> None:
         super().__init__()
-        if not temperature > 0.0:
-            raise UserError(f"temperature={temperature} must be positive")
-        if kmeans_iterations < 1:
-            raise UserError(f"kmeans_iterations={kmeans_iterations} must be at least 1")
+        must_be("positive", temperature=temperature)
+        must_be("at least 1", kmeans_iterations=kmeans_iterations)
         self.n_prototypes = _n_prototypes(n_prototypes, n_clips)
         self.n_views, self.crop_frames = 2, crop_frames
         self.normalise_z, self.temperature = normalise_z, temperature
@@ -115,9 +113,7 @@ class DECAR(Method):
             ),
         }
 
-    def forward(
-        self, views: tuple[View, ...], clip_ids: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`."""
         view_a, view_b = views
         with torch.no_grad():
@@ -128,7 +124,7 @@ class DECAR(Method):
         loss, logits = prototype_cross_entropy(z_b, self.prototypes, targets, self.temperature)
         return loss, {"loss": loss.detach(), **_metrics(logits, targets, z_b)}
 
-    def _first_z(self, views: tuple[View, ...]) -> Tensor:
+    def _first_z(self, views: Views) -> Tensor:
         """Return view A's z as training will see it, in training mode.
 
         With the running averages of an untrained network, batch norm would leave all clips in

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from ..core.distributed import gather_rows
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.barlow_twins import correlation_health, cross_correlation, redundancy_reduction
 from ..losses.collapse import embedding_health
 from ..losses.info_nce import contrast, info_nce_logits, instance_accuracy
 from ..views.view import View
+from .method import LossAndMetrics, Views
 from .momentum import MomentumContrast
 from .negatives_queue import queue_size as size_of_queue
 
@@ -75,11 +76,8 @@ class DeLoReSM(MomentumContrast):
     ) -> None:
         size = size_of_queue(queue_size, n_clips // 2, n_clips)
         super().__init__(encoder, size, projector_layers=projector_layers, **shared)
-        if not (barlow_weight >= 0.0 and redundancy_weight >= 0.0):
-            raise UserError(
-                f"barlow_weight={barlow_weight} and redundancy_weight={redundancy_weight} must be "
-                "0 or positive; a negative weight would make dimensions alike"
-            )
+        weights = {"barlow_weight": barlow_weight, "redundancy_weight": redundancy_weight}
+        must_be("0 or positive", **weights)
         self.barlow_weight, self.redundancy_weight = barlow_weight, redundancy_weight
         self.taps = _checked_taps(taps, encoder)
         widths: Any = {"hidden": barlow_hidden, "outputs": barlow_dim, "hidden_layers": 2}
@@ -87,9 +85,7 @@ class DeLoReSM(MomentumContrast):
             {tap: Projector(inputs=encoder.dims[tap], bias=False, **widths) for tap in self.taps}
         )
 
-    def forward(
-        self, views: tuple[View, ...], clip_ids: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`; the health is that of the student's queries."""
         view_a, view_b = views
         teacher, keys = self.teacher_features(view_b)
@@ -117,7 +113,7 @@ class DeLoReSM(MomentumContrast):
 
     def _barlow_loss(
         self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> LossAndMetrics:
         """Return the unweighted losses of all taps, added up, and their mean agreement."""
         losses, agreements = [], []
         for tap in self.taps:

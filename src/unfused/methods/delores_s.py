@@ -12,13 +12,13 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ..core.distributed import gather_rows
-from ..core.errors import UserError
+from ..core.errors import must_be
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.barlow_twins import correlation_health, cross_correlation, redundancy_reduction
 from ..losses.collapse import embedding_health
 from ..views.view import View
-from .method import Method
+from .method import LossAndMetrics, Method, Views
 
 
 class DeLoReSS(Method):
@@ -58,13 +58,9 @@ class DeLoReSS(Method):
         crop_frames: int = 96,
     ) -> None:
         super().__init__()
-        if not 0.0 <= dropout < 1.0:
-            raise UserError(f"dropout={dropout} must be in [0, 1); the official code's is 0.5")
-        if not redundancy_weight >= 0.0 or not loss_scale > 0.0:
-            raise UserError(
-                f"redundancy_weight={redundancy_weight} must be 0 or positive and "
-                f"loss_scale={loss_scale} positive; the paper's are 0.0051 and 1"
-            )
+        must_be("in [0, 1)", dropout=dropout)
+        must_be("0 or positive", redundancy_weight=redundancy_weight)
+        must_be("positive", loss_scale=loss_scale)
         self.n_views, self.crop_frames = 2, crop_frames
         self.redundancy_weight, self.loss_scale = redundancy_weight, loss_scale
         self.encoder = encoder
@@ -83,9 +79,7 @@ class DeLoReSS(Method):
         projection: Tensor = self.projector(embedding)
         return projection
 
-    def forward(
-        self, views: tuple[View, ...], clip_ids: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`.
 
         After a collapse ``correlation`` is 0, even where dropout keeps the projections apart.

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from ..encoders.encoder import Encoder
 from ..views.view import View
 
-Embed = Callable[[Callable[[tuple[View, ...]], Tensor]], Tensor]
+Views = tuple[View, ...]
+LossAndMetrics = tuple[Tensor, dict[str, Tensor]]
+Embed = Callable[[Callable[[Views], Tensor]], Tensor]
 """``embed(function)`` runs ``function`` without gradient on the views of every training clip, in
 batches, and returns the rows in clip order, (n_clips, D)."""
 
@@ -44,9 +46,7 @@ class Method(nn.Module):
     crop_frames: int = 96
     progress: float = 0.0
 
-    def forward(
-        self, views: tuple[View, ...], clip_ids: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """Return the loss and detached metrics of one batch.
 
         It may be called several times before :meth:`after_step`, with parts of the batch. In one of

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..core.distributed import gather_rows
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.collapse import embedding_health
@@ -87,9 +87,7 @@ class MomentumMethod(Method):
         crop_frames: int = 96,
     ) -> None:
         super().__init__()
-        for name, value in (("momentum", momentum), ("momentum_end", momentum_end)):
-            if value is not None and not 0.0 <= value <= 1.0:
-                raise UserError(f"{name}={value} must be in [0, 1]; the papers' are 0.99 and more")
+        must_be("in [0, 1]", momentum=momentum, momentum_end=momentum_end)
         self.n_views, self.crop_frames = 2, crop_frames
         self.momentum = momentum
         self.momentum_end = momentum if momentum_end is None else momentum_end
@@ -203,8 +201,7 @@ class MomentumContrast(MomentumMethod):
         **shared: Any,
     ) -> None:
         super().__init__(encoder, momentum=momentum, **shared)
-        if not temperature > 0.0:
-            raise UserError(f"temperature={temperature} must be positive")
+        must_be("positive", temperature=temperature)
         self.temperature = temperature
         self.projector = Projector(
             inputs=encoder.dim,

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import UserError
+from ..core.errors import must_be
 from ..encoders.encoder import Encoder
 from ..losses.byol import byol_loss
 from ..losses.decorrelation import Decorrelation, check_decorrelation, decorrelation
 from ..losses.diversity import Diversity, check_diversity, diversity
-from ..views.view import View
+from .method import LossAndMetrics, Views
 from .momentum import OnlineTarget
 
 
@@ -64,25 +64,20 @@ class SELFIE(OnlineTarget):
         super().__init__(encoder, **shared)
         check_diversity(diversity, sharpness, margin)
         check_decorrelation(decorrelation)
-        if min(diversity_weight, decorrelation_weight) < 0.0:
-            raise UserError(
-                f"diversity_weight={diversity_weight}, decorrelation_weight={decorrelation_weight}:"
-                " a negative weight would make embeddings alike; 0 switches a loss off"
-            )
+        must_be("0 or positive", diversity_weight=diversity_weight)
+        must_be("0 or positive", decorrelation_weight=decorrelation_weight)
         self.diversity: Diversity = diversity
         self.decorrelation: Decorrelation = decorrelation
         self.diversity_weight, self.decorrelation_weight = diversity_weight, decorrelation_weight
         self.sharpness, self.margin = sharpness, margin
 
-    def forward(
-        self, views: tuple[View, ...], clip_ids: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`; the unweighted parts are metrics too."""
         branches, health = self.branches(views)
         align = byol_loss(*branches)
-        alike, repeated = self._alike(branches.prediction_a), self._repeated(branches.prediction_a)
-        alike = alike + self._alike(branches.prediction_b)
-        repeated = repeated + self._repeated(branches.prediction_b)
+        predictions = branches.prediction_a, branches.prediction_b
+        alike = self._alike(predictions[0]) + self._alike(predictions[1])
+        repeated = self._repeated(predictions[0]) + self._repeated(predictions[1])
         loss = align + self.diversity_weight * alike + self.decorrelation_weight * repeated
         parts = {"loss": loss, "align": align, "diversity": alike, "decorrelation": repeated}
         return loss, {name: part.detach() for name, part in parts.items()} | health

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from ..core.distributed import gather_rows
-from ..core.errors import UserError
+from ..core.errors import must_be, must_be_one_of
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.cluster_contrast import cluster_contrast
 from ..losses.collapse import embedding_health, perplexity
 from ..losses.info_nce import contrast, info_nce_logits, instance_accuracy
 from ..views.view import View
+from .method import LossAndMetrics, Views
 from .momentum import MomentumContrast
 from .negatives_queue import queue_size as size_of_queue
 
@@ -74,18 +75,13 @@ class SLICER(MomentumContrast):
         enqueue: Enqueue = "both",
         **shared: Any,
     ) -> None:
-        for name, word, known in (("loss_mix", loss_mix, LossMix), ("enqueue", enqueue, Enqueue)):
-            if word not in get_args(known):
-                raise UserError(f"{name}={word!r} is unknown; choose from {list(get_args(known))}")
+        must_be_one_of(get_args(LossMix), loss_mix=loss_mix)
+        must_be_one_of(get_args(Enqueue), enqueue=enqueue)
+        must_be("positive", cluster_temperature=cluster_temperature)
+        must_be("0 or positive", cluster_weight=cluster_weight, entropy_weight=entropy_weight)
+        must_be("at least 2", n_clusters=n_clusters)
         keys_a_pass = n_clips * (2 if enqueue == "both" else 1)
         super().__init__(encoder, size_of_queue(queue_size, n_clips, keys_a_pass), **shared)
-        if not (cluster_temperature > 0.0 and cluster_weight >= 0.0 and entropy_weight >= 0.0):
-            raise UserError(
-                f"cluster_temperature={cluster_temperature} must be positive, cluster_weight="
-                f"{cluster_weight} and entropy_weight={entropy_weight} 0 or positive"
-            )
-        if n_clusters < 2:
-            raise UserError(f"n_clusters={n_clusters} must be at least 2: one has no negative")
         self.cluster_temperature = cluster_temperature
         self.cluster_weight, self.entropy_weight = cluster_weight, entropy_weight
         self.loss_mix, self.enqueue = loss_mix, enqueue
@@ -93,9 +89,7 @@ class SLICER(MomentumContrast):
             inputs=encoder.dim, hidden=cluster_hidden, outputs=n_clusters, batch_norm=False
         )
 
-    def forward(
-        self, views: tuple[View, ...], clip_ids: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`."""
         view_a, view_b = views
         keys_a, keys_b = self.teacher_keys(view_a), self.teacher_keys(view_b)
@@ -125,16 +119,13 @@ class SLICER(MomentumContrast):
     @torch.no_grad()
     def teacher_keys(self, view: View) -> Tensor:
         """Return the teacher's projection of a view, (B, projector_dim), without gradient."""
-        keys: Tensor = self.teacher_projector(self.teacher_encoder(view.log_mel, view.spans))
+        keys: Tensor = self.teacher_projector(self.teacher_encoder(*view))
         return keys
 
     def _instance_loss(self, *directions: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the contrast of (queries, keys) in both directions, and its mean accuracy."""
-        losses, accuracies = [], []
-        for queries, keys in directions:
-            logits = info_nce_logits(queries, keys, self.queue.keys, self.temperature)
-            losses.append(contrast(*logits))
-            accuracies.append(instance_accuracy(*logits))
-        both = torch.stack(losses)
+        queue, t = self.queue.keys, self.temperature
+        logits = [info_nce_logits(queries, keys, queue, t) for queries, keys in directions]
+        both = torch.stack([contrast(*each) for each in logits])
         loss = both.sum() if self.loss_mix == "sum" else both.mean()
-        return loss, torch.stack(accuracies).mean()
+        return loss, torch.stack([instance_accuracy(*each) for each in logits]).mean()

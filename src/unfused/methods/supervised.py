@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be
 from ..encoders.encoder import Encoder
 from ..views.mixup import draw_mixup, mix_labelled
 from ..views.view import View
-from .method import Method
-from .targets import label_targets
+from .method import LossAndMetrics, Method, Views
 
 
 class Supervised(Method):
@@ -53,12 +52,8 @@ class Supervised(Method):
         crop_frames: int = 96,
     ) -> None:
         super().__init__()
-        if not 0.0 <= dropout < 1.0 or not 0.0 <= label_smoothing < 1.0:
-            raise UserError(
-                f"dropout={dropout} and label_smoothing={label_smoothing} must be in [0, 1)"
-            )
-        if not mixup_alpha >= 0.0:
-            raise UserError(f"mixup_alpha={mixup_alpha} must be 0 (no mixup) or positive")
+        must_be("in [0, 1)", dropout=dropout, label_smoothing=label_smoothing)
+        must_be("0 or positive", mixup_alpha=mixup_alpha)
         self.crop_frames, self.label_smoothing = crop_frames, label_smoothing
         self.mixup_alpha = mixup_alpha
         self.encoder = encoder
@@ -74,9 +69,7 @@ class Supervised(Method):
         logits: Tensor = self.classifier(self.dropout(embedding))
         return logits
 
-    def forward(
-        self, views: tuple[View, ...], clip_ids: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`."""
         (view,) = views
         labels = self.labels[clip_ids]
@@ -111,3 +104,34 @@ def _set(classifier: nn.Linear, weight: Tensor, bias: Tensor) -> None:
     with torch.no_grad():
         classifier.weight.copy_(weight)
         classifier.bias.copy_(bias)
+
+
+def label_targets(labels: Any, n_classes: int) -> Tensor:
+    """Return checked labels: one class of each clip, (N,) int64, or several, (N, K) float32."""
+    tensor = torch.as_tensor(labels)
+    if tensor.dim() != 2:
+        return class_labels(tensor, n_classes)
+    binary = ((tensor == 0) | (tensor == 1)).all()
+    if tensor.shape[1] != n_classes or n_classes < 2 or not len(tensor) or not binary:
+        raise UserError(
+            f"labels of shape {tuple(tensor.shape)} for n_classes={n_classes}: expected one column "
+            "for each of at least 2 classes, with 1 where a clip has the class and else 0"
+        )
+    return tensor.float().clone()
+
+
+def class_labels(labels: Any, n_classes: int) -> Tensor:
+    """Return the class of each training clip as a checked tensor, (n_clips,) int64."""
+    tensor = torch.as_tensor(labels)
+    if tensor.dim() != 1 or len(tensor) == 0 or tensor.is_floating_point():
+        raise UserError(
+            f"labels of shape {tuple(tensor.shape)} and type {tensor.dtype}: expected one integer "
+            "for each training clip"
+        )
+    low, high = int(tensor.min()), int(tensor.max())
+    if n_classes < 2 or low < 0 or high >= n_classes:
+        raise UserError(
+            f"labels run from {low} to {high}, but n_classes={n_classes} must be at least 2 and "
+            f"allows 0 to {n_classes - 1}; leave unlabelled clips out and number the classes from 0"
+        )
+    return tensor.long().clone()

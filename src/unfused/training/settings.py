@@ -8,15 +8,26 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be, must_be_one_of
 
 Optimiser = Literal["sgd", "adam", "adamw", "lars"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Padding = Literal["silence", "repeat"]
 OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
-SCHEDULES: tuple[str, ...] = get_args(Schedule)
 PADDINGS: tuple[str, ...] = get_args(Padding)
+_CHOICES: dict[str, Any] = {
+    **{"padding": Padding, "optimiser": Optimiser},
+    **{"schedule": Schedule, "precision": Precision},
+}
+_RULES = {
+    "positive": ("epochs", "learning_rate", "bias_learning_rate", "gradient_clip"),
+    "0 or positive": ("weight_decay", "checkpoint_seconds"),
+    "at least 1": ("clip_updates", "accumulate", "log_every"),
+    "at least 2": ("batch_size",),
+    "in [0, 1)": ("momentum",),
+    "in [0, 1]": ("warmup",),
+}
 PACE = ("log_every", "checkpoint_seconds")
 """Settings that only log and save."""
 
@@ -84,10 +95,10 @@ class TrainingSettings:
                 "give exactly one of epochs and clip_updates, and set the other to null (None): "
                 f"here epochs={self.epochs!r} and clip_updates={self.clip_updates!r}"
             )
-        for name, (holds, rule) in _RULES.items():
-            value = getattr(self, name)
-            if value is not None and not holds(value):
-                raise UserError(f"{name}={value!r} must be {rule}")
+        for rule, names in _RULES.items():
+            must_be(rule, **{name: getattr(self, name) for name in names})
+        for name, choices in _CHOICES.items():
+            must_be_one_of(get_args(choices), **{name: getattr(self, name)})
         if self.accumulate * 2 > self.batch_size:
             raise UserError(
                 f"accumulate={self.accumulate} must be at most half of batch_size="
@@ -111,26 +122,3 @@ class TrainingSettings:
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide the trained weights: all but logging and saving."""
         return {name: value for name, value in asdict(self).items() if name not in PACE}
-
-
-_POSITIVE = (lambda value: 0 < value <= 1e9, "a positive, finite number")
-_NOT_NEGATIVE = (lambda value: 0 <= value <= 1e9, "0 or positive")
-_COUNT = (lambda value: value >= 1, "at least 1")
-_RULES: dict[str, tuple[Any, str]] = {
-    "epochs": _POSITIVE,
-    "clip_updates": _COUNT,
-    "batch_size": (lambda value: value >= 2, "at least 2: batch normalisation needs two clips"),
-    "accumulate": _COUNT,
-    "padding": (PADDINGS.__contains__, f"one of {list(PADDINGS)}"),
-    "optimiser": (OPTIMISERS.__contains__, f"one of {list(OPTIMISERS)}"),
-    "learning_rate": _POSITIVE,
-    "bias_learning_rate": _POSITIVE,
-    "momentum": (lambda value: 0 <= value < 1, "in [0, 1)"),
-    "weight_decay": _NOT_NEGATIVE,
-    "warmup": (lambda value: 0 <= value <= 1, "a share of the steps, in [0, 1]"),
-    "schedule": (SCHEDULES.__contains__, f"one of {list(SCHEDULES)}"),
-    "precision": (get_args(Precision).__contains__, f"one of {list(get_args(Precision))}"),
-    "gradient_clip": (lambda value: value > 0, "positive, or None for no clipping"),
-    "log_every": _COUNT,
-    "checkpoint_seconds": _NOT_NEGATIVE,
-}
