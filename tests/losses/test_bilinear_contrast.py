@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unfused.core.distributed import gather_rows
-from unfused.losses import bilinear_contrast, bilinear_similarity
+from unfused.losses import bilinear_contrast
+from unfused.losses.bilinear_contrast import bilinear_similarity
 
 from .two_processes import assert_equals_one_process
 

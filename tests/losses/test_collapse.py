@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unfused.losses import effective_rank, embedding_health, perplexity
+from unfused.losses.collapse import effective_rank, embedding_health, perplexity
 
 
 def test_collapsed_embeddings_have_neither_spread_nor_rank() -> None:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from unfused.core.distributed import gather_rows
-from unfused.losses import Decorrelation, decorrelation
+from unfused.losses import decorrelation
+from unfused.losses.decorrelation import Decorrelation
 
 from .two_processes import assert_equals_one_process
 

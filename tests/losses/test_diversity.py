@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from unfused.core.distributed import gather_rows
-from unfused.losses import Diversity, diversity
+from unfused.losses import diversity
+from unfused.losses.diversity import Diversity
 
 from .two_processes import assert_equals_one_process
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unfused.losses import contrast, info_nce, info_nce_logits, instance_accuracy
+from unfused.losses import info_nce
+from unfused.losses.info_nce import contrast, info_nce_logits, instance_accuracy
 
 from .two_processes import assert_equals_one_process
 

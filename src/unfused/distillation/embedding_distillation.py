@@ -72,11 +72,8 @@ class EmbeddingDistillation(DistilledBlocks):
                 f"targets of shape {tuple(targets.shape)} must be finite vectors, one a clip"
             )
         self.register_buffer("targets", targets.float())
-        heads = {
-            tap: nn.Linear(encoder.dims[tap], targets.shape[1])
-            for tap in (*self.blocks, encoder.cut)
-        }
-        self.heads = nn.ModuleDict(heads)
+        taps, width = (*self.blocks, encoder.cut), targets.shape[1]
+        self.heads = nn.ModuleDict({tap: nn.Linear(encoder.dims[tap], width) for tap in taps})
 
     def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`."""

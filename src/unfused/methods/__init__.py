@@ -20,13 +20,7 @@ def available() -> list[str]:
 
 
 def settings_of(method: str | type[Method]) -> dict[str, Setting]:
-    """Return a method's hyper-parameters: name -> type and default (``...`` if it has none).
-
-    Args:
-        method: A name from :func:`available`, or the class itself.
-
-    Raises:
-        UserError: No method has this name.
+    """Return the hyper-parameters of a method or its class: name -> type and default.
 
     >>> settings_of("decar")["temperature"]
     Setting(type=<class 'float'>, default=0.1)
@@ -36,11 +30,7 @@ def settings_of(method: str | type[Method]) -> dict[str, Setting]:
 
 
 def check_settings(name: str, settings: dict[str, Any]) -> None:
-    """Refuse a method or hyper-parameters that do not exist.
-
-    Raises:
-        UserError: The method or a setting is unknown; the message names choices and the nearest.
-    """
+    """Refuse, by UserError, a method or hyper-parameters that do not exist."""
     registry.check_settings(name, settings, settings_of(name))
 
 
@@ -58,11 +48,8 @@ def create(name: str, encoder: Encoder, **settings: Any) -> Method:
     """
     method: Any = METHODS.find(name)
     taken = registry.settings_of(method)
-    given = {
-        key: value
-        for key, value in settings.items()
-        if key in taken or key not in Method.runtime_arguments
-    }
+    unwanted = Method.runtime_arguments - taken.keys()
+    given = {key: value for key, value in settings.items() if key not in unwanted}
     registry.check_settings(name, given, taken)
     created: Method = method(encoder, **given)
     return created

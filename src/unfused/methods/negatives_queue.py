@@ -16,17 +16,10 @@ MAX_QUEUE = 65536  # MoCo's, and that of the official code of SLICER and DeLoRes
 
 
 class NegativesQueue(nn.Module):
-    """First-in-first-out queue of L2-normalised keys, in buffers.
+    """First-in-first-out queue of ``size`` L2-normalised keys of ``dim`` dimensions, in buffers.
 
     It starts full of random directions, as MoCo's does. Reading and writing never make the host
     wait. With several processes all of them hold the same queue.
-
-    Args:
-        size: Number of keys K.
-        dim: Dimension D of a key.
-
-    Raises:
-        UserError: A number is below 1.
     """
 
     keys: Tensor
@@ -69,7 +62,7 @@ def queue_size(asked: int | None, usual: int, keys_a_pass: int) -> int:
     """Return how many keys a queue shall hold, with a warning if clips meet their own old keys.
 
     Args:
-        asked: What the user wants; None: ``usual``, but at least 1 and at most 65536.
+        asked: What the user wants; None: ``usual``, between 1 and 65536.
         usual: What suits a corpus of this size.
         keys_a_pass: Keys that are enqueued in a pass over the clips.
     """

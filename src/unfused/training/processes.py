@@ -65,26 +65,14 @@ class StopRequest:
         log.warning("%s: stopping after this step; a second signal stops at once", name)
 
     def end(self, number: int) -> None:
-        """Raise what a signal would have raised.
-
-        Args:
-            number: The signal, received here or, of several processes, in another one.
-
-        Raises:
-            KeyboardInterrupt: On SIGINT.
-            SystemExit: On SIGTERM, with its exit status.
-        """
+        """Raise what a signal, received here or in another process, would have raised."""
         if number == signal.SIGTERM:
             raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt
 
 
 def number_of_processes(asked: Number, device: str) -> int:
-    """Return how many processes to train in, one per GPU.
-
-    Args:
-        asked: A number, or "auto": as many as there are GPUs, and 1 on other devices.
-        device: Where to train: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """Return how many processes to train in; "auto": one per GPU, and 1 on other devices.
 
     Raises:
         UserError: More processes than GPUs, or several on a device that cannot have several.
@@ -120,9 +108,8 @@ def in_processes(
 
     Raises:
         ProcessFailed: A process was killed, or its error cannot travel.
-        KeyboardInterrupt: After SIGINT.
-        SystemExit: After SIGTERM.
-        Exception: What the function raised, with the traceback of its process as cause.
+        Exception: What the function raised, with the traceback of its process as cause; after a
+            signal, what the signal raises.
     """
     records, ended = get_context("spawn").Queue(), threading.Event()
     listener = threading.Thread(target=_log_here, args=(records, ended), daemon=True)
@@ -173,7 +160,10 @@ def _error(place: Path, rank: int, codes: Sequence[int | None]) -> Exception:
 
 
 def _log_here(records: Any, ended: threading.Event) -> None:
-    """Hand what other processes log to the loggers here."""
+    """Hand what other processes log to the loggers here.
+
+    (A killed process may hold the queue's lock: waiting for a QueueListener would then not end.)
+    """
     while not (ended.is_set() and records.empty()):
         try:
             record = records.get(timeout=0.2)

@@ -26,10 +26,6 @@ class Replicas:
         method: This process's copy.
         sync_batch_norm: Normalise by the clips of all processes; on CUDA only.
         device: Where the copy is.
-
-    Attributes:
-        count: Number of processes.
-        is_first: Whether this is the process that writes files and messages.
     """
 
     def __init__(self, method: nn.Module, *, sync_batch_norm: bool, device: torch.device) -> None:
