@@ -8,7 +8,7 @@ import pytest
 NEW_TASK = """
 select: {{tasks: [mine]}}
 tasks:
-  mine: {{audio: "{folder}", test_fraction: 0.3}}
+  mine: {{audio: "{folder}", test_fraction: 0.3, n_folds: 1}}
 """
 
 

@@ -16,7 +16,7 @@ from .conftest import TINY, nest
 
 OWN = "06_models/Büro_sounds"
 TEACHER, STUDENT = "06_models/decar/decar-seed0", f"{OWN}/unfused/teacher-seed0-fold0/unfused-seed0"
-LABELS, MODEL = f"{OWN}/unfused/seed0-fold0/pseudo_labels", f"{OWN}/classifiers/log_mel_statistics"
+LABELS, MODEL = f"{OWN}/unfused/seed0-fold0/pseudo_labels", f"{OWN}/classifiers/mfcc_statistics"
 
 
 def trains(output):
