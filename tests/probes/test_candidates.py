@@ -49,8 +49,9 @@ def methods(saved):
 REPEATS = (Repeat(0, 3),)
 
 
-def listed(methods, students=None, repeats=REPEATS, read_outs=(BLOCK, FC), usual=USUAL):
-    return list_candidates(methods, students, repeats, untrained=usual, read_outs=read_outs)
+def listed(methods, students=None, repeats=REPEATS, read_outs=(BLOCK, FC), usual=USUAL, joined=()):
+    known = {"untrained": usual, "read_outs": read_outs, "joined": joined}
+    return list_candidates(methods, students, repeats, **known)
 
 
 def names(found):
@@ -129,6 +130,15 @@ def test_random_encoders_differ_by_seed_only(methods):
     one, two = (item.load().trained.encoder for item in found if item.label == "random_init")
     assert isinstance(one, AudioNTT)
     assert all(map(torch.equal, one.parameters(), two.parameters()))
+
+
+def test_a_random_encoder_can_stand_beside_others(methods):
+    found = listed(methods, read_outs=[FC], joined=[["random_init", "mfcc_statistics"]])
+    joined = found[-1]
+    assert joined.label == "random_init + mfcc_statistics"
+    assert joined.load().dim == sum(
+        item.load().dim for item in found if item.label in ("random_init", "mfcc_statistics")
+    )
 
 
 def test_candidates_are_json(methods):

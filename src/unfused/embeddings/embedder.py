@@ -26,11 +26,14 @@ from ..core.outputs import mark_of, write_json
 from ..data.log_mel import FrontEnd
 from ..encoders.trained import TrainedEncoder, load_encoder, read_trained_on, save_encoder
 from ..tasks.corpus import Corpus
+from ..training.estimator import untrained_like
 from .audio_input import Audio, audio_store
 from .frames import Embedding, embed_with_frames
 from .read_out import ReadOut, deepest_tap, read_out
 
 FILE = "embedder.json"
+UNTRAINED = "untrained"
+"""The kind of a random encoder with the normalisation of a trained one."""
 Device = torch.device | str
 NOTHING = pd.DataFrame({"corpus": [], "clip_id": [], "digest": []}, dtype=str)
 
@@ -395,6 +398,8 @@ def _configured(settings: Mapping[str, Any]) -> Embedder:
     try:
         if kind == EncoderEmbedder.kind:
             return load_embedder(given["folder"], ReadOut(**given.get("read_out", {})))
+        if kind == UNTRAINED:
+            return _untrained(**given)
         if kind == Joined.kind:
             return as_embedder(list(given["parts"]))
         made: Embedder = _kind(kind)(**given)
@@ -402,6 +407,18 @@ def _configured(settings: Mapping[str, Any]) -> Embedder:
     except (TypeError, KeyError) as error:
         words = f"an embedder of kind={kind!r} cannot be made of {given}: {error}"
         raise UserError(words) from error
+
+
+def _untrained(
+    folder: str | Path, encoder: str, settings: Mapping[str, Any], seed: int,
+    read_out: Mapping[str, Any],
+) -> Embedder:  # fmt: skip
+    """Return a random encoder with the normalisation of the trained one in a folder.
+
+    By that normalisation it has seen what the other was trained on.
+    """
+    random = untrained_like(load_encoder(folder), encoder, settings, seed)
+    return EncoderEmbedder(random, ReadOut(**read_out), trained_on=read_trained_on(folder))
 
 
 def _kind(kind: Any) -> Any:

@@ -16,11 +16,11 @@ from ..core.outputs import OutputFolder
 from ..core.progress import progress
 from ..core.repeats import Repeat
 from ..core.source import source_digest
-from ..embeddings.embedder import Embedder, EncoderEmbedder, Joined, as_embedder
+from ..embeddings.embedder import UNTRAINED, Embedder, EncoderEmbedder, Joined, as_embedder
 from ..embeddings.read_out import ReadOut, read_out
 from ..encoders.collection import EncoderCollection
 from ..encoders.registry import ENCODERS, settings_of
-from ..encoders.trained import load_encoder, read_trained_on
+from ..encoders.trained import load_encoder
 from ..tasks.corpus import Corpus
 from ..training.estimator import untrained_like
 from .results import NO_CONTROLS
@@ -31,7 +31,6 @@ PLAIN: Mapping[str, Mapping[str, Any]] = {
     "log_mel_statistics": {"kind": "log_mel_statistics", "segments": 3},
 }
 """The plain alternatives to every encoder: their label -> their embedder."""
-UNTRAINED = "untrained"
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Candidate:
         seed: Seed of its repeat.
         fold: Fold of the task that it is evaluated on.
         embedder: What :func:`~unfused.embeddings.embedder.as_embedder` makes it of, JSON values; or
-            ``{kind: untrained, encoder: name, settings: {}, read_out: {}}``, a random encoder with
-            the normalisation of the one in ``folder``.
+            ``{kind: untrained, encoder: name, settings: {}, seed: 0, read_out: {}}``, a random
+            encoder with the normalisation of the one in ``folder``.
         folder: Where its encoder lies; None where it has none.
         read_out: How its encoder is read out; empty where it has none.
         digest: Identifies what it computes.
@@ -93,15 +92,7 @@ class Candidate:
 
     def load(self) -> Embedder:
         """Return its embedder."""
-        given, folder = self.settings, self.folder
-        if given["kind"] != UNTRAINED or folder is None:
-            return as_embedder(given)
-        random = untrained_like(
-            load_encoder(folder), given["encoder"], given["settings"], self.seed
-        )
-        # by its normalisation it has seen what the other was trained on
-        seen = read_trained_on(folder)
-        return EncoderEmbedder(random, ReadOut(**given["read_out"]), trained_on=seen)
+        return as_embedder(self.settings)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -148,7 +139,10 @@ def list_candidates(
             if _architecture(*own) != _architecture(*untrained):
                 random[f"{RANDOM_INIT}_{label}"] = own
             for title, (name, settings) in random.items():
-                given = {"kind": UNTRAINED, "encoder": name, "settings": dict(settings)}
+                given = {
+                    **{"kind": UNTRAINED, "seed": repeat.seed},
+                    **{"encoder": name, "settings": dict(settings)},
+                }
                 bare = Candidate(title, "", *repeat, given, str(folder))
                 taps = untrained_like(trained, name, settings, repeat.seed).encoder.dims
                 found += _read_out(bare, taps, read_outs)
