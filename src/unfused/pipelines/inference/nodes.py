@@ -88,7 +88,7 @@ def classify_audio(
     usual = predictions["label"].replace("", "(none)").value_counts()
     said = [f"{count} x {label}" for label, count in usual.head(5).items()]
     said += [f"{usual[5:].sum()} x others"] * (len(usual) > 5)
-    damaged = found.rejected.assign(stage="decoding")
+    damaged = found.rejected.assign(stage="decode")
     rejected = pd.concat([unreadable, damaged], ignore_index=True)
     counts = (predictions["path"].nunique(), len(predictions), ", ".join(said), len(rejected))
     log.info("%d files, %d segments: %s; %d rejected", *counts)
