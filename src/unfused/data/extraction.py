@@ -161,10 +161,10 @@ def _prepare(folder: Path, shards: Sequence[_Shard]) -> list[_Shard]:
         path.unlink()
     done = len(shards) - len(todo)
     if not todo:
-        log.info("reused %s", shown(folder), extra={"outcome": "reused"})
+        log.info("reused %s", shown(folder))
     elif done:
         text = "resuming %s: %d of %d shards are there"
-        log.info(text, shown(folder), done, len(shards), extra={"outcome": "resumed"})
+        log.info(text, shown(folder), done, len(shards))
     return todo
 
 

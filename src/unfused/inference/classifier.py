@@ -20,7 +20,7 @@ from ..embeddings.read_out import MAX_SECONDS, ReadOut
 from ..probes.head import HEAD_FILES, Head, load_head, save_head
 from ..probes.probe import Probe
 from ..tasks.corpus import Corpus
-from ..tasks.label_kinds import SINGLE_LABEL, with_unknown
+from ..tasks.label_kinds import SINGLE_LABEL
 from ..tasks.leakage import check_no_leak
 from .recordings import PLACE, Recordings, recordings_of, segments_of
 
@@ -189,9 +189,7 @@ class Classifier(BaseEstimator):
         kind, labels = self.head_.kind, corpus.labels
         if kind is SINGLE_LABEL:
             return float((self.classes_[probabilities.argmax(1)] == labels).mean())
-        known = np.union1d(self.classes_, kind.classes(labels))
-        wide = with_unknown(probabilities, self.classes_, known)
-        return kind.score(kind.targets(labels, known), wide)
+        return kind.score_labels(probabilities, self.classes_, labels)
 
     def predict(self, audio: Any, *, sample_rate: int | None = None) -> Any:
         """Classify recordings or clips, each as a whole.

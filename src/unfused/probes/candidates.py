@@ -169,7 +169,7 @@ class Vectors(NamedTuple):
 
     @classmethod
     def load(cls, folder: Path) -> Vectors:
-        """Read what :func:`embedded` left."""
+        """Read what :func:`embed_candidates` left."""
         held = np.load(folder / "clips.npz")
         matrix = np.load(folder / "vectors.npy", mmap_mode="r")
         return cls(held["clip_ids"], matrix, int(held["n_parameters"]))
@@ -223,15 +223,18 @@ class _Passes:
         self.clips, self.device = clips, device
         asked = (item.embedder.get("read_out") for item in candidates)
         self.read_outs = [ReadOut(**given) for given in asked if given is not None]
-        self.found: dict[Any, NDArray[np.float32]] = {}  # of the last encoder, and of statistics
+        self.found: dict[ReadOut, NDArray[np.float32]] = {}  # of the last encoder
         self.encoder = ""
+        self.others: dict[str, NDArray[np.float32]] = {}  # of what is no encoder, by digest
 
     def embed(self, embedder: Embedder) -> NDArray[np.float32]:
         """Return the clips' vectors, (N, D)."""
         if isinstance(embedder, Joined):
             return np.concatenate([self.embed(part) for part in embedder.parts], axis=1)
         if not isinstance(embedder, EncoderEmbedder):
-            return embedder.embed(self.clips, device=self.device)
+            if embedder.digest not in self.others:
+                self.others[embedder.digest] = embedder.embed(self.clips, device=self.device)
+            return self.others[embedder.digest]
         if embedder.weights != self.encoder:
             self.encoder, self.found = embedder.weights, {}
         if embedder.read_out not in self.found:

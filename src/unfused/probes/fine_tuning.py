@@ -28,7 +28,7 @@ from ..encoders.trained import TrainedEncoder
 from ..methods.supervised import Supervised
 from ..scores.intervals import interval
 from ..tasks.corpus import Corpus
-from ..tasks.label_kinds import MULTI_LABEL, with_unknown
+from ..tasks.label_kinds import MULTI_LABEL
 from ..training.batches import CropSource
 from ..training.checkpoint import load_checkpoint, save_checkpoint
 from ..training.loop import fit
@@ -212,10 +212,8 @@ class _Network:
     def score(self) -> float:
         """Return how good it is on the validation clips."""
         assert self.valid is not None
-        kind, labels = self.valid.kind, self.valid.labels
-        known = np.union1d(self.classes, kind.classes(labels))
-        wide = with_unknown(self._logits(self.valid), self.classes, known)
-        return kind.score(kind.targets(labels, known), wide)
+        logits = self._logits(self.valid)
+        return self.valid.kind.score_labels(logits, self.classes, self.valid.labels)
 
     def judged(self) -> tuple[Calibration, float]:
         """Return what these clips say of how sure to be, and the standard error of the score."""

@@ -19,7 +19,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from ..core.errors import UserError
 from ..scores.intervals import interval
-from ..tasks.label_kinds import SINGLE_LABEL, LabelKind, with_unknown
+from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .calibration import Calibration, calibrate
 from .linear_models import Standardised, logistic_path, shrinkage_lda
 from .results import prediction_table
@@ -182,9 +182,7 @@ class Probe:
 
     def score(self, features: ArrayLike, labels: ArrayLike) -> float:
         """Return the balanced accuracy, or the mAP of a multi-label probe."""
-        known = np.union1d(self.classes_, self.kind.classes(labels))
-        logits = with_unknown(self.decision_function(features), self.classes_, known)
-        return self.kind.score(self.kind.targets(labels, known), logits)
+        return self.kind.score_labels(self.decision_function(features), self.classes_, labels)
 
     def __repr__(self) -> str:
         if not hasattr(self, "all_"):
