@@ -4,9 +4,9 @@ import pytest
 
 from unfused.tasks.corpus import Corpus
 
-from ..methods.conftest import Toy, encoder, make_toy, one_thread, toy
+from ..methods.conftest import Toy, encoder, make_toy, one_thread, toy, train
 
-__all__ = ["Toy", "encoder", "make_toy", "one_thread", "toy"]
+__all__ = ["Toy", "encoder", "make_toy", "one_thread", "toy", "train"]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from unfused.distillation.embedding_distillation import (
 )
 from unfused.encoders import AudioNTT
 
-from .conftest import Toy
+from .conftest import Toy, train
 
 
 def draw(n: int = 4) -> tuple[dict[str, Tensor], Tensor]:
@@ -78,15 +78,7 @@ def test_a_student_learns_what_the_teacher_tells_apart(toy: Toy) -> None:
     before = neighbours_right(embed(encoder.truncated("block3"), toy), toy.kinds)
     targets = torch.eye(4)[toy.kinds] - 0.25
     method = EmbeddingDistillation(encoder, targets=targets)
-    optimiser = torch.optim.AdamW(method.parameters(), 3e-3)
-    rows = []
-    for _ in range(12):
-        for clip_ids in toy.batches(16):
-            loss, metrics = method((toy.view(clip_ids),), clip_ids)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            rows.append({name: value.item() for name, value in metrics.items()})
+    rows = train(method, toy, epochs=12)
     assert set(rows[0]) == {"loss", "distance_block3", "distance_fc2"}
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
     after = neighbours_right(embed(method.student(), toy), toy.kinds)

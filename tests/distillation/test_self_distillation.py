@@ -7,20 +7,7 @@ from unfused.distillation.self_distillation import SelfDistillation
 from unfused.encoders import AudioNTT
 from unfused.encoders.projector import Projector
 
-from .conftest import Toy
-
-
-def train(method: SelfDistillation, toy: Toy, epochs: int) -> list[dict[str, float]]:
-    optimiser = torch.optim.AdamW(method.parameters(), 3e-3)
-    rows = []
-    for _ in range(epochs):
-        for clip_ids in toy.batches(16):
-            loss, metrics = method((toy.view(clip_ids),), clip_ids)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            rows.append({name: value.item() for name, value in metrics.items()})
-    return rows
+from .conftest import Toy, train
 
 
 @pytest.mark.parametrize("mse_on", ["logits", "features"])

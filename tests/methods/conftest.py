@@ -32,6 +32,20 @@ class Toy:
             return torch.cat([function((self.view(i), self.view(i))) for i in clips])
 
 
+def train(method: torch.nn.Module, toy: Toy, epochs: int) -> list[dict[str, float]]:
+    """Train on batches of 16 clips and return the metrics of each step."""
+    optimiser = torch.optim.AdamW(method.parameters(), 3e-3)
+    rows = []
+    for _ in range(epochs):
+        for clip_ids in toy.batches(16):
+            loss, metrics = method((toy.view(clip_ids),), clip_ids)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            rows.append({name: value.item() for name, value in metrics.items()})
+    return rows
+
+
 def make_toy(n_clips: int, noise: float, seed: int) -> Toy:
     torch.manual_seed(seed)
     kinds = torch.arange(n_clips) % 4

@@ -7,19 +7,13 @@ from unfused.encoders import AudioNTT
 from unfused.methods.supervised import Supervised
 from unfused.views.mixup import draw_mixup, mix_labelled
 
-from .conftest import Toy
+from .conftest import Toy, train
 
 
 @pytest.mark.parametrize("cut", ["block3", "fc2"])
 def test_learns_the_kinds(encoder: AudioNTT, toy: Toy, cut: str) -> None:
     method = Supervised(encoder.truncated(cut), labels=toy.kinds, n_classes=4)
-    optimiser = torch.optim.AdamW(method.parameters(), 3e-3)
-    for _ in range(6):
-        for clip_ids in toy.batches(16):
-            loss, _ = method((toy.view(clip_ids),), clip_ids)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+    train(method, toy, epochs=6)
     predicted = method.eval().logits(toy.view(torch.arange(64))).argmax(dim=1)
     assert (predicted == toy.kinds).float().mean() > 0.9
 
