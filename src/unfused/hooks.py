@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -137,7 +138,7 @@ def check_settings(pipeline: Pipeline, catalog: Any) -> None:
         methods = {
             name.removeprefix("params:methods."): catalog.load(name)
             for name in pipeline.inputs()
-            if name.startswith("params:methods.")
+            if re.fullmatch(r"params:methods\.\w+", name)
         }
         check_together(methods, *[catalog.load(f"params:{name}") for name in names])
 

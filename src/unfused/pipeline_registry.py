@@ -38,7 +38,7 @@ def models_of(study: Study) -> Pipeline:
     for method in study.compared:
         made += pretraining.create_pipeline(method)
     for task in study.tasks:
-        made += unfused.create_pipeline(task, study.teacher)
+        made += unfused.create_pipeline(task, study.teacher_dataset)
         made += evaluation.create_pipeline(task, study.compared, few_labels=study.few_labels)
     return made + inference.create_model(study.model_task)
 
@@ -50,7 +50,7 @@ def report_of(study: Study) -> Pipeline:
     return reporting.create_pipeline(
         study.tasks,
         study.pools,
-        study.teacher,
+        study.shown_training,
         study.compared,
         few_labels=study.few_labels,
         benchmark=study.benchmark,

@@ -61,7 +61,7 @@ def names(found):
 def test_every_run_has_plain_statistics_and_random_encoders(methods):
     found = listed(methods)
     plain = ["mfcc_statistics", "log_mel_statistics"]
-    assert names(found) == [*plain, "random_init", "decar", "random_init_wide", "wide"]
+    assert names(found) == [*plain, "random_init", "random_init_wide", "decar", "wide"]
     assert len(found) == 2 + 4 * 2
     by_name = {
         (item.label, item.read_out.split()[0] if item.read_out else ""): item for item in found
@@ -111,6 +111,18 @@ def test_students_and_what_only_full_ones_can_be_read_out_at(methods, saved):
     assert {(item.name, item.read_out.split()[0]) for item in found} == {
         ("unfused-teacher", "block3"), ("unfused_full-teacher", "fc2"),
         ("unfused-shuffled", "block3"), ("unfused_full-shuffled", "fc2"),
+    }  # fmt: skip
+
+
+def test_students_of_a_teacher_from_outside(saved):
+    students = EncoderCollection({
+        f"{source}-seed0-fold3/{kind}": saved(source + kind, cut=cut)
+        for source in ("teacher", "embeddings")
+        for kind, cut in (("student", "block3"), ("full", "fc2"))
+    })  # fmt: skip
+    found = [item for item in listed({}, students, read_outs=[BLOCK]) if item.read_out]
+    assert {(item.label, item.source) for item in found} == {
+        ("random_init", ""), ("unfused", "teacher"), ("embedding_student", ""),
     }  # fmt: skip
 
 

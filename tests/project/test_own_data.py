@@ -127,3 +127,20 @@ def test_a_transductive_study_says_so_in_every_row(own_data_run, tmp_path):
     seen = project.table("05_model_input/pretraining_corpus/splits.parquet")
     assert set(seen["clip_id"]) == set(manifest["clip_id"])
     assert not own_data_run.table("07_model_output/results.parquet")["transductive"].any()
+
+
+def test_a_teacher_from_outside_teaches(project, class_folders):
+    """It takes the place of a method: nothing is pre-trained, and the student learns from it."""
+    project.params |= {
+        "data": str(class_folders),
+        "teacher": "somebody",
+        "evaluation.teachers": {"somebody": {"kind": "mfcc_statistics", "n_mfcc": 8}},
+    }
+    project.run()
+    assert not list((project.data / "06_models").glob("decar-*"))
+    results = project.table("07_model_output/results.parquet")
+    assert {"somebody", "unfused", "random_init", "supervised"} <= set(results["encoder"])
+    compared = project.table("08_reporting/comparisons.parquet").set_index("question")
+    assert compared.loc["teacher", "second"].startswith("somebody")
+    heard = next((project.data / "06_models").glob("*/unfused/*/*/student/trained_on.parquet"))
+    assert set(pd.read_parquet(heard)["corpus"]) == {"Büro sounds"}

@@ -1,7 +1,9 @@
 """Typed parameters reach the library."""
 
+import pytest
+
 from unfused.distillation.unfused import UnFuSeD
-from unfused.params import Distillation, EncoderParams, FineTuning
+from unfused.params import Distillation, EncoderParams, FineTuning, Run
 from unfused.pipelines.evaluation.nodes import supervised_settings
 from unfused.pipelines.unfused.nodes import parameters_of
 
@@ -33,3 +35,10 @@ def test_every_option_of_self_distillation():
     assert model.training == distillation.training
     assert model.views["time_masks"] == 2
     assert (model.encoder, model.encoder_settings) == ("audio_ntt", {"d": 16})
+
+
+def test_a_number_of_seeds():
+    assert Run(seeds=3).seeds == [0, 1, 2]
+    assert Run(seeds=[4]).seeds == [4]
+    with pytest.raises(ValueError, match="seeds"):
+        Run(seeds=0)

@@ -46,7 +46,7 @@ class FineTuning(Model):
     def _known(self) -> FineTuning:
         from ..methods import available
 
-        choices = ["random_init", "unfused", "unfused_full", *available()]
+        choices = ["random_init", "unfused", "unfused_full", "embedding_student", *available()]
         if unknown := [name for name in self.encoders if name not in choices]:
             hint = did_you_mean(unknown[0], choices)
             raise UserError(f"encoders names {unknown}: choose from {choices}{hint}")

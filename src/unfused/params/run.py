@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..core.errors import UserError
 from .model import Folder, Model, Outputs
@@ -15,7 +15,8 @@ class Run(Outputs):
     """What holds for a whole run.
 
     Attributes:
-        seeds: One pre-training, one set of pseudo-labels and one student for each.
+        seeds: One pre-training, one set of pseudo-labels and one student for each; a number N
+            stands for the seeds 0 to N-1.
         folder: Of encoders, embeddings and scores; all runs share it.
         fresh: Rebuild everything, reuse nothing.
         device: ``auto`` (cuda, else mps, else cpu) or one of the three.
@@ -31,6 +32,11 @@ class Run(Outputs):
     processes: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     expected: str | None = None
     tracking: Literal["mlflow"] | None = None
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _counted(cls, seeds: Any) -> Any:
+        return list(range(seeds)) if isinstance(seeds, int) else seeds
 
     @model_validator(mode="after")
     def _distinct(self) -> Run:

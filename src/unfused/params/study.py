@@ -72,7 +72,7 @@ class Study:
         pools: Corpora that are there for pre-training only.
         methods: Every configured self-supervised method.
         compared: Those whose encoders are compared.
-        teacher: The one whose encoders make the pseudo-labels.
+        teacher: The one whose encoders make the pseudo-labels, or a teacher from outside.
         rendered: Those of the tasks whose audio is rendered -> the dataset with it.
         model_task: The task whose model is kept for new audio.
         few_labels: Whether label efficiency is measured.
@@ -89,6 +89,18 @@ class Study:
     few_labels: bool = False
     benchmark: bool = False
 
+    @property
+    def teacher_dataset(self) -> str:
+        """Where the catalog has the teacher: its encoders, or an outside one's settings."""
+        ours = self.teacher in self.methods
+        return f"{self.teacher}.encoders" if ours else f"params:evaluation.teachers.{self.teacher}"
+
+    @property
+    def shown_training(self) -> str:
+        """Whose views are shown: the teacher's; the student's where it is from outside."""
+        of = f"methods.{self.teacher}" if self.teacher in self.methods else "unfused.distillation"
+        return f"params:{of}"
+
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Study:
         """Return the study that the parameters describe.
@@ -98,16 +110,17 @@ class Study:
         """
         check_names(parameters)
         tasks, methods = _chosen_tasks(parameters), tuple(_entries(parameters, "methods"))
-        teacher = _known([parameters["teacher"]], methods, "teacher")[0]
-        model = parameters.get("model") or {}
-        labels = (parameters.get("evaluation") or {}).get("label_efficiency") or {}
+        evaluation, model = parameters.get("evaluation") or {}, parameters.get("model") or {}
+        outside = list(evaluation.get("teachers") or {})
+        teacher = _known([parameters["teacher"]], [*methods, *outside], "teacher")[0]
+        labels = evaluation.get("label_efficiency") or {}
         pools, select = _entries(parameters, "pools"), parameters.get("select") or {}
         chosen = _known(_listed(select.get("pools")) or list(pools), list(pools), "select.pools")
         return cls(
             tasks=tasks,
             pools=tuple(name for name in chosen if pools[name].get("audio")),
             methods=methods,
-            compared=(teacher,),
+            compared=(teacher,) if teacher in methods else (),
             teacher=teacher,
             rendered=_rendered(parameters, tasks),
             model_task=_known([model.get("task") or tasks[0]], tasks, "model.task")[0],
@@ -127,7 +140,7 @@ class Study:
         return replace(
             self,
             tasks=tasks,
-            compared=tuple(dict.fromkeys([self.teacher, *compared])),
+            compared=tuple(dict.fromkeys([*self.compared, *compared])),
             rendered=_rendered(parameters, tasks),
             benchmark=True,
         )

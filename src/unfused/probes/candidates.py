@@ -26,6 +26,8 @@ from ..training.estimator import untrained_like
 from .results import NO_CONTROLS
 
 RANDOM_INIT = "random_init"
+EMBEDDING_STUDENT = "embedding_student"
+"""The student that learnt its teacher's vectors, not pseudo-labels (ours)."""
 PLAIN: Mapping[str, Mapping[str, Any]] = {
     "mfcc_statistics": {"kind": "mfcc_statistics"},
     "log_mel_statistics": {"kind": "log_mel_statistics", "segments": 3},
@@ -116,7 +118,7 @@ def list_candidates(
     encoder of it, ``random_init_<method>``.
 
     Args:
-        methods: Method -> its pre-trained encoders; at least one.
+        methods: Method -> its pre-trained encoders; none where the teacher is from outside.
         students: Names ``<source>-<repeat>/student`` and ``.../full``; None: there are none.
         repeats: Seeds and folds of the task.
         untrained: Name and settings of the random encoder.
@@ -131,23 +133,14 @@ def list_candidates(
     for repeat in repeats:
         if repeat.seed == repeats[0].seed:
             found += [Candidate(label, "", *repeat, given) for label, given in others.items()]
-        for number, (label, encoders) in enumerate(methods.items()):
-            folder = encoders.folder(encoders.matching(*repeat))
-            trained = load_encoder(folder)
-            own = trained.name, trained.encoder.settings
-            random = {RANDOM_INIT: untrained} if number == 0 else {}
-            if _architecture(*own) != _architecture(*untrained):
-                random[f"{RANDOM_INIT}_{label}"] = own
-            for title, (name, settings) in random.items():
-                given = {
-                    **{"kind": UNTRAINED, "seed": repeat.seed},
-                    **{"encoder": name, "settings": dict(settings)},
-                }
-                bare = Candidate(title, "", *repeat, given, str(folder))
-                taps = untrained_like(trained, name, settings, repeat.seed).encoder.dims
-                found += _read_out(bare, taps, read_outs)
+        folders = {label: of.folder(of.matching(*repeat)) for label, of in methods.items()}
+        normalised = folders
+        if students and not folders:  # the teacher is from outside
+            normalised = {"": students.folder(f"teacher-{repeat.name}/full")}
+        found += _untrained(repeat, normalised, untrained, read_outs)
+        for label, folder in folders.items():
             bare = Candidate(label, "", *repeat, {"kind": EncoderEmbedder.kind}, str(folder))
-            found += _read_out(bare, trained.encoder.dims, read_outs)
+            found += _read_out(bare, load_encoder(folder).encoder.dims, read_outs)
         found += _students(students, repeat, read_outs) if students else []
     found = [candidate.described() for candidate in found]
     pairs = [(repeat, labels) for repeat in repeats for labels in joined]
@@ -247,6 +240,29 @@ class _Passes:
         return self.found[embedder.read_out]
 
 
+def _untrained(
+    repeat: Repeat,
+    folders: Mapping[str, Path],
+    untrained: tuple[str, Mapping[str, Any]],
+    read_outs: Sequence[ReadOut],
+) -> Iterator[Candidate]:
+    """Yield a random encoder, and one of each other architecture in ``folders``."""
+    for number, (label, folder) in enumerate(folders.items()):
+        trained = load_encoder(folder)
+        own = trained.name, trained.encoder.settings
+        random = {RANDOM_INIT: untrained} if number == 0 else {}
+        if _architecture(*own) != _architecture(*untrained):
+            random[f"{RANDOM_INIT}_{label}"] = own
+        for title, (name, settings) in random.items():
+            given = {
+                **{"kind": UNTRAINED, "seed": repeat.seed},
+                **{"encoder": name, "settings": dict(settings)},
+            }
+            bare = Candidate(title, "", *repeat, given, str(folder))
+            taps = untrained_like(trained, name, settings, repeat.seed).encoder.dims
+            yield from _read_out(bare, taps, read_outs)
+
+
 def _read_out(
     bare: Candidate, taps: Mapping[str, int], read_outs: Sequence[ReadOut]
 ) -> list[Candidate]:
@@ -297,8 +313,10 @@ def _students(
         if source == source_repeat:
             continue
         short = load_encoder(students.folder(f"{source_repeat}/student")).encoder.dims
-        label = "unfused" if kind == "student" else "unfused_full"
-        folder = students.folder(name)
+        label, folder = "unfused", students.folder(name)
+        if source == "embeddings":
+            label, source = EMBEDDING_STUDENT, ""
+        label = label if kind == "student" else f"{label}_full"
         bare = Candidate(label, source, *repeat, {"kind": EncoderEmbedder.kind}, str(folder))
         if kind == "student":
             yield from _read_out(bare, short, read_outs)

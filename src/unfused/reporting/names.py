@@ -9,6 +9,7 @@ PLAIN = ("mfcc_statistics", "log_mel_statistics")
 """Encoders that take no training; with logistic regression, the plain alternative."""
 BASELINES = ("random_init", *PLAIN, "supervised")
 STUDENT, STUDENT_FULL = "unfused", "unfused_full"
+STUDENTS = (STUDENT, STUDENT_FULL, "embedding_student", "embedding_student_full")
 MAIN_METRICS = ("accuracy", "mAP")
 """What tables and comparisons show: of tasks with one label a clip, and with several."""
 UPPER_BOUND = "true_labels"
@@ -33,6 +34,8 @@ _ENCODERS = {
     "slicer": "SLICER",
     STUDENT: "UnFuSeD student",
     STUDENT_FULL: "UnFuSeD full",
+    "embedding_student": "Embedding student",
+    "embedding_student_full": "Embedding student, full",
 }
 _PROTOCOLS = {
     "linear_probe": "Linear probe",
@@ -85,10 +88,10 @@ def encoder_rank(encoder: str, source: str = "") -> int:
     """Return where a table puts an encoder: baselines, pre-trained, controls, student, full."""
     if base := baseline_of(encoder):
         return BASELINES.index(base)
-    if encoder not in (STUDENT, STUDENT_FULL):
+    if encoder not in STUDENTS:
         return 10
     order = list(_CONTROLS).index(source) if source in _CONTROLS else len(_CONTROLS)
-    return (20 + 2 * order if is_control(source) else 40) + (encoder == STUDENT_FULL)
+    return (20 + 2 * order if is_control(source) else 40) + STUDENTS.index(encoder)
 
 
 def protocol_rank(protocol: str) -> int:

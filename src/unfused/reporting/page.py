@@ -70,9 +70,10 @@ class ReportContent:
     def facts(self) -> dict[str, Any]:
         """What was run, name -> value."""
         given = plain(self.parameters)
+        seeds = given["run"]["seeds"]
         tried = (given.get("report") or {}).get("configurations_tried")
         return {
-            "seeds": ", ".join(map(str, given["run"]["seeds"])),
+            "seeds": ", ".join(map(str, range(seeds) if isinstance(seeds, int) else seeds)),
             "device": given["run"]["device"],
             "code": git_commit() or "not a git checkout",
             "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),

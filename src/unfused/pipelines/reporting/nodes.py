@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...params import Evaluation, MethodParams, Report, Run
+from ...params import Evaluation, Report, Run
 from ...reporting.names import encoder_name, is_control
 
 log = logging.getLogger(__name__)
@@ -122,9 +122,9 @@ def _trained_on_labels(encoder: str) -> str:
 
 
 def draw_augmentation_views(
-    pretraining: Any, centroids: pd.DataFrame, corpus: Any, method: MethodParams
+    pretraining: Any, centroids: pd.DataFrame, corpus: Any, training: Any
 ) -> Any:
-    """Draw what the teacher's views make of a few training clips."""
+    """Draw what the views of the teacher's training make of a few clips."""
     from ...reporting.example_views import example_views
     from ...reporting.figures import view_steps
     from ...views.k_mix_centroids import centroids_of
@@ -133,7 +133,7 @@ def draw_augmentation_views(
     mean, std = pretraining.for_training(fold).statistics
     clips, middle = corpus.for_training(corpus.folds[0]), centroids_of(centroids, fold)
     level: dict[str, Any] = {"mean": mean, "std": std, "centroids": middle}
-    examples = example_views(clips.store, clips.clips, method.views.model_dump(), **level)
+    examples = example_views(clips.store, clips.clips, training.views.model_dump(), **level)
     front_end = clips.store.front_end
     return view_steps(examples, hop_seconds=front_end.hop / front_end.sample_rate)
 

@@ -11,7 +11,7 @@ from . import nodes
 def create_pipeline(
     tasks: Sequence[str],
     pools: Sequence[str],
-    teacher: str,
+    training: str,
     methods: Sequence[str],
     *,
     few_labels: bool = False,
@@ -22,12 +22,12 @@ def create_pipeline(
     Args:
         tasks: Names of the tasks.
         pools: Names of the unlabelled corpora.
-        teacher: Name of the method that made the pseudo-labels.
+        training: Parameters with the views that are shown.
         methods: Names of the methods whose encoders were evaluated.
         few_labels: Whether label efficiency was measured.
         benchmark: Whether public data sets that are not there are listed.
     """
-    shared = [*_tables(tasks), *_figures(tasks, teacher, methods), _report(tasks, few_labels)]
+    shared = [*_tables(tasks), *_figures(tasks, training, methods), _report(tasks, few_labels)]
     shared += _few_labels(tasks) if few_labels else []
     if benchmark:
         shared.append(node(nodes.list_missing_tasks, "params:tasks", "missing_tasks"))
@@ -104,19 +104,15 @@ def _tables(tasks: Sequence[str]) -> list[Node]:
     ]
 
 
-def _figures(tasks: Sequence[str], teacher: str, methods: Sequence[str]) -> list[Node]:
+def _figures(tasks: Sequence[str], training: str, methods: Sequence[str]) -> list[Node]:
     histories = {method: f"{method}.history" for method in methods}
     for task in tasks:
         histories |= {f"{task}_{at}": f"{task}.{at}_history" for at in ("student", "supervised")}
-    views = ["pretraining_corpus", "kmix_centroids", f"{tasks[0]}.corpus"]
+    shown = ["pretraining_corpus", "kmix_centroids", f"{tasks[0]}.corpus", training]
     confusions = _each(tasks, "confusion_matrix")
     return [
         node(nodes.draw_learning_curves, histories, "learning_curves"),
-        node(
-            nodes.draw_augmentation_views,
-            [*views, f"params:methods.{teacher}"],
-            "augmentation_views",
-        ),
+        node(nodes.draw_augmentation_views, shown, "augmentation_views"),
         node(nodes.draw_confusion, ["predictions", "findings"], confusions),
     ]
 

@@ -79,12 +79,16 @@ def distil_students(
 def estimator(
     corpus: Any, teachers: Any, repeat: Any, clustering: PseudoLabels, run: Run, name: str
 ) -> Any:
-    """Return the estimator of one repeat, told how to cluster."""
+    """Return the estimator of one repeat, told how to cluster.
+
+    ``teachers`` are the encoders of a method, or the settings of a teacher from outside.
+    """
     from ...distillation.unfused import UnFuSeD
     from ...embeddings.read_out import ReadOut
 
+    outside = isinstance(teachers, dict)
     return UnFuSeD(
-        teachers.folder(teachers.matching(*repeat)),
+        teachers if outside else teachers.folder(teachers.matching(*repeat)),
         read_out=ReadOut(**clustering.read_out) if clustering.read_out else None,
         whiten=clustering.whiten,
         seed=repeat.seed,

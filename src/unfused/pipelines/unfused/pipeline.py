@@ -11,28 +11,30 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
 
     Args:
         task: Name of the task in the configuration.
-        teacher: Name of the method whose encoders cluster the task's audio.
+        teacher: Dataset or parameters of what clusters the task's audio.
     """
     shared = ["params:evaluation", "params:encoder", "params:run"]
+    whose = "params:teacher" if teacher.startswith("params:") else "teachers"
     of_task = Pipeline(
         [
             node(
                 nodes.cluster_pseudo_labels,
-                ["teachers", "corpus", "params:pseudo_labels", "params:evaluation", "params:run"],
+                [whose, "corpus", "params:pseudo_labels", "params:evaluation", "params:run"],
                 ["pseudo_labels", "pseudo_label_quality", "cluster_features"],
             ),
             node(
                 nodes.distil_students,
                 [
-                    *("teachers", "pseudo_labels", "corpus"),
+                    *(whose, "pseudo_labels", "corpus"),
                     *("params:pseudo_labels", "params:distillation", *shared),
                 ],
                 ["students", "student_history"],
             ),
         ],
         namespace=task,
-        inputs={"teachers": f"{teacher}.encoders"},
+        inputs={} if whose.startswith("params:") else {whose: teacher},
         parameters={
+            **({whose: teacher} if whose.startswith("params:") else {}),
             "params:pseudo_labels": "params:unfused.pseudo_labels",
             "params:distillation": "params:unfused.distillation",
             **{name: name for name in shared},
