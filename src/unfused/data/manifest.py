@@ -42,7 +42,7 @@ def scan_audio(
     *,
     corpus: str,
     labels: Labels = "auto",
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
     listing: pd.DataFrame | None = None,
     label_separator: str | None = None,
     min_seconds: float = 0.01,

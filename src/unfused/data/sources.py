@@ -14,6 +14,7 @@ from .table import KNOWN_AS, SPLIT_NAMES, TABLE_SUFFIXES, ManifestError, read_ta
 
 log = logging.getLogger(__name__)
 Labels = Literal["none", "folders", "table", "auto"]
+Columns = Mapping[str, str | None] | None
 FOLDER_TABLE = "labels.csv"
 UNLABELLED = ("unlabelled", "unlabeled")
 _NOT_AUDIO = frozenset(
@@ -34,7 +35,7 @@ def corpus_name(audio: str | Sequence[str]) -> str:
     return first.parent.name if first.is_file() else first.name
 
 
-def list_audio(source: Path, labels: Labels, columns: Mapping[str, str] | None) -> pd.DataFrame:
+def list_audio(source: Path, labels: Labels, columns: Columns) -> pd.DataFrame:
     """List the clips of one folder or table, without opening any audio.
 
     Args:
@@ -67,7 +68,7 @@ def list_audio(source: Path, labels: Labels, columns: Mapping[str, str] | None) 
     )
 
 
-def _list_table(path: Path, labels: Labels, columns: Mapping[str, str] | None) -> pd.DataFrame:
+def _list_table(path: Path, labels: Labels, columns: Columns) -> pd.DataFrame:
     if labels == "folders":
         raise ManifestError(f"labels='folders' needs a folder, {path} is a table: use 'table'")
     table = read_table(path, columns)

@@ -36,13 +36,14 @@ class ManifestError(UserError):
     """The audio, or the table that lists it, cannot be used; the message says how to mend it."""
 
 
-def read_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+def read_table(path: Path, columns: Mapping[str, str | None] | None = None) -> pd.DataFrame:
     """Return those columns of :data:`KNOWN_AS` that a table has, as str; "" for an empty cell.
 
     Args:
         path: A .csv, .tsv or .parquet file. Text may be UTF-8, UTF-16 or Windows-1252, and
             separated by comma, semicolon, tab or bar.
-        columns: Our name -> the table's column, where it is not recognised.
+        columns: Our name -> the table's column, where it is not recognised; None: the table's
+            column of that name means something else and is not taken.
 
     Raises:
         ManifestError: The table is missing or malformed, has no rows, or lacks a column.
@@ -50,11 +51,14 @@ def read_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataF
     if not path.is_file():
         raise ManifestError(f"the table {path} does not exist: name a CSV, TSV or Parquet file")
     table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
-    named = dict(columns or {})
-    if unknown := sorted(set(named) - set(KNOWN_AS)):
+    given = dict(columns or {})
+    if unknown := sorted(set(given) - set(KNOWN_AS)):
         raise ManifestError(f"columns names {unknown}; it may name {list(KNOWN_AS)}")
+    named = {ours: column for ours, column in given.items() if column is not None}
     source: dict[str, str] = {}
     for ours, names in KNOWN_AS.items():
+        if given.get(ours, "") is None:
+            continue
         meant_otherwise = set(named.values()) - {ours}
         found = [name for name in names if name in table and name not in meant_otherwise]
         if found:

@@ -80,7 +80,7 @@ class Audio(Model):
 
     audio: str | list[str] | None = None
     labels: Literal["auto", "none", "folders", "table"] = "auto"
-    columns: dict[str, str] = {}
+    columns: dict[str, str | None] = {}
     min_seconds: float = Field(0.01, gt=0)
     max_seconds: float = Field(3600.0, gt=0)
 

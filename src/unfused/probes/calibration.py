@@ -27,26 +27,38 @@ class Calibration(NamedTuple):
         error: Expected calibration error of the held-out clips; NaN where there were none.
         thresholds: Probability from which on a clip counts as a class, best by F1, (C,).
         evidence: Mean and standard deviation over the held-out clips of what speaks for any class.
+        distance: The same of the distance to the nearest class.
     """
 
     temperature: float
     error: float
     thresholds: tuple[float, ...]
-    evidence: tuple[float, float]
+    evidence: tuple[float, float] = (0.0, 1.0)
+    distance: tuple[float, float] = (0.0, 1.0)
 
     def probabilities(self, logits: NDArray[Any], *, several: bool) -> NDArray[np.float32]:
         """Return how likely each class is, (N, C): of one label a clip, rows sum to 1."""
         scaled = np.asarray(logits, float) / self.temperature
         return (expit(scaled) if several else softmax(scaled, axis=1)).astype(np.float32)
 
-    def strangeness(self, logits: NDArray[Any]) -> NDArray[np.float32]:
-        """Return by how many standard deviations less clips look like any class, (N,).
+    def strangeness(
+        self, logits: NDArray[Any], distances: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return by how many standard deviations clips look less like any class, (N,).
 
-        Clips like the training clips have about 0 on average; from 2 or 3 on, "none of these" is a
-        better answer than any class.
+        Clips like the training clips have less than 1 on average; from 2 or 3 on, "none of these"
+        is a better answer than any class. Logits notice what lies between classes, distances what
+        is far from all of them.
+
+        Args:
+            logits: (N, C).
+            distances: Those of :meth:`~unfused.probes.linear_models.Linear.distances`, (N,).
         """
-        mean, spread = self.evidence
-        return ((mean - _evidence(np.asarray(logits) / self.temperature)) / spread).astype("f4")
+        weak = (
+            self.evidence[0] - _evidence(np.asarray(logits) / self.temperature)
+        ) / self.evidence[1]
+        far = (distances - self.distance[0]) / self.distance[1]
+        return np.asarray(np.maximum(weak, far), np.float32)
 
 
 def _evidence(scaled: NDArray[Any]) -> NDArray[np.float64]:
@@ -56,32 +68,39 @@ def _evidence(scaled: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def calibrate(
-    targets: NDArray[Any], logits: NDArray[np.float32] | None, n_classes: int
+    targets: NDArray[Any],
+    logits: NDArray[np.float32] | None,
+    distances: NDArray[np.float32] | None,
+    n_classes: int,
 ) -> Calibration:
     """Return the calibration that held-out clips ask for; a neutral one where there are none.
 
     Args:
         targets: Class numbers, (N,), or multi-hot, (N, C).
         logits: Of the held-out clips, (N, C), or None.
+        distances: Theirs to the nearest class, (N,), or None.
         n_classes: C.
     """
-    if logits is None:
-        return Calibration(1.0, np.nan, (0.5,) * n_classes, (0.0, 1.0))
+    if logits is None or distances is None:
+        return Calibration(1.0, np.nan, (0.5,) * n_classes)
     several, given = targets.ndim == 2, np.asarray(logits, float)
     found = minimize_scalar(
         lambda log_t: _loss(targets, given / np.exp(log_t)), bounds=(-6.0, 7.0), method="bounded"
     )
-    plain = Calibration(float(np.exp(found.x)), np.nan, (), (0.0, 1.0))
-    likely = plain.probabilities(given, several=several)
+    temperature = float(np.exp(found.x))
+    likely = Calibration(temperature, np.nan, ()).probabilities(given, several=several)
     hits = targets > 0 if several else np.eye(n_classes, dtype=bool)[targets]
     if several:
         error = calibration_error(likely.ravel(), hits.ravel())
     else:
         error = calibration_error(likely.max(1), likely.argmax(1) == targets)
     thresholds = tuple(_best_f1(likely[:, c], hits[:, c]) for c in range(n_classes))
-    known = _evidence(given / plain.temperature)
-    spread = float(known.std()) or 1.0
-    return Calibration(plain.temperature, error, thresholds, (float(known.mean()), spread))
+    known = _mean_and_spread(_evidence(given / temperature)), _mean_and_spread(distances)
+    return Calibration(temperature, error, thresholds, *known)
+
+
+def _mean_and_spread(values: NDArray[Any]) -> tuple[float, float]:
+    return float(values.mean()), float(values.std()) or 1.0
 
 
 def _loss(targets: NDArray[Any], scaled: NDArray[np.float64]) -> float:

@@ -37,7 +37,7 @@ from ..training.settings import TrainingSettings
 from ..views.make_views import ViewMaker
 from .calibration import Calibration, calibrate
 from .head import Head
-from .linear_models import Linear
+from .linear_models import Linear, Standardised
 from .probe import Probe
 from .results import prediction_table
 
@@ -146,11 +146,12 @@ def fine_tune(
         "chosen_by": train.kind.chosen_by,
         "chosen_on": "nothing" if validated is None else "validation",
     }
-    calibration, error = network.judged()
+    linear = network.standardised()
+    calibration, error = network.judged(linear)
     facts = {**source.provenance, "fine_tuning": {"seed": seed, "epoch": best.epoch}}
     return FineTuned(
         embedder=network.embedder(facts),
-        head=Head(network.classes, train.kind, network.linear(), calibration, made),
+        head=Head(network.classes, train.kind, linear, calibration, made),
         epoch=best.epoch,
         validation=math.nan if best.score is None else best.score,
         validation_error=error,
@@ -207,7 +208,16 @@ class _Network:
         parameters = self.method.classifier.parameters()
         weight, bias = (item.detach().cpu().numpy().copy() for item in parameters)
         dim = weight.shape[1]
-        return Linear(weight, bias, np.zeros(dim, np.float32), np.ones(dim, np.float32))
+        zero, one = np.zeros(dim, np.float32), np.ones(dim, np.float32)
+        return Linear(weight, bias, zero, one, zero[None])
+
+    def standardised(self) -> Linear:
+        """Return the same classifier on the scale of the training clips, with their centres."""
+        plain, kind = self.linear(), self.train.kind
+        vectors = self.embedder().embed(self.train, device=self.device)
+        targets = kind.targets(self.train.labels, self.classes)
+        data = Standardised(vectors, targets, len(self.classes))
+        return data.linear(plain.weight * data.scale, plain.bias + plain.weight @ data.mean)
 
     def score(self) -> float:
         """Return how good it is on the validation clips."""
@@ -215,11 +225,12 @@ class _Network:
         logits = self._logits(self.valid)
         return self.valid.kind.score_labels(logits, self.classes, self.valid.labels)
 
-    def judged(self) -> tuple[Calibration, float]:
+    def judged(self, linear: Linear) -> tuple[Calibration, float]:
         """Return what these clips say of how sure to be, and the standard error of the score."""
         if self.valid is None:
-            return calibrate(np.empty(0), None, len(self.classes)), math.nan
-        kind, labels, logits = self.valid.kind, self.valid.labels, self._logits(self.valid)
+            return calibrate(np.empty(0), None, None, len(self.classes)), math.nan
+        vectors = self.embedder().embed(self.valid, device=self.device)
+        kind, labels, logits = self.valid.kind, self.valid.labels, linear.logits(vectors)
         ids = self.valid.clips["clip_id"].to_numpy()
         rows = prediction_table(
             logits, self.classes, kind, labels=labels, clip_ids=ids, groups=self.valid.groups
@@ -227,7 +238,8 @@ class _Network:
         error = interval(rows, kind.chosen_by).standard_error
         known = np.isin(labels, self.classes) | (kind is MULTI_LABEL)
         targets = kind.targets(labels[known], self.classes)
-        return calibrate(targets, logits[known], len(self.classes)), error
+        far = linear.distances(vectors[known])
+        return calibrate(targets, logits[known], far, len(self.classes)), error
 
     def _logits(self, clips: Corpus) -> NDArray[np.float32]:
         return self.linear().logits(self.embedder().embed(clips, device=self.device))

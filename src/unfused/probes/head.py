@@ -19,7 +19,7 @@ from .calibration import Calibration
 from .linear_models import Linear
 from .probe import Probe
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS_FILE, SETTINGS_FILE = "head.safetensors", "head.json"
 HEAD_FILES = (WEIGHTS_FILE, SETTINGS_FILE)
 
@@ -47,7 +47,7 @@ class Head:
 
     def __post_init__(self) -> None:
         n_classes, dim = len(self.classes), self.dim
-        shapes = ((n_classes, dim), (n_classes,), (dim,), (dim,))
+        shapes = ((n_classes, dim), (n_classes,), (dim,), (dim,), (len(self.linear.centres), dim))
         for name, array, shape in zip(Linear._fields, self.linear, shapes, strict=True):
             if array.shape != shape or not np.isfinite(array).all():
                 raise UserError(
@@ -93,7 +93,7 @@ class Head:
 
     def strangeness(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return :meth:`~unfused.probes.calibration.Calibration.strangeness` of vectors, (N,)."""
-        return self.calibration.strangeness(self.logits(vectors))
+        return self.calibration.strangeness(self.logits(vectors), self.linear.distances(vectors))
 
     def named(self, probabilities: NDArray[np.floating]) -> NDArray[np.str_]:
         """Return the most likely class, or the set of classes over their thresholds, (N,)."""
@@ -147,9 +147,8 @@ def load_head(folder: str | Path) -> Head:
             "damaged copy): copy the folder again, or fit the classifier again"
         )
     known = settings["calibration"]
-    calibration = Calibration(
-        known["temperature"], known["error"], tuple(known["thresholds"]), tuple(known["evidence"])
-    )
+    pairs = {name: tuple(known[name]) for name in ("thresholds", "evidence", "distance")}
+    calibration = Calibration(**{**known, **pairs})
     return Head(
         np.array(settings["classes"]),
         MULTI_LABEL if settings["kind"] == MULTI_LABEL.name else SINGLE_LABEL,

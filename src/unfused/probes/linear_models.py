@@ -7,6 +7,7 @@ span, which is as small as their number: 400 clips of 9,216 dimensions take a se
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,12 +31,14 @@ class Linear(NamedTuple):
         bias: (C,) float32.
         mean: Subtracted from features first, (D,) float32.
         scale: Divides them then, (D,) float32.
+        centres: Mean of each class that has training clips, on that scale, (K, D) float32.
     """
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]
+    centres: NDArray[np.float32]
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of features as they come, (N, D) -> (N, C)."""
@@ -44,6 +47,18 @@ class Linear(NamedTuple):
             rows = slice(first, first + _ROWS)
             scaled = (features[rows] - self.mean) / self.scale
             found[rows] = scaled @ self.weight.T + self.bias
+        return found
+
+    def distances(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logarithm of the mean square distance to the nearest centre, (N,)."""
+        found = np.empty(len(features), np.float32)
+        lengths = np.square(self.centres).sum(axis=1)
+        for first in range(0, len(features), _ROWS):
+            rows = slice(first, first + _ROWS)
+            scaled = (features[rows] - self.mean) / self.scale
+            nearest = (lengths - 2 * scaled @ self.centres.T).min(axis=1)
+            squares = (np.square(scaled).sum(axis=1) + nearest) / len(self.mean)
+            found[rows] = np.log(np.maximum(squares, 1e-6))
         return found
 
 
@@ -70,9 +85,19 @@ class Standardised:
         self.scale = np.where(constant | (spread == 0), 1.0, spread)
         self.x /= self.scale
 
-    def linear(self, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> Linear:
+    def linear(self, weight: NDArray[Any], bias: NDArray[Any]) -> Linear:
         """Return a classifier of features as they come."""
-        return Linear(*(part.astype(np.float32) for part in (weight, bias, self.mean, self.scale)))
+        parts = weight, bias, self.mean, self.scale, self.centres
+        return Linear(*(part.astype(np.float32) for part in parts))
+
+    @cached_property
+    def centres(self) -> NDArray[np.float64]:
+        """Mean of each class that has clips, (K, D)."""
+        hits = self.targets
+        if hits.ndim == 1:
+            hits = np.eye(self.n_classes)[hits]
+        hits = hits[:, hits.any(axis=0)]
+        return np.asarray(hits.T @ self.x / hits.sum(axis=0)[:, None])
 
 
 def logistic_path(

@@ -159,7 +159,8 @@ class Probe:
             self.validation_ = self.scores_[self.setting_]
             self.validation_error_ = of_choice.standard_error
         scored = logits.get(self.setting_) if self._calibrated else None
-        self.calibration_ = calibrate(y[rows], scored, len(self.classes_))
+        far = None if scored is None else self._held_out_distances(x, y, splits)
+        self.calibration_ = calibrate(y[rows], scored, far, len(self.classes_))
         self._dim, setting = x.shape[1], self.setting_
         self.all_ = self._fitted(x, y, setting)
         self.train_ = self._fitted(x[~held], y[~held], setting) if held.any() else self.all_
@@ -230,6 +231,16 @@ class Probe:
                 if worse == PATIENCE:  # weaker penalties only take longer
                     break
         return {key: np.concatenate(parts) for key, parts in found.items()}
+
+    def _held_out_distances(
+        self, x: NDArray[np.float32], y: NDArray[Any], splits: Sequence[tuple[int, Rows, Rows]]
+    ) -> NDArray[np.float32]:
+        """Return how far the rows that are scored are from the classes of those fitted on."""
+        none = np.zeros((0, x.shape[1])), np.zeros(0)
+        centred = (
+            (Standardised(x[fit], y[fit], len(self.classes_)), x[score]) for _, fit, score in splits
+        )
+        return np.concatenate([data.linear(*none).distances(scored) for data, scored in centred])
 
     def _logits(
         self, x: NDArray[np.float32], y: NDArray[Any], scored: NDArray[np.float32]

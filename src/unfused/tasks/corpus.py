@@ -78,7 +78,7 @@ class Corpus:
         folder: str | Path | None = None,
         front_end: FrontEnd | None = None,
         labels: Labels = "auto",
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | None] | None = None,
         label_separator: str | None = None,
         layout: str | None = None,
         valid_fraction: float = 0.15,
