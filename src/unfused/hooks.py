@@ -107,7 +107,8 @@ def check_inputs(pipeline: Pipeline, catalog: Any) -> None:
             f"{', '.join(missing)} not found: run `kedro run --pipelines=unfused` first, with the "
             "same --env, run_name and tasks"
         )
-    for folder in {Path(catalog.get(name).filepath).parent for name in pipeline.all_outputs()}:
+    made = [catalog.get(name) for name in pipeline.all_outputs()]
+    for folder in {Path(item.filepath).parent for item in made if hasattr(item, "filepath")}:
         check_writable(folder)
 
 

@@ -225,7 +225,7 @@ def test_duplicates_missing_files_and_segments(write: Write) -> None:
     [
         ("clip,label\na.wav,x\n", r"no column 'path'; it has \['clip', 'label'\]"),
         ("path,kind\na.wav,x\n", "no column 'label'"),
-        ("Path,label\na.wav,x\n", "no column 'path'"),
+        ("place,label\na.wav,x\n", "no column 'path'"),
         ("path,label\n", "no rows"),
         ("", "empty"),
         ("path,label\na.wav,x,y\n", "row 2: 3 cells under 2 columns"),
@@ -246,9 +246,9 @@ def test_tables_that_cannot_be_used(write: Write, text: str, words: str) -> None
 def test_sources_that_cannot_be_used(tmp_path: Path, write: Write) -> None:
     with pytest.raises(ManifestError, match="does not exist"):
         scan_audio(tmp_path / "nowhere", corpus="t")
-    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "notes.md").write_text("x")
     with pytest.raises(ManifestError, match="neither a folder nor a table"):
-        scan_audio(tmp_path / "notes.txt", corpus="t")
+        scan_audio(tmp_path / "notes.md", corpus="t")
     with pytest.raises(ManifestError, match="does not exist"):
         scan_audio(tmp_path / "nowhere.csv", corpus="t")
     with pytest.raises(ManifestError, match="no audio found"):

@@ -76,8 +76,12 @@ def test_nothing_is_trained(classified):
 
 def test_a_file_is_enough(project, classified, new_audio):
     given = {"classify.audio": str(new_audio / "deep" / "long.flac")}
-    project.run("classify", **given, **{"classify.segment_seconds": 3.0})
+    given |= {"classify.segment_seconds": 3.0, "classify.label_tracks": "audacity"}
+    project.run("classify", **given)
     assert predictions(project)["start_seconds"].tolist() == [0, 1.3]
+    tracks = project.data / "07_model_output/new_audio/label_tracks"
+    assert [path.name for path in tracks.iterdir()] == ["long.txt"]
+    assert (tracks / "long.txt").read_text().startswith("0.000000\t")
 
 
 def test_another_model_and_a_table(project, new_audio, tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ from .table import SPLIT_NAMES, ManifestError
 
 log = logging.getLogger(__name__)
 POSITION = ["offset", "frames"]
+_ROUNDED = 0.1  # seconds by which an annotation may end after its file
 AUDIO_KEY = ["clip_id", "digest", *POSITION]
 """Which audio a clip is, whatever its file is called."""
 MANIFEST_TYPES = {
@@ -47,13 +50,15 @@ def scan_audio(
     label_separator: str | None = None,
     min_seconds: float = 0.01,
     max_seconds: float = 3600.0,
+    window_seconds: float | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """List and check audio; only headers are decoded.
 
     Args:
         audio: Folders (searched recursively), or CSV, TSV or Parquet tables with a column ``path``
-            and optionally label, split, fold, group, offset, frames (the last two in the file's own
-            samples). Paths in a table are absolute or relative to the table's folder.
+            and optionally label, split, fold, group; start and end of the clip in seconds, or
+            offset and frames in the file's own samples. Paths in a table are absolute or relative
+            to the table's folder.
         corpus: Name of the corpus in both tables.
         labels: Where labels come from. "folders": sub-folders are classes, ``unlabelled`` is none;
             "table": the table, or the folder's ``labels.csv``; "none": there are none; "auto": the
@@ -65,6 +70,8 @@ def scan_audio(
             label is one class, whatever it contains.
         min_seconds: Shorter clips are rejected.
         max_seconds: Longer clips are rejected.
+        window_seconds: Clips without a label that are longer than three of these windows are cut
+            into them, however long they are; None: they are not.
 
     Returns:
         The manifest with columns clip_id, corpus, path (absolute), offset, frames, sample_rate,
@@ -95,7 +102,7 @@ def scan_audio(
         raise ManifestError(f"unknown split names {unknown[:5]}: use {known}, or leave it empty")
     if label_separator is not None:
         listed["label"] = [label_set(text, label_separator) for text in listed["label"]]
-    accepted, rejected = _judge(listed, corpus, (min_seconds, max_seconds))
+    accepted, rejected = _judge(listed, corpus, (min_seconds, max_seconds), window_seconds)
     if rejected:
         kinds = Counter(str(row["reason"]).split(":")[0] for row in rejected)
         text = ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common(5))
@@ -166,7 +173,7 @@ def same_audio(clips: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
 
 
 def _judge(
-    listed: pd.DataFrame, corpus: str, seconds: tuple[float, float]
+    listed: pd.DataFrame, corpus: str, seconds: tuple[float, float], window: float | None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Sort the listed clips into manifest rows and rejected rows; every file is read once."""
     paths = list(dict.fromkeys(listed["path"]))
@@ -176,7 +183,8 @@ def _judge(
         probed = dict(zip(paths, bar, strict=True))
     accepted: dict[tuple[str, int, int], dict[str, Any]] = {}
     rejected: list[dict[str, Any]] = []
-    for row in listed.to_dict("records"):
+    rows = (part for row in listed.to_dict("records") for part in _parts(row, probed, window))
+    for row in rows:
         try:
             clip = _clip(row, probed[row["path"]], corpus, seconds)
             first = accepted.setdefault((clip["path"], clip["offset"], clip["frames"]), clip)
@@ -187,7 +195,7 @@ def _judge(
                     reason += f", which has another label: {labels}"
                 raise UnreadableAudio(reason)
         except UnreadableAudio as error:
-            given = {name: row[name] for name in POSITION}
+            given = {name: str(row[name]) for name in POSITION}
             rejected.append({
                 "corpus": corpus,
                 "path": row["path"].encode(errors="backslashreplace").decode(),
@@ -222,12 +230,7 @@ def _clip(
     if isinstance(probed, str):
         raise UnreadableAudio(probed)
     info, digest = probed
-    offset = _whole(row, "offset", 0)
-    frames = _whole(row, "frames", info.frames - offset)
-    if frames < 1 or offset + frames > info.frames:
-        raise UnreadableAudio(
-            f"frames {offset} to {offset + frames} are not within the file's {info.frames}"
-        )
+    offset, frames = _position(row, info)
     duration = frames / info.sample_rate
     if not seconds[0] <= duration <= seconds[1]:
         side = "shorter than min" if duration < seconds[0] else "longer than max"
@@ -250,6 +253,60 @@ def _clip(
         "group": row["group"] or None,
         "digest": digest,
     }
+
+
+def _parts(
+    row: Mapping[str, Any], probed: Mapping[str, _Probed], window: float | None
+) -> list[Mapping[str, Any]]:
+    """Return a row, or the windows of a long recording that has no label."""
+    found = probed[row["path"]]
+    if window is None or row["label"] or isinstance(found, str):
+        return [row]
+    info, size = found[0], round(window * found[0].sample_rate)
+    try:
+        offset, frames = _position(row, info)
+    except UnreadableAudio:
+        return [row]  # rejected with the reason
+    if frames <= 3 * size:
+        return [row]
+    edges = [*range(offset, offset + frames - size // 2, size), offset + frames]
+    place = {"start": "", "end": ""}
+    return [
+        {**row, **place, "offset": str(first), "frames": str(last - first)}
+        for first, last in itertools.pairwise(edges)
+    ]
+
+
+def _position(row: Mapping[str, Any], info: AudioInfo) -> tuple[int, int]:
+    """Return offset and frames of a row in the file's own samples, or raise why there are none."""
+    if row["start"] or row["end"]:
+        if row["offset"] or row["frames"]:
+            raise UnreadableAudio("start and end (seconds) beside offset and frames (samples)")
+        length = info.frames / info.sample_rate
+        first, last = _seconds(row, "start", 0.0), _seconds(row, "end", length)
+        if last > length + _ROUNDED:
+            raise UnreadableAudio(f"end {last:g} s is beyond the file's {length:g} s")
+        if first >= last:
+            raise UnreadableAudio(f"start {first:g} s is not before end {last:g} s")
+        offset = round(first * info.sample_rate)
+        return offset, min(round(last * info.sample_rate), info.frames) - offset
+    offset = _whole(row, "offset", 0)
+    frames = _whole(row, "frames", info.frames - offset)
+    if frames < 1 or offset + frames > info.frames:
+        raise UnreadableAudio(
+            f"frames {offset} to {offset + frames} are not within the file's {info.frames}"
+        )
+    return offset, frames
+
+
+def _seconds(row: Mapping[str, Any], name: str, default: float) -> float:
+    text = row[name].replace(",", ".")
+    if not text:
+        return default
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?|[0-9]+\.", text):
+        other = f"columns={{'{name}': null}} if the column means something else"
+        raise UnreadableAudio(f"{name} {row[name]!r} is no number of seconds: {other}")
+    return float(text)
 
 
 def _whole(row: Mapping[str, Any], name: str, default: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import pandas as pd
 
+from .annotations import list_tracks
 from .table import KNOWN_AS, SPLIT_NAMES, TABLE_SUFFIXES, ManifestError, read_table, text_label
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,10 @@ def _resolved(text: str, folder: Path) -> str:
 
 def _list_folder(folder: Path, labels: Labels) -> pd.DataFrame:
     names = _walk(folder)
+    tracks = list_tracks(folder, names) if labels == "auto" else None
+    if tracks is not None:
+        log.info("%s: labels from %d annotations beside the recordings", folder, len(tracks))
+        return list_rows(tracks, folder, labelled=True)
     folders = [Path(name).parts[:-1] for name in names]
     by_split = labels != "none" and _are_splits(folder, {part[0] for part in folders if part})
     splits, found = [], []  # of each file: its part, and the folder that may be its class

@@ -14,16 +14,19 @@ import pandas as pd
 from ..core.errors import UserError
 
 log = logging.getLogger(__name__)
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-KNOWN_AS = {  # ours, and what people call it; the first that a table has is taken
-    "path": ("path", "filename", "file", "file_path", "audio"),
-    "label": ("label", "category", "class", "species", "target"),
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
+KNOWN_AS = {  # ours, and what people and Raven, BirdNET and DCASE call it; the first one is taken
+    "path": ("path", "filename", "file", "file_path", "audio", "begin path", "begin file"),
+    "label": ("label", "category", "class", "species", "target", "annotation", "common name",
+              "event_label"),
     "split": ("split",),
     "fold": ("fold",),
     "group": ("group", "speaker", "recording"),
     "offset": ("offset",),
     "frames": ("frames",),
-}
+    "start": ("start", "start_seconds", "start_time", "begin time (s)", "start (s)", "onset"),
+    "end": ("end", "end_seconds", "end_time", "end time (s)", "end (s)"),
+}  # fmt: skip
 SPLIT_NAMES = {
     "": "",
     **dict.fromkeys(("train", "training"), "train"),
@@ -36,14 +39,17 @@ class ManifestError(UserError):
     """The audio, or the table that lists it, cannot be used; the message says how to mend it."""
 
 
-def read_table(path: Path, columns: Mapping[str, str | None] | None = None) -> pd.DataFrame:
+def read_table(
+    path: Path, columns: Mapping[str, str | None] | None = None, *, needed: str = "path"
+) -> pd.DataFrame:
     """Return those columns of :data:`KNOWN_AS` that a table has, as str; "" for an empty cell.
 
     Args:
-        path: A .csv, .tsv or .parquet file. Text may be UTF-8, UTF-16 or Windows-1252, and
-            separated by comma, semicolon, tab or bar.
+        path: A .csv, .tsv, .txt or .parquet file. Text may be UTF-8, UTF-16 or Windows-1252, and
+            separated by comma, semicolon, tab or bar. Capitals in the header do not matter.
         columns: Our name -> the table's column, where it is not recognised; None: the table's
             column of that name means something else and is not taken.
+        needed: The one of ours that it must have.
 
     Raises:
         ManifestError: The table is missing or malformed, has no rows, or lacks a column.
@@ -56,18 +62,22 @@ def read_table(path: Path, columns: Mapping[str, str | None] | None = None) -> p
         raise ManifestError(f"columns names {unknown}; it may name {list(KNOWN_AS)}")
     named = {ours: column for ours, column in given.items() if column is not None}
     source: dict[str, str] = {}
+    header = {column.casefold(): column for column in reversed(table.columns)}
+    header |= {column: column for column in table.columns}
+    if "onset" in header and "offset" in header:  # DCASE: from when to when, in seconds
+        named = {"end": header.pop("offset"), **named}
     for ours, names in KNOWN_AS.items():
         if given.get(ours, "") is None:
             continue
         meant_otherwise = set(named.values()) - {ours}
-        found = [name for name in names if name in table and name not in meant_otherwise]
-        if found:
+        found = [header[name] for name in names if name in header]
+        if found := [column for column in found if column not in meant_otherwise]:
             source[ours] = found[0]
     source |= named
     missing = [column for column in source.values() if column not in table]
-    if missing or "path" not in source:
+    if missing or needed not in source:
         raise ManifestError(
-            f"{path} has no column {', '.join(map(repr, missing or ['path']))}; it has "
+            f"{path} has no column {', '.join(map(repr, missing or [needed]))}; it has "
             f"{list(table.columns)}: rename one, or say which stands for what, "
             "columns={'path': ...}, e.g. --params tasks.own_data.columns.path=<column>"
         )
@@ -104,7 +114,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_text(path: Path) -> pd.DataFrame:
-    text = _decode(path.read_bytes())
+    text = decode(path.read_bytes())
     separator = max(",;\t|", key=text.lstrip().split("\n", 1)[0].count)
     try:
         lines = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if any(row)]
@@ -124,7 +134,8 @@ def _read_text(path: Path) -> pd.DataFrame:
     return pd.DataFrame(lines[1:], columns=header, dtype=object)
 
 
-def _decode(data: bytes) -> str:
+def decode(data: bytes) -> str:
+    """Return a text file's content: UTF-8, UTF-16 or Windows-1252."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16")
     if b"\0" in data[:2]:  # UTF-16 without its mark; a table starts with a letter of ASCII

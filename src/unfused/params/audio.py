@@ -73,9 +73,12 @@ class Audio(Model):
             ``demo_notes`` and ``demo_mixtures`` are rendered corpora; null means that there is
             none.
         labels: ``folders`` (one folder per class), ``table``, ``none``, or ``auto``.
-        columns: Our column name -> the table's: label, split, fold, group, path, offset, frames.
+        columns: Our column name -> the table's: label, split, fold, group, path, start, end ...;
+            null: the table's column of our name means something else.
         min_seconds: Shorter clips are rejected.
         max_seconds: Longer clips are rejected.
+        window_seconds: Clips without a label that are longer than three windows are cut into them;
+            null: they are not.
     """
 
     audio: str | list[str] | None = None
@@ -83,6 +86,7 @@ class Audio(Model):
     columns: dict[str, str | None] = {}
     min_seconds: float = Field(0.01, gt=0)
     max_seconds: float = Field(3600.0, gt=0)
+    window_seconds: float | None = Field(10.0, gt=0)
 
     @field_validator("audio", mode="before")
     @classmethod

@@ -50,12 +50,15 @@ class Classify(Audio):
             training clip, at most 12 s.
         hop_seconds: From one piece's start to the next; null: a whole piece.
         top_k: How many of the most likely classes are listed.
+        label_tracks: Write a label track for each recording too, of Audacity's or Raven's format.
     """
 
     labels: Literal["none"] = "none"
+    window_seconds: None = None
     segment_seconds: float | None = Field(None, gt=0)
     hop_seconds: float | None = Field(None, gt=0)
     top_k: int = Field(5, ge=1)
+    label_tracks: Literal["audacity", "raven"] | None = None
 
 
 class Export(Model):

@@ -38,7 +38,8 @@ class Corpus:
 
     Args:
         audio: Folders (one sub-folder per class; ``unlabelled`` is none), or CSV, TSV or Parquet
-            tables with a column ``path`` and perhaps label, split, fold, group, offset, frames.
+            tables with a column ``path`` and perhaps label, split, fold, group, start, end; or
+            recordings with label tracks of Audacity or Raven beside them.
         folder: Where log-mels are kept; None: the user's cache, ``$XDG_CACHE_HOME/unfused``.
         front_end: How log-mels are made; None: as in all LAPE papers.
         labels: Where labels come from, see :func:`unfused.data.manifest.scan_audio`.
@@ -48,6 +49,8 @@ class Corpus:
         valid_fraction: Validation share of what is not test, where the data does not say.
         test_fraction: Test share of the labelled clips, where the data does not say.
         seed: Seed of the parts that are cut here.
+        window_seconds: Recordings without a label that are longer than three of these windows are
+            cut into them; None: they are not.
         n_jobs: Processes that make log-mels; -1: one per core.
 
     Attributes:
@@ -84,6 +87,7 @@ class Corpus:
         valid_fraction: float = 0.15,
         test_fraction: float = 0.2,
         seed: int = 0,
+        window_seconds: float | None = 10.0,
         n_jobs: int = -1,
     ) -> None:
         sources = [audio] if isinstance(audio, str | Path) else list(audio)
@@ -95,6 +99,7 @@ class Corpus:
             columns=columns,
             listing=None if layout is None else read_layout(layout, places[0]),
             label_separator=label_separator,
+            window_seconds=window_seconds,
         )
         name, definition = str(manifest["corpus"].iloc[0]), front_end or FrontEnd()
         mark = mark_of(clips=manifest[AUDIO_KEY], front_end=definition)

@@ -97,6 +97,7 @@ def scan_pool_audio(source: Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
         label_separator=getattr(source, "label_separator", None),
         min_seconds=source.min_seconds,
         max_seconds=source.max_seconds,
+        window_seconds=source.window_seconds,
     )
 
 

@@ -76,8 +76,10 @@ def scan_new_audio(classify: Classify) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def classify_audio(
     model: Any, scanned: pd.DataFrame, unreadable: pd.DataFrame, classify: Classify, run: Run
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, str]]:
     """Embed and classify new audio, long files segment by segment."""
+    from ...inference.label_tracks import label_tracks
+
     found = model.set_params(device=run.device).classify(
         scanned,
         segment_seconds=classify.segment_seconds,
@@ -92,7 +94,8 @@ def classify_audio(
     rejected = pd.concat([unreadable, damaged], ignore_index=True)
     counts = (predictions["path"].nunique(), len(predictions), ", ".join(said), len(rejected))
     log.info("%d files, %d segments: %s; %d rejected", *counts)
-    return predictions, found.embeddings, rejected
+    tracks = label_tracks(predictions, classify.label_tracks) if classify.label_tracks else {}
+    return predictions, found.embeddings, rejected, tracks
 
 
 def export_model(model: Any, export: Export, run: Run) -> Path:

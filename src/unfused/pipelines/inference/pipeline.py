@@ -26,7 +26,8 @@ def create_model(task: str) -> Pipeline:
 def create_classify() -> Pipeline:
     """Return the pipeline from new audio to predictions by the model."""
     scanned = ["new_audio.scanned_audio", "new_audio.unreadable_audio"]
-    made = ["new_audio.predictions", "new_audio.embeddings", "new_audio.rejected_audio"]
+    names = ("predictions", "embeddings", "rejected_audio", "label_tracks")
+    made = [f"new_audio.{name}" for name in names]
     return _stage(
         [
             node(nodes.scan_new_audio, "params:classify", scanned),

@@ -1,0 +1,75 @@
+"""Label tracks beside recordings, in Audacity's and Raven's formats.
+
+A track of ``night.wav`` is a text file in the same folder that is called ``night.txt`` or
+``night.<anything>.txt``, such as Raven's ``night.Table.1.selections.txt``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from .table import ManifestError, decode, read_table
+
+_NUMBER = r"\d+(?:[.,]\d+)?"
+_AUDACITY = re.compile(rf"({_NUMBER})\t({_NUMBER})(?:\t(.*))?")
+TRACK = ["start", "end", "label"]
+
+
+def list_tracks(folder: Path, names: Sequence[str]) -> pd.DataFrame | None:
+    """Return the annotated pieces of recordings, or None where no recording has a label track.
+
+    Args:
+        folder: Where the recordings are.
+        names: Their paths in it.
+
+    Returns:
+        One row for each annotation: path, start and end in seconds, and label, as text; and one
+        row without the last three for each recording that has no track.
+
+    Raises:
+        ManifestError: A line of a track is malformed.
+    """
+    of_folder: dict[Path, list[str]] = {}
+    for name in names:
+        of_folder.setdefault((folder / name).parent, []).append(name)
+    found = {}
+    for where, recordings in of_folder.items():
+        stems = {Path(name).stem: name for name in recordings}
+        for file in sorted(where.glob("*.txt")):
+            parts = file.name.split(".")[:-1]
+            names_ = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+            of = next((stems[stem] for stem in names_ if stem in stems), None)
+            if of is not None and (track := read_track(file)) is not None:
+                found[of] = track
+    if not found:
+        return None
+    empty = pd.DataFrame([["", "", ""]], columns=TRACK)
+    tables = [found.get(name, empty).assign(path=name) for name in names]
+    return pd.concat(tables, ignore_index=True)
+
+
+def read_track(path: Path) -> pd.DataFrame | None:
+    """Return the annotations in a text file: start, end and label, as text; None: it is no track.
+
+    Raises:
+        ManifestError: It is one of Audacity's or Raven's, but a line is malformed.
+    """
+    text = decode(path.read_bytes())
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("\\")]
+    if lines and "begin time (s)" in lines[0].casefold():
+        return read_table(path, needed="start").reindex(columns=TRACK, fill_value="")
+    rows = [_AUDACITY.fullmatch(line) for line in lines]
+    if not rows or rows[0] is None:
+        return None
+    if None in rows:
+        number = rows.index(None)
+        raise ManifestError(
+            f"{path}: {lines[number]!r} is not start, end and label with tabs between them, as in "
+            "Audacity's label tracks: mend or delete the line"
+        )
+    cells = [[row[1], row[2], (row[3] or "").strip()] for row in rows if row is not None]
+    return pd.DataFrame(cells, columns=TRACK, dtype=object)

@@ -1,0 +1,131 @@
+"""Pieces of recordings: start and end in seconds, label tracks, windows of long ones."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from unfused.data.annotations import read_track
+from unfused.data.manifest import ManifestError, scan_audio
+
+RAVEN = (
+    "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tAnnotation\n"
+    "1\tSpectrogram 1\t1\t0.5\t1.5\t100\twren\n"
+    "2\tSpectrogram 1\t1\t2.0\t2.75\t100\towl\n"
+)
+AUDACITY = "0,500000\t1,500000\twren\n\\\t100.0\t900.0\n2.0\t2.75\towl\n"
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Write ten seconds of noise at 8 kHz; return its path."""
+
+    def write(name="night.wav", seconds=10.0):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, int(8000 * seconds)), 8000)
+        return path
+
+    return write
+
+
+def pieces(clips):
+    return [tuple(row) for row in clips[["offset", "frames", "label"]].to_numpy()]
+
+
+WREN_AND_OWL = [(4000, 8000, "wren"), (16000, 6000, "owl")]
+
+
+@pytest.mark.parametrize("columns", [
+    ("path", "start", "end", "label"),
+    ("filename", "onset", "offset", "event_label"),  # DCASE
+    ("File", "Start (s)", "End (s)", "Common name"),  # BirdNET
+    ("Begin Path", "Begin Time (s)", "End Time (s)", "Species"),  # Raven, one table for all
+])  # fmt: skip
+def test_start_and_end_in_seconds(recording, tmp_path, columns):
+    rows = [(recording().name, 0.5, 1.5, "wren"), ("night.wav", 2, 2.75, "owl")]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "clips.csv", index=False)
+    clips, rejected = scan_audio(tmp_path / "clips.csv", corpus="nights")
+    assert pieces(clips) == WREN_AND_OWL
+    assert rejected.empty
+
+
+@pytest.mark.parametrize(("start", "end", "words"), [
+    ("1", "11", "beyond the file's 10 s"), ("3", "2", "not before"), ("3", "3", "not before"),
+    ("-1", "2", "no number of seconds"), ("12:30", "2", "columns={'start': null}"),
+    ("nan", "2", "no number"), ("1", "inf", "no number"),
+])  # fmt: skip
+def test_bad_times_are_rejected_with_the_reason(recording, tmp_path, start, end, words):
+    recording()
+    lines = ["path,start,end,label", "night.wav,0,1,a", "night.wav,1,2,b"]
+    (tmp_path / "clips.csv").write_text("\n".join([*lines, f"night.wav,{start},{end},a"]))
+    clips, rejected = scan_audio(tmp_path / "clips.csv", corpus="nights")
+    assert len(clips) == 2
+    assert words in rejected["reason"].item()
+
+
+def test_an_annotation_may_end_a_little_after_its_file(recording, tmp_path):
+    recording()
+    text = "path,start,end,label\nnight.wav,9,10.05,a\nnight.wav,,1,b\n"
+    (tmp_path / "clips.csv").write_text(text)
+    clips, _ = scan_audio(tmp_path / "clips.csv", corpus="nights")
+    assert pieces(clips) == [(72000, 8000, "a"), (0, 8000, "b")]
+
+
+def test_columns_of_other_meaning_are_switched_off(recording, tmp_path):
+    rows = [(recording().name, "monday", "a"), (recording("day.wav").name, "friday", "b")]
+    table = pd.DataFrame(rows, columns=["path", "start", "label"])
+    table.to_csv(tmp_path / "clips.csv", index=False)
+    clips, _ = scan_audio(tmp_path / "clips.csv", corpus="c", columns={"start": None})
+    assert pieces(clips) == [(0, 80000, "a"), (0, 80000, "b")]
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("night.txt", AUDACITY), ("night.Table.1.selections.txt", RAVEN),
+])  # fmt: skip
+def test_label_tracks_beside_recordings(recording, tmp_path, name, text):
+    folder = recording("june/night.wav").parent
+    (folder / name).write_text(text)
+    (folder / "notes.txt").write_text("It rained.")
+    recording("june/day.wav")
+    clips, rejected = scan_audio(tmp_path, corpus="nights")
+    assert rejected.empty
+    named = clips[clips["path"].str.endswith("night.wav")]
+    assert pieces(named) == WREN_AND_OWL
+    assert clips["label"].isna().sum() == 1
+
+
+def test_text_files_that_are_no_tracks_change_nothing(recording, tmp_path):
+    for label in ("a", "b"):
+        path = recording(f"{label}/night.wav")
+        path.with_suffix(".txt").write_text("It rained.")
+    clips, _ = scan_audio(tmp_path, corpus="nights")
+    assert list(clips["label"]) == ["a", "b"]
+    assert read_track(path.with_suffix(".txt")) is None
+
+
+def test_a_broken_line_of_a_track_is_named(recording):
+    track = recording().with_suffix(".txt")
+    track.write_text(AUDACITY + "3.0 4.0 owl\n")
+    with pytest.raises(ManifestError, match=r"3\.0 4\.0 owl"):
+        read_track(track)
+
+
+def test_long_recordings_without_a_label_become_windows(recording, tmp_path):
+    recording("long.wav", 11.0)
+    recording("short.wav", 5.9)
+    clips, rejected = scan_audio(
+        tmp_path, corpus="pool", labels="none", max_seconds=6, window_seconds=2
+    )
+    assert rejected.empty
+    by_file = clips.groupby(clips["path"].str.split("/").str[-1])
+    assert list(by_file.get_group("long.wav")["duration"]) == [2, 2, 2, 2, 3]
+    assert list(by_file.get_group("short.wav")["duration"]) == [5.9]
+    assert clips["clip_id"].is_unique
+
+
+def test_labelled_recordings_stay_whole(recording, tmp_path):
+    for label in ("a", "b"):
+        recording(f"{label}/{label}.wav")
+    clips, _ = scan_audio(tmp_path, corpus="c", window_seconds=1)
+    assert list(clips["duration"]) == [10, 10]
