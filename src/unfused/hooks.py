@@ -107,8 +107,7 @@ def check_inputs(pipeline: Pipeline, catalog: Any) -> None:
             f"{', '.join(missing)} not found: run `kedro run --pipelines=unfused` first, with the "
             "same --env, run_name and tasks"
         )
-    made = [catalog.get(name) for name in pipeline.all_outputs()]
-    for folder in {Path(item.filepath).parent for item in made if hasattr(item, "filepath")}:
+    for folder in {Path(catalog.get(name).filepath).parent for name in pipeline.all_outputs()}:
         check_writable(folder)
 
 

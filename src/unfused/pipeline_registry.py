@@ -25,6 +25,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "compare_runs": reporting.create_comparison(),
         "model": inference.create_model(study.model_task),
         "classify": inference.create_classify(),
+        "label_next": inference.create_label_next(),
         "export": inference.create_export(),
         "__default__": modelling + report,
     }

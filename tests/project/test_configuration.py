@@ -90,8 +90,7 @@ def test_every_dataset_is_declared_and_has_a_layer(environment):
 def test_no_two_datasets_write_one_file(environment):
     catalog, registered, _ = environment
     for pipeline in registered.values():
-        made = [catalog.get(name) for name in pipeline.all_outputs()]
-        paths = [str(getattr(item, "filepath", None) or item._path) for item in made]
+        paths = [str(catalog.get(name).filepath) for name in pipeline.all_outputs()]
         assert len(set(paths)) == len(paths)
 
 

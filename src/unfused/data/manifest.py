@@ -187,8 +187,11 @@ def _judge(
     for row in rows:
         try:
             clip = _clip(row, probed[row["path"]], corpus, seconds)
-            first = accepted.setdefault((clip["path"], clip["offset"], clip["frames"]), clip)
-            if first is not clip:
+            place = clip["path"], clip["offset"], clip["frames"]
+            first = accepted.setdefault(place, clip)
+            if clip["label"] and not first["label"]:
+                accepted[place] = clip  # it has got a label since
+            elif first is not clip:
                 reason = "duplicate of an earlier row with the same path, offset and frames"
                 if first["label"] != clip["label"]:
                     labels = f"{first['label']!r}, this one {clip['label']!r}"

@@ -58,6 +58,26 @@ class FolderDataset(AbstractDataset[Any, Any]):
         return self.filepath.is_dir() and any(self.filepath.iterdir())
 
 
+class TextFilesDataset(FolderDataset):
+    """Text files in a folder: their paths without ``.txt`` -> the text."""
+
+    def load(self) -> dict[str, str]:
+        """Read them."""
+        files = sorted(self.filepath.rglob("*.txt"))
+        names = [file.relative_to(self.filepath).as_posix().removesuffix(".txt") for file in files]
+        texts = [file.read_text(encoding="utf-8") for file in files]
+        return dict(zip(names, texts, strict=True))
+
+    def save(self, data: dict[str, str]) -> None:
+        """Write them in the place of those that were there."""
+        shutil.rmtree(self.filepath, ignore_errors=True)
+        self.filepath.mkdir(parents=True)
+        for name, text in data.items():
+            file = self.filepath / f"{name}.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+
+
 class ModelDataset(FolderDataset):
     """A :class:`~unfused.inference.classifier.Classifier`: an encoder with its head."""
 

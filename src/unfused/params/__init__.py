@@ -7,7 +7,7 @@
 from ..training.settings import TrainingSettings
 from .audio import Audio, Demo, Extraction, FrontEndParams, Task, TaskCard
 from .evaluation import Evaluation, FineTuning, LabelEfficiency
-from .inference import Classify, Export, TrainedModel
+from .inference import Classify, Export, LabelNext, TrainedModel
 from .methods import Distillation, MethodParams, PseudoLabels, Unfused
 from .model import Model, Training, check_keys, names_in
 from .run import EncoderParams, Pretraining, Report, Run, Select

@@ -73,6 +73,7 @@ class Audio(Model):
             ``demo_notes`` and ``demo_mixtures`` are rendered corpora; null means that there is
             none.
         labels: ``folders`` (one folder per class), ``table``, ``none``, or ``auto``.
+        more: A further folder or table of the same corpus, such as clips that were labelled since.
         columns: Our column name -> the table's: label, split, fold, group, path, start, end ...;
             null: the table's column of our name means something else.
         min_seconds: Shorter clips are rejected.
@@ -83,12 +84,13 @@ class Audio(Model):
 
     audio: str | list[str] | None = None
     labels: Literal["auto", "none", "folders", "table"] = "auto"
+    more: str | None = None
     columns: dict[str, str | None] = {}
     min_seconds: float = Field(0.01, gt=0)
     max_seconds: float = Field(3600.0, gt=0)
     window_seconds: float | None = Field(10.0, gt=0)
 
-    @field_validator("audio", mode="before")
+    @field_validator("audio", "more", mode="before")
     @classmethod
     def _no_number(cls, given: Any) -> Any:
         if isinstance(given, int | float):
@@ -100,6 +102,7 @@ class Audio(Model):
     def paths(self) -> list[Path]:
         """Folders and tables with the audio, absolute."""
         given = [self.audio] if isinstance(self.audio, str) else list(self.audio or [])
+        given += [self.more] if self.more and given else []
         return [Path(path).expanduser().resolve() for path in given]
 
     @property

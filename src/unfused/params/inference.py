@@ -61,6 +61,22 @@ class Classify(Audio):
     label_tracks: Literal["audacity", "raven"] | None = None
 
 
+class LabelNext(Model):
+    """Which clips of the audio that was classified last are shown, to be labelled.
+
+    Attributes:
+        n_clips: How many.
+        per_clip: Among so many doubtful ones for each that is shown, different ones are looked for.
+        like: A recording; those most like it are shown in place of the most doubtful ones.
+        seed: Of their choice.
+    """
+
+    n_clips: int = Field(50, ge=1)
+    per_clip: int = Field(10, ge=1)
+    like: str | None = None
+    seed: int = 0
+
+
 class Export(Model):
     """What an exported model consists of.
 

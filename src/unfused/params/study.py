@@ -11,7 +11,7 @@ from typing import Any
 from ..core.errors import UserError, did_you_mean
 from .audio import Audio, Demo, Extraction, FrontEndParams, Task
 from .evaluation import Evaluation
-from .inference import Classify, Export, TrainedModel
+from .inference import Classify, Export, LabelNext, TrainedModel
 from .methods import Distillation, MethodParams, Unfused
 from .model import Model, check_keys
 from .run import EncoderParams, Pretraining, Report, Run, Select
@@ -34,6 +34,7 @@ GROUPS: dict[str, type[Model]] = {
     "report": Report,
     "model": TrainedModel,
     "classify": Classify,
+    "label_next": LabelNext,
     "export": Export,
 }
 ENTRIES = ("tasks", "pools", "methods")
@@ -43,6 +44,8 @@ SINGLE = (
     "data",
     "unlabelled",
     "new_audio",
+    "like",
+    "labels",
     "fresh",
     "device",
     "run_name",
@@ -57,7 +60,16 @@ RENDERED = {
 """What a task's ``audio`` may say instead of a place -> the dataset that is rendered for it."""
 RESERVED = {
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
-    *("lape", "compare_runs", "model", "classify", "export", "new_audio", "demo_corpus"),
+    *(
+        "lape",
+        "compare_runs",
+        "model",
+        "classify",
+        "label_next",
+        "export",
+        "new_audio",
+        "demo_corpus",
+    ),
     *("demo_notes", "demo_mixtures", "corpus", "students", "distillation", "encoder", "run"),
 }
 """Names of pipelines, stages, datasets and of the arguments of nodes that take methods by name."""

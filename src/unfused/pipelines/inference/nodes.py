@@ -6,13 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from ...params import Classify, Export, Run, Task, TrainedModel
+from ...params import Classify, Export, LabelNext, Run, Task, TrainedModel
 from ..data_engineering.nodes import scan_pool_audio
 from ..evaluation.nodes import truth
 
 log = logging.getLogger(__name__)
+VECTOR = r"^e\d+$"
+"""Columns of embeddings that make the vector."""
 
 
 def choose_model(
@@ -96,6 +99,40 @@ def classify_audio(
     log.info("%d files, %d segments: %s; %d rejected", *counts)
     tracks = label_tracks(predictions, classify.label_tracks) if classify.label_tracks else {}
     return predictions, found.embeddings, rejected, tracks
+
+
+def choose_clips_to_label(
+    model: Any,
+    predictions: pd.DataFrame,
+    embeddings: pd.DataFrame,
+    scanned: pd.DataFrame,
+    label_next: LabelNext,
+) -> tuple[pd.DataFrame, str]:
+    """Choose the clips most worth a label, or those most like another, and make a page of them."""
+    from ...inference.search import label_next as most_doubtful
+    from ...inference.search import nearest
+    from ...reporting.label_page import label_page
+
+    vectors = embeddings.filter(regex=VECTOR).to_numpy("float32")
+    likely = model.head_.probabilities(vectors)
+    if label_next.like is None:
+        how = {"per_clip": label_next.per_clip, "seed": label_next.seed}
+        rows = most_doubtful(vectors, likely, label_next.n_clips, **how)
+        title, note = "Label next", "The clips that the classifier would learn most from."
+    else:
+        query = model.classify(label_next.like).embeddings.filter(regex=VECTOR).mean()
+        rows, _ = nearest(vectors, query.to_numpy(), label_next.n_clips)
+        title, note = "Find similar", f"The clips most like {Path(label_next.like).name}."
+    places, names = predictions.iloc[rows], model.classes_[np.argsort(-likely[rows])[:, :2]]
+    clips = pd.DataFrame({
+        "path": places["path"], "start": places["start_seconds"], "end": places["end_seconds"],
+        "label": "", "suggestion": names[:, 0], "probability": likely[rows].max(axis=1),
+    })  # fmt: skip
+    rates = scanned.drop_duplicates("path").set_index("path")["sample_rate"]
+    words = [f"{first}, else {second}" for first, second in names]
+    shown = clips.assign(sample_rate=clips["path"].map(rates), words=words)
+    page = label_page(shown, model.classes_.tolist(), title=title, note=note)
+    return clips, page
 
 
 def export_model(model: Any, export: Export, run: Run) -> Path:

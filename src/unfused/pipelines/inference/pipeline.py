@@ -37,6 +37,14 @@ def create_classify() -> Pipeline:
     )
 
 
+def create_label_next() -> Pipeline:
+    """Return the pipeline from what was classified last to the clips that are worth a label."""
+    names = ("predictions", "embeddings", "scanned_audio")
+    given = ["model", *(f"new_audio.{name}" for name in names), "params:label_next"]
+    chosen = ["new_audio.label_next", "new_audio.label_page"]
+    return _stage([node(nodes.choose_clips_to_label, given, chosen)], "label_next")
+
+
 def create_export() -> Pipeline:
     """Return the pipeline from the model to files for others."""
     return _stage(

@@ -1,0 +1,77 @@
+"""Which clips to label next, and which are like another: on vectors that are there already."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+
+_MOST = 5000
+"""Clips among which diversity is looked for."""
+
+
+def label_next(
+    vectors: NDArray[np.floating],
+    probabilities: NDArray[np.floating],
+    n_clips: int,
+    *,
+    per_clip: int = 10,
+    seed: int = 0,
+) -> NDArray[np.int64]:
+    """Return the clips that are most worth a label, the most doubtful first.
+
+    Those with the smallest margins between their two most likely classes are clustered, and of each
+    cluster the most doubtful one is taken: doubt alone would ask for the same sound many times.
+
+    Args:
+        vectors: Of the clips, (N, D).
+        probabilities: What the classifier says of them, (N, C), at least two classes.
+        n_clips: How many are wanted, at most N.
+        per_clip: So many doubtful ones are clustered for each that is wanted.
+        seed: Of k-means.
+    """
+    n_clips = min(n_clips, len(vectors))
+    if n_clips == 0:
+        return np.empty(0, np.int64)
+    first_two = np.partition(probabilities, -2, axis=1)[:, -2:]
+    margins = first_two[:, 1] - first_two[:, 0]
+    doubtful = np.argsort(margins, kind="stable")[: max(n_clips, min(n_clips * per_clip, _MOST))]
+    points = _standardised(vectors[doubtful])
+    clusters = KMeans(n_clips, n_init=1, random_state=seed).fit_predict(points)
+    _, firsts = np.unique(clusters, return_index=True)  # doubtful ones are in order
+    chosen = np.sort(firsts)
+    rest = np.setdiff1d(np.arange(len(doubtful)), chosen)[: n_clips - len(chosen)]  # equal clips
+    return doubtful[np.sort(np.concatenate([chosen, rest]))]
+
+
+def nearest(
+    vectors: NDArray[np.floating], query: NDArray[np.floating], n_clips: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the clips most like another one, and their cosines on standardised axes.
+
+    Args:
+        vectors: Of the clips, (N, D).
+        query: Vector of the other, (D,).
+        n_clips: How many are wanted, at most N.
+    """
+    mean, scale = _level(vectors)
+    target = (query - mean) / scale
+    target = target / max(np.linalg.norm(target), 1e-12)
+    cosines = np.empty(len(vectors))
+    for first in range(0, len(vectors), _MOST):
+        rows = (vectors[first : first + _MOST] - mean) / scale
+        cosines[first : first + _MOST] = (
+            rows @ target / np.maximum(np.linalg.norm(rows, axis=1), 1e-12)
+        )
+    order = np.argsort(-cosines, kind="stable")[:n_clips]
+    return order, cosines[order]
+
+
+def _standardised(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    mean, scale = _level(vectors)
+    return np.asarray((vectors - mean) / scale)
+
+
+def _level(vectors: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    scale = vectors.std(axis=0)
+    return vectors.mean(axis=0), np.where(scale > 0, scale, 1.0)

@@ -1,0 +1,36 @@
+"""A page that plays clips and takes labels for them; it needs nothing beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from ..core.outputs import mark_of
+from .page import TEMPLATES
+from .sounds import heard
+
+
+def label_page(clips: pd.DataFrame, classes: Sequence[str], *, title: str, note: str) -> str:
+    """Return the page as HTML.
+
+    Args:
+        clips: One row for each: path, start, end (seconds), sample_rate, and words on it.
+        classes: Labels to choose from; others can be typed.
+        title: What the page is called.
+        note: A sentence below the title.
+    """
+    shown = []
+    for clip in clips.to_dict("records"):
+        rate, seconds = int(clip["sample_rate"]), clip["end"] - clip["start"]
+        place = {"offset": round(clip["start"] * rate), "frames": max(1, round(seconds * rate))}
+        shown.append(heard({**clip, **place, "clip_id": ""}, seconds=seconds))
+    page = TEMPLATES.get_template("label_page.html").render(
+        title=title,
+        note=note,
+        clips=shown,
+        classes=list(classes),
+        rows=clips[["path", "start", "end"]].to_dict("records"),
+        key=f"labels-{mark_of(clips=clips[['path', 'start', 'end']])}",
+    )
+    return page.encode("utf-8", "replace").decode("utf-8")  # file names need not be valid text
