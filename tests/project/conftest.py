@@ -31,6 +31,7 @@ TINY = {  # a study of own data in seconds
     "unfused.distillation.training.batch_size": 8,
     "evaluation.read_outs": [{"taps": ["block3"]}],
     "evaluation.joined": [],
+    "evaluation.protocols": ["linear_probe"],  # the finished run has neighbours too
     "evaluation.supervised.fine_tuning.clip_updates": 16,
     "evaluation.supervised.fine_tuning.batch_size": 8,
     "evaluation.supervised.from_scratch.clip_updates": 16,

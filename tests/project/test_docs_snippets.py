@@ -17,7 +17,11 @@ NOT_RUN = {  # what stands in a block -> why it is not run here
     'estimator("agree")': "needs the page's file among methods; tests/project/test_new_method.py",
     "slicer.ckpt": "needs files that are not here; tests/encoders/test_published.py makes some",
 }
-SHORTER = {"clip_updates=20_000": "clip_updates=64", "clip_updates=200_000": "clip_updates=64"}
+SHORTER = {
+    "clip_updates=20_000": "clip_updates=64",
+    "clip_updates=200_000": "clip_updates=64",
+    "UnFuSeD(teacher, n_clusters=10)": "UnFuSeD(teacher, n_clusters=10, clip_updates=64)",
+}
 RUNNER = """
 import json, sys, traceback
 

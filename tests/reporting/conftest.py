@@ -58,7 +58,7 @@ def _experiment(
                         hit = luck < share
                     wrong = generator.choice(classes, n_test)
                     key = {"task": task, "encoder": encoder, "source": source, "read_out": read_out,
-                           "protocol": protocol, "seed": seed}  # fmt: skip
+                           "protocol": protocol, "fitted_on": "train", "seed": seed}  # fmt: skip
                     part = pd.DataFrame({
                         **key, "fold": fold, "clip_id": [f"{task}{i}" for i in range(n_test)],
                         "group": group, "label": label, "predicted": np.where(hit, label, wrong),
@@ -71,7 +71,7 @@ def _experiment(
                             "n_train": 900, "n_valid": 150, "n_test": len(rows),
                             "parameters": parameters, "dimension": dimension,
                             "regularisation": 1e-3, "transductive": False,
-                            "validation": share,
+                            "validation": share, "validation_error": 0.0,
                         })  # fmt: skip
     return pd.DataFrame(results), pd.concat(predictions, ignore_index=True)
 

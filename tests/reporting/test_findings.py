@@ -210,7 +210,8 @@ def several_labels(n=40):
     predictions["classes"] = "dog|rain|wind"
     scores = np.random.default_rng(0).normal(size=(n, 3))
     predictions["scores"] = list(scores)
-    results = pd.DataFrame([{**keys, "metric": "mAP", "value": 0.5, "validation": 0.5}])
+    facts = {"validation": 0.5, "validation_error": 0.0, "parameters": 1}
+    results = pd.DataFrame([{**keys, "metric": "mAP", "value": 0.5, **facts}])
     return results, predictions
 
 

@@ -7,7 +7,7 @@ from scipy.stats import norm
 from sklearn import metrics as reference
 
 from unfused.scores import metrics
-from unfused.scores.metrics import calibration_error, confusion, score, scorer
+from unfused.scores.metrics import calibration_error, score, scorer
 
 
 def columns(n: int = 300, n_classes: int = 7) -> pd.DataFrame:
@@ -102,15 +102,6 @@ def test_a_class_that_no_clip_has_is_left_out_of_the_mean(made):
     known = [0, 1, 3]
     expected = reference.average_precision_score(hits[:, known], scores[:, known])
     assert score(ranked(scores, hits), "mAP") == pytest.approx(expected)
-
-
-def test_confusion_equals_sklearn_and_names_its_axes():
-    rows = columns()
-    found = confusion(rows["label"], rows["predicted"])
-    expected = reference.confusion_matrix(rows["label"], rows["predicted"])
-    np.testing.assert_array_equal(found, expected)
-    assert found.index.name == "label"
-    assert list(found.columns) == sorted(set(rows["label"]) | set(rows["predicted"]))
 
 
 def test_calibration_error_is_the_distance_between_sureness_and_success():

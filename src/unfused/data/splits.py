@@ -74,6 +74,12 @@ def assign_splits(
         few = test_fraction * labelled.sum() < _FEWEST_TESTED
         k = (_FOLDS if few else 1) if n_folds == "auto" else n_folds
         manifest, folds = _with_folds(manifest, labelled, k, seed)
+        if n_folds == "auto" and folds:
+            log.warning(
+                "%d labelled clips are few for one test part: each is tested once, in %d folds, so "
+                "all is trained as often (n_folds: 1 in the task's parameters makes one test part)",
+                *(labelled.sum(), manifest["fold"].nunique()),
+            )
     clips = manifest[labelled].reset_index(drop=True)
     fractions, blocks = {"valid": valid_fraction, "test": test_fraction}, []
     for fold in sorted(int(fold) for fold in manifest["fold"].dropna().unique()) or [0]:
@@ -122,11 +128,6 @@ def _with_folds(
         warnings.simplefilter("ignore", UserWarning)
         for number, (_, tested) in enumerate(cut.split(clips, clips["label"], groups), 1):
             fold.loc[clips.index[tested]] = number
-    log.warning(
-        "%d labelled clips are few for one test part: each is tested once, in %d folds, so all is "
-        "trained %d times (n_folds: 1 in the task's parameters makes one test part)",
-        *(len(clips), k, k),
-    )
     kind = "grouped" if clips["group"].notna().any() else "stratified"
     return manifest.assign(fold=fold), f"made {k} folds, {kind} (seed {seed})"
 

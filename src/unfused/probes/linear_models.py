@@ -7,14 +7,14 @@ span, which is as small as their number: 400 clips of 9,216 dimensions take a se
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 _NEVER = -30.0  # logit of a class that no training clip has, relative to nothing known
 _ROWS = 4096
@@ -130,7 +130,7 @@ def logistic_path(
             doubled = 2 if len(classes) == 2 and not several else 1
             tol = tolerance * min(strength, _GRADIENT)
             model.set_params(C=doubled / (len(x) * strength), tol=tol)
-            with threadpool_limits(1 if x.size < _FOR_THREADS else None):  # they would only wait
+            with _threads().limit(limits=1 if x.size < _FOR_THREADS else None):
                 model.fit(x, y)
             rows.append((model.coef_, model.intercept_))
         if several:
@@ -172,6 +172,12 @@ def shrinkage_lda(data: Standardised) -> Linear:
         weight = linalg.solve(within.T @ within + np.diag(noise), means.T, assume_a="pos").T
     bias = np.log(counts / n) - np.einsum("kd,kd->k", weight, means) / 2
     return data.linear(*_all_classes(weight, bias, classes, data.n_classes))
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """Return what limits threads; finding the libraries that have some costs as much as a fit."""
+    return ThreadpoolController()
 
 
 def _spanned(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:

@@ -20,8 +20,9 @@ KEY = ["task", "encoder", "source", "read_out", "protocol", "fitted_on"]
 MEAN = "mean over tasks"
 """What stands for the task in rows about all of them."""
 _PARTS = ["train", "valid", "test", "unlabelled", "excluded"]
-_RESULTS = ("task", "encoder", "source", "read_out", "protocol", "seed", "fold", "metric", "value")
-_PREDICTIONS = (*_RESULTS[:7], "clip_id", "label", "predicted")
+_TRAINING = (*KEY, "seed", "fold")
+_RESULTS = (*_TRAINING, "metric", "value", "validation", "validation_error", "parameters")
+_PREDICTIONS = (*_TRAINING, "clip_id", "label", "predicted")
 _FACTS = {
     **dict.fromkeys(("n_train", "n_valid", "pretraining_clips"), "mean"),
     "validation": "mean",
@@ -31,9 +32,8 @@ _FACTS = {
 
 
 def checked_results(results: pd.DataFrame) -> pd.DataFrame:
-    """Return result rows with every column of this room; UserError where one is missing."""
-    unknown = {"validation": float("nan"), "validation_error": 0.0, "parameters": float("nan")}
-    return _at_the_entrance(results.assign(**{**unknown, **results}), _RESULTS, "result rows")
+    """Return result rows, names as text; UserError where a column is missing."""
+    return _at_the_entrance(results, _RESULTS, "result rows")
 
 
 def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -55,8 +55,6 @@ def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _at_the_entrance(table: pd.DataFrame, needed: Sequence[str], what: str) -> pd.DataFrame:
-    if "fitted_on" not in table:
-        table = table.assign(fitted_on="train")
     if missing := [name for name in needed if name not in table]:
         raise UserError(f"{what} lack the columns {missing}; they have {list(table.columns)}")
     return table.assign(**{name: table[name].fillna("").astype(str) for name in KEY})

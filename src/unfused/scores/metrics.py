@@ -11,9 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import ndtri
-from sklearn.metrics import confusion_matrix
 
 from ..core.errors import UserError
 from ..data.label_sets import label_counts, multi_hot, split_labels
@@ -92,14 +91,6 @@ def scorer(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Floats
         return _mean_of_known(np.stack(values, axis=1))
 
     return averaged
-
-
-def confusion(labels: ArrayLike, predicted: ArrayLike) -> pd.DataFrame:
-    """Return the confusion counts: a row for each true class, a column for each predicted one."""
-    true, guess = (np.asarray(column, object).astype(str) for column in (labels, predicted))
-    classes = np.unique([*true, *guess])
-    index, columns = (pd.Index(classes, name=name) for name in ("label", "predicted"))
-    return pd.DataFrame(confusion_matrix(true, guess, labels=classes), index, columns)
 
 
 def calibration_error(
