@@ -117,7 +117,7 @@ def test_a_damaged_clip_is_noticed_and_rendered_again(corpus, tmp_path, monkeypa
     content = bytearray(clip.read_bytes())
     content[-20] ^= 1
     clip.write_bytes(content)
-    monkeypatch.setattr(outputs, "_checked", set())  # as in a new process
+    monkeypatch.setattr(outputs, "_compared", set())  # as in a new process
     assert contents(render_demo(tmp_path, settings=SMALL, n_jobs=1)) == contents(corpus)
 
 
