@@ -199,6 +199,7 @@ def test_a_stopped_run_says_how_to_go_on(command, monkeypatch, request, number):
         time.sleep(10)
 
     monkeypatch.setattr("unfused.data.manifest.scan_audio", stopped)
+    monkeypatch.setattr("unfused.cli.PATIENCE", 3600)  # this process goes on
     if number == signal.SIGINT:  # a suite that runs in the background inherits SIGINT ignored
         previous = signal.signal(signal.SIGINT, signal.default_int_handler)
         request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -66,6 +67,7 @@ class Claim:
                         "one a folder of its own, --params run_name=<name>"
                     )
             self._held = _take(self._file, names)
+        atexit.register(self.release)
 
     def release(self) -> None:
         """Give it back; more than once does no harm."""

@@ -243,10 +243,12 @@ def shown(path: Path) -> str:
 
 def _finish(path: Path, mark: str, made_of: Mapping[str, Any]) -> None:
     """Declare an output whole; after the last file is in place."""
+    for left in path.rglob("*.tmp"):  # by a process that was killed
+        left.unlink()
     files = {
         file.relative_to(path).as_posix(): file_facts(file)
         for file in sorted(path.rglob("*"))
-        if file.is_file() and file.name != RECORD and not file.name.endswith(".tmp")
+        if file.is_file() and file.name != RECORD
     }
     write_sealed(path / RECORD, {"mark": mark, "made_of": _short(made_of), "files": files})
 

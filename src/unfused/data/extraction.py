@@ -172,7 +172,9 @@ def _run(todo: Sequence[_Shard], front_end: FrontEnd, n_jobs: int) -> None:
     workers = 1 if little else min(joblib.effective_n_jobs(n_jobs), len(todo))
     streams = get_active_backend()[0].supports_return_generator
     how = "generator_unordered" if streams else "list"
-    pool = joblib.Parallel(workers, return_as=how, batch_size=1)
+    # no memory is shared, so no folder for it is made, which a killed run would leave behind
+    nowhere: dict[str, Any] = {"max_nbytes": None, "temp_folder": str(todo[0].path.parent)}
+    pool = joblib.Parallel(workers, return_as=how, batch_size=1, **nowhere)
     bar = progress(total=len(clips), desc="log-mels", unit="clip")
     with bar, warnings.catch_warnings(), _one_thread():
         # loky ends workers that idled for long or grew, and starts others: nothing is lost

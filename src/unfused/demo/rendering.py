@@ -92,7 +92,8 @@ def render_takes(folder: Path, takes: Sequence[Take], seconds: float, n_jobs: in
         parent.mkdir(parents=True, exist_ok=True)
     workers = 1 if len(missing) < 100 else n_jobs  # few are not worth starting processes for
     jobs = (delayed(_write)(folder, take, seconds) for take in missing)
-    written = Parallel(n_jobs=workers, return_as="generator", batch_size=8)(jobs)
+    nowhere = {"max_nbytes": None, "temp_folder": str(folder)}  # as in data.extraction
+    written = Parallel(n_jobs=workers, return_as="generator", batch_size=8, **nowhere)(jobs)
     list(progress(written, total=len(missing), desc="rendering", unit="take"))
 
 
