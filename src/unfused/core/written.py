@@ -45,8 +45,8 @@ def check(file: Path) -> None:
     Raises:
         UserError: It is damaged or of another run, or the run that writes it did not come so far.
     """
-    if (folder := _run_of(file)) is None:
-        return
+    if file.is_dir() or (folder := _run_of(file)) is None:
+        return  # folders have records of their own
     known = read_sealed(folder / RECORD)
     if known is None:
         raise UserError(f"{shown(folder / RECORD)} is not what was written: {_REMEDY}")

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.errors import NotFoundError, UserError
+from ..core.locks import locked
 from ..core.outputs import file_damage, file_facts, mark_of, read_sealed, write_sealed
 from ..core.source import source_digest
 from ..data.extraction import MADE_BY, extract_log_mels
@@ -99,7 +100,9 @@ class Corpus:
         mark = mark_of(clips=manifest[AUDIO_KEY], front_end=definition)
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unfused"
         path = Path(folder or cache) / f"{name}-{mark}"
-        undecodable = extract_log_mels(manifest, path, definition, n_jobs=n_jobs)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.with_name(f".{path.name}.lock"), f"log-mels of {name}"):
+            undecodable = extract_log_mels(manifest, path, definition, n_jobs=n_jobs)
         store = LogMelStore.open(path, definition)
         clips = manifest[manifest["clip_id"].isin(store.clip_ids)]
         rejected = pd.concat([rejected, undecodable], ignore_index=True)
