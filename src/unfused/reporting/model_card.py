@@ -36,7 +36,7 @@ def model_card(
         title=encoder_name(head.get("encoder", embedder.name)),
         protocol=protocol_name(head.get("protocol", "linear_probe")).lower(),
         task=task,
-        classes=[code_span(name) for name in classifier.classes_],
+        classes=[_code_span(name) for name in classifier.classes_],
         several=classifier.head_.kind.name == "multi_label",
         head=head,
         embedder=embedder,
@@ -47,10 +47,10 @@ def model_card(
     )
 
 
-def code_span(text: str) -> str:
+def _code_span(text: str) -> str:
     r"""Return a text as code in Markdown, on one line, which nothing in it ends.
 
-    >>> code_span("dog"), code_span("<b>`two`\n lines")
+    >>> _code_span("dog"), _code_span("<b>`two`\n lines")
     ('`dog`', '``<b>`two` lines``')
     """
     runs = [len(found) for found in re.findall("`+", text)]
