@@ -21,7 +21,7 @@ from yaml import YAMLError
 
 from . import __version__
 from .config import packaged_configuration, project
-from .core.errors import UserError
+from .core.errors import STOPPING, UserError
 
 STOPPED = "stopped; run the same command again to go on"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -43,6 +43,7 @@ class RunCommand(click.Command):
             click.ClickException: The user can help it; click shows the words and exits with 1.
         """
         take_packaged_configuration(ctx.params)
+        STOPPING.clear()
         watched = threading.current_thread() is threading.main_thread()  # signals come there alone
         before = {number: signal.getsignal(number) for number in SIGNALS if watched}
         for number, handler in before.items():
@@ -70,6 +71,7 @@ class RunCommand(click.Command):
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """Unwind the run, so that workers and files are closed; but not for longer than a while."""
+    STOPPING.set()
     insistence = threading.Timer(PATIENCE, _end, [number])
     insistence.daemon = True
     insistence.start()

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from unfused.core import outputs, source
+from unfused.core.errors import STOPPING
 from unfused.core.outputs import RECORD, OutputFolder, damage, mark_of
 
 
@@ -61,6 +62,19 @@ def test_unfinished_work_is_resumed(folder):
     seen = []
     folder.built("a", {}, lambda path: seen.append((path / "half").read_text()))
     assert seen == ["half"]
+
+
+def test_what_goes_on_after_a_lost_signal_is_not_declared_whole(folder):
+    def lost(path):
+        write("half")(path)
+        STOPPING.set()  # the signal's exception was lost in a callback
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            folder.built("a", {}, lost)
+    finally:
+        STOPPING.clear()
+    assert not list(folder.path.rglob(RECORD))
 
 
 def test_fresh_builds_again_once_in_a_process(folder, another_process):

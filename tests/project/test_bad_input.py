@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from kedro.io import DatasetError
 
 from unfused.cli import STOPPED, run, words_say_it
-from unfused.core.errors import UserError
+from unfused.core.errors import STOPPING, UserError
 from unfused.core.repeats import repeat_named
 from unfused.data.table import ManifestError, read_table
 
@@ -206,6 +206,7 @@ def test_a_stopped_run_says_how_to_go_on(command, monkeypatch, request, number):
     before = signal.getsignal(signal.SIGTERM)
     result = command("--params=data=somewhere")
     assert result.exit_code == 128 + number
+    STOPPING.clear()
     assert result.output.splitlines()[-1] == STOPPED
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .errors import UserError
+from .errors import STOPPING, UserError
 from .locks import locked
 
 log = logging.getLogger(__name__)
@@ -243,6 +243,8 @@ def shown(path: Path) -> str:
 
 def _finish(path: Path, mark: str, made_of: Mapping[str, Any]) -> None:
     """Declare an output whole; after the last file is in place."""
+    if STOPPING.is_set():
+        raise KeyboardInterrupt
     for left in path.rglob("*.tmp"):  # by a process that was killed
         left.unlink()
     files = {

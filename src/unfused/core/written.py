@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from .errors import STOPPING, UserError
 from .locks import locked
 from .outputs import file_damage, file_facts, read_sealed, shown, write_sealed
 
@@ -35,6 +35,8 @@ def begin(folder: Path, files: Iterable[Path]) -> None:
 
 def note(file: Path) -> None:
     """Note what a file is that is whole now; of a folder without a record, nothing."""
+    if STOPPING.is_set():
+        raise KeyboardInterrupt
     if (folder := _run_of(file)) is not None:
         _change(folder, lambda known: {**known, _name(folder, file): file_facts(file)})
 
