@@ -58,10 +58,12 @@ def kill_at_random(pipeline: str, folder: Path, n_kills: int, draw: random.Rando
         The longest time that a run took to end after SIGTERM or SIGINT, in seconds.
     """
     began = time.monotonic()
-    finished(pipeline, folder / "whole")
+    data = folder / "data"  # tables name files by their paths, so both runs are at one place
+    finished(pipeline, data)
+    data.rename(folder / "whole")
     took, slowest = time.monotonic() - began, 0.0
     for _ in range(n_kills):
-        process, number = start(pipeline, folder / "killed"), draw.choice(SIGNALS)
+        process, number = start(pipeline, data), draw.choice(SIGNALS)
         time.sleep(draw.uniform(0.0, took))
         process.send_signal(number)
         began = time.monotonic()
@@ -69,8 +71,8 @@ def kill_at_random(pipeline: str, folder: Path, n_kills: int, draw: random.Rando
         assert process.returncode in (0, -signal.SIGKILL, 128 + number), output
         if number != signal.SIGKILL:
             slowest = max(slowest, time.monotonic() - began)
-    finished(pipeline, folder / "killed")
-    whole, killed = contents(folder / "whole"), contents(folder / "killed")
+    finished(pipeline, data)
+    whole, killed = contents(folder / "whole"), contents(data)
     different = [name for name in {**whole, **killed} if whole.get(name) != killed.get(name)]
     assert not different, different
     return slowest

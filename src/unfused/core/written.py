@@ -21,16 +21,12 @@ _REMEDY = "run the pipeline that makes it again (kedro run --pipelines=unfused m
 
 def begin(folder: Path, files: Iterable[Path]) -> None:
     """Declare that files of a run are going to be written, and sweep what a killed run left."""
-    files = list(files)
+    gone = set()
     for file in files:
+        gone.add(_name(folder, file))
         for left in file.parent.glob(f".{file.name}.*.tmp"):
             left.unlink(missing_ok=True)
-    gone = {_name(folder, file) for file in files}
-
-    def forget(known: dict[str, Any]) -> dict[str, Any]:
-        return {name: facts for name, facts in known.items() if name not in gone}
-
-    _change(folder, forget)
+    _change(folder, lambda known: {name: known[name] for name in known.keys() - gone})
 
 
 def note(file: Path) -> None:
