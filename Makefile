@@ -17,7 +17,7 @@ ifdef AUDIO
 export UNFUSED_NEW_AUDIO := $(AUDIO)
 endif
 
-.PHONY: unfused classify export test test-all results lint format viz viz-build docs bench clean help
+.PHONY: unfused classify export test test-all results lint format viz viz-build docs bench soak clean help
 
 help:
 	@sed -n -E 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p; s/^## (.*)/\t\1/p' Makefile | expand -t 18
@@ -59,6 +59,10 @@ viz-build: $(VENV)/demo  ## the same as a static site in build/
 
 docs: $(VENV)/docs  ## the documentation, in site/
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet && echo "documentation: site/index.html"
+
+soak: $(VENV)/dev  ## reliability, the long version: runs killed at random, mutated audio, every file damaged
+	@$(VENV)/bin/python benchmarks/soak.py
+	@$(VENV)/bin/python -m pytest -m "slow or not slow" tests/project/test_damage.py
 
 bench: $(VENV)/dev  ## speed of the critical parts
 	@for bench in benchmarks/bench_*.py; do OMP_NUM_THREADS=1 $(VENV)/bin/python $$bench; done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -20,9 +21,12 @@ from yaml import YAMLError
 
 from . import __version__
 from .config import packaged_configuration, project
-from .core.errors import UserError
+from .core.errors import STOPPING, UserError
 
 STOPPED = "stopped; run the same command again to go on"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 4.0
+"""Seconds after a signal in which a run may close its workers and files by itself."""
 MEANT_FOR_USERS = (UserError, OSError, ValidationError, OmegaConfBaseException, YAMLError)
 
 
@@ -39,8 +43,12 @@ class RunCommand(click.Command):
             click.ClickException: The user can help it; click shows the words and exits with 1.
         """
         take_packaged_configuration(ctx.params)
+        STOPPING.clear()
         watched = threading.current_thread() is threading.main_thread()  # signals come there alone
-        before = signal.signal(signal.SIGTERM, _stop) if watched else None
+        before = {number: signal.getsignal(number) for number in SIGNALS if watched}
+        for number, handler in before.items():
+            if handler != signal.SIG_IGN:  # a script's background jobs are to ignore Ctrl-C
+                signal.signal(number, _stop)
         try:
             with logging_redirect_tqdm():
                 return super().invoke(ctx)
@@ -57,13 +65,27 @@ class RunCommand(click.Command):
                 raise
             raise click.ClickException(str(error)) from error
         finally:
-            if watched:
-                signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Let SIGTERM unwind the run as Ctrl-C does, so that workers and files are closed."""
+    """Unwind the run, so that workers and files are closed; but not for longer than a while."""
+    STOPPING.set()
+    insistence = threading.Timer(PATIENCE, _end, [number])
+    insistence.daemon = True
+    insistence.start()
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise SystemExit(128 + number)
+
+
+def _end(number: int) -> None:
+    """End this process and its workers at once: whatever is not whole counts as unfinished."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    click.echo(STOPPED, err=True)
+    os._exit(128 + number)
 
 
 def words_say_it(error: BaseException) -> bool:

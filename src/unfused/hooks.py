@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from kedro.framework.hooks import hook_impl
@@ -16,6 +17,9 @@ from kedro.pipeline.node import Node
 
 from . import config
 from .core.errors import UserError
+
+if TYPE_CHECKING:
+    from .core.locks import Claim
 
 log = logging.getLogger("unfused")
 RESULTS = ("report", "new_audio.predictions", "model_card")
@@ -27,6 +31,8 @@ class ProjectHooks:
 
     def __init__(self) -> None:
         self._began = self._node_began = time.monotonic()
+        self._folder = Path()
+        self._claim: Claim | None = None
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -39,15 +45,16 @@ class ProjectHooks:
 
         config.keep(context)
         study, parameters = Study.of(config.parameters()), config.parameters()
+        folder = config.run_folder(
+            context.config_loader["globals"]["data_root"], parameters.get("run_name")
+        )
+        self._folder = Path(context.project_path) / folder
         command = click.get_current_context(silent=True)
         if command is not None and command.info_name == "run":
             run = parameters.get("run") or {}
             expected = run.get("expected")
             if study.rendered and not expected:
                 expected = (parameters.get("demo") or {}).get("expected")
-            folder = config.run_folder(
-                context.config_loader["globals"]["data_root"], parameters.get("run_name")
-            )
             asked = command.params.get("pipelines") or [command.params.get("pipeline")]
             log.info(
                 "%s on %s; teacher %s, seeds %s; results in %s%s",
@@ -63,8 +70,28 @@ class ProjectHooks:
 
         check_inputs(pipeline, catalog)
         check_settings(pipeline, catalog)
+        self._claim_outputs(pipeline, catalog)
         OUTCOMES.clear()
         self._began = time.monotonic()
+
+    def _claim_outputs(self, pipeline: Pipeline, catalog: Any) -> None:
+        """Let no other process write what this run is going to write, until it ends."""
+        from .core import written
+        from .core.locks import Claim
+
+        self._release_outputs()
+        files = [Path(catalog.get(name).filepath) for name in pipeline.all_outputs()]
+        self._claim = Claim(self._folder, (os.path.relpath(file, self._folder) for file in files))
+        written.begin(self._folder, files)
+
+    def _release_outputs(self) -> None:
+        if self._claim is not None:
+            self._claim.release()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Let other processes write again."""
+        self._release_outputs()
 
     @hook_impl
     def before_node_run(self) -> None:
@@ -82,6 +109,7 @@ class ProjectHooks:
         """Say how long everything took, what was built and reused, and where the results are."""
         from .core.outputs import OUTCOMES
 
+        self._release_outputs()
         counts = ", ".join(f"{count} {name}" for name, count in OUTCOMES.items())
         took = in_words(time.monotonic() - self._began)
         log.info("finished in %s%s", took, f" ({counts})" if counts else "")
@@ -99,9 +127,13 @@ def check_inputs(pipeline: Pipeline, catalog: Any) -> None:
         UserError: New audio is not named, or what an earlier run leaves behind is not there.
         OSError: Results cannot be written.
     """
+    from .core import written
+
     if "params:classify" in pipeline.inputs() and not catalog.load("params:classify").audio:
         raise UserError("no new audio is named: give --params new_audio=<folder or file>")
     data = [name for name in pipeline.inputs() if not name.startswith("param")]
+    for name in data:
+        written.check(Path(catalog.get(name).filepath))
     if missing := sorted(name for name in data if not catalog.exists(name)):
         raise UserError(
             f"{', '.join(missing)} not found: run `kedro run --pipelines=unfused` first, with the "

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from unfused.core import outputs, source
+from unfused.core.errors import STOPPING
 from unfused.core.outputs import RECORD, OutputFolder, damage, mark_of
 
 
@@ -18,7 +19,14 @@ def folder(tmp_path):
 
 @pytest.fixture(autouse=True)
 def another_process():
-    outputs._checked.clear()
+    """Forget what this process has compared and built; call it to do so again."""
+
+    def forget():
+        outputs._compared.clear()
+        outputs._built.clear()
+
+    forget()
+    return forget
 
 
 def write(text):
@@ -29,9 +37,9 @@ def never(path):
     raise AssertionError("built again")
 
 
-def test_an_output_is_built_once(folder):
+def test_an_output_is_built_once(folder, another_process):
     first = folder.built("a", {"x": 1}, write("one"))
-    outputs._checked.clear()
+    another_process()
     assert folder.built("a", {"x": 1}, never) == first
     assert first.parent == folder.path
     assert first.name.startswith("a-")
@@ -56,9 +64,22 @@ def test_unfinished_work_is_resumed(folder):
     assert seen == ["half"]
 
 
-def test_fresh_builds_again_once_in_a_process(folder):
+def test_what_goes_on_after_a_lost_signal_is_not_declared_whole(folder):
+    def lost(path):
+        write("half")(path)
+        STOPPING.set()  # the signal's exception was lost in a callback
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            folder.built("a", {}, lost)
+    finally:
+        STOPPING.clear()
+    assert not list(folder.path.rglob(RECORD))
+
+
+def test_fresh_builds_again_once_in_a_process(folder, another_process):
     folder.built("a", {}, write("one"))
-    outputs._checked.clear()
+    another_process()
     fresh = OutputFolder(folder.path, fresh=True)
     assert (fresh.built("a", {}, write("two")) / "weights").read_text() == "two"
     assert (fresh.built("a", {}, never) / "weights").read_text() == "two"
@@ -84,10 +105,10 @@ def delete(file):
 
 @pytest.mark.parametrize("attack", [truncate, flip, empty, delete])
 @pytest.mark.parametrize("victim", ["weights", RECORD])
-def test_a_damaged_output_is_built_again(folder, attack, victim):
+def test_a_damaged_output_is_built_again(folder, attack, victim, another_process):
     path = folder.built("a", {"x": 1}, write("weights of some length"))
     attack(path / victim)
-    outputs._checked.clear()
+    another_process()
     outputs.OUTCOMES.clear()
     folder.built("a", {"x": 1}, write("weights of some length"))
     assert (path / "weights").read_text() == "weights of some length"
@@ -95,19 +116,19 @@ def test_a_damaged_output_is_built_again(folder, attack, victim):
     assert not damage(path)
 
 
-def test_the_output_of_something_else_is_not_taken(folder):
+def test_the_output_of_something_else_is_not_taken(folder, another_process):
     first = folder.built("a", {"x": 1}, write("one"))
     second = folder.built("a", {"x": 2}, write("two"))
     shutil.rmtree(first)
     shutil.copytree(second, first)
-    outputs._checked.clear()
+    another_process()
     assert (folder.built("a", {"x": 1}, write("one")) / "weights").read_text() == "one"
 
 
-def test_what_is_damaged_after_the_first_look_is_found_by_the_next_process(folder):
+def test_what_is_damaged_after_the_first_look_is_found_by_the_next_process(folder, another_process):
     path = folder.built("a", {}, write("one"))
     flip(path / "weights")
-    outputs._checked.clear()
+    another_process()
     assert "weights" in damage(path)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unfused.data import extraction, shards
+from unfused.core import outputs
+from unfused.data import extraction
 from unfused.data.extraction import extract_log_mels
 from unfused.data.log_mel import FrontEnd
 from unfused.data.manifest import scan_audio
@@ -100,8 +101,8 @@ def test_digests_are_compared_once_in_a_process(
     extract(manifest, tmp_path)
     LogMelStore.open(tmp_path)
     read: list[str] = []
-    real = shards.digest_of
-    monkeypatch.setattr(shards, "digest_of", lambda path: (read.append(path.name), real(path))[1])
+    real = outputs.digest_of
+    monkeypatch.setattr(outputs, "digest_of", lambda path: (read.append(path.name), real(path))[1])
     LogMelStore.open(tmp_path)
     assert read == []
 

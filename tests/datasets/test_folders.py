@@ -149,7 +149,7 @@ def test_a_copy_takes_the_place_of_a_folder_as_a_whole(tmp_path):
             (tmp_path / name / file).write_text(name)
     dataset = FolderDataset(filepath=str(tmp_path / "deep/place"))
     dataset.save(tmp_path / "one")
-    assert {path.name for path in dataset.load().iterdir()} == {"a", "b"}
+    assert {path.name for path in dataset.load().iterdir()} == {"a", "b", RECORD}
     shutil.copytree(tmp_path / "one", tmp_path / "deep/.place.unfinished")  # of a stopped run
     dataset.save(tmp_path / "two")
     assert [path.name for path in dataset.load().iterdir()] == ["c"]

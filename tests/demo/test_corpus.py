@@ -40,11 +40,13 @@ def written(monkeypatch):
     """The files of the clips that are rendered from here on."""
     paths = []
 
-    def spy(path, content):
-        paths.append(path)
-        path.write_bytes(content)
+    real = rendering._write_clip
 
-    monkeypatch.setattr(rendering, "write_bytes", spy)
+    def spy(path, clip):
+        paths.append(path)
+        real(path, clip)
+
+    monkeypatch.setattr(rendering, "_write_clip", spy)
     return paths
 
 
@@ -96,14 +98,16 @@ def test_other_settings_are_another_corpus(corpus, tmp_path):
 def test_an_interrupted_rendering_goes_on(corpus, tmp_path, monkeypatch):
     done = []
 
-    def interrupted(path, content):
+    real = rendering._write_clip
+
+    def interrupted(path, clip):
         if len(done) == 42:
             raise KeyboardInterrupt
-        path.write_bytes(content)
+        real(path, clip)
         done.append(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rendering, "write_bytes", interrupted)
+        patch.setattr(rendering, "_write_clip", interrupted)
         with pytest.raises(KeyboardInterrupt):
             render_demo(tmp_path, settings=SMALL, n_jobs=1)
     stamps = {path: path.stat().st_mtime_ns for path in done[:40]}  # whole takes
@@ -117,7 +121,7 @@ def test_a_damaged_clip_is_noticed_and_rendered_again(corpus, tmp_path, monkeypa
     content = bytearray(clip.read_bytes())
     content[-20] ^= 1
     clip.write_bytes(content)
-    monkeypatch.setattr(outputs, "_checked", set())  # as in a new process
+    monkeypatch.setattr(outputs, "_compared", set())  # as in a new process
     assert contents(render_demo(tmp_path, settings=SMALL, n_jobs=1)) == contents(corpus)
 
 

@@ -99,7 +99,7 @@ class Project:
 
     def outputs(self):
         """Return when each output was finished, by the path of its folder."""
-        records = self.data.rglob("made_of.json")
+        records = self.data.glob("0[146]_*/**/made_of.json")  # elsewhere are copies
         found = {record.parent: record.stat().st_mtime_ns for record in records}
         return {str(path.relative_to(self.data)): time for path, time in found.items()}
 

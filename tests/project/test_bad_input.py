@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from kedro.io import DatasetError
 
 from unfused.cli import STOPPED, run, words_say_it
-from unfused.core.errors import UserError
+from unfused.core.errors import STOPPING, UserError
 from unfused.core.repeats import repeat_named
 from unfused.data.table import ManifestError, read_table
 
@@ -199,12 +199,14 @@ def test_a_stopped_run_says_how_to_go_on(command, monkeypatch, request, number):
         time.sleep(10)
 
     monkeypatch.setattr("unfused.data.manifest.scan_audio", stopped)
+    monkeypatch.setattr("unfused.cli.PATIENCE", 3600)  # this process goes on
     if number == signal.SIGINT:  # a suite that runs in the background inherits SIGINT ignored
         previous = signal.signal(signal.SIGINT, signal.default_int_handler)
         request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))
     before = signal.getsignal(signal.SIGTERM)
     result = command("--params=data=somewhere")
     assert result.exit_code == 128 + number
+    STOPPING.clear()
     assert result.output.splitlines()[-1] == STOPPED
     assert signal.getsignal(signal.SIGTERM) is before
 

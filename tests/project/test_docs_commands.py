@@ -51,7 +51,7 @@ NOT_RUN = {  # expression -> why; all of them are checked dry
     r"kedro run .*data=my_sounds,unlabelled=field_recordings": "minutes: data=my_sounds is run",
     r"kedro run .*data=/audio/my_sounds": "data that is not there",
     r"kedro run .*run.processes=2.*": "tests/training/test_processes.py",
-    r"make (unfused|test|results|lint|format|viz|viz-build|docs|bench|clean)\b.*": (
+    r"make (unfused|test|results|lint|format|viz|viz-build|docs|bench|soak|clean)\b.*": (
         "installs, deletes, or takes minutes"
     ),
     r"(python3? -m (venv|pip)|pip) .*": "installs",

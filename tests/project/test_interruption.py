@@ -1,9 +1,13 @@
 """A run that is killed and started again ends with the same bytes as one that never stopped."""
 
 import signal
+import subprocess
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from safetensors import safe_open
 
 from unfused.cli import STOPPED
@@ -78,3 +82,66 @@ def test_a_killed_run_goes_on_where_it_was(project, recordings, tmp_path):
     history = "07_model_output/decar/history.parquet"
     for column in ("step", "loss"):
         assert project.table(history)[column].equals(whole.table(history)[column])
+
+
+EXTRACTION = {"extraction.n_jobs": 2, "extraction.clips_per_shard": 1}
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(scope="module")
+def long_recordings(tmp_path_factory):
+    """More than an hour, which is worth worker processes."""
+    folder = tmp_path_factory.mktemp("long")
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 190)
+    for index in range(20):
+        (folder / "ab"[index % 2]).mkdir(exist_ok=True)
+        file = folder / "ab"[index % 2] / f"{index}.wav"
+        soundfile.write(file, np.roll(noise, index), 8000, subtype="PCM_U8")
+    return folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_an_extraction_with_its_workers(project, long_recordings, number):
+    project.params = {"data": str(long_recordings), **EXTRACTION}
+    text = ",".join(f"{name}={value}" for name, value in project.params.items())
+    process = project.start("--pipelines=data_engineering", "--params", text)
+    stores = project.data / "04_feature"
+    memory = set(SHARED_MEMORY.glob("joblib*"))
+    wait_for(lambda: any(stores.rglob("shard-*.npy")) or process.poll() is not None)
+    workers = descendants(process.pid)
+    began = time.monotonic()
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert time.monotonic() - began < 10  # 5 s on a machine with nothing else to do
+    assert process.returncode == 128 + number
+    assert output.endswith(f"{STOPPED}\n")
+    assert len(workers) >= 2
+    wait_for(lambda: not any(map(is_alive, workers)))
+    assert not [path for path in project.data.rglob("*") if path.suffix in (".tmp", ".lock")]
+    assert not list(project.data.glob(".running*"))
+    assert set(SHARED_MEMORY.glob("joblib*")) <= memory
+    assert "resumed" in project.run("data_engineering")
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def descendants(process):
+    """Return the ids of all processes below one."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
+    above = dict(map(int, line.split()) for line in listed.stdout.splitlines())
+    found = [process]
+    for parent in found:
+        found += [child for child, its in above.items() if its == parent]
+    return found[1:]
+
+
+def is_alive(process):
+    listed = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True
+    )
+    return bool(listed.stdout.strip()) and not listed.stdout.startswith("Z")

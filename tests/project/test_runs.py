@@ -11,8 +11,11 @@ from unfused.config import run_folder
 
 LOWER, HIGHER = 0.3, 0.9
 ALPHA = "unfused.distillation.alpha"
-SHARED = {"02_intermediate", "03_primary", "04_feature", "06_models"}
-OWN = {"05_model_input", "07_model_output", "08_reporting"}
+SHARED = {"04_feature", "06_models"}
+OWN = {
+    *("02_intermediate", "03_primary", "05_model_input", "07_model_output", "08_reporting"),
+    "written.json",
+}
 
 
 def files(folder):
@@ -33,7 +36,9 @@ def sweep(own_data_run, tmp_path_factory):
 
 
 def test_audio_and_log_mels_are_shared_and_the_rest_is_not(sweep):
-    assert {path.name for path in sweep.data.iterdir()} == {*SHARED, "runs", "08_reporting"}
+    assert {path.name for path in sweep.data.iterdir()} == {
+        *(*SHARED, "runs", "08_reporting", "written.json")
+    }
     for name in ("lower", "higher"):
         assert {path.name for path in (sweep.data / "runs" / name).iterdir()} == OWN
     assert (sweep.data / "runs/higher/08_reporting/report.html").is_file()

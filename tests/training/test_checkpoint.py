@@ -48,7 +48,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
         load_checkpoint(path, "mark", "cpu")
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "other"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "other", "bit"])
 def test_a_damaged_checkpoint_is_named(tmp_path, damage):
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, "mark", {"w": torch.zeros(1000)})
@@ -56,7 +56,11 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
     if damage == "other":
         torch.save([1, 2], path)
     else:
-        path.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}[damage])
+        bit = bytearray(whole)
+        bit[len(whole) // 2] ^= 1
+        path.write_bytes(
+            {"bit": bit, "cut": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}[damage]
+        )
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt.*delete it"):
         load_checkpoint(path, "mark", "cpu")
 

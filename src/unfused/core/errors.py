@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from math import inf
+from threading import Event
+
+STOPPING = Event()
+"""Set once a signal has asked this process to end: from then on nothing is declared whole.
+
+The exception that a signal raises is lost where C calls Python, and what goes on is not to be
+trusted.
+"""
 
 
 class UserError(ValueError):

@@ -23,11 +23,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .errors import STOPPING, UserError
+from .locks import locked
+
 log = logging.getLogger(__name__)
 RECORD = "made_of.json"
 OUTCOMES: Counter[str] = Counter()
 """How many outputs this process has built, reused, resumed and rebuilt."""
-_checked: set[tuple[Path, int, str]] = set()  # outputs that this process has verified
+_built: set[Path] = set()  # outputs that this process has built
+_compared: set[tuple[str, int, int, str]] = set()  # files whose digest it has compared
 
 
 def mark_of(**made_of: Any) -> str:
@@ -70,16 +74,18 @@ class OutputFolder:
         mark = mark_of(**made_of)
         path = self.path / f"{name}-{mark}"
         label = f"{self.path.name}/{name}"
-        outcome = self._prepared(path, mark, label)
-        OUTCOMES[outcome] += 1
-        if outcome != "built":
-            log.info("%s %s", outcome, label)
-        if outcome == "reused":
-            return path
-        path.mkdir(parents=True, exist_ok=True)
-        build(path)
-        _finish(path, mark, made_of)
-        _checked.add(_key(path))
+        if (state := self._state(path, mark)) != "reused":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(path.with_name(f".{path.name}.lock"), label):
+                state = self._prepared(path, mark, label)  # others may have built it meanwhile
+                if state != "reused":
+                    path.mkdir(exist_ok=True)
+                    build(path)
+                    _finish(path, mark, made_of)
+                    _built.add(path)
+        OUTCOMES[state] += 1
+        if state == "reused":
+            log.info("reused %s", label)
         return path
 
     def tables(
@@ -103,49 +109,96 @@ class OutputFolder:
         path = self.built(name, made_of, write)
         return {file.stem: pd.read_parquet(file) for file in sorted(path.glob("*.parquet"))}
 
-    def _prepared(self, path: Path, mark: str, label: str) -> str:
-        """Clear the place of an output where needed; return what is going to become of it."""
+    def _state(self, path: Path, mark: str) -> str:
+        """Return what is going to become of an output."""
         if not path.exists():
             return "built"
-        if self.fresh and _key(path) not in _checked:
-            shutil.rmtree(path)
+        if self.fresh and path not in _built:
             return "rebuilt"
         if not (path / RECORD).exists():
             return "resumed"
-        if wrong := damage(path, mark):
-            log.warning("%s is damaged and is built again: %s", label, wrong)
-            shutil.rmtree(path)
-            return "rebuilt"
-        return "reused"
+        return "rebuilt" if _wrong(path, mark) else "reused"
+
+    def _prepared(self, path: Path, mark: str, label: str) -> str:
+        """Clear the place of an output where needed; return what is going to become of it."""
+        state = self._state(path, mark)
+        if state in ("resumed", "rebuilt"):
+            log.info("%s %s", state, label)
+        if state == "rebuilt":
+            wrong = {} if self.fresh and path not in _built else _wrong(path, mark)
+            for name, what in wrong.items():
+                log.warning("%s is damaged and is built again: %s %s", label, name, what)
+            if not wrong or RECORD in wrong:
+                shutil.rmtree(path)
+            for name in wrong:  # what is whole may be of use
+                (path / name).unlink(missing_ok=True)
+            (path / RECORD).unlink(missing_ok=True)
+        return state
 
 
 def damage(path: Path, mark: str | None = None) -> str:
     """Return what is wrong with a finished output; "" if nothing is.
 
-    Sizes and digests are compared; once in a process, as long as its record does not change.
-
     Args:
         path: Its folder.
         mark: What its record must say; None: whatever it says.
     """
-    try:
-        if _key(path) in _checked:
-            return ""
-        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
-        files: dict[str, list[Any]] = dict(record["files"])
-        if mark not in (None, record["mark"]) or record["seal"] != _seal(record):
-            return f"{RECORD} is not its own"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{RECORD} cannot be read ({error})"
-    for name, (size, digest) in files.items():
-        file = path / name
-        if not file.is_file():
-            return f"{name} is missing"
-        if file.stat().st_size != size:
-            return f"{name} has {file.stat().st_size} bytes instead of {size}"
-        if digest_of(file) != digest:
-            return f"{name} is not what was written"
-    _checked.add(_key(path))
+    return next((f"{name} {what}" for name, what in _wrong(path, mark).items()), "")
+
+
+def check_output(folder: Path) -> None:
+    """See that what belongs to a finished output, or to a copy of one, is what was written.
+
+    Args:
+        folder: Of the output, or in it; one that has no record may hold anything.
+
+    Raises:
+        UserError: It is damaged; the message names the file.
+    """
+    for path in (folder, folder.absolute().parent):
+        if (path / RECORD).is_file():
+            if wrong := damage(path):
+                raise UserError(
+                    f"{shown(path)} is damaged ({wrong}): run again what made it, which replaces "
+                    "what is damaged, or copy the folder again"
+                )
+            return
+
+
+def _wrong(path: Path, mark: str | None) -> dict[str, str]:
+    """Return what is wrong with which files of a finished output."""
+    record = read_sealed(path / RECORD)
+    if record is None or mark not in (None, record["mark"]):
+        return {RECORD: "is not what was written"}
+    found = {name: file_damage(path / name, facts) for name, facts in record["files"].items()}
+    return {name: what for name, what in found.items() if what}
+
+
+def file_facts(path: Path) -> list[Any]:
+    """Return size in bytes and digest of a file."""
+    return [path.stat().st_size, digest_of(path)]
+
+
+def file_damage(path: Path, facts: Sequence[Any]) -> str:
+    """Say what is wrong with a file; "" if nothing is.
+
+    The digest is compared once in a process, as long as the file does not change.
+
+    Args:
+        path: The file.
+        facts: What :func:`file_facts` said when it was written.
+    """
+    size, digest = facts
+    if not path.is_file():
+        return "is missing"
+    found = path.stat()
+    if found.st_size != size:
+        return f"has {found.st_size} bytes instead of {size}"
+    key = (str(path.resolve()), found.st_ino, found.st_mtime_ns, str(digest))
+    if key not in _compared:
+        if digest_of(path) != digest:
+            return "is not what was written"
+        _compared.add(key)
     return ""
 
 
@@ -158,6 +211,21 @@ def digest_of(file: Path) -> str:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that the file is either the old one or the whole new one."""
     write_bytes(path, json.dumps(content, indent=1, sort_keys=True).encode())
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON with a seal, the hash of its content."""
+    write_json(path, {**content, "seal": mark_of(**content)})
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """Return JSON with a seal; None if it is not there, or not what was written."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        seal = content.pop("seal")
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return content if seal == mark_of(**content) else None
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -175,26 +243,16 @@ def shown(path: Path) -> str:
 
 def _finish(path: Path, mark: str, made_of: Mapping[str, Any]) -> None:
     """Declare an output whole; after the last file is in place."""
+    if STOPPING.is_set():
+        raise KeyboardInterrupt
+    for left in path.rglob("*.tmp"):  # by a process that was killed
+        left.unlink()
     files = {
-        file.relative_to(path).as_posix(): [file.stat().st_size, digest_of(file)]
+        file.relative_to(path).as_posix(): file_facts(file)
         for file in sorted(path.rglob("*"))
-        if file.is_file() and file.name != RECORD and not file.name.endswith(".tmp")
+        if file.is_file() and file.name != RECORD
     }
-    record: dict[str, Any] = {"mark": mark, "made_of": _short(made_of), "files": files}
-    write_json(path / RECORD, {**record, "seal": _seal(record)})
-
-
-def _seal(record: Mapping[str, Any]) -> str:
-    """Return a hash of a record, which notices a flipped bit in it."""
-    return mark_of(**{key: value for key, value in record.items() if key != "seal"})
-
-
-def _key(path: Path) -> tuple[Path, int, str]:
-    """Return what changes when an output's record does."""
-    record = path / RECORD
-    if not record.is_file():
-        return path, 0, ""
-    return path.resolve(), record.stat().st_mtime_ns, digest_of(record)
+    write_sealed(path / RECORD, {"mark": mark, "made_of": _short(made_of), "files": files})
 
 
 def _short(made_of: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 
 from ..core.errors import UserError
-from ..core.outputs import mark_of, shown
+from ..core.outputs import file_damage, file_facts, mark_of, read_sealed, shown, write_sealed
 from ..core.progress import progress
 from ..core.source import source_digest
 from .log_mel import FrontEnd
@@ -30,12 +30,8 @@ from .shards import (
     Clip,
     StoreError,
     check_store,
-    damage,
-    file_facts,
     finish_store,
-    read_sealed,
     shard_file,
-    write_sealed,
     write_shard,
 )
 from .table import ManifestError
@@ -62,7 +58,7 @@ class _Shard(NamedTuple):
     def finished(self) -> dict[str, Any] | None:
         """Return what :attr:`part` says; None if the shard is unfinished, damaged or another."""
         part = read_sealed(self.part)
-        if part is None or part["mark"] != self.mark or damage(self.path, part["file"]):
+        if part is None or part["mark"] != self.mark or file_damage(self.path, part["file"]):
             return None
         return part
 
@@ -176,7 +172,9 @@ def _run(todo: Sequence[_Shard], front_end: FrontEnd, n_jobs: int) -> None:
     workers = 1 if little else min(joblib.effective_n_jobs(n_jobs), len(todo))
     streams = get_active_backend()[0].supports_return_generator
     how = "generator_unordered" if streams else "list"
-    pool = joblib.Parallel(workers, return_as=how, batch_size=1)
+    # no memory is shared, so no folder for it is made, which a killed run would leave behind
+    nowhere: dict[str, Any] = {"max_nbytes": None, "temp_folder": str(todo[0].path.parent)}
+    pool = joblib.Parallel(workers, return_as=how, batch_size=1, **nowhere)
     bar = progress(total=len(clips), desc="log-mels", unit="clip")
     with bar, warnings.catch_warnings(), _one_thread():
         # loky ends workers that idled for long or grew, and starts others: nothing is lost

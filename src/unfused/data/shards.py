@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
@@ -19,7 +18,7 @@ import pandas as pd
 import torch
 
 from ..core.errors import UserError
-from ..core.outputs import digest_of, mark_of, write_json
+from ..core.outputs import file_damage, file_facts, read_sealed, write_sealed
 from .log_mel import FrontEnd
 
 STORE_FILE, INDEX_FILE = "store.json", "index.parquet"
@@ -27,7 +26,6 @@ _INDEX_TYPES = {
     **{"clip_id": str, "digest": str, "shard": "int64", "start": "int64", "n_frames": "int64"},
     **{"total": "float64", "total_sq": "float64"},
 }
-_checked: set[tuple[str, int, int, str]] = set()  # files whose digest this process has compared
 
 
 class StoreError(UserError):
@@ -102,49 +100,6 @@ def _npy_header(n_frames: int, n_mels: int) -> bytes:
     return buffer.getvalue()
 
 
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON with a seal, the hash of its content."""
-    write_json(path, {**content, "seal": mark_of(**content)})
-
-
-def read_sealed(path: Path) -> dict[str, Any] | None:
-    """Return JSON with a seal; None if it is not there, or not what was written."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        seal = content.pop("seal")
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return content if seal == mark_of(**content) else None
-
-
-def file_facts(path: Path) -> list[Any]:
-    """Return size in bytes and digest of a file."""
-    return [path.stat().st_size, digest_of(path)]
-
-
-def damage(path: Path, facts: Sequence[Any]) -> str:
-    """Say what is wrong with a file; "" if nothing is.
-
-    The digest is compared once in a process, as long as the file does not change.
-
-    Args:
-        path: The file.
-        facts: What :func:`file_facts` said when it was written.
-    """
-    size, digest = facts
-    if not path.is_file():
-        return "is missing"
-    found = path.stat()
-    if found.st_size != size:
-        return f"has {found.st_size} bytes instead of {size}"
-    key = (str(path.resolve()), found.st_ino, found.st_mtime_ns, str(digest))
-    if key not in _checked:
-        if digest_of(path) != digest:
-            return "is not what was written"
-        _checked.add(key)
-    return ""
-
-
 def finish_store(
     folder: Path,
     front_end: FrontEnd,
@@ -182,7 +137,7 @@ def check_store(folder: Path) -> tuple[FrontEnd, list[Path]]:
     if record is None:
         raise _damaged(folder / STORE_FILE, "is not what was written")
     for name, facts in record["files"].items():
-        if what := damage(folder / name, facts):
+        if what := file_damage(folder / name, facts):
             raise _damaged(folder / name, what)
     shards = sorted(folder / name for name in record["files"] if name != INDEX_FILE)
     return FrontEnd(**record["front_end"]), shards

@@ -13,6 +13,7 @@ from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.text import TextDataset
 
+from ..core import written
 from .previews import described, inert, picture_html, verbatim
 
 LARGEST = 2_000_000  # characters of a page that a preview shows
@@ -33,6 +34,11 @@ class WholeFile:
         """The file."""
         return Path(self._filepath)
 
+    def load(self) -> Any:
+        """Read the file; refuse it, by UserError, if it is not what was written."""
+        written.check(self.filepath)
+        return super().load()  # type: ignore[misc]
+
     def save(self, data: Any) -> None:
         """Write the file; if that fails, the one that was there stays."""
         if self._protocol != "file":
@@ -44,6 +50,7 @@ class WholeFile:
         try:
             super().save(data)  # type: ignore[misc]
             os.replace(aside, target)
+            written.note(Path(target))
         finally:
             self._filepath = target
             Path(aside).unlink(missing_ok=True)
@@ -77,6 +84,7 @@ class FigureDataset(WholeFile, MatplotlibDataset):
 
     def load(self) -> bytes:
         """Return the PNG file."""
+        written.check(self.filepath)
         return self.filepath.read_bytes()
 
 

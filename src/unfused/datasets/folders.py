@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
+from ..core import written
 from ..core.errors import UserError
-from ..core.outputs import RECORD
 from ..core.repeats import RUNS
 from .files import first_rows
 from .previews import described, verbatim
@@ -41,7 +41,7 @@ class FolderDataset(AbstractDataset[Any, Any]):
         """Put a copy of a folder in the place of what was there, when it is whole."""
         aside = self.filepath.with_name(f".{self.filepath.name}.unfinished")
         shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(data, aside, ignore=shutil.ignore_patterns(RECORD))
+        shutil.copytree(data, aside)
         shutil.rmtree(self.filepath, ignore_errors=True)
         aside.rename(self.filepath)
 
@@ -101,13 +101,17 @@ class CorpusDataset(FolderDataset):
 
     def load(self) -> Any:
         """Return the corpus."""
-        from ..tasks.corpus import Corpus
+        from ..tasks.corpus import RECORD, Corpus
 
+        written.check(self.filepath / RECORD)
         return Corpus.load(self.filepath)
 
     def save(self, data: Any) -> None:
         """Write clips and parts, and where the log-mels are."""
+        from ..tasks.corpus import RECORD
+
         data.save(self.filepath)
+        written.note(self.filepath / RECORD)
 
     @described
     def preview(self, nrows: int = 20) -> str:
@@ -163,5 +167,7 @@ def _finished(folder: Path) -> bool:
 
 
 def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    written.check(folder / RESULTS)
+    written.check(folder / PARAMETERS)
     parameters = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))
     return pd.read_parquet(folder / RESULTS), parameters

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from kedro.io import DatasetError
 
+from ..core import written
 from ..core.outputs import write_json
 from .files import first_rows
 from .folders import FolderDataset
@@ -27,6 +28,7 @@ class OutputsDataset(FolderDataset):
 
     def load(self) -> Any:
         """Return name -> folder."""
+        written.check(self.filepath)
         listed, base = json.loads(self.filepath.read_text(encoding="utf-8")), self.filepath.parent
         return {name: Path(os.path.normpath(base / folder)) for name, folder in listed.items()}
 
@@ -38,6 +40,7 @@ class OutputsDataset(FolderDataset):
         base.mkdir(parents=True, exist_ok=True)
         listed = {name: os.path.relpath(folder, base) for name, folder in data.items()}
         write_json(self.filepath, listed)
+        written.note(self.filepath)
 
     @described
     def preview(self) -> str:
@@ -125,6 +128,7 @@ class CandidatesDataset(OutputsDataset):
         """Return the candidates."""
         from ..probes.candidates import Candidate
 
+        written.check(self.filepath)
         base, found = self.filepath.parent, json.loads(self.filepath.read_text(encoding="utf-8"))
         for entry in found:
             entry["folder"] = entry["folder"] and os.path.normpath(base / entry["folder"])
@@ -137,6 +141,7 @@ class CandidatesDataset(OutputsDataset):
         for entry in listed:
             entry["folder"] = entry["folder"] and os.path.relpath(entry["folder"], base)
         write_json(self.filepath, listed)
+        written.note(self.filepath)
 
     @described
     def preview(self, nrows: int = 50) -> str:

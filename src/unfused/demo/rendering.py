@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import wave
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -16,7 +18,6 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
-from ..core.outputs import write_bytes
 from ..core.progress import progress
 
 SOUNDFONT, SOUNDFONT_DIGEST = "TimGM6mb.sf2", "6894675458a6a3cb9237338407825070"
@@ -92,24 +93,31 @@ def render_takes(folder: Path, takes: Sequence[Take], seconds: float, n_jobs: in
         parent.mkdir(parents=True, exist_ok=True)
     workers = 1 if len(missing) < 100 else n_jobs  # few are not worth starting processes for
     jobs = (delayed(_write)(folder, take, seconds) for take in missing)
-    written = Parallel(n_jobs=workers, return_as="generator", batch_size=8)(jobs)
+    nowhere = {"max_nbytes": None, "temp_folder": str(folder)}  # as in data.extraction
+    written = Parallel(n_jobs=workers, return_as="generator", batch_size=8, **nowhere)(jobs)
     list(progress(written, total=len(missing), desc="rendering", unit="take"))
 
 
 def _write(folder: Path, take: Take, seconds: float) -> None:
     clips = play(take, seconds * len(take.paths)).reshape(len(take.paths), -1)
     for path, clip in zip(take.paths, clips, strict=True):
-        content = io.BytesIO()
-        soundfile.write(content, clip, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-        write_bytes(folder / path, content.getvalue())
+        _write_clip(folder / path, clip)
+
+
+def _write_clip(file: Path, clip: NDArray[np.float32]) -> None:
+    aside = file.with_name(f"{file.name}.tmp")  # in memory: by callbacks, which swallow Ctrl-C
+    soundfile.write(aside, clip, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    os.replace(aside, file)
 
 
 def play(take: Take, seconds: float) -> NDArray[np.float32]:
     """Return what is heard of a take, mixed down, (N,) at 16 kHz."""
     import midirenderer
 
-    wave = midirenderer.render_wave_from(find_soundfont(), _midi_file(take, seconds))
-    stereo, _ = soundfile.read(io.BytesIO(wave), dtype="float32")  # (3 N, 2), about
+    content = midirenderer.render_wave_from(find_soundfont(), _midi_file(take, seconds))
+    with wave.open(io.BytesIO(content)) as file:  # soundfile would read it by callbacks, as below
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    stereo = samples.reshape(-1, 2).astype(np.float32) / 2**15  # (3 N, 2), about
     length = round(seconds * SAMPLE_RATE)
     mono = np.zeros(length * _FACTOR, np.float32)
     mono[: len(stereo)] = (stereo[:, 0] + stereo[:, 1])[: len(mono)] / 2

@@ -112,6 +112,8 @@ def _read(path: str | Path) -> dict[str, Tensor]:
             "loading those would run their code. If you trust the file, save its tensors alone: "
             "torch.save(torch.load(file, weights_only=False)['state_dict'], other_file)"
         ) from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise UserError(f"{path} is no checkpoint of PyTorch, or damaged: {error}") from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"{path} holds no table of tensors: name a checkpoint's file")

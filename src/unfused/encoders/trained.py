@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..core.errors import NotFoundError, UserError
-from ..core.outputs import digest_of, write_bytes, write_json
+from ..core.outputs import check_output, digest_of, write_bytes, write_json
 from .encoder import Encoder, band_means
 from .projector import Projector
 from .registry import ENCODERS, create
@@ -158,6 +158,7 @@ def load_encoder(folder: str | Path) -> TrainedEncoder:
         NotFoundError: There is no encoder in ``folder``.
         UserError: What is there is damaged, unfinished, or does not fit this version.
     """
+    check_output(Path(folder))
     settings_file, weights_file = Path(folder) / SETTINGS_FILE, Path(folder) / WEIGHTS_FILE
     for file in (settings_file, weights_file):
         if not file.is_file():

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
-from ..core.outputs import OutputFolder
+from ..core.outputs import OutputFolder, check_output
 from ..core.progress import progress
 from ..core.repeats import Repeat
 from ..core.source import source_digest
@@ -162,7 +162,8 @@ class Vectors(NamedTuple):
 
     @classmethod
     def load(cls, folder: Path) -> Vectors:
-        """Read what :func:`embed_candidates` left."""
+        """Read what :func:`embed_candidates` left; refuse it, by UserError, if it is damaged."""
+        check_output(folder)
         held = np.load(folder / "clips.npz")
         matrix = np.load(folder / "vectors.npy", mmap_mode="r")
         return cls(held["clip_ids"], matrix, int(held["n_parameters"]))

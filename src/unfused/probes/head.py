@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from ..core.errors import NotFoundError, UserError
-from ..core.outputs import digest_of, write_bytes, write_json
+from ..core.outputs import check_output, digest_of, write_bytes, write_json
 from ..data.label_sets import BAR
 from ..tasks.label_kinds import MULTI_LABEL, SINGLE_LABEL, LabelKind
 from .calibration import Calibration
@@ -128,6 +128,7 @@ def load_head(folder: str | Path) -> Head:
         NotFoundError: There is no head in ``folder``.
         UserError: It is damaged or of another format.
     """
+    check_output(Path(folder))
     weights_file, settings_file = (Path(folder) / name for name in HEAD_FILES)
     for file in (weights_file, settings_file):
         if not file.is_file():

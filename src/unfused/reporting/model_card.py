@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +36,7 @@ def model_card(
         title=encoder_name(head.get("encoder", embedder.name)),
         protocol=protocol_name(head.get("protocol", "linear_probe")).lower(),
         task=task,
-        classes=classifier.classes_,
+        classes=[_code_span(name) for name in classifier.classes_],
         several=classifier.head_.kind.name == "multi_label",
         head=head,
         embedder=embedder,
@@ -44,6 +45,17 @@ def model_card(
         scores=_scores(head, task, summary),
         onnx=onnx,
     )
+
+
+def _code_span(text: str) -> str:
+    r"""Return a text as code in Markdown, on one line, which nothing in it ends.
+
+    >>> _code_span("dog"), _code_span("<b>`two`\n lines")
+    ('`dog`', '``<b>`two` lines``')
+    """
+    runs = [len(found) for found in re.findall("`+", text)]
+    fence, line = "`" * (max(runs, default=0) + 1), " ".join(text.split())
+    return f"{fence} {line} {fence}" if "`" in line[:1] + line[-1:] else f"{fence}{line}{fence}"
 
 
 def _scores(

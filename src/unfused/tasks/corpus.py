@@ -13,12 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.errors import NotFoundError, UserError
-from ..core.outputs import mark_of
+from ..core.locks import locked
+from ..core.outputs import file_damage, file_facts, mark_of, read_sealed, write_sealed
 from ..core.source import source_digest
 from ..data.extraction import MADE_BY, extract_log_mels
 from ..data.log_mel import FrontEnd
 from ..data.manifest import AUDIO_KEY, check_classes, rejected_table, scan_audio
-from ..data.shards import damage, file_facts, read_sealed, write_sealed
 from ..data.sources import Labels, corpus_name
 from ..data.splits import NO_CLASSES, assign_splits
 from ..data.store import LogMelStore
@@ -27,7 +27,7 @@ from .layouts import read_layout
 from .leakage import training_clips
 
 PARTS = ("train", "valid", "test")
-_RECORD = "corpus.json"
+RECORD = "corpus.json"
 
 
 class Corpus:
@@ -105,7 +105,9 @@ class Corpus:
         mark = mark_of(clips=manifest[AUDIO_KEY], front_end=definition)
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unfused"
         path = Path(folder or cache) / f"{name}-{mark}"
-        undecodable = extract_log_mels(manifest, path, definition, n_jobs=n_jobs)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.with_name(f".{path.name}.lock"), f"log-mels of {name}"):
+            undecodable = extract_log_mels(manifest, path, definition, n_jobs=n_jobs)
         store = LogMelStore.open(path, definition)
         clips = manifest[manifest["clip_id"].isin(store.clip_ids)]
         rejected = pd.concat([rejected, undecodable], ignore_index=True)
@@ -158,7 +160,7 @@ class Corpus:
             raise UserError(f"the log-mels of {self.name} are in memory: LogMelStore.write them")
         folder = Path(folder).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _RECORD).unlink(missing_ok=True)
+        (folder / RECORD).unlink(missing_ok=True)
         splits = self._splits if self._whole is None else self.splits
         tables = {"clips": self.clips, "rejected": self.rejected, "splits": splits}
         files = {}
@@ -169,7 +171,7 @@ class Corpus:
         places = [path.absolute() for path in self.store.paths]
         stores = [[os.path.relpath(place, folder), str(place)] for place in places]
         facts = {"name": self.name, "cut": self._cut, "stores": stores, "files": files}
-        write_sealed(folder / _RECORD, facts)
+        write_sealed(folder / RECORD, facts)
 
     @classmethod
     def load(cls, folder: str | Path) -> Corpus:
@@ -181,13 +183,13 @@ class Corpus:
             StoreError: Its log-mels are missing or damaged.
         """
         folder = Path(folder)
-        if not (folder / _RECORD).is_file():
+        if not (folder / RECORD).is_file():
             raise NotFoundError(f"there is no corpus in {folder}: save one there")
-        facts = read_sealed(folder / _RECORD)
+        facts = read_sealed(folder / RECORD)
         if facts is None:
-            raise UserError(f"{folder / _RECORD} is not what was written: make the corpus again")
+            raise UserError(f"{folder / RECORD} is not what was written: make the corpus again")
         for name, of_file in facts["files"].items():
-            if wrong := damage(folder / name, of_file):
+            if wrong := file_damage(folder / name, of_file):
                 raise UserError(f"{folder / name} {wrong}: make the corpus again")
         tables = {Path(name).stem: pd.read_parquet(folder / name) for name in facts["files"]}
         stores = [

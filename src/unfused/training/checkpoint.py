@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 
+from ..core.errors import UserError
 
-class CheckpointError(RuntimeError):
+
+class CheckpointError(UserError):
     """A checkpoint cannot be used; the message says why and what to do."""
 
 
@@ -52,6 +55,9 @@ def load_checkpoint(path: Path, mark: str, device: torch.device | str) -> dict[s
         return None
     remedy = "delete it to train from the start, or train into another folder"
     try:
+        with ZipFile(path) as file:
+            if changed := file.testzip():  # PyTorch does not look at its checksums
+                raise ValueError(f"{changed} is not what was written")
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         found = content["mark"]
     except OSError:

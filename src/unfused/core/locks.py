@@ -1,0 +1,106 @@
+"""Locks between processes: files that say who holds them, and that the system frees of the dead."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows has other locks: there nothing is locked
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def locked(file: Path, what: str = "") -> Iterator[None]:
+    """Hold a lock, which is a file that is there as long as it is held; wait for it if need be.
+
+    A process that ends in any way holds it no more. One process may wait for itself.
+
+    Args:
+        file: The lock.
+        what: What is waited for, to be logged; "": it never takes long.
+    """
+    held = _take(file)
+    while held is None:
+        if what:
+            log.info("waiting for %s, which %s is making", what, _holder(file))
+        held = _take(file, wait=True)
+    try:
+        yield
+    finally:
+        _release(file, held)
+
+
+class Claim:
+    """The right to write some files, held by one process at a time until it ends or gives it back.
+
+    Args:
+        folder: Where who writes what is noted.
+        files: The files.
+
+    Raises:
+        UserError: Another process holds some of them; the message says which and since when.
+    """
+
+    def __init__(self, folder: Path, files: Iterable[str]) -> None:
+        names = sorted(files)
+        self._file = folder / f".running-{socket.gethostname()}-{os.getpid()}.json"
+        with locked(folder / ".running.lock"):
+            for other in folder.glob(".running-*.json"):
+                if (held := _take(other)) is not None:  # of a process that is no more
+                    _release(other, held)
+                elif both := set(names) & set(json.loads(other.read_text("utf-8"))["writes"]):
+                    raise UserError(
+                        f"{_holder(other)} is writing {min(both)}: let that run end, or give this "
+                        "one a folder of its own, --params run_name=<name>"
+                    )
+            self._held = _take(self._file, names)
+        atexit.register(self.release)
+
+    def release(self) -> None:
+        """Give it back; more than once does no harm."""
+        if self._held is not None:
+            _release(self._file, self._held)
+        self._held = None
+
+
+def _take(file: Path, writes: Iterable[str] = (), *, wait: bool = False) -> int | None:
+    """Return an open lock that says whose it is; None if another process holds it or held it."""
+    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if not file.exists() or not os.path.samestat(os.fstat(handle), os.stat(file)):
+            raise BlockingIOError  # its holder has removed it meanwhile
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    whose = {"process": os.getpid(), "host": socket.gethostname(), "since": time.ctime()}
+    os.truncate(handle, 0)
+    os.pwrite(handle, json.dumps({**whose, "writes": list(writes)}).encode(), 0)
+    return handle
+
+
+def _release(file: Path, held: int) -> None:
+    file.unlink(missing_ok=True)
+    os.close(held)
+
+
+def _holder(file: Path) -> str:
+    try:
+        whose = json.loads(file.read_text(encoding="utf-8"))
+        return f"process {whose['process']} on {whose['host']} (since {whose['since']})"
+    except (OSError, ValueError, KeyError):
+        return "another process"

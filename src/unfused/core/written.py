@@ -1,0 +1,72 @@
+"""What the files of a run were when they were written, so that no other file passes for one.
+
+``written.json`` in a run's folder has size and digest of each. A run takes its files out of it
+before it begins, and puts each back when it is whole: what a run left unfinished, or another one
+has put there, is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from .errors import STOPPING, UserError
+from .locks import locked
+from .outputs import file_damage, file_facts, read_sealed, shown, write_sealed
+
+RECORD = "written.json"
+_REMEDY = "run the pipeline that makes it again (kedro run --pipelines=unfused makes everything)"
+
+
+def begin(folder: Path, files: Iterable[Path]) -> None:
+    """Declare that files of a run are going to be written, and sweep what a killed run left."""
+    gone = set()
+    for file in files:
+        gone.add(_name(folder, file))
+        for left in file.parent.glob(f".{file.name}.*.tmp"):
+            left.unlink(missing_ok=True)
+    _change(folder, lambda known: {name: known[name] for name in known.keys() - gone})
+
+
+def note(file: Path) -> None:
+    """Note what a file is that is whole now; of a folder without a record, nothing."""
+    if STOPPING.is_set():
+        raise KeyboardInterrupt
+    if (folder := _run_of(file)) is not None:
+        _change(folder, lambda known: {**known, _name(folder, file): file_facts(file)})
+
+
+def check(file: Path) -> None:
+    """See that a file is what was written; of a folder without a record, anything is.
+
+    Raises:
+        UserError: It is damaged or of another run, or the run that writes it did not come so far.
+    """
+    if file.is_dir() or (folder := _run_of(file)) is None:
+        return  # folders have records of their own
+    known = read_sealed(folder / RECORD)
+    if known is None:
+        raise UserError(f"{shown(folder / RECORD)} is not what was written: {_REMEDY}")
+    facts = known["files"].get(_name(folder, file))
+    if facts is None and not file.exists():
+        return  # nothing has been promised
+    if facts is None:
+        raise UserError(f"{shown(file)} is of a run that was not finished: {_REMEDY}")
+    if wrong := file_damage(file, facts):
+        raise UserError(f"{shown(file)} {wrong}: {_REMEDY}")
+
+
+def _run_of(file: Path) -> Path | None:
+    """Return the nearest folder above a file that has a record."""
+    return next((path for path in file.absolute().parents if (path / RECORD).is_file()), None)
+
+
+def _name(folder: Path, file: Path) -> str:
+    return file.absolute().relative_to(folder.absolute()).as_posix()
+
+
+def _change(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    with locked(folder / f".{RECORD}.lock"):
+        known = read_sealed(folder / RECORD) or {"files": {}}
+        write_sealed(folder / RECORD, {"files": change(known["files"])})
