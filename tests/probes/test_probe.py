@@ -121,7 +121,7 @@ def test_few_clips_are_dealt_anew_until_there_are_enough_predictions(monkeypatch
     logits = Probe._logits
     monkeypatch.setattr(Probe, "_logits", lambda *a: fitted.append(1) or logits(*a))
     Probe(lda=False).fit(x, y)
-    assert len(fitted) == 25  # five folds, five times
+    assert len(fitted) == 15  # five folds, three times
     fitted.clear()
     monkeypatch.setattr(module, "FEW", 100)
     Probe(lda=False).fit(x, y)
