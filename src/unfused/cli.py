@@ -65,8 +65,13 @@ class RunCommand(click.Command):
                 raise
             raise click.ClickException(str(error)) from error
         finally:
+            while _insisting:
+                _insisting.pop().cancel()
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+_insisting: list[threading.Timer] = []
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -75,6 +80,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
     insistence = threading.Timer(PATIENCE, _end, [number])
     insistence.daemon = True
     insistence.start()
+    _insisting.append(insistence)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)

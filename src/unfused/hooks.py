@@ -59,7 +59,7 @@ class ProjectHooks:
             log.info(
                 "%s on %s; teacher %s, seeds %s; results in %s%s",
                 ", ".join(name or "__default__" for name in asked),
-                *(", ".join(study.tasks), study.teacher, run.get("seeds"), folder),
+                *(", ".join(study.tasks), study.teacher, _listed(run.get("seeds")), folder),
                 f"; the whole study takes {expected}" if expected else "",
             )
 
@@ -131,6 +131,12 @@ def check_inputs(pipeline: Pipeline, catalog: Any) -> None:
 
     if "params:classify" in pipeline.inputs() and not catalog.load("params:classify").audio:
         raise UserError("no new audio is named: give --params new_audio=<folder or file>")
+    labels, taken = (
+        config.parameters().get("labels"),
+        {"params:tasks.own_data", "params:label_next"},
+    )
+    if labels and not taken & pipeline.inputs():
+        raise UserError("labels= adds to data=: name that too, or set tasks.<name>.labelled_since")
     data = [name for name in pipeline.inputs() if not name.startswith("param")]
     for name in data:
         written.check(Path(catalog.get(name).filepath))
@@ -173,6 +179,10 @@ def check_settings(pipeline: Pipeline, catalog: Any) -> None:
             if re.fullmatch(r"params:methods\.\w+", name)
         }
         check_together(methods, *[catalog.load(f"params:{name}") for name in names])
+
+
+def _listed(seeds: Any) -> str:
+    return ", ".join(map(str, range(seeds) if isinstance(seeds, int) else seeds or []))
 
 
 def label_of(name: str) -> str:

@@ -1,5 +1,6 @@
 """Two processes at once: one makes a result, the other waits for it; the dead hold nothing."""
 
+import errno
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 
+from unfused.core import locks
 from unfused.core.errors import UserError
 from unfused.core.locks import Claim, locked
 
@@ -79,3 +81,22 @@ def test_a_lock_is_gone_when_it_is_given_back(tmp_path):
         with locked(tmp_path / "lock"):
             assert (tmp_path / "lock").exists()
         assert not (tmp_path / "lock").exists()
+
+
+def test_where_there_are_no_locks_work_goes_on(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    with locked(tmp_path / "x.lock"):
+        pass
+    Claim(tmp_path, ["a"]).release()
+    assert not list(tmp_path.iterdir())
+    assert "one run at a time" in caplog.text
+
+
+def test_a_system_without_fcntl(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "fcntl", None)
+    with locked(tmp_path / "x.lock"), locked(tmp_path / "x.lock"):
+        Claim(tmp_path, ["a"]).release()
+    assert not list(tmp_path.iterdir())

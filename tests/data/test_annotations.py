@@ -129,3 +129,70 @@ def test_labelled_recordings_stay_whole(recording, tmp_path):
         recording(f"{label}/{label}.wav")
     clips, _ = scan_audio(tmp_path, corpus="c", window_seconds=1)
     assert list(clips["duration"]) == [10, 10]
+
+
+def test_two_tracks_of_one_recording_count(recording, tmp_path):
+    path = recording()
+    path.with_suffix(".txt").write_text("0\t1\twren\n1\t2\towl\n")
+    (tmp_path / "night.second.txt").write_text("3\t4\ta\u0308\n1\t2\towl\n")
+    clips, rejected = scan_audio(tmp_path, corpus="nights")
+    assert sorted(clips["label"]) == ["owl", "wren", "ä"]
+    assert rejected.empty
+
+
+def test_tracks_keep_the_split_of_their_folders(recording, tmp_path):
+    for part in ("train", "test"):
+        for index in range(2):
+            track = recording(f"{part}/{index}.wav").with_suffix(".txt")
+            track.write_text("0\t1\twren\n1\t2\towl\n")
+    clips, _ = scan_audio(tmp_path, corpus="nights")
+    assert clips["split"].value_counts().to_dict() == {"train": 4, "test": 4}
+
+
+@pytest.mark.parametrize(("labels", "found"), [
+    ("folders", {"dog": 2, "cat": 2}), ("tracks", {"bark": 1, "howl": 1}),
+])  # fmt: skip
+def test_a_track_among_class_folders_is_no_guess(recording, tmp_path, labels, found):
+    for name in ("dog/0.wav", "dog/1.wav", "cat/0.wav", "cat/1.wav"):
+        recording(name)
+    (tmp_path / "dog" / "0.txt").write_text("0\t1\tbark\n1\t2\thowl\n")
+    with pytest.raises(ManifestError, match="labels='folders'"):
+        scan_audio(tmp_path, corpus="animals")
+    clips, _ = scan_audio(tmp_path, corpus="animals", labels=labels)
+    assert clips["label"].value_counts().to_dict() == found
+
+
+def test_a_first_line_that_is_malformed_does_not_hide_a_track(recording):
+    track = recording().with_suffix(".txt")
+    track.write_text("-0.1\t1\ta\n1\t2\tb\n")
+    with pytest.raises(ManifestError, match=r"-0\.1"):
+        read_track(track)
+
+
+def test_ravens_times_over_several_files(recording, tmp_path):
+    recording("a.wav")
+    recording("b.wav")
+    rows = [("a.wav", 2, 3, 2, "wren"), ("b.wav", 11, 12.5, 1, "owl")]
+    columns = ["Begin File", "Begin Time (s)", "End Time (s)", "File Offset (s)", "Annotation"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "all.txt", sep="\t", index=False)
+    clips, _ = scan_audio(tmp_path / "all.txt", corpus="nights")
+    assert pieces(clips) == [(16000, 8000, "wren"), (8000, 12000, "owl")]
+
+
+def test_labels_given_since(recording, tmp_path):
+    """They count for clips that had none, which keep their part and group."""
+    for name in ("a", "b", "c"):
+        recording(f"{name}.wav")
+    lines = ["path,species,split,group", "a.wav,x,train,1", "b.wav,y,train,1", "c.wav,,test,2"]
+    (tmp_path / "clips.csv").write_text("\n".join(lines))
+    (tmp_path / "new.csv").write_text("path,start,end,label\nc.wav,0.0,,y\nc.wav,1,2,x\n")
+    known = {"corpus": "c", "columns": {"label": "species"}}
+    before, _ = scan_audio(tmp_path / "clips.csv", **known)
+    after, rejected = scan_audio(
+        tmp_path / "clips.csv", labelled_since=tmp_path / "new.csv", **known
+    )
+    assert rejected.empty
+    assert after["label"].tolist() == ["x", "y", "y", "x"]
+    assert after["split"].tolist()[:3] == ["train", "train", "test"]
+    assert after["group"].tolist()[:3] == ["1", "1", "2"]
+    assert set(before["clip_id"][:2]) < set(after["clip_id"])  # their log-mels stay

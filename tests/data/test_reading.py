@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,3 +233,28 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
 def test_a_part_beyond_the_file(write: Write, offset: int, frames: int | None) -> None:
     with pytest.raises(UnreadableAudio, match="not within the file's 8000"):
         read_mono(write("a.wav"), offset=offset, frames=frames)
+
+
+@pytest.mark.parametrize("form", ["mp3", "ogg", "opus", "flac", "wav"])
+def test_windows_of_a_recording_are_decoded_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    path = tmp_path / f"long.{form}"
+    how = {"format": "OGG", "subtype": "OPUS"} if form == "opus" else {}
+    sf.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 96_000), 16000, **how)
+    whole, opened = read_mono(path), []
+    opens = sf.SoundFile
+    monkeypatch.setattr(reading.sf, "SoundFile", lambda *a, **k: opened.append(a) or opens(*a, **k))
+    size = len(whole) // 6
+    windows = [read_mono(path, offset=i * size, frames=size) for i in (0, 1, 2, 4)]
+    opened_for_windows = len(opened)
+    again = read_mono(path, offset=size, frames=size)  # from before where it stood
+    for window, at in zip([*windows, again], (0, 1, 2, 4, 1), strict=True):
+        np.testing.assert_allclose(window, whole[at * size : (at + 1) * size], atol=1e-6)
+    if form in ("mp3", "ogg", "opus"):
+        probed = 4  # each window's header is looked at
+        assert opened_for_windows == probed + 1
+    path.write_bytes(path.read_bytes())  # another file from here on, as far as anyone knows
+    os.utime(path, (1, 1))
+    again = read_mono(path, offset=2 * size, frames=size)
+    np.testing.assert_allclose(again, windows[2], atol=1e-6)

@@ -290,3 +290,18 @@ def test_folds_are_made_for_few_clips_alone_or_when_asked(caplog):
     given = manifest(list("abcd") * 25).assign(split="train")
     given.loc[:10, "split"] = "test"
     assert set(assign_splits(given, n_folds="auto")["fold"]) == {0}
+
+
+def test_pieces_of_a_recording_are_one_group_beside_given_groups():
+    """Those without a group take that of their recording, or the recording itself."""
+    rows = [(f"g{i}", f"speaker{i % 6}", f"file{i}", "ab"[i % 2]) for i in range(12)]
+    rows += [(f"p{i}", None, "long", "ab"[i % 2]) for i in range(20)]
+    rows += [(f"q{i}", None, "file0", "ab"[i % 2]) for i in range(4)]
+    manifest = pd.DataFrame(rows, columns=["clip_id", "group", "digest", "label"])
+    manifest = manifest.assign(split=None, fold=pd.NA, offset=range(len(manifest)), frames=1)
+    splits = assign_splits(manifest, seed=0)
+    parts = manifest.merge(splits, on="clip_id", suffixes=("_given", ""))
+    for digest in ("long", "file0"):
+        assert parts.loc[parts["digest"] == digest, "split"].nunique() == 1
+    same = parts.loc[parts["group"].eq("speaker0"), "split"].unique()
+    assert set(same) == set(parts.loc[parts["digest"] == "file0", "split"])

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from unfused.core.errors import UserError
 from unfused.reporting.label_page import label_page
 
 from .browser import browser, installed, served
@@ -17,7 +18,7 @@ def clips(tone, tmp_path_factory):
     paths.append(folder / "gone.wav")
     return pd.DataFrame({
         "path": [str(path) for path in paths], "start": 0.25, "end": 0.75, "sample_rate": 16000,
-        "words": "low, else </script> high",
+        "words": "low, else </script> high", "seconds": 0.75,
     })  # fmt: skip
 
 
@@ -68,7 +69,17 @@ def test_from_new_audio_to_labels_to_the_next_run(own_data_run, tone, tmp_path):
     manifest = project.table("03_primary/own_data/manifest.parquet")
     assert (manifest["label"] == "mid").sum() == 10 + 4
 
+    project.run("label_next", labels=str(labels))
+    rest = pd.read_csv(project.data / NEW / "label_next.csv")
+    assert len(rest) == 2
+    assert not set(rest["path"]) & set(table["path"])
+
     like = str(tmp_path / "more" / "5.wav")
     project.run("label_next", like=like, **{"label_next.n_clips": 2})
     similar = pd.read_csv(project.data / NEW / "label_next.csv")
     assert [path.rsplit("/", 1)[1] for path in similar["path"]] == ["5.wav", "2.wav"]
+    project.run("model", **{"model.encoder": "unfused", "model.protocol": "linear_probe"})
+    with pytest.raises(UserError, match="classify again"):
+        project.run("label_next")
+    with pytest.raises(UserError, match="labels="):
+        project.copy_settings(tmp_path / "none").run("decar", data=None, labels=str(labels))

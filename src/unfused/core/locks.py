@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import json
 import logging
 import os
@@ -20,6 +21,8 @@ except ImportError:  # Windows has other locks: there nothing is locked
     fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
+_FREE = -1
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextmanager
@@ -33,7 +36,7 @@ def locked(file: Path, what: str = "") -> Iterator[None]:
         what: What is waited for, to be logged; "": it never takes long.
     """
     held = _take(file)
-    while held is None:
+    while held is None:  # of another process
         if what:
             log.info("waiting for %s, which %s is making", what, _holder(file))
         held = _take(file, wait=True)
@@ -61,7 +64,7 @@ class Claim:
             for other in folder.glob(".running-*.json"):
                 if (held := _take(other)) is not None:  # of a process that is no more
                     _release(other, held)
-                elif both := set(names) & set(json.loads(other.read_text("utf-8"))["writes"]):
+                elif both := set(names) & _written_by(other):
                     raise UserError(
                         f"{_holder(other)} is writing {min(both)}: let that run end, or give this "
                         "one a folder of its own, --params run_name=<name>"
@@ -77,16 +80,26 @@ class Claim:
 
 
 def _take(file: Path, writes: Iterable[str] = (), *, wait: bool = False) -> int | None:
-    """Return an open lock that says whose it is; None if another process holds it or held it."""
+    """Return an open lock that says whose it is; None if another process holds it or held it.
+
+    Where the system has no such locks (Windows, some file systems of clusters) all are free: -1.
+    """
+    if fcntl is None:
+        return _FREE
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        if not file.exists() or not os.path.samestat(os.fstat(handle), os.stat(file)):
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if not os.path.samestat(os.fstat(handle), os.stat(file)):
             raise BlockingIOError  # its holder has removed it meanwhile
-    except BlockingIOError:
+    except (BlockingIOError, FileNotFoundError):
         os.close(handle)
         return None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        log.warning("no locks on the file system of %s: start one run at a time there", file.parent)
+        _release(file, handle)
+        return _FREE
     whose = {"process": os.getpid(), "host": socket.gethostname(), "since": time.ctime()}
     os.truncate(handle, 0)
     os.pwrite(handle, json.dumps({**whose, "writes": list(writes)}).encode(), 0)
@@ -94,8 +107,17 @@ def _take(file: Path, writes: Iterable[str] = (), *, wait: bool = False) -> int 
 
 
 def _release(file: Path, held: int) -> None:
+    if held == _FREE:
+        return
     file.unlink(missing_ok=True)
     os.close(held)
+
+
+def _written_by(file: Path) -> set[str]:
+    try:
+        return set(json.loads(file.read_text(encoding="utf-8"))["writes"])
+    except (OSError, ValueError):  # it has just ended
+        return set()
 
 
 def _holder(file: Path) -> str:

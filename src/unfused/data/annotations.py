@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .table import ManifestError, decode, read_table
+from .table import ManifestError, decode, read_table, text_label
 
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _AUDACITY = re.compile(rf"({_NUMBER})\t({_NUMBER})(?:\t(.*))?")
@@ -36,7 +36,7 @@ def list_tracks(folder: Path, names: Sequence[str]) -> pd.DataFrame | None:
     of_folder: dict[Path, list[str]] = {}
     for name in names:
         of_folder.setdefault((folder / name).parent, []).append(name)
-    found = {}
+    found: dict[str, pd.DataFrame] = {}
     for where, recordings in of_folder.items():
         stems = {Path(name).stem: name for name in recordings}
         for file in sorted(where.glob("*.txt")):
@@ -44,11 +44,11 @@ def list_tracks(folder: Path, names: Sequence[str]) -> pd.DataFrame | None:
             names_ = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
             of = next((stems[stem] for stem in names_ if stem in stems), None)
             if of is not None and (track := read_track(file)) is not None:
-                found[of] = track
+                found[of] = pd.concat([found.get(of), track], ignore_index=True)
     if not found:
         return None
     empty = pd.DataFrame([["", "", ""]], columns=TRACK)
-    tables = [found.get(name, empty).assign(path=name) for name in names]
+    tables = [found.get(name, empty).drop_duplicates().assign(path=name) for name in names]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -63,7 +63,7 @@ def read_track(path: Path) -> pd.DataFrame | None:
     if lines and "begin time (s)" in lines[0].casefold():
         return read_table(path, needed="start").reindex(columns=TRACK, fill_value="")
     rows = [_AUDACITY.fullmatch(line) for line in lines]
-    if not rows or rows[0] is None:
+    if not any(rows):
         return None
     if None in rows:
         number = rows.index(None)
@@ -71,5 +71,5 @@ def read_track(path: Path) -> pd.DataFrame | None:
             f"{path}: {lines[number]!r} is not start, end and label with tabs between them, as in "
             "Audacity's label tracks: mend or delete the line"
         )
-    cells = [[row[1], row[2], (row[3] or "").strip()] for row in rows if row is not None]
+    cells = [[row[1], row[2], text_label(row[3])] for row in rows if row is not None]
     return pd.DataFrame(cells, columns=TRACK, dtype=object)

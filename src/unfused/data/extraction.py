@@ -24,7 +24,7 @@ from ..core.progress import progress
 from ..core.source import source_digest
 from .log_mel import FrontEnd
 from .manifest import AUDIO_KEY, rejected_table
-from .reading import UnreadableAudio, read_mono_blocks
+from .reading import UnreadableAudio, read_mono_blocks, start_over
 from .shards import (
     STORE_FILE,
     Clip,
@@ -187,6 +187,7 @@ def _extract_shard(shard: _Shard, front_end: FrontEnd) -> int:
     """Write one shard and, after it, the part that declares it whole; return its clip count."""
     decoded, names, rejected = [], [], []
     shard.part.unlink(missing_ok=True)
+    start_over()
     with _one_thread():
         for clip in shard.clips:
             try:

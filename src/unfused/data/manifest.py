@@ -51,6 +51,7 @@ def scan_audio(
     min_seconds: float = 0.01,
     max_seconds: float = 3600.0,
     window_seconds: float | None = None,
+    labelled_since: str | Path | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """List and check audio; only headers are decoded.
 
@@ -72,6 +73,8 @@ def scan_audio(
         max_seconds: Longer clips are rejected.
         window_seconds: Clips without a label that are longer than three of these windows are cut
             into them, however long they are; None: they are not.
+        labelled_since: A table of clips that have got a label since, with the usual names of
+            columns; they may be in ``audio`` too.
 
     Returns:
         The manifest with columns clip_id, corpus, path (absolute), offset, frames, sample_rate,
@@ -91,6 +94,9 @@ def scan_audio(
         tables = [list_audio(source, labels, columns) for source in sources]
     if len(tables) > 1:  # the same name in two folders is two clips
         tables = [table.assign(name=f"{i}/" + table["name"]) for i, table in enumerate(tables)]
+    if labelled_since is not None:
+        since = list_audio(Path(labelled_since), "table", None)
+        tables.append(since.assign(name="since/" + since["name"]))
     listed = pd.concat(tables or [pd.DataFrame()], ignore_index=True)
     if listed.empty:
         raise ManifestError(
@@ -161,14 +167,17 @@ def same_audio(clips: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
     common = known & clips["digest"].isin(others["digest"]).to_numpy()
     if not all(column in table for table in (clips, others) for column in POSITION):
         return common
-    columns = ["digest", *POSITION]
-    left = clips.loc[common, columns].assign(row=np.flatnonzero(common))
-    pairs = left.merge(others[columns].drop_duplicates(), on="digest", suffixes=("", "_other"))
-    overlap = (pairs["offset"] < pairs["offset_other"] + pairs["frames_other"]) & (
-        pairs["offset_other"] < pairs["offset"] + pairs["frames"]
-    )
     shared = np.zeros(len(clips), dtype=bool)
-    shared[pairs.loc[overlap, "row"].to_numpy()] = True
+    theirs = others.loc[others["digest"].isin(clips.loc[common, "digest"]), ["digest", *POSITION]]
+    rows_of = clips.assign(row=np.arange(len(clips)))[common].groupby("digest")["row"]
+    rows = {digest: found.to_numpy() for digest, found in rows_of}
+    for digest, parts in theirs.sort_values("offset").groupby("digest"):
+        starts = parts["offset"].to_numpy()
+        ends = np.maximum.accumulate(starts + parts["frames"].to_numpy())  # of all up to here
+        mine = clips.iloc[rows[digest]]
+        begun = np.searchsorted(starts, (mine["offset"] + mine["frames"]).to_numpy())
+        last = ends[np.maximum(begun - 1, 0)]
+        shared[rows[digest]] = (begun > 0) & (last > mine["offset"].to_numpy())
     return shared
 
 
@@ -189,8 +198,9 @@ def _judge(
             clip = _clip(row, probed[row["path"]], corpus, seconds)
             place = clip["path"], clip["offset"], clip["frames"]
             first = accepted.setdefault(place, clip)
-            if clip["label"] and not first["label"]:
-                accepted[place] = clip  # it has got a label since
+            if clip["label"] and not first["label"]:  # it has got a label since
+                kept = {key: first[key] for key in ("split", "fold", "group") if clip[key] is None}
+                accepted[place] = {**clip, **kept}
             elif first is not clip:
                 reason = "duplicate of an earlier row with the same path, offset and frames"
                 if first["label"] != clip["label"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,6 +97,10 @@ def _missing(path: str | Path, header: Any, size: int) -> str:
     return "the file ends inside a block" if _CUT_OFF.search(notes) else ""
 
 
+_SEQUENTIAL = ("MP3", "OGG", "MPEG")
+_left_off = threading.local()  # the state of a file, the open file, and the frame where it stands
+
+
 def _missing_ogg_bytes(tail: bytes) -> int:
     page = tail.rfind(b"OggS\0")
     if page < 0:
@@ -170,21 +175,58 @@ def _blocks(path: Path, info: AudioInfo, offset: int, frames: int) -> Iterator[n
             yield whole
             return
     try:
-        with sf.SoundFile(str(path)) as file:
-            skip = offset if file.format in ("MP3", "OGG", "MPEG") else 0  # seeking is inexact
-            if offset and not skip:
-                file.seek(offset)
-            while skip + frames > 0:
-                block = file.read(min(skip or frames, most), dtype="float32", always_2d=True)
+        file, at = _opened(path, offset)
+        try:
+            while at < offset + frames:
+                block = file.read(
+                    min(offset - at if at < offset else offset + frames - at, most),
+                    dtype="float32", always_2d=True,
+                )  # fmt: skip
                 if not len(block):
                     return
-                if skip:
-                    skip -= len(block)
-                else:
-                    frames -= len(block)
+                at += len(block)
+                if at > offset:
                     yield block
+            if file.format in _SEQUENTIAL and at < info.frames:
+                _left_off.file = (_state(path), file, at)
+        finally:
+            if getattr(_left_off, "file", (None, None))[1] is not file:
+                file.close()
     except (sf.SoundFileError, OSError) as error:
         raise UnreadableAudio(f"truncated or damaged: {_why(error)}") from error
+
+
+def _opened(path: Path, offset: int) -> tuple[sf.SoundFile, int]:
+    """Return an open file and the frame at which it stands, ``offset`` or before it.
+
+    In formats in which seeking is inexact that is where the last reading left off: the windows of a
+    long recording are decoded in one pass.
+    """
+    state, file, at = _left_off.__dict__.pop("file", (None, None, 0))
+    if file is not None and state == _state(path) and at <= offset:
+        return file, at
+    if file is not None:
+        file.close()
+    file = sf.SoundFile(str(path))
+    if file.format in _SEQUENTIAL or not offset:
+        return file, 0
+    file.seek(offset)
+    return file, offset
+
+
+def start_over() -> None:
+    """Let the next reading begin at the beginning of its file: decoders round by what came before.
+
+    What is made of several readings is then the same whatever this process has read until now.
+    """
+    _, file = _left_off.__dict__.pop("file", (None, None, 0))[:2]
+    if file is not None:
+        file.close()
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    found = path.stat()
+    return str(path), found.st_size, found.st_mtime_ns
 
 
 def _why(error: Exception) -> str:

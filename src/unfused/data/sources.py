@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ from .annotations import list_tracks
 from .table import KNOWN_AS, SPLIT_NAMES, TABLE_SUFFIXES, ManifestError, read_table, text_label
 
 log = logging.getLogger(__name__)
-Labels = Literal["none", "folders", "table", "auto"]
+Labels = Literal["none", "folders", "table", "tracks", "auto"]
 Columns = Mapping[str, str | None] | None
 FOLDER_TABLE = "labels.csv"
 UNLABELLED = ("unlabelled", "unlabeled")
@@ -52,8 +52,8 @@ def list_audio(source: Path, labels: Labels, columns: Columns) -> pd.DataFrame:
     Raises:
         ManifestError: The source does not exist, or has no labels although they are asked for.
     """
-    if labels not in ("none", "folders", "table", "auto"):
-        raise ManifestError(f"labels={labels!r} must be 'none', 'folders', 'table' or 'auto'")
+    if labels not in get_args(Labels):
+        raise ManifestError(f"labels={labels!r} must be one of {list(get_args(Labels))}")
     source = Path(os.path.abspath(source))
     if source.is_dir():
         if labels == "table" or (labels == "auto" and (source / FOLDER_TABLE).is_file()):
@@ -114,10 +114,6 @@ def _resolved(text: str, folder: Path) -> str:
 
 def _list_folder(folder: Path, labels: Labels) -> pd.DataFrame:
     names = _walk(folder)
-    tracks = list_tracks(folder, names) if labels == "auto" else None
-    if tracks is not None:
-        log.info("%s: labels from %d annotations beside the recordings", folder, len(tracks))
-        return list_rows(tracks, folder, labelled=True)
     folders = [Path(name).parts[:-1] for name in names]
     by_split = labels != "none" and _are_splits(folder, {part[0] for part in folders if part})
     splits, found = [], []  # of each file: its part, and the folder that may be its class
@@ -125,11 +121,29 @@ def _list_folder(folder: Path, labels: Labels) -> pd.DataFrame:
         in_split = bool(by_split and part and part[0].lower() not in UNLABELLED)
         splits.append(part[0] if in_split else "")
         found.append(text_label(next(iter(part[in_split:]), "")))
+    tracks = list_tracks(folder, names) if labels in ("tracks", "auto") else None
+    if tracks is None and labels == "tracks":
+        raise ManifestError(f"{folder} has no label track beside a recording: see labels='auto'")
     unlabelled = {name for name in found if name.lower() in UNLABELLED}
     classes = set(found) - unlabelled - {""}
     labelled = labels == "folders" or (labels == "auto" and len(classes) + bool(unlabelled) >= 2)
     if not labelled and (labels == "none" or set(found) != classes):  # one class is a label too
         classes = set()
+    if tracks is not None:
+        annotated = {part for name, part in zip(names, found, strict=True)
+                     if name in set(tracks.loc[tracks["start"] != "", "path"])}  # fmt: skip
+        if labels == "auto" and len(classes) > 1 and (without := sorted(classes - annotated)):
+            raise ManifestError(
+                f"{folder} has label tracks beside recordings in {sorted(annotated)[:3]}, and "
+                f"folders without any, such as {without[:3]}: labels='folders' takes the names of "
+                "folders, labels='tracks' the annotations"
+            )
+        n_labels = int((tracks["label"] != "").sum())
+        log.info("%s: %d labels from tracks beside the recordings", folder, n_labels)
+        return list_rows(
+            tracks.assign(split=tracks["path"].map(dict(zip(names, splits, strict=True)))),
+            folder, labelled=True,
+        )  # fmt: skip
     table = pd.DataFrame({
         "name": names, "path": [str(folder / name) for name in names], "split": splits,
         "label": [name if name in classes else "" for name in found],

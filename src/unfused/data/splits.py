@@ -104,11 +104,17 @@ def assign_splits(
 
 
 def _with_recordings(manifest: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
-    """Let clips of one recording be a group where nothing else is; return whether they are."""
-    shared = manifest["digest"].duplicated(keep=False) & (manifest["digest"].fillna("") != "")
-    if manifest["group"].notna().any() or not shared.any():
+    """Let clips of one recording be of one group; return whether there was none before."""
+    digests = manifest["digest"].where(manifest["digest"].fillna("") != "")
+    alone = manifest["group"].isna() & digests.duplicated(keep=False) & digests.notna()
+    if not alone.any():
         return manifest, False
-    return manifest.assign(group=manifest["digest"].astype(object)), True
+    known = manifest.assign(digest=digests).dropna(subset=["group", "digest"])
+    named = digests.map(known.drop_duplicates("digest").set_index("digest")["group"])
+    ungrouped = bool(manifest["group"].isna().all())
+    found = digests if ungrouped else named.where(named.notna(), digests.where(alone))
+    group = manifest["group"].astype(object)
+    return manifest.assign(group=group.where(group.notna(), found.astype(object))), ungrouped
 
 
 def _with_folds(

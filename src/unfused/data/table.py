@@ -87,6 +87,10 @@ def read_table(
     if taken:
         log.info("%s: taking the column %s", path, ", ".join(taken))
     chosen = {ours: table[name] for ours, name in source.items()}
+    if "file offset (s)" in header and source.get("start", "").casefold() == "begin time (s)":
+        first = table[header["file offset (s)"]]  # Raven's times run on from file to file
+        begin, end = (pd.to_numeric(chosen[name], "coerce") for name in ("start", "end"))
+        chosen |= {"start": first, "end": (pd.to_numeric(first, "coerce") + end - begin).round(6)}
     texts = {ours: cells.map(text_label) for ours, cells in chosen.items() if ours != "path"}
     return pd.DataFrame(chosen | texts, dtype=object)
 

@@ -69,7 +69,9 @@ class TextFilesDataset(FolderDataset):
         return dict(zip(names, texts, strict=True))
 
     def save(self, data: dict[str, str]) -> None:
-        """Write them in the place of those that were there."""
+        """Write them in the place of those that were there; nothing if there are none."""
+        if not data:
+            return
         shutil.rmtree(self.filepath, ignore_errors=True)
         self.filepath.mkdir(parents=True)
         for name, text in data.items():

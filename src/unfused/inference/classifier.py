@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..core.errors import UserError
+from ..core.outputs import mark_of
 from ..data.log_mel import FrontEnd
 from ..embeddings.embedder import Device, Embedder, EncoderEmbedder, as_embedder, load_embedder
 from ..embeddings.read_out import MAX_SECONDS, ReadOut
@@ -122,6 +123,11 @@ class Classifier(BaseEstimator):
     def classes_(self) -> NDArray[np.str_]:
         """Names of the classes, (C,)."""
         return self.head_.classes
+
+    @property
+    def digest_(self) -> str:
+        """Identifies what it computes."""
+        return mark_of(embedder=self.embedder_.digest, weight=self.head_.linear.weight)
 
     @property
     def facts_(self) -> dict[str, Any]:

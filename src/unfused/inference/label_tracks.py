@@ -8,9 +8,13 @@ from typing import Literal
 
 import pandas as pd
 
+from .classifier import UNKNOWN
+
 
 def label_tracks(said: pd.DataFrame, form: Literal["audacity", "raven"]) -> dict[str, str]:
-    """Return a label track for each recording, neighbouring segments of one label put together.
+    """Return a label track for each recording with a sound of the classes.
+
+    Neighbouring segments of one label are put together.
 
     Args:
         said: Predictions as :meth:`~unfused.inference.classifier.Classifier.classify` makes them.
@@ -24,7 +28,8 @@ def label_tracks(said: pd.DataFrame, form: Literal["audacity", "raven"]) -> dict
     paths = list(said["path"].unique())
     common = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
     tracks: dict[str, str] = {}
-    for path, rows in merged(said).groupby("path", sort=False):
+    known = said[~said["label"].isin(["", UNKNOWN])]
+    for path, rows in merged(known).groupby("path", sort=False):
         file = Path(os.path.relpath(str(path), common or "."))
         name = file.with_suffix("") if f"{file.with_suffix('')}{ending}" not in tracks else file
         tracks[f"{name.as_posix()}{ending}"] = write(rows)

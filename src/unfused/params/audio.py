@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ..core.errors import UserError
 from .model import Folder, Model, Outputs
@@ -72,8 +72,10 @@ class Audio(Model):
         audio: A folder, several folders, or a CSV or Parquet table; the words ``demo``,
             ``demo_notes`` and ``demo_mixtures`` are rendered corpora; null means that there is
             none.
-        labels: ``folders`` (one folder per class), ``table``, ``none``, or ``auto``.
-        more: A further folder or table of the same corpus, such as clips that were labelled since.
+        labels: ``folders`` (one folder per class), ``table``, ``tracks`` (of Audacity or Raven
+            beside recordings), ``none``, or ``auto``.
+        labelled_since: A table of clips of the same corpus that have got a label since, with the
+            usual names of columns.
         columns: Our column name -> the table's: label, split, fold, group, path, start, end ...;
             null: the table's column of our name means something else.
         min_seconds: Shorter clips are rejected.
@@ -83,26 +85,25 @@ class Audio(Model):
     """
 
     audio: str | list[str] | None = None
-    labels: Literal["auto", "none", "folders", "table"] = "auto"
-    more: str | None = None
+    labels: Literal["auto", "none", "folders", "table", "tracks"] = "auto"
+    labelled_since: str | None = None
     columns: dict[str, str | None] = {}
     min_seconds: float = Field(0.01, gt=0)
     max_seconds: float = Field(3600.0, gt=0)
     window_seconds: float | None = Field(10.0, gt=0)
 
-    @field_validator("audio", "more", mode="before")
+    @field_validator("audio", "labelled_since", mode="before")
     @classmethod
-    def _no_number(cls, given: Any) -> Any:
+    def _no_number(cls, given: Any, info: ValidationInfo) -> Any:
         if isinstance(given, int | float):
             kind = "true or false" if isinstance(given, bool) else "a number"
-            raise UserError(f"audio={given} is {kind} to YAML; write ./{given}")
+            raise UserError(f"{info.field_name}={given} is {kind} to YAML; write ./{given}")
         return given
 
     @property
     def paths(self) -> list[Path]:
         """Folders and tables with the audio, absolute."""
         given = [self.audio] if isinstance(self.audio, str) else list(self.audio or [])
-        given += [self.more] if self.more and given else []
         return [Path(path).expanduser().resolve() for path in given]
 
     @property

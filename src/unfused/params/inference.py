@@ -68,12 +68,14 @@ class LabelNext(Model):
         n_clips: How many.
         per_clip: Among so many doubtful ones for each that is shown, different ones are looked for.
         like: A recording; those most like it are shown in place of the most doubtful ones.
+        labels: A table of labels given before; its clips are not shown again.
         seed: Of their choice.
     """
 
     n_clips: int = Field(50, ge=1)
     per_clip: int = Field(10, ge=1)
     like: str | None = None
+    labels: str | None = None
     seed: int = 0
 
 

@@ -33,8 +33,8 @@ PATIENCE = 3
 MIN_VALID, MIN_VALID_PER_CLASS, MIN_VALID_GROUPS = 50, 5, 5
 """With fewer validation clips, fewer of some class, or clips of fewer groups, folds choose."""
 N_FOLDS, FEW = 5, 300
-"""With fewer than 300 clips, five folds are dealt anew, at most three times, until there are so many
-predictions."""
+"""With fewer than 300 clips five folds are dealt anew, at most three times, until there are so
+many predictions."""
 LDA = "lda"
 _FINE = 0.3  # tolerance of the penalty chosen, as a share of that while they are compared
 _MANY = 20_000  # clips; from here on one split says enough

@@ -15,22 +15,25 @@ def label_page(clips: pd.DataFrame, classes: Sequence[str], *, title: str, note:
     """Return the page as HTML.
 
     Args:
-        clips: One row for each: path, start, end (seconds), sample_rate, and words on it.
+        clips: One row for each: path, start, end (seconds; NaN: that of the file), sample_rate,
+            words on it, and seconds, where it ends in any case.
         classes: Labels to choose from; others can be typed.
         title: What the page is called.
         note: A sentence below the title.
     """
     shown = []
     for clip in clips.to_dict("records"):
-        rate, seconds = int(clip["sample_rate"]), clip["end"] - clip["start"]
+        rate, seconds = int(clip["sample_rate"]), clip["seconds"] - clip["start"]
         place = {"offset": round(clip["start"] * rate), "frames": max(1, round(seconds * rate))}
         shown.append(heard({**clip, **place, "clip_id": ""}, seconds=seconds))
+    rows = clips[["path", "start", "end"]].astype(object)
+    rows = rows.where(rows.notna(), "")
     page = TEMPLATES.get_template("label_page.html").render(
         title=title,
         note=note,
         clips=shown,
         classes=list(classes),
-        rows=clips[["path", "start", "end"]].to_dict("records"),
-        key=f"labels-{mark_of(clips=clips[['path', 'start', 'end']])}",
+        rows=rows.to_dict("records"),
+        key=f"labels-{mark_of(clips=rows)}",
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # file names need not be valid text

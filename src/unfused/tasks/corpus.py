@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,9 @@ class Corpus:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unfused"
         path = Path(folder or cache) / f"{name}-{mark}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_name(f".{path.name}.lock"), f"log-mels of {name}"):
+        may_write = os.access(path.parent, os.W_OK)
+        lock = path.with_name(f".{path.name}.lock")
+        with locked(lock, f"log-mels of {name}") if may_write else nullcontext():
             undecodable = extract_log_mels(manifest, path, definition, n_jobs=n_jobs)
         store = LogMelStore.open(path, definition)
         clips = manifest[manifest["clip_id"].isin(store.clip_ids)]

@@ -98,6 +98,7 @@ def scan_pool_audio(source: Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
         min_seconds=source.min_seconds,
         max_seconds=source.max_seconds,
         window_seconds=source.window_seconds,
+        labelled_since=source.labelled_since,
     )
 
 

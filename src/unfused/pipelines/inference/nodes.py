@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...core.errors import UserError
 from ...params import Classify, Export, LabelNext, Run, Task, TrainedModel
 from ..data_engineering.nodes import scan_pool_audio
 from ..evaluation.nodes import truth
@@ -16,6 +17,8 @@ from ..evaluation.nodes import truth
 log = logging.getLogger(__name__)
 VECTOR = r"^e\d+$"
 """Columns of embeddings that make the vector."""
+END = 0.02
+"""Seconds from the end of a file within which a segment goes to its end."""
 
 
 def choose_model(
@@ -97,6 +100,7 @@ def classify_audio(
     rejected = pd.concat([unreadable, damaged], ignore_index=True)
     counts = (predictions["path"].nunique(), len(predictions), ", ".join(said), len(rejected))
     log.info("%d files, %d segments: %s; %d rejected", *counts)
+    found.embeddings.attrs["model"] = model.digest_
     tracks = label_tracks(predictions, classify.label_tracks) if classify.label_tracks else {}
     return predictions, found.embeddings, rejected, tracks
 
@@ -113,7 +117,11 @@ def choose_clips_to_label(
     from ...inference.search import nearest
     from ...reporting.label_page import label_page
 
-    vectors = embeddings.filter(regex=VECTOR).to_numpy("float32")
+    if embeddings.attrs.get("model") != model.digest_:
+        raise UserError("another model classified last: run the pipeline classify again first")
+    shown = unlabelled(predictions, label_next.labels) & ~np.isinf(predictions["strangeness"])
+    predictions = predictions[shown]
+    vectors = embeddings.filter(regex=VECTOR).to_numpy("float32")[shown]
     likely = model.head_.probabilities(vectors)
     if label_next.like is None:
         how = {"per_clip": label_next.per_clip, "seed": label_next.seed}
@@ -124,15 +132,32 @@ def choose_clips_to_label(
         rows, _ = nearest(vectors, query.to_numpy(), label_next.n_clips)
         title, note = "Find similar", f"The clips most like {Path(label_next.like).name}."
     places, names = predictions.iloc[rows], model.classes_[np.argsort(-likely[rows])[:, :2]]
+    files = scanned.drop_duplicates("path").set_index("path")
+    to_its_end = places["path"].map(files["duration"]) - places["end_seconds"] < END
     clips = pd.DataFrame({
-        "path": places["path"], "start": places["start_seconds"], "end": places["end_seconds"],
+        "path": places["path"], "start": places["start_seconds"],
+        "end": places["end_seconds"].where(~to_its_end),
         "label": "", "suggestion": names[:, 0], "probability": likely[rows].max(axis=1),
     })  # fmt: skip
-    rates = scanned.drop_duplicates("path").set_index("path")["sample_rate"]
-    words = [f"{first}, else {second}" for first, second in names]
-    shown = clips.assign(sample_rate=clips["path"].map(rates), words=words)
-    page = label_page(shown, model.classes_.tolist(), title=title, note=note)
+    heard = clips.assign(
+        words=[f"{first}, else {second}" for first, second in names],
+        sample_rate=places["path"].map(files["sample_rate"]), seconds=places["end_seconds"],
+    )  # fmt: skip
+    page = label_page(heard, model.classes_.tolist(), title=title, note=note)
     return clips, page
+
+
+def unlabelled(predictions: pd.DataFrame, table: str | None) -> np.ndarray:
+    """Return which segments a table of labels does not have yet, (N,) bool."""
+    if table is None:
+        return np.ones(len(predictions), bool)
+    from ...data.sources import list_audio
+
+    known = list_audio(Path(table), "table", None)
+    starts = pd.to_numeric(known["start"].str.replace(",", ".")).fillna(0.0)
+    places = set(zip(known["path"], starts.round(2), strict=True))
+    each = zip(predictions["path"], predictions["start_seconds"].round(2), strict=True)
+    return np.array([place not in places for place in each])
 
 
 def export_model(model: Any, export: Export, run: Run) -> Path:
