@@ -5,8 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -44,13 +47,8 @@ class RunCommand(click.Command):
         """
         take_packaged_configuration(ctx.params)
         STOPPING.clear()
-        watched = threading.current_thread() is threading.main_thread()  # signals come there alone
-        before = {number: signal.getsignal(number) for number in SIGNALS if watched}
-        for number, handler in before.items():
-            if handler != signal.SIG_IGN:  # a script's background jobs are to ignore Ctrl-C
-                signal.signal(number, _stop)
         try:
-            with logging_redirect_tqdm():
+            with _heard_signals(), logging_redirect_tqdm():
                 return super().invoke(ctx)
         except (KeyboardInterrupt, SystemExit) as stopped:
             status = getattr(stopped, "code", 128 + signal.SIGINT)
@@ -64,23 +62,50 @@ class RunCommand(click.Command):
             if os.environ.get("UNFUSED_TRACEBACK") == "1" or not words_say_it(error):
                 raise
             raise click.ClickException(str(error)) from error
-        finally:
-            while _insisting:
-                _insisting.pop().cancel()
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
-_insisting: list[threading.Timer] = []
+@contextmanager
+def _heard_signals() -> Iterator[None]:
+    """Let a signal unwind the run, so that workers and files are closed; but only for a while.
+
+    Compiled code may not come back to the interpreter for long, and libraries swallow what is
+    raised in their callbacks: a thread that the system itself wakes ends the process then.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals come there alone
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    ended, (woken, waking) = threading.Event(), socket.socketpair()
+    waking.setblocking(False)
+    old = signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_insist, args=(woken, ended), daemon=True).start()
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # a script's background jobs are to ignore Ctrl-C
+            signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(old)
+        ended.set()
+        waking.close()
+
+
+def _insist(woken: socket.socket, ended: threading.Event) -> None:
+    """End the process a while after a signal; a training ends after its step, however long."""
+    with woken:
+        while (received := woken.recv(1)) and received[0] not in SIGNALS:
+            pass
+    if received:
+        while signal.getsignal(received[0]) is not _stop and not ended.wait(0.1):
+            pass
+        if not ended.wait(PATIENCE):
+            _end(received[0])
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Unwind the run, so that workers and files are closed; but not for longer than a while."""
     STOPPING.set()
-    insistence = threading.Timer(PATIENCE, _end, [number])
-    insistence.daemon = True
-    insistence.start()
-    _insisting.append(insistence)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)
