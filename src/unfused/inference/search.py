@@ -2,12 +2,74 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
+from ..core.errors import UserError
+from .classifier import Classifier
+
 _MOST = 5000
 """Clips among which diversity is looked for."""
+_VECTOR = r"^e\d+$"
+_END = 0.02  # seconds from the end of a file within which a segment goes to its end
+
+
+def clips_to_label(
+    model: Classifier,
+    predictions: pd.DataFrame,
+    embeddings: pd.DataFrame,
+    seconds: pd.Series,
+    *,
+    n_clips: int = 50,
+    per_clip: int = 10,
+    like: Any = None,
+    known: pd.DataFrame | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the segments of classified recordings that are to be labelled next.
+
+    Args:
+        model: What classified them.
+        predictions: As :meth:`~unfused.inference.classifier.Classifier.classify` made them.
+        embeddings: The same rows.
+        seconds: Length of each recording by its path.
+        n_clips: How many are wanted.
+        per_clip: As for :func:`label_next`.
+        like: A recording; those most like it are taken in place of doubtful ones.
+        known: ``path`` and ``start`` of clips that have a label by now.
+        seed: Of k-means.
+
+    Returns:
+        Columns path, start, end (seconds; NaN: to the end of the file), label (empty), suggestion
+        and second (the two most likely classes), probability.
+
+    Raises:
+        UserError: Another model made the vectors.
+    """
+    if embeddings.attrs.get("model") != model.digest_:
+        raise UserError("another model classified last: run the pipeline classify again first")
+    place = [predictions["path"], predictions["start_seconds"].round(2)]
+    of_known = [] if known is None else [known["path"], known["start"].round(2)]
+    labelled = pd.MultiIndex.from_arrays(place).isin(list(zip(*of_known, strict=True)))
+    shown = ~labelled & ~np.isinf(predictions["strangeness"].to_numpy(float))  # silence
+    said, vectors = predictions[shown], embeddings.filter(regex=_VECTOR).to_numpy("f4")[shown]
+    likely = model.head_.probabilities(vectors)
+    if like is None:
+        rows = label_next(vectors, likely, n_clips, per_clip=per_clip, seed=seed)
+    else:
+        query = model.classify(like).embeddings.filter(regex=_VECTOR).mean()
+        rows, _ = nearest(vectors, query.to_numpy(), n_clips)
+    said, names = said.iloc[rows], model.classes_[np.argsort(-likely[rows])[:, :2]]
+    to_its_end = said["path"].map(seconds) - said["end_seconds"] < _END
+    return pd.DataFrame({
+        "path": said["path"], "start": said["start_seconds"],
+        "end": said["end_seconds"].where(~to_its_end), "label": "",
+        "suggestion": names[:, 0], "second": names[:, 1], "probability": likely[rows].max(axis=1),
+    }).reset_index(drop=True)  # fmt: skip
 
 
 def label_next(

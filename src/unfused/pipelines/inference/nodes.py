@@ -6,19 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from ...core.errors import UserError
 from ...params import Classify, Export, LabelNext, Run, Task, TrainedModel
 from ..data_engineering.nodes import scan_pool_audio
 from ..evaluation.nodes import truth
 
 log = logging.getLogger(__name__)
-VECTOR = r"^e\d+$"
-"""Columns of embeddings that make the vector."""
-END = 0.02
-"""Seconds from the end of a file within which a segment goes to its end."""
 
 
 def choose_model(
@@ -111,53 +105,43 @@ def choose_clips_to_label(
     embeddings: pd.DataFrame,
     scanned: pd.DataFrame,
     label_next: LabelNext,
-) -> tuple[pd.DataFrame, str]:
-    """Choose the clips most worth a label, or those most like another, and make a page of them."""
-    from ...inference.search import label_next as most_doubtful
-    from ...inference.search import nearest
+) -> pd.DataFrame:
+    """Choose the clips that are most worth a label, or those most like another one."""
+    from ...inference.search import clips_to_label
+
+    seconds = scanned.drop_duplicates("path").set_index("path")["duration"]
+    how = label_next.model_dump(exclude={"labels"})
+    known = None if label_next.labels is None else labelled_places(label_next.labels)
+    return clips_to_label(model, predictions, embeddings, seconds, known=known, **how)
+
+
+def draw_label_page(
+    model: Any, clips: pd.DataFrame, scanned: pd.DataFrame, label_next: LabelNext
+) -> str:
+    """Make a page that plays the chosen clips and takes labels for them."""
     from ...reporting.label_page import label_page
 
-    if embeddings.attrs.get("model") != model.digest_:
-        raise UserError("another model classified last: run the pipeline classify again first")
-    shown = unlabelled(predictions, label_next.labels) & ~np.isinf(predictions["strangeness"])
-    predictions = predictions[shown]
-    vectors = embeddings.filter(regex=VECTOR).to_numpy("float32")[shown]
-    likely = model.head_.probabilities(vectors)
-    if label_next.like is None:
-        how = {"per_clip": label_next.per_clip, "seed": label_next.seed}
-        rows = most_doubtful(vectors, likely, label_next.n_clips, **how)
-        title, note = "Label next", "The clips that the classifier would learn most from."
-    else:
-        query = model.classify(label_next.like).embeddings.filter(regex=VECTOR).mean()
-        rows, _ = nearest(vectors, query.to_numpy(), label_next.n_clips)
+    files = clips["path"].map(
+        scanned.drop_duplicates("path").set_index("path").to_dict("index").get
+    )
+    found = clips.assign(
+        seconds=clips["end"].fillna(pd.Series([file["duration"] for file in files])),
+        sample_rate=[file["sample_rate"] for file in files],
+        words=clips["suggestion"].astype(str) + ", else " + clips["second"].astype(str),
+    )
+    title, note = "Label next", "The clips that the classifier would learn most from."
+    if label_next.like is not None:
         title, note = "Find similar", f"The clips most like {Path(label_next.like).name}."
-    places, names = predictions.iloc[rows], model.classes_[np.argsort(-likely[rows])[:, :2]]
-    files = scanned.drop_duplicates("path").set_index("path")
-    to_its_end = places["path"].map(files["duration"]) - places["end_seconds"] < END
-    clips = pd.DataFrame({
-        "path": places["path"], "start": places["start_seconds"],
-        "end": places["end_seconds"].where(~to_its_end),
-        "label": "", "suggestion": names[:, 0], "probability": likely[rows].max(axis=1),
-    })  # fmt: skip
-    heard = clips.assign(
-        words=[f"{first}, else {second}" for first, second in names],
-        sample_rate=places["path"].map(files["sample_rate"]), seconds=places["end_seconds"],
-    )  # fmt: skip
-    page = label_page(heard, model.classes_.tolist(), title=title, note=note)
-    return clips, page
+    return label_page(found, model.classes_.tolist(), title=title, note=note)
 
 
-def unlabelled(predictions: pd.DataFrame, table: str | None) -> np.ndarray:
-    """Return which segments a table of labels does not have yet, (N,) bool."""
-    if table is None:
-        return np.ones(len(predictions), bool)
+def labelled_places(table: str) -> pd.DataFrame:
+    """Return path and start of the clips that a table of labels has."""
     from ...data.sources import list_audio
 
     known = list_audio(Path(table), "table", None)
     starts = pd.to_numeric(known["start"].str.replace(",", ".")).fillna(0.0)
-    places = set(zip(known["path"], starts.round(2), strict=True))
-    each = zip(predictions["path"], predictions["start_seconds"].round(2), strict=True)
-    return np.array([place not in places for place in each])
+    return pd.DataFrame({"path": known["path"], "start": starts})
 
 
 def export_model(model: Any, export: Export, run: Run) -> Path:

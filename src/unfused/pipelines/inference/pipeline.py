@@ -39,10 +39,16 @@ def create_classify() -> Pipeline:
 
 def create_label_next() -> Pipeline:
     """Return the pipeline from what was classified last to the clips that are worth a label."""
-    names = ("predictions", "embeddings", "scanned_audio")
-    given = ["model", *(f"new_audio.{name}" for name in names), "params:label_next"]
-    chosen = ["new_audio.label_next", "new_audio.label_page"]
-    return _stage([node(nodes.choose_clips_to_label, given, chosen)], "label_next")
+    heard = [f"new_audio.{name}" for name in ("predictions", "embeddings", "scanned_audio")]
+    chosen, how = "new_audio.label_next", "params:label_next"
+    shown = ["model", chosen, "new_audio.scanned_audio", how]
+    return _stage(
+        [
+            node(nodes.choose_clips_to_label, ["model", *heard, how], chosen),
+            node(nodes.draw_label_page, shown, "new_audio.label_page"),
+        ],
+        "label_next",
+    )
 
 
 def create_export() -> Pipeline:
