@@ -24,7 +24,7 @@ def test_a_stage_that_took_time_gets_a_line(caplog, monkeypatch, seconds, lines)
 
 def test_the_whole_run_says_what_it_does_how_long_it_took_and_where_things_are(finished):
     first, *lines = finished.output.splitlines()
-    assert all(word in first for word in ("unfused", "instrument", "decar", "[0]", "minute"))
+    assert all(word in first for word in ("unfused", "instrument", "decar", "seeds 0", "minute"))
     assert str(finished.data) in first
     assert any(re.search(r"decar: pretrain encoders \(.* s\)", line) for line in lines)
     (end,) = [line for line in lines if " finished in " in line]

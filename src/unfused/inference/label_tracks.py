@@ -12,7 +12,7 @@ from .classifier import UNKNOWN
 
 
 def label_tracks(said: pd.DataFrame, form: Literal["audacity", "raven"]) -> dict[str, str]:
-    """Return a label track for each recording with a sound of the classes.
+    """Return a label track for each recording: where a sound of the classes was heard.
 
     Neighbouring segments of one label are put together.
 
@@ -29,7 +29,9 @@ def label_tracks(said: pd.DataFrame, form: Literal["audacity", "raven"]) -> dict
     common = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
     tracks: dict[str, str] = {}
     known = said[~said["label"].isin(["", UNKNOWN])]
-    for path, rows in merged(known).groupby("path", sort=False):
+    pieces = merged(known)
+    for path in paths:
+        rows = pieces[pieces["path"] == path]
         file = Path(os.path.relpath(str(path), common or "."))
         name = file.with_suffix("") if f"{file.with_suffix('')}{ending}" not in tracks else file
         tracks[f"{name.as_posix()}{ending}"] = write(rows)

@@ -95,11 +95,14 @@ def calibrate(
     else:
         error = calibration_error(likely.max(1), likely.argmax(1) == targets)
     thresholds = tuple(_best_f1(likely[:, c], hits[:, c]) for c in range(n_classes))
-    known = _mean_and_spread(_evidence(given / temperature)), _mean_and_spread(distances)
-    return Calibration(temperature, error, thresholds, *known)
+    evidence = _mean_and_spread(_evidence(given / temperature))
+    distance = _mean_and_spread(distances[np.isfinite(distances)])
+    return Calibration(temperature, error, thresholds, evidence, distance)
 
 
 def _mean_and_spread(values: NDArray[Any]) -> tuple[float, float]:
+    if not len(values):
+        return 0.0, 1.0
     return float(values.mean()), float(values.std()) or 1.0
 
 

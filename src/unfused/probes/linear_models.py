@@ -31,7 +31,8 @@ class Linear(NamedTuple):
         bias: (C,) float32.
         mean: Subtracted from features first, (D,) float32.
         scale: Divides them then, (D,) float32.
-        centres: Mean of each class that has training clips, on that scale, (K, D) float32.
+        centres: Mean of each class that has training clips, on that scale, (K, D) float32;
+            none where clips have several labels.
     """
 
     weight: NDArray[np.float32]
@@ -50,7 +51,12 @@ class Linear(NamedTuple):
         return found
 
     def distances(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logarithm of the mean square distance to the nearest centre, (N,)."""
+        """Return the logarithm of the mean square distance to the nearest centre, (N,).
+
+        Minus infinity where there are no centres.
+        """
+        if not len(self.centres):
+            return np.full(len(features), -np.inf, np.float32)
         found = np.empty(len(features), np.float32)
         lengths = np.square(self.centres).sum(axis=1)
         for first in range(0, len(features), _ROWS):
@@ -92,10 +98,10 @@ class Standardised:
 
     @cached_property
     def centres(self) -> NDArray[np.float64]:
-        """Mean of each class that has clips, (K, D)."""
-        hits = self.targets
-        if hits.ndim == 1:
-            hits = np.eye(self.n_classes)[hits]
+        """Mean of each class that has clips, (K, D); none where clips have several labels."""
+        if self.targets.ndim == 2:
+            return np.zeros((0, self.x.shape[1]))
+        hits = np.eye(self.n_classes)[self.targets]
         hits = hits[:, hits.any(axis=0)]
         return np.asarray(hits.T @ self.x / hits.sum(axis=0)[:, None])
 

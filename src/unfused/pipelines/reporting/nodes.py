@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...params import Evaluation, Report, Run
+from ...params import Evaluation, MethodViews, Report, Run
 from ...reporting.names import encoder_name, is_control
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,9 @@ def draw_augmentation_views(
     mean, std = pretraining.for_training(fold).statistics
     clips, middle = corpus.for_training(corpus.folds[0]), centroids_of(centroids, fold)
     level: dict[str, Any] = {"mean": mean, "std": std, "centroids": middle}
-    examples = example_views(clips.store, clips.clips, training.views.model_dump(), **level)
+    given = training if isinstance(training, dict) else training.model_dump()
+    views = MethodViews(**given["views"]).model_dump()
+    examples = example_views(clips.store, clips.clips, views, **level)
     front_end = clips.store.front_end
     return view_steps(examples, hop_seconds=front_end.hop / front_end.sample_rate)
 
