@@ -17,6 +17,7 @@ from kedro.pipeline.node import Node
 
 from . import config
 from .core.errors import UserError
+from .core.repeats import seeds_of
 
 if TYPE_CHECKING:
     from .core.locks import Claim
@@ -52,6 +53,7 @@ class ProjectHooks:
         command = click.get_current_context(silent=True)
         if command is not None and command.info_name == "run":
             run = parameters.get("run") or {}
+            seeds = ", ".join(map(str, seeds_of(run.get("seeds")) or []))
             expected = run.get("expected")
             if study.rendered and not expected:
                 expected = (parameters.get("demo") or {}).get("expected")
@@ -59,7 +61,7 @@ class ProjectHooks:
             log.info(
                 "%s on %s; teacher %s, seeds %s; results in %s%s",
                 ", ".join(name or "__default__" for name in asked),
-                *(", ".join(study.tasks), study.teacher, _listed(run.get("seeds")), folder),
+                *(", ".join(study.tasks), study.teacher, seeds, folder),
                 f"; the whole study takes {expected}" if expected else "",
             )
 
@@ -131,11 +133,8 @@ def check_inputs(pipeline: Pipeline, catalog: Any) -> None:
 
     if "params:classify" in pipeline.inputs() and not catalog.load("params:classify").audio:
         raise UserError("no new audio is named: give --params new_audio=<folder or file>")
-    labels, taken = (
-        config.parameters().get("labels"),
-        {"params:tasks.own_data", "params:label_next"},
-    )
-    if labels and not taken & pipeline.inputs():
+    takes_labels = pipeline.inputs() & {"params:tasks.own_data", "params:label_next"}
+    if config.parameters().get("labels") and not takes_labels:
         raise UserError("labels= adds to data=: name that too, or set tasks.<name>.labelled_since")
     data = [name for name in pipeline.inputs() if not name.startswith("param")]
     for name in data:
@@ -179,10 +178,6 @@ def check_settings(pipeline: Pipeline, catalog: Any) -> None:
             if re.fullmatch(r"params:methods\.\w+", name)
         }
         check_together(methods, *[catalog.load(f"params:{name}") for name in names])
-
-
-def _listed(seeds: Any) -> str:
-    return ", ".join(map(str, range(seeds) if isinstance(seeds, int) else seeds or []))
 
 
 def label_of(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 RUNS = "runs"
 """Folder below the root that holds a folder for every run with a name."""
@@ -24,6 +24,15 @@ class Repeat(NamedTuple):
     def name(self) -> str:
         """Name of the repeat's folder."""
         return f"seed{self.seed}-fold{self.fold}"
+
+
+def seeds_of(given: Any) -> Any:
+    """Return the seeds that a configuration means: a number N stands for 0 to N-1.
+
+    >>> seeds_of(2), seeds_of([3])
+    ([0, 1], [3])
+    """
+    return list(range(given)) if isinstance(given, int) else given
 
 
 def repeats(seeds: Sequence[int], folds: Iterable[int]) -> list[Repeat]:

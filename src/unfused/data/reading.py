@@ -202,11 +202,11 @@ def _opened(path: Path, offset: int) -> tuple[sf.SoundFile, int]:
     In formats in which seeking is inexact that is where the last reading left off: the windows of a
     long recording are decoded in one pass.
     """
-    state, file, at = _left_off.__dict__.pop("file", (None, None, 0))
+    state, file, at = getattr(_left_off, "file", (None, None, 0))
     if file is not None and state == _state(path) and at <= offset:
+        del _left_off.file
         return file, at
-    if file is not None:
-        file.close()
+    start_over()
     file = sf.SoundFile(str(path))
     if file.format in _SEQUENTIAL or not offset:
         return file, 0

@@ -130,8 +130,8 @@ def _list_folder(folder: Path, labels: Labels) -> pd.DataFrame:
     if not labelled and (labels == "none" or set(found) != classes):  # one class is a label too
         classes = set()
     if tracks is not None:
-        annotated = {part for name, part in zip(names, found, strict=True)
-                     if name in set(tracks.loc[tracks["start"] != "", "path"])}  # fmt: skip
+        heard = set(tracks.loc[tracks["start"] != "", "path"])
+        annotated = {part for name, part in zip(names, found, strict=True) if name in heard}
         if labels == "auto" and len(classes) > 1 and (without := sorted(classes - annotated)):
             raise ManifestError(
                 f"{folder} has label tracks beside recordings in {sorted(annotated)[:3]}, and "

@@ -30,8 +30,9 @@ def label_tracks(said: pd.DataFrame, form: Literal["audacity", "raven"]) -> dict
     tracks: dict[str, str] = {}
     known = said[~said["label"].isin(["", UNKNOWN])]
     pieces = merged(known)
+    rows_of = pieces.groupby("path").indices
     for path in paths:
-        rows = pieces[pieces["path"] == path]
+        rows = pieces.iloc[rows_of.get(path, [])]
         file = Path(os.path.relpath(str(path), common or "."))
         name = file.with_suffix("") if f"{file.with_suffix('')}{ending}" not in tracks else file
         tracks[f"{name.as_posix()}{ending}"] = write(rows)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ..core.errors import UserError
+from ..core.repeats import seeds_of
 from .model import Folder, Model, Outputs
 
 
@@ -36,7 +37,7 @@ class Run(Outputs):
     @field_validator("seeds", mode="before")
     @classmethod
     def _counted(cls, seeds: Any) -> Any:
-        return list(range(seeds)) if isinstance(seeds, int) else seeds
+        return seeds_of(seeds)
 
     @model_validator(mode="after")
     def _distinct(self) -> Run:

@@ -60,17 +60,9 @@ RENDERED = {
 """What a task's ``audio`` may say instead of a place -> the dataset that is rendered for it."""
 RESERVED = {
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
-    *(
-        "lape",
-        "compare_runs",
-        "model",
-        "classify",
-        "label_next",
-        "export",
-        "new_audio",
-        "demo_corpus",
-    ),
-    *("demo_notes", "demo_mixtures", "corpus", "students", "distillation", "encoder", "run"),
+    *("lape", "compare_runs", "model", "classify", "label_next", "export", "new_audio"),
+    *("demo_corpus", "demo_notes", "demo_mixtures", "corpus", "students", "distillation"),
+    *("encoder", "run"),
 }
 """Names of pipelines, stages, datasets and of the arguments of nodes that take methods by name."""
 

@@ -13,6 +13,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from ..core.repeats import seeds_of
 from ..encoders.origin import git_commit, versions
 from . import words
 from .findings import best_over_tasks
@@ -70,10 +71,9 @@ class ReportContent:
     def facts(self) -> dict[str, Any]:
         """What was run, name -> value."""
         given = plain(self.parameters)
-        seeds = given["run"]["seeds"]
         tried = (given.get("report") or {}).get("configurations_tried")
         return {
-            "seeds": ", ".join(map(str, range(seeds) if isinstance(seeds, int) else seeds)),
+            "seeds": ", ".join(map(str, seeds_of(given["run"]["seeds"]))),
             "device": given["run"]["device"],
             "code": git_commit() or "not a git checkout",
             "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),

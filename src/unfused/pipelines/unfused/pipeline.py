@@ -14,7 +14,8 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
         teacher: Dataset or parameters of what clusters the task's audio.
     """
     shared = ["params:evaluation", "params:encoder", "params:run"]
-    whose = "params:teacher" if teacher.startswith("params:") else "teachers"
+    outside = teacher.startswith("params:")
+    whose = "params:teacher" if outside else "teachers"
     of_task = Pipeline(
         [
             node(
@@ -32,9 +33,9 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
             ),
         ],
         namespace=task,
-        inputs={} if whose.startswith("params:") else {whose: teacher},
+        inputs={} if outside else {whose: teacher},
         parameters={
-            **({whose: teacher} if whose.startswith("params:") else {}),
+            **({whose: teacher} if outside else {}),
             "params:pseudo_labels": "params:unfused.pseudo_labels",
             "params:distillation": "params:unfused.distillation",
             **{name: name for name in shared},
