@@ -1,7 +1,9 @@
 """Two commands at once on one data folder: both right, or one is refused; never a mixture."""
 
 import re
+import signal
 import time
+from contextlib import contextmanager
 
 from .attacks import contents
 
@@ -13,19 +15,28 @@ def start(project, pipeline, **params):
     return project.start(f"--pipelines={pipeline}", "--params", text)
 
 
-def wait_for_training(project, process):
+@contextmanager
+def held_in_training(project, process):
+    """Stop a process as soon as it trains, and let it go on afterwards."""
     while not list(project.data.glob("06_models/decar/.*.lock")):
         assert process.poll() is None
         time.sleep(0.02)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def test_two_runs_of_the_same_files_and_of_a_name(project, class_folders, tmp_path):
     params = {"data": str(class_folders), **DECAR}
     asked = [{}, {"run_name": "other"}]
     started = [start(project, "decar", **params)]
-    wait_for_training(project, started[0])
-    started += [start(project, "decar", **params, **more) for more in asked]
-    said = [process.communicate(timeout=300)[0] for process in started]
+    with held_in_training(project, started[0]):
+        started += [start(project, "decar", **params, **more) for more in asked]
+        refused = started[1].communicate(timeout=120)[0]
+    first, third = (started[k].communicate(timeout=300)[0] for k in (0, 2))
+    said = [first, refused, third]
     codes = [process.returncode for process in started]
     assert codes == [0, 1, 0], said
     assert re.search(r"process \d+ on .* \(since .*\) is writing .*run_name", said[1])
@@ -52,9 +63,8 @@ def test_audio_is_classified_beside_a_training(own_data_run, class_folders, tmp_
     expected = [file.read_bytes() for file in files]
     training = start(project, "decar", data=class_folders, **DECAR)
     try:
-        wait_for_training(project, training)
-        project.run("classify", new_audio=str(class_folders / "low"))
-        assert training.poll() is None
+        with held_in_training(project, training):
+            project.run("classify", new_audio=str(class_folders / "low"))
     finally:
         output, _ = training.communicate(timeout=300)
     assert training.returncode == 0, output
