@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile as sf
@@ -258,3 +259,74 @@ def test_windows_of_a_recording_are_decoded_in_one_pass(
     os.utime(path, (1, 1))
     again = read_mono(path, offset=2 * size, frames=size)
     np.testing.assert_allclose(again, windows[2], atol=1e-6)
+
+
+def write_by_ffmpeg(path: Path, samples: np.ndarray, rate: int, codec: str, **options: str) -> None:
+    """Write (channels, N) float32."""
+    layout = "mono" if len(samples) == 1 else "stereo"
+    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
+    frame.sample_rate, frame.pts = rate, 0
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.layout = layout
+        for part in (frame, None):
+            container.mux(stream.encode(part))
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "codec"),
+    [("a.m4a", 44100, "aac"), ("a.MP4", 32000, "aac"), ("a.aac", 16000, "aac"),
+     ("a.webm", 48000, "libopus"), ("a.mka", 44100, "flac")],
+)  # fmt: skip
+def test_formats_of_phones(tmp_path: Path, name: str, rate: int, codec: str) -> None:
+    path = tmp_path / name
+    seconds = np.arange(3 * rate) / rate
+    chirp = 0.4 * np.sin(2 * np.pi * (200 + 200 * seconds) * seconds)
+    samples = np.stack([chirp, chirp / 2]).astype(np.float32)
+    write_by_ffmpeg(path, samples, rate, codec)
+    with pytest.raises(sf.SoundFileError):
+        sf.info(path)
+    info = probe(path)
+    assert (info.sample_rate, info.channels) == (rate, 2)
+    assert 3 * rate <= info.frames <= 3 * rate + 4096
+    whole = read_mono(path, sample_rate=rate)
+    assert len(whole) == info.frames
+    delay = 1024 if name == "a.aac" else 0  # this container does not say what is the encoder's own
+    expected = samples.mean(axis=0)
+    found = whole[delay : delay + len(expected)]
+    assert np.corrcoef(found, expected)[0, 1] > 0.99
+    for at in (0, rate, 2 * rate, rate):
+        part = read_mono(path, offset=at, frames=1000, sample_rate=rate)
+        np.testing.assert_allclose(part, whole[at : at + 1000], atol=1e-6)
+
+
+def test_damaged_files_of_phones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.m4a"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 160_000)).astype(np.float32)
+    for flags in ("use_metadata_tags", "faststart"):  # the index at the end, at the beginning
+        write_by_ffmpeg(path, noise, 16000, "aac", movflags=flags)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(UnreadableAudio, match="Invalid data"):
+            probe(path)
+    path.write_bytes(b"#EXTM3U\n#EXTINF:1,\nother.wav\n")  # a playlist
+    with pytest.raises(UnreadableAudio, match="unreadable"):
+        probe(path)
+    path.write_bytes(whole)
+    monkeypatch.setattr(reading, "has_ffmpeg", False)
+    with pytest.raises(UnreadableAudio, match="needs PyAV: pip install"):
+        probe(path)
+
+
+def test_hours_of_a_phone_are_decoded_once_for_all_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, counted = tmp_path / "a.m4a", []
+    write_by_ffmpeg(path, np.zeros((1, 160_000), np.float32), 16000, "aac")
+    count = reading.FfmpegFile.count
+    monkeypatch.setattr(
+        reading.FfmpegFile, "count", lambda file: counted.append(file) or count(file)
+    )
+    for at in range(0, 160_000, 16_000):
+        assert len(read_mono(path, offset=at, frames=16_000)) == 16_000
+    assert len(counted) == 1

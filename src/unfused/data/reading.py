@@ -1,4 +1,4 @@
-"""Decoding: any audio file libsndfile knows, in; finite mono float32 at one sample rate, out."""
+"""Decoding: any audio file libsndfile or FFmpeg knows, in; finite mono float32 at one rate, out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import soundfile as sf
 import soxr
 
 from ..core.errors import UserError
+from .ffmpeg import FFMPEG_SUFFIXES, FfmpegFile, has_ffmpeg
 
 fast_flac: Callable[[bytes], np.ndarray] | None
 try:  # half of libsndfile's time, the same samples; not for every machine there is a wheel
@@ -30,6 +32,8 @@ else:
 
 
 BLOCK_SAMPLES = 2**22  # decoded at once over all channels: 95 s of mono at 44.1 kHz
+_SEQUENTIAL = ("MP3", "OGG", "MPEG")  # in which libsndfile's seeking is inexact
+_left_off = threading.local()  # the state of a file, the open file, and the frame where it stands
 _UNKNOWN_SIZE = 0x7FFFF000  # recorders that stream to a pipe write a data size at least this large
 # What libsndfile notes in its log where a file is cut off, and still reads it as a shorter one.
 _BYTES = re.compile(
@@ -44,7 +48,7 @@ class UnreadableAudio(UserError):  # noqa: N818  the state of the file, not of t
 
 
 class AudioInfo(NamedTuple):
-    """What a file's header says: samples per channel, their rate, channels, libsndfile's format."""
+    """Samples per channel, their rate, channels, and what the decoder calls the format."""
 
     frames: int
     sample_rate: int
@@ -53,7 +57,7 @@ class AudioInfo(NamedTuple):
 
 
 def probe(path: str | Path) -> AudioInfo:
-    """Read a file's header; its extension does not matter.
+    """Read a file's header; its extension matters only where libsndfile does not know the format.
 
     Raises:
         UnreadableAudio: Not found, empty, no audio format, cut off, no channels or no frames.
@@ -64,18 +68,51 @@ def probe(path: str | Path) -> AudioInfo:
             raise UnreadableAudio("not a file")
         if status.st_size == 0:
             raise UnreadableAudio("empty file: 0 bytes")
-        header = sf.info(str(path))
-        if missing := _missing(path, header, status.st_size):
-            raise UnreadableAudio(f"truncated: {missing}")
+        header = _header(path, status.st_size)
     except (FileNotFoundError, NotADirectoryError):
         raise UnreadableAudio("file not found") from None
     except (sf.SoundFileError, OSError) as error:
         raise UnreadableAudio(f"unreadable: {_why(error)}") from error
-    if header.channels < 1 or header.samplerate < 1:
-        raise UnreadableAudio(f"{header.channels} channels at {header.samplerate} Hz: no audio")
+    if header.channels < 1 or header.sample_rate < 1:
+        raise UnreadableAudio(f"{header.channels} channels at {header.sample_rate} Hz: no audio")
     if header.frames < 1:
         raise UnreadableAudio("zero length: the header says 0 frames (empty or truncated)")
-    return AudioInfo(header.frames, header.samplerate, header.channels, header.format)
+    return header
+
+
+def _header(path: str | Path, size: int) -> AudioInfo:
+    file = _open(path)
+    try:
+        if isinstance(file, FfmpegFile):
+            n_frames = _counted(*_state(Path(path)))
+        else:
+            n_frames = file.frames
+            if missing := _missing(path, file, size):
+                raise UnreadableAudio(f"truncated: {missing}")
+        return AudioInfo(n_frames, file.samplerate, file.channels, file.format)
+    finally:
+        file.close()
+
+
+@lru_cache(2**16)
+def _counted(path: str, *_: int) -> int:
+    """Count the frames of a file in this state; it has to be decoded for that."""
+    file = FfmpegFile(path)
+    try:
+        return file.count()
+    finally:
+        file.close()
+
+
+def _open(path: str | Path) -> Any:
+    try:
+        return sf.SoundFile(str(path))
+    except sf.SoundFileError:
+        if Path(path).suffix.lower() not in FFMPEG_SUFFIXES:
+            raise
+        if not has_ffmpeg:
+            raise UnreadableAudio('needs PyAV: pip install "unfused[phone]"') from None
+        return FfmpegFile(path)
 
 
 def _missing(path: str | Path, header: Any, size: int) -> str:
@@ -95,10 +132,6 @@ def _missing(path: str | Path, header: Any, size: int) -> str:
     if header.frames < frames < _UNKNOWN_SIZE and header.format != "SDS":  # it pads its last block
         return f"{header.frames} of {frames} frames are there"
     return "the file ends inside a block" if _CUT_OFF.search(notes) else ""
-
-
-_SEQUENTIAL = ("MP3", "OGG", "MPEG")
-_left_off = threading.local()  # the state of a file, the open file, and the frame where it stands
 
 
 def _missing_ogg_bytes(tail: bytes) -> int:
@@ -187,7 +220,7 @@ def _blocks(path: Path, info: AudioInfo, offset: int, frames: int) -> Iterator[n
                 at += len(block)
                 if at > offset:
                     yield block
-            if file.format in _SEQUENTIAL and at < info.frames:
+            if _in_order(file) and at < info.frames:
                 _left_off.file = (_state(path), file, at)
         finally:
             if getattr(_left_off, "file", (None, None))[1] is not file:
@@ -196,7 +229,7 @@ def _blocks(path: Path, info: AudioInfo, offset: int, frames: int) -> Iterator[n
         raise UnreadableAudio(f"truncated or damaged: {_why(error)}") from error
 
 
-def _opened(path: Path, offset: int) -> tuple[sf.SoundFile, int]:
+def _opened(path: Path, offset: int) -> tuple[Any, int]:
     """Return an open file and the frame at which it stands, ``offset`` or before it.
 
     In formats in which seeking is inexact that is where the last reading left off: the windows of a
@@ -207,11 +240,15 @@ def _opened(path: Path, offset: int) -> tuple[sf.SoundFile, int]:
         del _left_off.file
         return file, at
     start_over()
-    file = sf.SoundFile(str(path))
-    if file.format in _SEQUENTIAL or not offset:
+    file = _open(path)
+    if _in_order(file) or not offset:
         return file, 0
     file.seek(offset)
     return file, offset
+
+
+def _in_order(file: Any) -> bool:
+    return isinstance(file, FfmpegFile) or file.format in _SEQUENTIAL
 
 
 def start_over() -> None:
