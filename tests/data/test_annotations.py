@@ -1,5 +1,8 @@
 """Pieces of recordings: start and end in seconds, label tracks, windows of long ones."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -196,3 +199,54 @@ def test_labels_given_since(recording, tmp_path):
     assert after["split"].tolist()[:3] == ["train", "train", "test"]
     assert after["group"].tolist()[:3] == ["1", "1", "2"]
     assert set(before["clip_id"][:2]) < set(after["clip_id"])  # their log-mels stay
+
+
+DOG, CAT = (
+    {"start": at, "end": at + 2, "labels": [name]} for at, name in ((1, "dog"), (5.5, "cat"))
+)
+UPLOADED, IN_FOLDER = "/data/upload/7/0123abcd-night.wav", "/data/local-files/?d=field%2Fnight.wav"
+
+
+def annotated(*results, **more):
+    return {"annotations": [{"result": [{"value": value} for value in results], **more}]}
+
+
+@pytest.mark.parametrize("audio", [UPLOADED, IN_FOLDER, "night.wav"])
+@pytest.mark.parametrize("form", ["JSON", "JSON-MIN"])
+def test_exports_of_label_studio(recording, tmp_path, form, audio):
+    folder = recording("field/night.wav", 10).parent
+    recording("field/quiet.wav", 10)
+    if form == "JSON":
+        cancelled = annotated({**DOG, "start": 0}, was_cancelled=True)["annotations"]
+        loud = annotated({"choices": ["whole"]}, DOG, CAT, {"text": ["a comment"]})
+        tasks = [{"data": {"audio": audio}, "annotations": loud["annotations"] + cancelled}]
+        tasks += [{"data": {"audio": "quiet.wav"}, **annotated()}]
+    else:
+        tasks = [{"audio": audio, "label": [DOG, CAT]}, {"audio": "quiet.wav", "id": 2}]
+    export = folder.parent / "project-7.json"
+    export.write_text(json.dumps(tasks))
+    clips, rejected = scan_audio(export, corpus="a", labels="table")
+    assert rejected.empty
+    assert pieces(clips)[:2] == [(8000, 16000, "dog"), (44000, 16000, "cat")]
+    assert clips["label"].isna().tolist() == [False, False, True]
+    assert [Path(path).name for path in clips["path"]] == ["night.wav", "night.wav", "quiet.wav"]
+
+
+def test_labels_of_whole_recordings_from_label_studio(recording, tmp_path):
+    tasks = []
+    for name, label in (("a.wav", "dog"), ("b.wav", "cat")):
+        recording(name, 1)
+        tasks.append({"data": {"audio": name}, **annotated({"choices": [label]})})
+    export = tmp_path / "export.json"
+    export.write_text(json.dumps(tasks))
+    assert list(scan_audio(export, corpus="a")[0]["label"]) == ["dog", "cat"]
+    export.write_text(json.dumps([{"audio": t["data"]["audio"], "choice": "dog"} for t in tasks]))
+    with pytest.raises(ManifestError, match="only one class: dog"):
+        scan_audio(export, corpus="a")
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", '[{"text": "a"}]', "[", '{"a": [1]}', "null"])
+def test_other_json_is_refused(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ManifestError, match=r"Label Studio|no rows"):
+        scan_audio(tmp_path / "a.json", corpus="a")

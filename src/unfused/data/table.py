@@ -1,20 +1,24 @@
-"""Tables that list audio: CSV, TSV and Parquet in any usual encoding, read as text."""
+"""Tables that list audio: CSV, TSV, Parquet and Label Studio's JSON, read as text."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import logging
+import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlparse
 
 import pandas as pd
 
 from ..core.errors import UserError
 
 log = logging.getLogger(__name__)
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".json")
 KNOWN_AS = {  # ours, and what people and Raven, BirdNET and DCASE call it; the first one is taken
     "path": ("path", "filename", "file", "file_path", "audio", "begin path", "begin file"),
     "label": ("label", "category", "class", "species", "target", "annotation", "common name",
@@ -45,8 +49,9 @@ def read_table(
     """Return those columns of :data:`KNOWN_AS` that a table has, as str; "" for an empty cell.
 
     Args:
-        path: A .csv, .tsv, .txt or .parquet file. Text may be UTF-8, UTF-16 or Windows-1252, and
-            separated by comma, semicolon, tab or bar. Capitals in the header do not matter.
+        path: A .csv, .tsv, .txt or .parquet file, or a .json file that Label Studio exported. Text
+            may be UTF-8, UTF-16 or Windows-1252, and separated by comma, semicolon, tab or bar.
+            Capitals in the header do not matter.
         columns: Our name -> the table's column, where it is not recognised; None: the table's
             column of that name means something else and is not taken.
         needed: The one of ours that it must have.
@@ -56,7 +61,8 @@ def read_table(
     """
     if not path.is_file():
         raise ManifestError(f"the table {path} does not exist: name a CSV, TSV or Parquet file")
-    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
+    readers = {".parquet": _read_parquet, ".json": _read_label_studio}
+    table = readers.get(path.suffix.lower(), _read_text)(path)
     given = dict(columns or {})
     if unknown := sorted(set(given) - set(KNOWN_AS)):
         raise ManifestError(f"columns names {unknown}; it may name {list(KNOWN_AS)}")
@@ -115,6 +121,47 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise ManifestError(f"{path} is no readable Parquet file: {error}") from error
     texts = table.map(lambda cell: cell if isinstance(cell, str) else text_label(cell))
     return texts.rename(columns=str)
+
+
+def _read_label_studio(path: Path) -> pd.DataFrame:
+    """Read what Label Studio exports as JSON or JSON-MIN: a row for each label of each task."""
+    try:
+        tasks = json.loads(path.read_bytes())
+        rows = [row for task in tasks for row in _labels_of(task)]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ManifestError(
+            f"{path} is no export of Label Studio (a list of tasks with 'audio'): export it as "
+            "JSON or JSON-MIN, or give a table"
+        ) from error
+    there = {file.name: str(file) for file in sorted(path.parent.rglob("*"))}
+    table = pd.DataFrame(rows, columns=["path", "label", "start", "end"], dtype=object)
+    return table.assign(path=[_local(text, there) for text in table["path"]])
+
+
+def _labels_of(task: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield path, label, start and end of each label of a task; of one without labels the path."""
+    audio = task["data"]["audio"] if "data" in task else task["audio"]
+    done = [made for made in task.get("annotations", []) if not made.get("was_cancelled")]
+    regions = [region["value"] for made in done for region in made["result"]]
+    if "data" not in task:  # JSON-MIN
+        found = (task.get(name, []) for name in ("label", "choice", "labels"))
+        regions = [
+            region if isinstance(region, dict) else {"choices": [region]}
+            for value in found
+            for region in (value if isinstance(value, list) else [value])
+        ]
+    pieces = [region for region in regions if "labels" in region]
+    for region in pieces or [region for region in regions if "choices" in region] or [{}]:
+        names = region.get("labels") or region.get("choices") or []
+        times = (str(region.get(name, "")) for name in ("start", "end"))
+        yield audio, "|".join(names), *times
+
+
+def _local(audio: str, there: Mapping[str, str]) -> str:
+    """Return where the audio of a task lies: beside the export, or without an upload's prefix."""
+    address = urlparse(audio)
+    name = Path(parse_qs(address.query).get("d", [unquote(address.path)])[0]).name
+    return there.get(name) or there.get(re.sub(r"^[0-9a-f]{8}-", "", name)) or name
 
 
 def _read_text(path: Path) -> pd.DataFrame:
