@@ -69,7 +69,9 @@ class ProjectHooks:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
         """Refuse what is sure to fail later, before anything expensive is done."""
         from .core.outputs import OUTCOMES
+        from .params import check_values
 
+        check_values(config.parameters())
         check_inputs(pipeline, catalog)
         check_settings(pipeline, catalog)
         self._claim_outputs(pipeline, catalog)

@@ -107,7 +107,46 @@ def test_one_class_is_an_error_one_clip_a_warning(
     write("dog/c.wav", seed=2)
     manifest, _ = scan_audio(root, corpus="pets")
     assert manifest["label"].nunique() == 2
-    assert "only one clip" in caplog.text
+    assert "cat (1), dog (1)" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["meta/clips.csv", "clips.csv"])
+def test_audio_may_lie_in_a_folder_audio(write: Write, where: str) -> None:
+    root = write("audio/a.wav").parents[1]
+    write("audio/b.wav", seed=1)
+    table = root / where
+    table.parent.mkdir(exist_ok=True)
+    table.write_text("filename,category\na.wav,dog\nb.wav,cat\n")
+    manifest, rejected = scan_audio(table, corpus="esc")
+    assert list(manifest["label"]) == ["dog", "cat"]
+    assert rejected.empty
+
+
+def test_a_table_beside_one_folder_of_audio_is_named(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write("audio/a.wav").parents[1]
+    (root / "clips.csv").write_text("filename,category\na.wav,dog\n")
+    scan_audio(root, corpus="esc")
+    assert "clips.csv" in caplog.text
+
+
+def test_labels_in_the_names_of_files(write: Write) -> None:
+    for number, name in enumerate(("7_jackson_0", "7_theo_1", "3_theo_0", "noise")):
+        root = write(f"part/{name}.wav", seed=number).parents[1]
+    manifest, _ = scan_audio(root, corpus="a", labels=r"(?P<label>\d)_(?P<group>[a-z]+)_\d+\.wav$")
+    found = manifest[["label", "group"]].astype(object).where(manifest["label"].notna(), None)
+    assert found.to_numpy().tolist() == [
+        ["3", "theo"], ["7", "jackson"], ["7", "theo"], [None, None],
+    ]  # fmt: skip
+    with pytest.raises(ManifestError, match=r"is found in no name, such as 'part/3_theo_0.wav'"):
+        scan_audio(root, corpus="a", labels="(?P<label>[A-Z]+)_")
+
+
+@pytest.mark.parametrize("labels", ["foldrs", "(?P<label>", "(?P<group>a)", "(?P<label>a)(?P<x>b)"])
+def test_a_pattern_without_a_label_is_refused(write: Write, labels: str) -> None:
+    with pytest.raises(ManifestError, match=r"must be one of .* or a regular expression"):
+        scan_audio(write("a.wav").parent, corpus="a", labels=labels)
 
 
 def test_every_bad_file_is_listed_with_its_reason(write: Write, tmp_path: Path) -> None:

@@ -75,6 +75,15 @@ def test_parameters(project, params, words):
     assert not expensive(project)
 
 
+def test_a_value_for_a_later_stage(project):
+    later = {"unfused.distillation.training.batch_size": -1, "methods.slicer.training.epochs": 0}
+    with pytest.raises(UserError) as caught:
+        project.run("data_engineering", **later)
+    assert "unfused.distillation.training: batch_size=-1" in str(caught.value)
+    assert "methods.slicer.training" in str(caught.value)
+    assert not expensive(project)
+
+
 @pytest.fixture
 def folder(class_folders, tone, tmp_path):
     """Names that stand for folders and tables, in a folder with audio of one class."""

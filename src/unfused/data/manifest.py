@@ -19,11 +19,12 @@ import pandas as pd
 from ..core.progress import progress
 from .label_sets import label_counts, label_set
 from .reading import AudioInfo, UnreadableAudio, probe
-from .sources import Labels, list_audio, list_rows
+from .sources import list_audio, list_rows
 from .table import SPLIT_NAMES, ManifestError
 
 log = logging.getLogger(__name__)
 POSITION = ["offset", "frames"]
+_FEW = 5  # clips of a class
 _ROUNDED = 0.1  # seconds by which an annotation may end after its file
 AUDIO_KEY = ["clip_id", "digest", *POSITION]
 """Which audio a clip is, whatever its file is called."""
@@ -44,7 +45,7 @@ def scan_audio(
     audio: str | Path | Sequence[str | Path],
     *,
     corpus: str,
-    labels: Labels = "auto",
+    labels: str = "auto",
     columns: Mapping[str, str | None] | None = None,
     listing: pd.DataFrame | None = None,
     label_separator: str | None = None,
@@ -62,8 +63,11 @@ def scan_audio(
             to the table's folder.
         corpus: Name of the corpus in both tables.
         labels: Where labels come from. "folders": sub-folders are classes, ``unlabelled`` is none;
-            "table": the table, or the folder's ``labels.csv``; "none": there are none; "auto": the
-            table where there is one, else the sub-folders if they look like classes, else none.
+            "table": the table, or the folder's ``labels.csv``; "tracks": label tracks beside
+            recordings; "none": there are none; "auto": the table where there is one, else tracks,
+            else the sub-folders if they look like classes, else none. Or a regular expression for
+            the paths of files in the folder, with a group ``(?P<label>...)``, and maybe ``group``,
+            ``split``, ``fold``.
         columns: Our name -> the table's column, where they differ.
         listing: The clips of the only folder in ``audio``, as a table in memory (a data set's own
             layout); ``labels`` and ``columns`` are not looked at then.
@@ -121,8 +125,11 @@ def scan_audio(
     if listed["labelled"].any():
         check_classes(manifest)
     counts = class_counts(manifest)
-    if single := sorted(label for label, count in counts.items() if count == 1):
-        log.warning("%s: only one clip has the label %s", corpus, ", ".join(single[:10]))
+    if rare := sorted((count, label) for label, count in counts.items() if count < _FEW):
+        named = ", ".join(f"{label} ({count})" for count, label in rare[:10])
+        log.warning(
+            "%s: few clips have the label %s; what is said of them is a guess", corpus, named
+        )
     if counts:
         n_labelled = manifest["label"].notna().sum()
         log.info("%s: %d clips, %d labelled", corpus, len(manifest), n_labelled)

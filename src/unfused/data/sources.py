@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
 import pandas as pd
 
@@ -14,7 +14,9 @@ from .annotations import list_tracks
 from .table import KNOWN_AS, SPLIT_NAMES, TABLE_SUFFIXES, ManifestError, read_table, text_label
 
 log = logging.getLogger(__name__)
-Labels = Literal["none", "folders", "table", "tracks", "auto"]
+WAYS = ("none", "folders", "table", "tracks", "auto")
+"""Where labels come from; or a regular expression for the names of files."""
+_IN_NAMES = ("label", "group", "split", "fold")
 Columns = Mapping[str, str | None] | None
 FOLDER_TABLE = "labels.csv"
 UNLABELLED = ("unlabelled", "unlabeled")
@@ -36,7 +38,7 @@ def corpus_name(audio: str | Sequence[str]) -> str:
     return first.parent.name if first.is_file() else first.name
 
 
-def list_audio(source: Path, labels: Labels, columns: Columns) -> pd.DataFrame:
+def list_audio(source: Path, labels: str, columns: Columns) -> pd.DataFrame:
     """List the clips of one folder or table, without opening any audio.
 
     Args:
@@ -52,10 +54,11 @@ def list_audio(source: Path, labels: Labels, columns: Columns) -> pd.DataFrame:
     Raises:
         ManifestError: The source does not exist, or has no labels although they are asked for.
     """
-    if labels not in get_args(Labels):
-        raise ManifestError(f"labels={labels!r} must be one of {list(get_args(Labels))}")
+    pattern = name_pattern(labels)
     source = Path(os.path.abspath(source))
     if source.is_dir():
+        if pattern is not None:
+            return _list_by_name(source, pattern)
         if labels == "table" or (labels == "auto" and (source / FOLDER_TABLE).is_file()):
             return _list_table(source / FOLDER_TABLE, labels, columns)
         return _list_folder(source, labels)
@@ -69,7 +72,41 @@ def list_audio(source: Path, labels: Labels, columns: Columns) -> pd.DataFrame:
     )
 
 
-def _list_table(path: Path, labels: Labels, columns: Columns) -> pd.DataFrame:
+def name_pattern(labels: str) -> re.Pattern[str] | None:
+    """Return the pattern of file names that ``labels`` is; None for one of :data:`WAYS`.
+
+    Raises:
+        ManifestError: It is neither.
+    """
+    if labels in WAYS:
+        return None
+    try:
+        pattern = re.compile(labels)
+    except re.error:
+        pattern = re.compile("")
+    groups = set(pattern.groupindex)
+    if "label" not in groups or groups - set(_IN_NAMES):
+        raise ManifestError(
+            f"labels={labels!r} must be one of {list(WAYS)}, or a regular expression for the names "
+            f"of files with a group (?P<label>...), and maybe others of {list(_IN_NAMES)}"
+        )
+    return pattern
+
+
+def _list_by_name(folder: Path, pattern: re.Pattern[str]) -> pd.DataFrame:
+    names = _walk(folder)
+    found = [pattern.search(name) for name in names]
+    if names and not any(found):
+        raise ManifestError(
+            f"labels={pattern.pattern!r} is found in no name, such as {names[0]!r}, in {folder}"
+        )
+    rows = [
+        dict.fromkeys(_IN_NAMES, "") | (match.groupdict("") if match else {}) for match in found
+    ]
+    return list_rows(pd.DataFrame(rows).assign(path=names), folder, labelled=True)
+
+
+def _list_table(path: Path, labels: str, columns: Columns) -> pd.DataFrame:
     if labels == "folders":
         raise ManifestError(f"labels='folders' needs a folder, {path} is a table: use 'table'")
     table = read_table(path, columns)
@@ -102,17 +139,21 @@ def list_rows(table: pd.DataFrame, folder: Path, *, labelled: bool = False) -> p
 
 
 def _resolved(text: str, folder: Path) -> str:
-    """Return the absolute path of a table's cell; Windows' separators are understood."""
+    """Return the absolute path of a table's cell; Windows' separators are understood.
+
+    It is relative to the table's folder, or to a folder ``audio`` in or beside that.
+    """
     if not text.strip():
         return ""
-    for candidate in (text, text.strip(), text.strip().replace("\\", "/")):
-        path = os.path.abspath(folder / candidate)
-        if os.path.exists(path):
-            return path
+    for place in (folder, folder / "audio", folder.parent / "audio"):
+        for candidate in (text, text.strip(), text.strip().replace("\\", "/")):
+            path = os.path.abspath(place / candidate)
+            if os.path.exists(path):
+                return path
     return os.path.abspath(folder / text)
 
 
-def _list_folder(folder: Path, labels: Labels) -> pd.DataFrame:
+def _list_folder(folder: Path, labels: str) -> pd.DataFrame:
     names = _walk(folder)
     folders = [Path(name).parts[:-1] for name in names]
     by_split = labels != "none" and _are_splits(folder, {part[0] for part in folders if part})
@@ -127,6 +168,9 @@ def _list_folder(folder: Path, labels: Labels) -> pd.DataFrame:
     unlabelled = {name for name in found if name.lower() in UNLABELLED}
     classes = set(found) - unlabelled - {""}
     labelled = labels == "folders" or (labels == "auto" and len(classes) + bool(unlabelled) >= 2)
+    if labels == "auto" and not labelled and (tables := _tables_in(folder)):
+        log.warning("%s has no class folders, but %s: to take labels from it name it as data",
+                    folder, tables[0])  # fmt: skip
     if not labelled and (labels == "none" or set(found) != classes):  # one class is a label too
         classes = set()
     if tracks is not None:
@@ -149,6 +193,12 @@ def _list_folder(folder: Path, labels: Labels) -> pd.DataFrame:
         "label": [name if name in classes else "" for name in found],
     })  # fmt: skip
     return table.reindex(columns=["name", *KNOWN_AS], fill_value="").assign(labelled=labelled)
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    """Return the tables in a folder or the next ones in it that may say what the audio is."""
+    found = [path for pattern in ("*", "*/*") for path in folder.glob(f"{pattern}.[ct]sv")]
+    return sorted(found, key=lambda path: (len(path.parts), path))
 
 
 def _are_splits(folder: Path, tops: set[str]) -> bool:

@@ -11,5 +11,5 @@ from .inference import Classify, Export, LabelNext, TrainedModel
 from .methods import Distillation, MethodParams, PseudoLabels, Unfused
 from .model import Model, Training, check_keys, names_in
 from .run import EncoderParams, Pretraining, Report, Run, Select
-from .study import ENTRIES, GROUPS, SINGLE, Study, check_names, check_together
+from .study import ENTRIES, GROUPS, SINGLE, Study, check_names, check_together, check_values
 from .views import KMixParams, KMixViews, MethodViews, Views

@@ -73,7 +73,8 @@ class Audio(Model):
             ``demo_notes`` and ``demo_mixtures`` are rendered corpora; null means that there is
             none.
         labels: ``folders`` (one folder per class), ``table``, ``tracks`` (of Audacity or Raven
-            beside recordings), ``none``, or ``auto``.
+            beside recordings), ``none``, ``auto``, or a regular expression for the paths of files
+            with a group ``(?P<label>...)``, and maybe others: ``group``, ``split``, ``fold``.
         labelled_since: A table of clips of the same corpus that have got a label since, with the
             usual names of columns.
         columns: Our column name -> the table's: label, split, fold, group, path, start, end ...;
@@ -85,12 +86,20 @@ class Audio(Model):
     """
 
     audio: str | list[str] | None = None
-    labels: Literal["auto", "none", "folders", "table", "tracks"] = "auto"
+    labels: str = "auto"
     labelled_since: str | None = None
     columns: dict[str, str | None] = {}
     min_seconds: float = Field(0.01, gt=0)
     max_seconds: float = Field(3600.0, gt=0)
     window_seconds: float | None = Field(10.0, gt=0)
+
+    @field_validator("labels")
+    @classmethod
+    def _way_or_pattern(cls, given: str) -> str:
+        from ..data.sources import name_pattern
+
+        name_pattern(given)
+        return given
 
     @field_validator("audio", "labelled_since", mode="before")
     @classmethod

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from ..core.errors import UserError, did_you_mean
 from .audio import Audio, Demo, Extraction, FrontEndParams, Task
 from .evaluation import Evaluation
@@ -167,6 +169,31 @@ def check_names(parameters: Mapping[str, Any]) -> None:
             raise UserError(
                 f"{name} is no parameter: choose from {known}{did_you_mean(name, known)}"
             )
+
+
+def check_values(parameters: Mapping[str, Any]) -> None:
+    """Refuse a value that a later stage would refuse, even if this run ends before it.
+
+    Raises:
+        UserError: A value breaks a rule; all such values are named.
+    """
+    given = [(name, name, parameters[name]) for name in GROUPS if name not in ENTRIES]
+    for kind in ENTRIES:
+        entries = _entries(parameters, kind)
+        given += [(kind, f"{kind}.{name}", entry) for name, entry in entries.items()]
+    wrong = []
+    for group, where, values in given:
+        try:
+            GROUPS[group].model_validate(values)
+        except ValidationError as error:
+            for found in error.errors():
+                place, said = ".".join(map(str, (where, *found["loc"]))), found["msg"]
+                if "error" in found.get("ctx", {}):  # words of our own, which name the value
+                    wrong.append(f"{place}: {found['ctx']['error']}")
+                else:
+                    wrong.append(f"{place}={found['input']!r}: {said}")
+    if wrong:
+        raise UserError("; ".join(wrong))
 
 
 def check_together(

@@ -20,7 +20,7 @@ from ..core.source import source_digest
 from ..data.extraction import MADE_BY, extract_log_mels
 from ..data.log_mel import FrontEnd
 from ..data.manifest import AUDIO_KEY, check_classes, rejected_table, scan_audio
-from ..data.sources import Labels, corpus_name
+from ..data.sources import corpus_name
 from ..data.splits import NO_CLASSES, assign_splits
 from ..data.store import LogMelStore
 from .label_kinds import MULTI_LABEL, SINGLE_LABEL, LabelKind
@@ -81,7 +81,7 @@ class Corpus:
         *,
         folder: str | Path | None = None,
         front_end: FrontEnd | None = None,
-        labels: Labels = "auto",
+        labels: str = "auto",
         columns: Mapping[str, str | None] | None = None,
         label_separator: str | None = None,
         layout: str | None = None,
