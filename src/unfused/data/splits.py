@@ -64,7 +64,11 @@ def assign_splits(
         if not 0 < value < 1:
             raise ManifestError(f"{name}={value} must lie between 0 and 1")
     if manifest["fold"].notna().any() and manifest["split"].notna().any():
-        log.warning("both fold and split are given: the folds are taken, the split is ignored")
+        log.warning(
+            "both fold and split are given: the %d folds are taken, and all is trained as often; "
+            "columns.fold=null takes the split instead",
+            manifest["fold"].nunique(),
+        )
     if "multi_label" in manifest and manifest["multi_label"].any():
         manifest = manifest.assign(label=rarest_labels(manifest["label"]))
     manifest, copies = _with_recordings(manifest)

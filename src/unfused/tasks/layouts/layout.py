@@ -37,7 +37,10 @@ def needed(folder: Path, *names: str) -> Path:
     for name in names:
         if (folder / name).exists():
             return folder / name
-    raise LayoutError(f"{folder} has no {' or '.join(names)}: unpack the whole data set there")
+    raise LayoutError(
+        f"{folder} has no {' or '.join(names)}: unpack the whole data set there; data of your own "
+        "have no layout: give them a name that no built-in task has, or set layout: null"
+    )
 
 
 def named(folder: Path, pattern: str) -> pd.DataFrame:
