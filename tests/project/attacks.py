@@ -11,7 +11,7 @@ from unfused.core import outputs, written
 
 TIMES = ["clips_per_second"]  # of a learning curve
 OF_THE_MOMENT = {  # they say when and where they were made, or what was reused
-    *("metrics.jsonl", "report.html", "parameters.json"),
+    *("metrics.jsonl", "live.html", "report.html", "parameters.json"),
     *(outputs.RECORD, written.RECORD, "corpus.json"),
 }
 

@@ -52,6 +52,21 @@ def test_history_and_file_tell_the_same(tmp_path):
     assert (history["clips_per_second"] > 0).all()
 
 
+def test_curves_can_be_watched_while_it_trains(tmp_path):
+    pages = []
+
+    def look(_epoch):
+        pages.append((tmp_path / "live.html").read_text())
+
+    train(tmp_path, epoch_end=look, title="a < b")
+    pages.append((tmp_path / "live.html").read_text())
+    assert ['http-equiv="refresh"' in page for page in pages] == [True, True, True, False]
+    assert "step 9 of 9" in pages[-1]
+    assert "a &lt; b" in pages[-1]
+    assert pages[-1].count("<polyline") == len({"loss", "learning_rate", "clips_per_second",
+                                                "spread", "largest"})  # fmt: skip
+
+
 def test_rows_are_means_over_their_steps(tmp_path):
     _, every = train(tmp_path / "every", settings=settings_for(log_every=1))
     _, third = train(tmp_path / "third", settings=settings_for(log_every=3))

@@ -74,10 +74,15 @@ class Meter:
 
 
 class MetricsFile:
-    """A file of JSON lines, one row each ``log_every`` steps."""
+    """A file of JSON lines, one row each ``log_every`` steps.
+
+    Attributes:
+        rows: Those that were written, or kept by :meth:`truncate`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.rows: list[dict[str, Any]] = []
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row; what is not finite becomes null."""
@@ -87,18 +92,20 @@ class MetricsFile:
         }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(strict) + "\n")
+        self.rows.append(strict)
 
     def table(self) -> pd.DataFrame:
         """Return all whole rows; a last line cut off by a crash is left out."""
-        return pd.DataFrame(self._rows())
+        return pd.DataFrame(self._read())
 
     def truncate(self, step: int) -> None:
         """Make the file, or drop its rows after ``step``, which a resumed run writes again."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in self._rows() if row["step"] <= step] if self.path.exists() else []
-        write_bytes(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        rows = self._read() if self.path.exists() else []
+        self.rows = [row for row in rows if row["step"] <= step]
+        write_bytes(self.path, "".join(json.dumps(row) + "\n" for row in self.rows).encode())
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def _read(self) -> list[dict[str, Any]]:
         rows = []
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:

@@ -25,6 +25,7 @@ from ..views.view import View
 from .batches import CropSource
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .history import Meter, MetricsFile, signs_of_collapse, warn_of_collapse
+from .live_page import LivePage
 from .optimisers import create, learning_rate
 from .precision import autocast, keep_freed_memory, pick_device, pick_precision
 from .processes import StopRequest
@@ -68,7 +69,8 @@ def fit(
         source: Batches of crops.
         views: Makes the method's views of them.
         settings: How long and with what.
-        folder: Gets ``checkpoint.pt`` and ``metrics.jsonl``.
+        folder: Gets ``checkpoint.pt``, ``metrics.jsonl``, and ``live.html``, a page of the curves
+            so far.
         seed: Seed of views, dropout and the method's epoch starts.
         device: Where to compute.
         epoch_end: Called, in every process, with the epoch's number after its last step and before
@@ -187,13 +189,15 @@ class Training:
         if not self.replicas.is_first:
             return
         self.file.truncate(self.step)
+        self.page = LivePage(self.folder / "live.html", self.name)
         source, count = self.source, self.replicas.count
         log.info(
-            "%s %s: %d steps of %d clips (%.1f epochs of %d clips) on %s in %s%s",
+            "%s %s: %d steps of %d clips (%.1f epochs of %d clips) on %s in %s%s; curves: %s",
             "training" if saved is None else f"resuming at step {self.step},",
             *(self.name, self.total, source.clips_per_step, self.total / source.steps_per_epoch),
             *(source.n_clips, self.device, str(self.dtype).removeprefix("torch.")),
             f", {count} processes" if count > 1 else "",
+            shown(self.page.path),
         )
 
     def start_epoch(self, epoch: int) -> None:
@@ -277,6 +281,7 @@ class Training:
         }
         if self.replicas.is_first:
             self.file.append(row | means)
+            self.page.show(self.file.rows, self.total)
         self.meter.clear()
         self._logged, self._logged_step = time.monotonic(), self.step
         return loss
@@ -310,6 +315,7 @@ class Training:
         signs = signs_of_collapse(history, self.source.clips_per_step)
         history.attrs["collapsed"] = bool(signs)
         if self.replicas.is_first:
+            self.page.show(self.file.rows, self.total, done=True)
             seconds = time.monotonic() - self._started
             clips = (self.step - self._first) * self.source.clips_per_step
             log.info(
