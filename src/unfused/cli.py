@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import threading
@@ -61,7 +62,7 @@ class RunCommand(click.Command):
         except Exception as error:
             if os.environ.get("UNFUSED_TRACEBACK") == "1" or not words_say_it(error):
                 raise
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(words_of(error)) from error
 
 
 @contextmanager
@@ -132,6 +133,14 @@ def words_say_it(error: BaseException) -> bool:
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     where = str(frames[-1].f_globals.get("__name__")) if frames else ""
     return isinstance(error, ValueError) and where.startswith("kedro.")
+
+
+def words_of(error: BaseException) -> str:
+    """Return an error's words; numpy does not say why an array could not be written."""
+    words = str(error)
+    if isinstance(error, OSError) and re.fullmatch(r"\d+ requested and \d+ written", words):
+        return f"the disk is full ({words}): make room and run the same command again"
+    return words
 
 
 def take_packaged_configuration(params: dict[str, Any]) -> None:

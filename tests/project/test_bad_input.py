@@ -6,11 +6,12 @@ import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from kedro.io import DatasetError
 
-from unfused.cli import STOPPED, run, words_say_it
+from unfused.cli import STOPPED, words_of, run, words_say_it
 from unfused.core.errors import STOPPING, UserError
 from unfused.core.repeats import repeat_named
 from unfused.data.table import ManifestError, read_table
@@ -199,6 +200,14 @@ def test_only_what_is_meant_for_users_is_words_alone():
 
     assert words_say_it(caught(save, full))
     assert not words_say_it(caught(save, ZeroDivisionError()))
+
+
+def test_a_full_disk_is_called_so_where_numpy_does_not():
+    with open("/dev/full", "wb", buffering=0) as full:
+        error = caught(np.arange(10**6).tofile, full)
+    assert words_say_it(error)
+    assert "the disk is full" in words_of(error)
+    assert words_of(UserError("3 requested")) == "3 requested"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
