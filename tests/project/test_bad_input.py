@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from kedro.io import DatasetError
 
-from unfused.cli import STOPPED, words_of, run, words_say_it
+from unfused.cli import STOPPED, run, words_of, words_say_it
 from unfused.core.errors import STOPPING, UserError
 from unfused.core.repeats import repeat_named
 from unfused.data.table import ManifestError, read_table
