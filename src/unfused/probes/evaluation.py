@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 FrozenProtocol = Literal["linear_probe", "knn"]
 NETWORK = "network"
 """Where in a training's folder the trained network is kept: its embedder and its head."""
-_PROBES: dict[str, type[Probe]] = {"linear_probe": Probe, "knn": KNNProbe}
+_PROBES: dict[FrozenProtocol, type[Probe]] = {"linear_probe": Probe, "knn": KNNProbe}
 
 
 def checked_parts(
@@ -116,20 +116,13 @@ def _facts(candidate: Candidate, parts: dict[str, Corpus], transductive: bool) -
     }
 
 
-def fit_probe(protocol: str, vectors: Vectors, train: Corpus, valid: Corpus | None = None) -> Probe:
-    """Return a probe chosen and fitted on labelled clips.
+def fit_probe(
+    protocol: FrozenProtocol, vectors: Vectors, train: Corpus, valid: Corpus | None = None
+) -> Probe:
+    """Return a probe chosen and fitted on labelled clips, whose vectors are among the given ones.
 
-    Args:
-        protocol: ``linear_probe`` or ``knn``.
-        vectors: Of these clips, and perhaps others.
-        train: Training clips.
-        valid: Validation clips; None or none: folds of the training clips choose.
-
-    Raises:
-        UserError: The protocol is unknown, or see :meth:`Probe.fit`.
+    Without validation clips folds of the training clips choose. Raises as :meth:`Probe.fit` does.
     """
-    if protocol not in _PROBES:
-        raise UserError(f"protocol={protocol!r} must be one of {list(_PROBES)}")
     parts = [train] if valid is None or not len(valid) else [train, valid]
     groups = [part.groups for part in parts if part.groups is not None]
     return _PROBES[protocol](kind=train.kind).fit(

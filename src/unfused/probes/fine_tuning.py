@@ -17,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..core.outputs import mark_of
@@ -29,8 +28,8 @@ from ..methods.supervised import Supervised
 from ..scores.intervals import interval
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import MULTI_LABEL
-from ..training.batches import CropSource
 from ..training.checkpoint import load_checkpoint, save_checkpoint
+from ..training.estimator import crop_source
 from ..training.loop import fit
 from ..training.precision import pick_device
 from ..training.settings import TrainingSettings
@@ -100,10 +99,6 @@ class FineTuned:
     validation: float
     validation_error: float
     history: pd.DataFrame
-
-    def logits(self, corpus: Corpus, *, device: torch.device | str = "auto") -> NDArray[np.float32]:
-        """Return the logits of a corpus's clips, (N, C)."""
-        return self.head.logits(self.embedder.embed(corpus, device=device))
 
 
 def fine_tune(
@@ -222,7 +217,7 @@ class _Network:
     def score(self) -> float:
         """Return how good it is on the validation clips."""
         assert self.valid is not None
-        logits = self._logits(self.valid)
+        logits = self.linear().logits(self.embedder().embed(self.valid, device=self.device))
         return self.valid.kind.score_labels(logits, self.classes, self.valid.labels)
 
     def judged(self, linear: Linear) -> tuple[Calibration, float]:
@@ -240,9 +235,6 @@ class _Network:
         targets = kind.targets(labels[known], self.classes)
         far = linear.distances(vectors[known])
         return calibrate(targets, logits[known], far, len(self.classes)), error
-
-    def _logits(self, clips: Corpus) -> NDArray[np.float32]:
-        return self.linear().logits(self.embedder().embed(clips, device=self.device))
 
     def _first_head(self) -> tuple[Tensor, Tensor] | None:
         """Return weight and bias of a probe on the training clips; None: start at random."""
@@ -315,19 +307,16 @@ class _BestEpoch:
 
 def _train(network: _Network, folder: Path, title: str) -> tuple[pd.DataFrame, _BestEpoch]:
     """Train in place, up to the best epoch; return the metrics."""
-    settings, source, store = network.settings, network.source, network.train.store
+    settings, source, train = network.settings, network.source, network.train
     training, seed, device = settings.training, network.seed, network.device
     views = ViewMaker(
         mean=source.mean,
         std=source.std,
-        n_mels=store.front_end.n_mels,
+        n_mels=train.store.front_end.n_mels,
         crop_frames=settings.crop_frames,
         **{**settings.views, "clip_normalisation": source.clip_normalisation},
     )
-    with CropSource(
-        store, network.train.rows, crop_frames=settings.crop_frames,
-        batch_size=training.batch_size, padding=training.padding, seed=seed, device=device,
-    ) as crops:  # fmt: skip
+    with crop_source(train, network.method, training, seed, device) as crops:
         n_epochs = math.ceil(training.total_steps(crops.n_clips) / crops.steps_per_epoch)
         score = network.score if network.valid is not None else None
         best = _BestEpoch(
