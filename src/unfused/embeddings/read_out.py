@@ -243,7 +243,7 @@ class _Running:
         self.counts = {n: np.zeros((n_clips, n, 1)) for n in segments if n > 1}
 
     def add(self, clips: NDArray[np.int64], moments: Moments, position: Tensor) -> None:
-        """Add the frames of chunks of distinct clips; ``position`` within the clip, in [0, 1)."""
+        """Add the frames of chunks; ``position`` within the clip, in [0, 1)."""
         frames, mask = moments.features.float(), moments.mask
         weight = mask[..., None].to(frames.dtype)
         count = weight.sum(1)
@@ -251,7 +251,8 @@ class _Running:
         squares = ((frames - mean[:, None]).square() * weight).sum(1)
         highest = frames.masked_fill(~mask[..., None], -torch.inf).amax(1)
         arrays = [item.double().cpu().numpy() for item in (count, mean, squares, highest)]
-        self._merge(clips, *arrays)
+        for clip, *of_chunk in zip(clips, *arrays, strict=True):
+            self._merge(clip, *of_chunk)
         for n, sums in self.sums.items():
             number = (position * n).long().clamp(0, n - 1)  # (B, T')
             member = torch.nn.functional.one_hot(number, n).to(frames.device) * weight
@@ -259,16 +260,14 @@ class _Running:
             np.add.at(sums, clips, part.double().cpu().numpy())
             np.add.at(self.counts[n], clips, member.sum(1)[..., None].double().cpu().numpy())
 
-    def _merge(self, clips: Any, count: Any, mean: Any, squares: Any, highest: Any) -> None:
-        """Merge moments of two samples (Chan, Golub & LeVeque 1979); a clip's chunks in turn."""
-        for turn in _distinct(clips):
-            where, n, delta = clips[turn], count[turn], mean[turn] - self.mean[clips[turn]]
-            before = self.count[where]
-            total = before + n
-            self.mean[where] += delta * n / total
-            self.squares[where] += squares[turn] + delta**2 * before * n / total
-            self.max[where] = np.maximum(self.max[where], highest[turn])
-            self.count[where] = total
+    def _merge(self, clip: int, count: Any, mean: Any, squares: Any, highest: Any) -> None:
+        """Merge the moments of a chunk into its clip's (Chan, Golub & LeVeque 1979)."""
+        before, delta = self.count[clip].copy(), mean - self.mean[clip]
+        total = before + count
+        self.mean[clip] += delta * count / total
+        self.squares[clip] += squares + delta**2 * before * count / total
+        self.max[clip] = np.maximum(self.max[clip], highest)
+        self.count[clip] = total
 
     def statistic(self, name: Statistic, segments: int) -> NDArray[np.float64]:
         """Return one statistic of every clip, (N, D), or (N, segments * D) for the mean."""
@@ -287,15 +286,6 @@ def _vector(item: ReadOut, running: dict[str, _Running]) -> NDArray[np.float32]:
         running[tap].statistic(name, item.segments) for tap in item.taps for name in item.statistics
     ]
     return np.concatenate(parts, axis=1).astype(np.float32)
-
-
-def _distinct(clips: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Yield places in ``clips`` such that no clip stands twice among those yielded at once."""
-    order = np.argsort(clips, kind="stable")
-    begins = np.r_[True, np.diff(clips[order]) > 0]
-    turn = np.arange(len(clips)) - np.maximum.accumulate(np.where(begins, np.arange(len(clips)), 0))
-    for number in range(int(turn.max(initial=-1)) + 1):
-        yield order[turn == number]
 
 
 def _repeated(log_mel: Tensor, spans: Tensor) -> Tensor:

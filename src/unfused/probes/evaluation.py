@@ -59,12 +59,7 @@ def evaluate_frozen(
 ) -> dict[str, pd.DataFrame]:
     """Choose probes on held-out clips, fit them, and score them once on the test part.
 
-    Args:
-        candidate: Which encoder.
-        vectors: Its vectors of the corpus's labelled clips.
-        corpus: The task.
-        protocols: Which probes.
-        transductive: Whether the encoder may have seen held-out audio, without labels.
+    If ``transductive``, the encoder may have seen held-out audio, without labels.
 
     Returns:
         ``results`` and ``predictions``, see :mod:`.results`, with rows of the probe fitted on
@@ -135,14 +130,7 @@ def fit_probe(
 
 @dataclass(frozen=True)
 class Plan:
-    """One supervised training.
-
-    Attributes:
-        label: What it is called in the results.
-        source: Where the encoder's pseudo-labels came from.
-        settings: How to train.
-        candidate: The encoder to start from.
-    """
+    """One supervised training: how results name it, how to train, and from which encoder on."""
 
     label: str
     source: str
@@ -216,12 +204,8 @@ def evaluate_fine_tuned(
 ) -> dict[str, pd.DataFrame]:
     """Train on the training part, choose the epoch on validation, score once on the test part.
 
-    Args:
-        plan: What to train, and how.
-        corpus: The task.
-        folder: Keeps unfinished training, and the network in :data:`NETWORK`.
-        transductive: Whether the encoder may have seen held-out audio, without labels.
-        device: Where to train.
+    ``folder`` keeps unfinished training, and the network in :data:`NETWORK`. If ``transductive``,
+    the encoder may have seen held-out audio, without labels.
 
     Returns:
         ``results``, ``predictions`` and ``history``.

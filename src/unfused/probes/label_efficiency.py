@@ -121,16 +121,9 @@ def draw_labelled(
 ) -> NDArray[np.int64]:
     """Return which training clips keep their label, sorted, (M,).
 
-    Every class gets its budget (a clip with several labels counts as one of its rarest). A draw's
-    smaller budgets are part of its larger ones, so that a curve over budgets is one of growing
-    knowledge.
-
-    Args:
-        labels: Label of each training clip, (N,).
-        budget: As for :func:`labels_given`.
-        draw: Number of the draw.
-        seed: Seed of all draws.
-        kind: Whether a label is one class or a set of classes.
+    Every class gets its budget (a clip with several labels counts as one of its rarest), see
+    :func:`labels_given`. A draw's smaller budgets are part of its larger ones, so that a curve over
+    budgets is one of growing knowledge.
     """
     strata = kind.strata(labels)
     chosen = []

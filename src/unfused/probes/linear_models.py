@@ -153,9 +153,6 @@ def shrinkage_lda(data: Standardised) -> Linear:
     class's covariance, on the scale of its own features, is shrunk towards the identity, and their
     mean by the classes' shares is inverted. scikit-learn inverts a (D, D) matrix with an SVD; here
     it is a Cholesky factor, of (N, N) where there are fewer clips than dimensions (Woodbury).
-
-    Args:
-        data: Training set of single labels.
     """
     (n, dim), y = data.x.shape, data.targets
     classes, counts = np.unique(y, return_counts=True)

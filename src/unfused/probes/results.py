@@ -69,15 +69,9 @@ def prediction_table(
     clip_ids: NDArray[Any],
     groups: NDArray[Any] | None = None,
 ) -> pd.DataFrame:
-    """Return what a classifier says of clips, as :mod:`unfused.scores` takes it.
+    """Return what a classifier says of N clips, as :mod:`unfused.scores` takes it.
 
-    Args:
-        logits: Logits or votes, (N, C).
-        classes: Class names, (C,).
-        kind: Whether a label is one class or a set of classes.
-        labels: True labels, (N,).
-        clip_ids: Names, (N,).
-        groups: Speaker or recording, (N,); None: unknown.
+    Logits, or votes, are (N, C); groups are speakers or recordings, None where they are unknown.
     """
     columns = {"clip_id": clip_ids, "group": groups, "label": np.asarray(labels, object)}
     rows = pd.DataFrame({**columns, "predicted": kind.predicted(logits, classes).astype(object)})
@@ -96,13 +90,8 @@ def scored_rows(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return result and prediction rows of a classifier.
 
-    Args:
-        keys: What was evaluated.
-        test: The test clips.
-        logits: Logits or votes of each clip, (N, C).
-        classes: Class names, (C,).
-        probability: Of the most likely class, (N,), where it is calibrated.
-        **facts: Values of some of :data:`FACT_COLUMNS`.
+    Logits, or votes, are (N, C); the probability of the most likely class is given where it is
+    calibrated, (N,). Facts are values of some of :data:`FACT_COLUMNS`.
     """
     kind, clip_ids = test.kind, test.clips["clip_id"].to_numpy()
     rows = prediction_table(

@@ -193,11 +193,7 @@ def data_card(
 ) -> pd.DataFrame:
     """Return one row per fold: clips of each part, classes, groups, hours and rejected files.
 
-    Args:
-        manifest: Clips that can be used.
-        splits: Columns clip_id, fold, split and made_by.
-        rejected: Files that cannot.
-        hours: Length of all usable audio.
+    The manifest has the clips that can be used; splits have columns clip_id, fold, split, made_by.
     """
     by_fold = splits.groupby("fold")
     made_by = by_fold["made_by"].agg(lambda names: ", ".join(sorted(names.astype(str).unique())))

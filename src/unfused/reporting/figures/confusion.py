@@ -22,10 +22,6 @@ def confusion_matrix(labels: Sequence[object], predicted: Sequence[object]) -> F
 
     The colour is the share of the true class; of a class with fewer than 5 predictions, the share
     of 5, so that one clip is no dark square. Of many classes the 30 with most errors are drawn.
-
-    Args:
-        labels: True label of each prediction, (N,).
-        predicted: Predicted label, (N,).
     """
     true, said = (pd.Series(column, dtype=object).astype(str) for column in (labels, predicted))
     classes = sorted({*true, *said})
