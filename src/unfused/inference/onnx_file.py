@@ -50,10 +50,6 @@ def export_onnx(classifier: Classifier, path: str | Path) -> dict[str, Any]:
     and ``embedding`` (B, D), all float32. Clips above 12 s differ a little from PyTorch, which
     takes them in chunks.
 
-    Args:
-        classifier: A fitted one, on encoders or plain statistics.
-        path: Where to.
-
     Returns:
         Facts about the file, JSON values.
 

@@ -111,12 +111,9 @@ def label_next(
 def nearest(
     vectors: NDArray[np.floating], query: NDArray[np.floating], n_clips: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the clips most like another one, and their cosines on standardised axes.
+    """Return the clips, (N, D), most like another one, (D,): at most N, and their cosines.
 
-    Args:
-        vectors: Of the clips, (N, D).
-        query: Vector of the other, (D,).
-        n_clips: How many are wanted, at most N.
+    These are cosines on standardised axes.
     """
     scaler = StandardScaler().fit(vectors)
     cosines = cosine_similarity(scaler.transform(vectors), scaler.transform(query[None]))[:, 0]

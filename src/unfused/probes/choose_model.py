@@ -113,8 +113,7 @@ def _error(part: pd.DataFrame) -> float:
 def smallest_of_the_best(scored: pd.DataFrame) -> Any:
     """Return the row name of the smallest of those within one standard error of the best.
 
-    Args:
-        scored: Columns ``validation``, its standard ``error``, and ``parameters``.
+    The table has columns ``validation``, its standard ``error``, and ``parameters``.
     """
     best = scored.loc[scored["validation"].idxmax()]
     within = scored[scored["validation"] >= best["validation"] - np.nan_to_num(best["error"])]

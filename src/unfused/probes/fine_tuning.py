@@ -114,18 +114,10 @@ def fine_tune(
 ) -> FineTuned:
     """Train a copy of an encoder and a linear classifier on labelled clips.
 
-    Interrupted and called again with the same arguments, it goes on from ``folder``; finished, it
-    only loads the result.
-
-    Args:
-        source: Trained (fine-tuning) or randomly initialised (from scratch, ``head="random"``).
-        train: Training clips.
-        valid: Validation clips; None or none: the last epoch is taken.
-        settings: How.
-        folder: Receives checkpoint, metrics and ``best.pt``.
-        seed: Seed of everything random.
-        device: Where to train.
-        title: What the log calls the training.
+    The encoder is trained (fine-tuning) or randomly initialised (from scratch, ``head="random"``).
+    Without validation clips the last epoch is taken. ``folder`` receives checkpoint, metrics and
+    ``best.pt``: interrupted and called again with the same arguments, it goes on from there;
+    finished, it only loads the result.
 
     Raises:
         UserError: Fewer than 2 classes or clips to train on.

@@ -160,9 +160,7 @@ def _ordered(summary: pd.DataFrame, teacher: str | None) -> pd.DataFrame:
 def label_curves(scores: pd.DataFrame, *, teacher: str | None = None) -> pd.DataFrame:
     """Return one row per encoder, protocol and label budget.
 
-    Args:
-        scores: Rows of :mod:`unfused.probes.label_efficiency` with a column ``task``.
-        teacher: Method that made the student's pseudo-labels.
+    Scores are rows of :mod:`unfused.probes.label_efficiency` with a column ``task``.
 
     Returns:
         ``task, encoder, source, read_out, protocol, budget, name, metric, n_labels`` (mean over

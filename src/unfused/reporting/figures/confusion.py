@@ -56,8 +56,7 @@ def confusion_matrix(labels: Sequence[object], predicted: Sequence[object]) -> F
 def recognised(classes: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw which share of each class's clips is recognised; for clips with several labels.
 
-    Args:
-        classes: ``label, recall, n_test``, weakest first; the 30 weakest are drawn.
+    Classes have ``label, recall, n_test``, weakest first; the 30 weakest are drawn.
     """
     shown = list(classes)[:_MOST]
     figure = new_figure(5.5, 0.25 * len(shown) + 0.8)

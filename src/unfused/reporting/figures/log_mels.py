@@ -46,15 +46,12 @@ def view_steps(
 
 
 @styled
-def log_mels(
-    clips: Mapping[str, np.ndarray], *, hop_seconds: float = 0.01, xlabel: str = "seconds"
-) -> Figure:
-    """Draw log-mels, or other spectra side by side, with one colour scale.
+def log_mels(clips: Mapping[str, np.ndarray], *, hop_seconds: float = 0.01) -> Figure:
+    """Draw log-mels side by side, with one colour scale.
 
     Args:
         clips: Name -> log-mel, (T, F).
-        hop_seconds: Seconds per frame, or what else lies along the x-axis.
-        xlabel: What that is.
+        hop_seconds: Seconds per frame.
 
     Raises:
         UserError: There is no clip.
@@ -67,7 +64,7 @@ def log_mels(
     for panel, (name, clip) in zip(axes, clips.items(), strict=True):
         image = _draw(panel, np.asarray(clip, dtype=np.float32).T, hop_seconds, scale)
         panel.set_title(short_label(name, 24))
-    axes[columns * (rows - 1)].set(xlabel=xlabel, ylabel="mel band")
+    axes[columns * (rows - 1)].set(xlabel="seconds", ylabel="mel band")
     figure.colorbar(image, ax=figure.axes, pad=0.01, fraction=0.03, label="nats")
     return figure
 
