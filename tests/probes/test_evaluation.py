@@ -225,7 +225,7 @@ def test_unseen_test_labels_are_named_and_count_as_errors(candidate, vectors, st
 
 
 def test_a_network_is_trained_scored_and_kept(candidate, store, truth, tmp_path):
-    corpus, plan = task_of(store, truth), Plan("decar", "", TUNING, candidate())
+    corpus, plan = task_of(store, truth), Plan(TUNING, candidate())
     found = evaluate_fine_tuned(plan, corpus, tmp_path / "run", device="cpu")
     results, predictions = found["results"], found["predictions"]
     assert set(results["fitted_on"]) == {TRAIN}
@@ -247,7 +247,7 @@ def test_a_network_is_trained_scored_and_kept(candidate, store, truth, tmp_path)
 def test_training_with_few_labels_keeps_finished_scores(
     candidate, store, truth, tmp_path, monkeypatch
 ):
-    corpus, plan = task_of(store, truth), Plan("decar", "", TUNING, candidate())
+    corpus, plan = task_of(store, truth), Plan(TUNING, candidate())
     settings = {"budgets": [3, "100%"], "draws": 2, "device": "cpu"}
     first = train_with_few_labels(plan, corpus, tmp_path, **settings)
     assert first.groupby("budget")["draw"].nunique().to_dict() == {"3": 2, "100%": 1}

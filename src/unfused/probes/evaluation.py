@@ -130,17 +130,15 @@ def fit_probe(
 
 @dataclass(frozen=True)
 class Plan:
-    """One supervised training: how results name it, how to train, and from which encoder on."""
+    """One supervised training: how, and from which encoder on, by whose name results go."""
 
-    label: str
-    source: str
     settings: FineTuningSettings
     candidate: Candidate
 
     @property
     def name(self) -> str:
         """What its folder is called."""
-        return f"{self.label}-{self.candidate.repeat.name}"
+        return f"{self.candidate.label}-{self.candidate.repeat.name}"
 
     def encoder(self) -> EncoderEmbedder:
         """Return where training starts; an error if the candidate is no encoder."""
@@ -151,8 +149,8 @@ class Plan:
 
     def keys(self, tuned: FineTuned) -> RowKeys:
         """Return what its rows are called."""
-        named = self.label, self.source, tuned.embedder.read_out.name, "fine_tuning", TRAIN
-        return RowKeys(*named, *self.candidate.repeat)
+        start, read_out = self.candidate, tuned.embedder.read_out.name
+        return RowKeys(start.label, start.source, read_out, "fine_tuning", TRAIN, *start.repeat)
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the result: not how the encoder is read out."""
@@ -165,7 +163,7 @@ class Plan:
         elif start.folder is not None:
             begins_with = digest_of(Path(start.folder) / WEIGHTS_FILE)
         return {
-            "label": self.label, "settings": self.settings, "embedder": embedder,
+            "label": start.label, "settings": self.settings, "embedder": embedder,
             "repeat": start.repeat, "begins_with": begins_with,
         }  # fmt: skip
 
@@ -182,15 +180,14 @@ def plans(
     """
     wanted = []
     for candidate in candidates:
-        label, source = candidate.label, candidate.source
-        if label in encoders and source in NO_CONTROLS:
-            wanted.append(Plan(label, source, fine_tuning, candidate))
-        if label.startswith(RANDOM_INIT):
-            scratch = label.replace(RANDOM_INIT, "supervised")
-            wanted.append(Plan(scratch, "", from_scratch, candidate))
+        if candidate.label in encoders and candidate.source in NO_CONTROLS:
+            wanted.append(Plan(fine_tuning, candidate))
+        if candidate.label.startswith(RANDOM_INIT):
+            scratch = candidate.label.replace(RANDOM_INIT, "supervised")
+            wanted.append(Plan(from_scratch, replace(candidate, label=scratch)))
     found: dict[Any, Plan] = {}
     for plan in wanted:
-        found.setdefault((plan.label, plan.source, plan.candidate.repeat), plan)
+        found.setdefault((plan.candidate.name, plan.candidate.repeat), plan)
     return list(found.values())
 
 
@@ -215,7 +212,7 @@ def evaluate_fine_tuned(
     """
     candidate, source = plan.candidate, plan.encoder()
     parts = checked_parts(source, corpus, candidate.fold, transductive=transductive)
-    title = f"{plan.label}, task {corpus.name}, fold {candidate.fold}, seed {candidate.seed}"
+    title = f"{candidate.label}, task {corpus.name}, fold {candidate.fold}, seed {candidate.seed}"
     tuned = fine_tune(
         source.trained, parts["train"], parts["valid"], plan.settings,
         folder=folder / "training", seed=candidate.seed, device=device, title=title,
@@ -238,8 +235,8 @@ def evaluate_fine_tuned(
         setting=head.provenance["setting"], chosen_on=head.provenance["chosen_on"],
         validation=tuned.validation, validation_error=tuned.validation_error,
     )  # fmt: skip
-    named = {"encoder": plan.label, "source": plan.source, **candidate.repeat._asdict()}
-    history = tuned.history.assign(task=corpus.name, **named)
+    named = {"encoder": candidate.label, "source": candidate.source}
+    history = tuned.history.assign(task=corpus.name, **named, **candidate.repeat._asdict())
     return {"results": results, "predictions": predictions, "history": history}
 
 

@@ -58,7 +58,7 @@ def tsne_points(
     return rows, tsne.fit_transform(reduced)
 
 
-@styled
+@styled()
 def cluster_map(
     xy: np.ndarray,
     pseudo_labels: Sequence[int] | np.ndarray,

@@ -16,7 +16,7 @@ _MOST = 30  # classes drawn
 _FEW = 5  # predictions of a class below which its row stays pale
 
 
-@styled
+@styled()
 def confusion_matrix(labels: Sequence[object], predicted: Sequence[object]) -> Figure:
     """Draw how many clips of each class are taken for each other one.
 
@@ -52,7 +52,7 @@ def confusion_matrix(labels: Sequence[object], predicted: Sequence[object]) -> F
     return figure
 
 
-@styled
+@styled()
 def recognised(classes: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw which share of each class's clips is recognised; for clips with several labels.
 

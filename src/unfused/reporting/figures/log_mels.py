@@ -17,7 +17,7 @@ from .style import new_figure, panels, styled
 _COLUMNS = 3
 
 
-@styled
+@styled()
 def view_steps(
     examples: Mapping[str, Mapping[str, np.ndarray]], *, hop_seconds: float = 0.01
 ) -> Figure:
@@ -45,7 +45,7 @@ def view_steps(
     return figure
 
 
-@styled
+@styled()
 def log_mels(clips: Mapping[str, np.ndarray], *, hop_seconds: float = 0.01) -> Figure:
     """Draw log-mels side by side, with one colour scale.
 
