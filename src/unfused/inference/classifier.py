@@ -20,6 +20,7 @@ from ..embeddings.embedder import Device, Embedder, EncoderEmbedder, as_embedder
 from ..embeddings.read_out import MAX_SECONDS, ReadOut
 from ..probes.head import HEAD_FILES, Head, load_head, save_head
 from ..probes.probe import Probe
+from ..probes.results import score_labels
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import SINGLE_LABEL
 from ..tasks.leakage import check_no_leak
@@ -172,7 +173,7 @@ class Classifier(BaseEstimator):
             probe,
             task=labelled.name,
             n_train=len(labelled),
-            cv_score=probe.scores_.get(probe.setting_, float("nan")),
+            cv_score=probe.validation_,
             front_end=labelled.store.front_end.settings(),
             **labelled.facts(),
         )
@@ -195,7 +196,7 @@ class Classifier(BaseEstimator):
         kind, labels = self.head_.kind, corpus.labels
         if kind is SINGLE_LABEL:
             return float((self.classes_[probabilities.argmax(1)] == labels).mean())
-        return kind.score_labels(probabilities, self.classes_, labels)
+        return score_labels(probabilities, self.classes_, kind, labels)
 
     def predict(self, audio: Any, *, sample_rate: int | None = None) -> Any:
         """Classify recordings or clips, each as a whole.

@@ -100,14 +100,10 @@ def _scores(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     scored = once.groupby(_KEY, sort=False).agg(
         validation=("validation", "mean"), parameters=("parameters", "max")
     )
-    scored["error"] = once.groupby(_KEY, sort=False)[["seed", "validation_error"]].apply(_error)
+    squares = once.assign(square=once["validation_error"] ** 2).groupby([*_KEY, "seed"])["square"]
+    error = squares.sum() ** 0.5 / squares.size()  # of the mean over folds; seeds share their clips
+    scored["error"] = error.groupby(_KEY).mean()
     return once, scored
-
-
-def _error(part: pd.DataFrame) -> float:
-    """Return the standard error of the mean over folds; seeds share their clips."""
-    squares = part.assign(square=part["validation_error"] ** 2).groupby("seed")["square"]
-    return float((squares.sum() ** 0.5 / squares.size()).mean())
 
 
 def smallest_of_the_best(scored: pd.DataFrame) -> Any:

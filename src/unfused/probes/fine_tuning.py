@@ -38,7 +38,7 @@ from .calibration import Calibration, calibrate
 from .head import Head
 from .linear_models import Linear, Standardised
 from .probe import Probe
-from .results import prediction_table
+from .results import prediction_table, score_labels
 
 log = logging.getLogger(__name__)
 LIGHT_VIEWS: Mapping[str, Any] = {
@@ -210,7 +210,7 @@ class _Network:
         """Return how good it is on the validation clips."""
         assert self.valid is not None
         logits = self.linear().logits(self.embedder().embed(self.valid, device=self.device))
-        return self.valid.kind.score_labels(logits, self.classes, self.valid.labels)
+        return score_labels(logits, self.classes, self.valid.kind, self.valid.labels)
 
     def judged(self, linear: Linear) -> tuple[Calibration, float]:
         """Return what these clips say of how sure to be, and the standard error of the score."""

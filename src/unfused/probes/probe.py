@@ -22,7 +22,7 @@ from ..scores.intervals import interval
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .calibration import Calibration, calibrate
 from .linear_models import Standardised, logistic_path, shrinkage_lda
-from .results import prediction_table
+from .results import prediction_table, score_labels
 
 log = logging.getLogger(__name__)
 STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)
@@ -181,7 +181,7 @@ class Probe:
 
     def score(self, features: ArrayLike, labels: ArrayLike) -> float:
         """Return the balanced accuracy, or the mAP of a multi-label probe."""
-        return self.kind.score_labels(self.decision_function(features), self.classes_, labels)
+        return score_labels(self.decision_function(features), self.classes_, self.kind, labels)
 
     def __repr__(self) -> str:
         if not hasattr(self, "all_"):

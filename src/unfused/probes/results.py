@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import UserError
 from ..data.label_sets import BAR
@@ -78,6 +78,15 @@ def prediction_table(
     if kind is MULTI_LABEL:
         rows = rows.assign(classes=BAR.join(classes), scores=list(logits.astype(np.float32)))
     return rows
+
+
+def score_labels(
+    logits: NDArray[Any], classes: NDArray[np.str_], kind: LabelKind, labels: ArrayLike
+) -> float:
+    """Return the score of logits (N, C) that models are chosen by; labels may name more classes."""
+    names, numbers = np.asarray(labels, dtype=object).astype(str), np.arange(len(logits))
+    rows = prediction_table(logits, classes, kind, labels=names, clip_ids=numbers)
+    return score(rows, kind.chosen_by)
 
 
 def scored_rows(
