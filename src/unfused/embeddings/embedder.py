@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.fft import dct
 
-from ..core.errors import NotFoundError, UserError
+from ..core.errors import NotFoundError, UserError, must_be
 from ..core.outputs import mark_of, write_json
 from ..data.log_mel import FrontEnd
 from ..encoders.trained import TrainedEncoder, load_encoder, read_trained_on, save_encoder
@@ -229,8 +229,7 @@ class _Statistics(Configured):
     title: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if self.segments < 1:
-            raise UserError(f"segments={self.segments} must be at least 1")
+        must_be("at least 1", segments=self.segments)
         in_segments = f" in {self.segments} segments" if self.segments > 1 else ""
         self.name = self.name or self.title + in_segments
         self.dim = len(self._vector(np.zeros((self.segments, self.n_mels), np.float32)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be
 from ..core.outputs import mark_of
 from ..data.log_mel import FrontEnd
 from ..embeddings.embedder import Device, Embedder, EncoderEmbedder, as_embedder, load_embedder
@@ -82,7 +81,6 @@ class Classifier(BaseEstimator):
         encoder: A fitted method, ``load_encoder(...)``, an embedder, the name, settings or folder
             of one, or a list; see :func:`unfused.embeddings.embedder.as_embedder`.
         read_out: How encoders are read out; None: as they were saved, or the default.
-        probe: "auto", or a :class:`~unfused.probes.probe.Probe` with settings of its own.
         seed: Seed of the folds that choose where there are no validation clips.
         device: Where to compute: ``auto`` (cuda, else mps, else cpu), or one of them.
 
@@ -107,11 +105,10 @@ class Classifier(BaseEstimator):
         encoder: Any,
         *,
         read_out: ReadOut | None = None,
-        probe: Probe | str = "auto",
         seed: int = 0,
         device: Device = "auto",
     ) -> None:
-        self.encoder, self.read_out, self.probe = encoder, read_out, probe
+        self.encoder, self.read_out = encoder, read_out
         self.seed, self.device = seed, device
 
     def __repr__(self) -> str:
@@ -156,13 +153,8 @@ class Classifier(BaseEstimator):
             UserError: No embedder, fewer than two classes, or clips that cannot be embedded.
         """
         embedder, labelled = as_embedder(self.encoder, self.read_out), corpus.labelled
-        chosen = deepcopy(self.probe)
-        if self.probe == "auto":
-            chosen = Probe(seed=self.seed, kind=labelled.kind)
-        if not isinstance(chosen, Probe):
-            raise UserError(f"probe={self.probe!r} must be 'auto' or a Probe")
         valid = labelled.clips["clip_id"].isin(labelled.part("valid").clips["clip_id"])
-        probe = chosen.fit(
+        probe = Probe(seed=self.seed, kind=labelled.kind).fit(
             embedder.embed(labelled, device=self.device),
             labelled.labels, valid=valid.to_numpy(), groups=labelled.groups,
         )  # fmt: skip
@@ -254,8 +246,7 @@ class Classifier(BaseEstimator):
             UserError: Nothing can be used, or an argument has no meaning.
         """
         check_is_fitted(self)
-        if top_k < 1:
-            raise UserError(f"top_k={top_k} must be at least 1")
+        must_be("at least 1", top_k=top_k)
         with recordings_of(audio, sample_rate) as found:
             heard = self._heard(found, segment_seconds, hop_seconds)
         places, likely = heard.places[PLACE], heard.probabilities

@@ -87,11 +87,10 @@ class _Sample(NamedTuple):
     unit: str
 
     @property
-    def variances(self) -> tuple[float, float]:
-        """Variance of the mean by the choice of units and by that of seeds."""
-        n, seeds = self.n_units, len(self.by_seed)
-        of_units = float(np.nanvar(self.draws)) * n / (n - 1) if n > 1 else np.nan
-        return of_units, float(self.by_seed.var()) / seeds if seeds > 1 else 0.0
+    def variance(self) -> float:
+        """Variance of the mean by the choice of units."""
+        n = self.n_units
+        return float(np.nanvar(self.draws)) * n / (n - 1) if n > 1 else np.nan
 
 
 def interval(
@@ -107,17 +106,16 @@ def interval(
         n: Number of resamples.
     """
     sample = _sample(predictions, metric, n)
-    value = float(sample.by_seed.mean())
-    variance, df = _combined([sample])
+    value, variance, df = _combined([sample])
     if variance < _NOTHING:
-        return _interval(value, _clopper_pearson(value, sample.n_units), "exact", [sample])
+        return _interval([sample], _clopper_pearson(value, sample.n_units), "exact")
     if metric_for(predictions, metric) == "d_prime":
-        return _interval(value, _student(value, variance, df), "t", [sample])
+        return _interval([sample], _student(value, variance, df))
     if sample.n_units < 2:
-        return _interval(value, (np.nan, np.nan), "none", [sample])
+        return _interval([sample], (np.nan, np.nan))
     slope = 1 / (value * (1 - value))
     low, high = expit(_student(float(logit(value)), variance * slope**2, df))
-    return _interval(value, (float(low), float(high)), "t", [sample])
+    return _interval([sample], (float(low), float(high)))
 
 
 def difference(
@@ -145,19 +143,18 @@ def difference(
     """
     pair = _matched(first, second)
     name, sample = metric_for(pair[0], metric), _paired(pair, metric, n)
-    value = float(sample.by_seed.mean())
-    variance, df = _combined([sample])
+    value, variance, df = _combined([sample])
     if variance < _NOTHING:
         most = _clopper_pearson(0.0, sample.n_units)[1]
         low, high = max(value - most, -1.0), min(value + most, 1.0)
         p_value = float(stats.binomtest(sample.n_units, sample.n_units).pvalue) if value else 1.0
-        return _interval(value, (low, high), "exact", [sample], p_value)
+        return _interval([sample], (low, high), "exact", p_value)
     low, high = _student(value, variance, df)
     bounds = (low, high) if name == "d_prime" else (max(low, -1.0), min(high, 1.0))
     p_value = float(2 * stats.t.sf(abs(value) / variance**0.5, df))
     if name == "accuracy" and sample.unit == "clips" and all(_n_seeds(side) == 1 for side in pair):
         p_value = _mcnemar(*pair)
-    return _interval(value, bounds, "t", [sample], p_value)
+    return _interval([sample], bounds, "t", p_value)
 
 
 def mean_over_tasks(
@@ -174,9 +171,7 @@ def mean_over_tasks(
         n: Number of resamples of each task.
     """
     samples = [_sample(rows, metric, n) for rows in predictions.values()]
-    value = float(np.mean([sample.by_seed.mean() for sample in samples]))
-    variance, df = _combined(samples)
-    return _interval(value, _student(value, variance, df), "t", samples)
+    return _interval(samples, _student(*_combined(samples)))
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -238,17 +233,17 @@ def _n_seeds(predictions: pd.DataFrame) -> int:
     return predictions["seed"].nunique() if "seed" in predictions else 1
 
 
-def _combined(samples: Sequence[_Sample]) -> tuple[float, float]:
-    """Return the variance of the mean of independent tasks' scores, and its degrees of freedom."""
-    of_units = [(sample.variances[0], sample.n_units - 1) for sample in samples]
-    parts = [(variance / len(samples) ** 2, n) for variance, n in of_units]
+def _combined(samples: Sequence[_Sample]) -> tuple[float, float, float]:
+    """Return mean of independent tasks' scores, its variance, and the degrees of freedom."""
+    value = float(np.mean([sample.by_seed.mean() for sample in samples]))
+    parts = [(sample.variance / len(samples) ** 2, sample.n_units - 1) for sample in samples]
     seeds = pd.concat([sample.by_seed for sample in samples], axis=1, join="inner").mean(axis=1)
     if len(seeds) > 1:  # one encoder serves every task, so its luck is shared
         parts.append((float(seeds.var()) / len(seeds), len(seeds) - 1))
     variance = sum(part for part, _ in parts)
     if not variance > 0:
-        return variance, np.inf
-    return variance, variance**2 / sum(part**2 / df for part, df in parts if part > 0)
+        return value, variance, np.inf
+    return value, variance, variance**2 / sum(part**2 / df for part, df in parts if part > 0)
 
 
 def _clopper_pearson(value: float, n: int) -> tuple[float, float]:
@@ -295,14 +290,13 @@ def _matched(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, p
 
 
 def _interval(
-    value: float,
-    bounds: tuple[float, float],
-    kind: str,
     samples: Sequence[_Sample],
+    bounds: tuple[float, float],
+    kind: str = "t",
     p_value: float = np.nan,
 ) -> Interval:
     kind = kind if np.isfinite(bounds[0]) else "none"
     n_units, n_seeds = sum(s.n_units for s in samples), min(len(s.by_seed) for s in samples)
     unit = "groups" if any(sample.unit == "groups" for sample in samples) else "clips"
-    error = float(_combined(samples)[0] ** 0.5)
-    return Interval(value, *bounds, kind, unit, n_units, n_seeds, error, p_value)
+    value, variance, _ = _combined(samples)
+    return Interval(value, *bounds, kind, unit, n_units, n_seeds, variance**0.5, p_value)
