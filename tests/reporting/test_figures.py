@@ -13,14 +13,9 @@ from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.reporting import figures
 from unfused.reporting.example_views import example_views
-from unfused.reporting.figures import (
-    cluster_map,
-    confusion_matrix,
-    log_mels,
-    recognised,
-    tsne_points,
-    view_steps,
-)
+from unfused.reporting.figures.clusters import cluster_map, tsne_points
+from unfused.reporting.figures.confusion import confusion_matrix, recognised
+from unfused.reporting.figures.log_mels import log_mels, view_steps
 
 
 def drawn(figure):

@@ -194,8 +194,7 @@ def _one_pass(
     n_segments = {item.segments for item in wanted}
     running = {tap: _Running(len(heard.rows), encoder.dims[tap], n_segments) for tap in taps}
     lengths = heard.store.n_frames[heard.rows]
-    chunks = _cut(heard, lengths)
-    first, n_heard = _parts_heard(chunks, lengths)
+    chunks, first, n_heard = _cut(heard, lengths)
     bar = progress(total=len(chunks.clip), desc="embedding", unit="clip")
     with torch.inference_mode(), bar:
         for batch, inputs, spans in heard.batches(chunks):
@@ -290,15 +289,22 @@ def _repeated(log_mel: Tensor, spans: Tensor) -> Tensor:
     return log_mel.gather(1, source[..., None].expand_as(log_mel))
 
 
-def _cut(heard: Heard, lengths: NDArray[np.int64]) -> Chunks:
-    """Return the chunks of every clip: equal ones of at most 12 s, or one random crop."""
+def _cut(
+    heard: Heard, lengths: NDArray[np.int64]
+) -> tuple[Chunks, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the chunks of every clip: equal ones of at most 12 s, or one random crop.
+
+    And the first frame and the number of frames that are heard of each clip.
+    """
     item, store, clips = heard.item, heard.store, np.arange(len(lengths))
     if (crop := item.crop_frames) is not None:
         ids = store.clip_ids[heard.rows]
         drawn = [derive_seed(item.seed, "random crop", str(name)) / 2**63 for name in ids]
         start = (np.array(drawn) * (lengths - crop + 1)).astype(np.int64)
         start = np.where(lengths < crop, -((crop - lengths) // 2), start)
-        return Chunks(clips, start, np.full(len(clips), crop))
+        first = np.maximum(start, 0)
+        heard_of = np.minimum(start + crop, lengths) - first
+        return Chunks(clips, start, np.full(len(clips), crop)), first, heard_of
     shortest = MULTIPLE if item.padding == "none" else WINDOW
     longest = store.front_end.frames(MAX_SECONDS)
     units, n_chunks = -(-lengths // MULTIPLE), -(-lengths // longest)
@@ -308,17 +314,8 @@ def _cut(heard: Heard, lengths: NDArray[np.int64]) -> Chunks:
     end = units[clip] * (number + 1) // n_chunks[clip] * MULTIPLE
     length = np.maximum(end - begin, shortest)
     padded = -((shortest - lengths[clip]) // 2)
-    return Chunks(clip, np.where(lengths[clip] < shortest, padded, begin), length)
-
-
-def _parts_heard(
-    chunks: Chunks, lengths: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return first frame and number of frames that are heard of each clip."""
-    first, end = lengths.copy(), np.zeros_like(lengths)
-    np.minimum.at(first, chunks.clip, np.maximum(chunks.start, 0))
-    np.maximum.at(end, chunks.clip, np.minimum(chunks.start + chunks.length, lengths[chunks.clip]))
-    return first, end - first
+    chunks = Chunks(clip, np.where(lengths[clip] < shortest, padded, begin), length)
+    return chunks, np.zeros_like(lengths), lengths
 
 
 def _of_equal_length(chunks: Chunks) -> Iterator[Chunks]:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..core.outputs import mark_of
@@ -191,25 +192,25 @@ class _Network:
         trained = replace(self.source, encoder=encoder, provenance=provenance or {}, projector=None)
         return EncoderEmbedder(trained, ReadOut((encoder.cut,), (encoder.pooling,)))
 
-    def linear(self) -> Linear:
+    def weights(self) -> list[NDArray[np.float32]]:
+        """Return the classifier's weight, (C, D), and bias, (C,)."""
         parameters = self.method.classifier.parameters()
-        weight, bias = (item.detach().cpu().numpy().copy() for item in parameters)
-        dim = weight.shape[1]
-        zero, one = np.zeros(dim, np.float32), np.ones(dim, np.float32)
-        return Linear(weight, bias, zero, one, zero[None])
+        return [item.detach().cpu().numpy().copy() for item in parameters]
 
     def standardised(self) -> Linear:
-        """Return the same classifier on the scale of the training clips, with their centres."""
-        plain, kind = self.linear(), self.train.kind
+        """Return the classifier on the scale of the training clips, with their centres."""
+        (weight, bias), kind = self.weights(), self.train.kind
         vectors = self.embedder().embed(self.train, device=self.device)
         targets = kind.targets(self.train.labels, self.classes)
         data = Standardised(vectors, targets, len(self.classes))
-        return data.linear(plain.weight * data.scale, plain.bias + plain.weight @ data.mean)
+        return data.linear(weight * data.scale, bias + weight @ data.mean)
 
     def score(self) -> float:
         """Return how good it is on the validation clips."""
         assert self.valid is not None
-        logits = self.linear().logits(self.embedder().embed(self.valid, device=self.device))
+        vectors = self.embedder().embed(self.valid, device=self.device)
+        weight, bias = self.weights()
+        logits = vectors @ weight.T + bias
         return score_labels(logits, self.classes, self.valid.kind, self.valid.labels)
 
     def judged(self, linear: Linear) -> tuple[Calibration, float]:
