@@ -26,12 +26,8 @@ def choose_model(
 
     Of those within one standard error of the best validation score, the one with the fewest
     parameters. Test clips choose nothing; they only say how good the choice is: its accuracy, of
-    several labels a clip its mAP.
-
-    Args:
-        results: Result rows of one task.
-        predictions: Its prediction rows.
-        plain_from: Result rows in which the plain alternative is looked for; None: the same ones.
+    several labels a clip its mAP. The rows are those of one task; the plain alternative is looked
+    for among the result rows ``plain_from``, or the same ones.
 
     Returns:
         JSON values: ``encoder``, ``source``, ``read_out`` and ``protocol`` as in the results,

@@ -116,11 +116,8 @@ def logistic_path(
     clips have several labels, of every class on its own. The problem is convex: one optimum, no
     learning rate, no noise of a seed.
 
-    Args:
-        data: Training set.
-        strengths: Penalties, best from strong to weak.
-        tolerance: How large the gradient may be at the end, as a multiple of the penalty, or of
-            3e-4 where that is less.
+    Penalties are best given from strong to weak. The tolerance says how large the gradient may be
+    at the end, as a multiple of the penalty, or of 3e-4 where that is less.
     """
     x, basis = _spanned(data.x)
     several = data.targets.ndim == 2

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import UserError
 from ..data.label_sets import BAR
-from ..scores.metrics import MULTI_LABEL_METRICS, SINGLE_LABEL_METRICS, calibration_error, score
+from ..scores.metrics import calibration_error, metrics_of, score
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import MULTI_LABEL, LabelKind
 
@@ -106,8 +106,7 @@ def scored_rows(
     rows = prediction_table(
         logits, classes, kind, labels=test.labels, clip_ids=clip_ids, groups=test.groups
     )
-    names = MULTI_LABEL_METRICS if kind is MULTI_LABEL else SINGLE_LABEL_METRICS
-    values = {name: score(rows, name) for name in names}
+    values = {name: score(rows, name) for name in metrics_of(rows)}
     if probability is not None:
         rows = rows.assign(probability=np.asarray(probability, np.float32))
         if kind is not MULTI_LABEL:

@@ -69,11 +69,8 @@ def summarise(
 ) -> pd.DataFrame:
     """Return one row per classifier and metric, and those of classifiers over all tasks.
 
-    Args:
-        results: Result rows, one per classifier, seed, fold and metric.
-        predictions: Prediction rows, one per test clip of each of those.
-        teacher: The method that made the student's pseudo-labels, for the names.
-        n_draws: Bootstrap resamples.
+    There is a result row for each classifier, seed, fold and metric, and a prediction row for each
+    test clip of those; ``teacher`` made the student's pseudo-labels.
 
     Returns:
         :data:`KEY`, ``name, metric, mean, low, high, interval`` (in words), ``n_seeds, n_test,

@@ -47,11 +47,7 @@ def view_steps(
 
 @styled()
 def log_mels(clips: Mapping[str, np.ndarray], *, hop_seconds: float = 0.01) -> Figure:
-    """Draw log-mels side by side, with one colour scale.
-
-    Args:
-        clips: Name -> log-mel, (T, F).
-        hop_seconds: Seconds per frame.
+    """Draw log-mels, name -> (T, F), side by side, with one colour scale.
 
     Raises:
         UserError: There is no clip.
