@@ -66,7 +66,7 @@ def choose_model(
         found["plain"], found["gain"] = asdict(interval(theirs)), asdict(difference(mine, theirs))
         found["plain_encoder"] = rival[0]
     named = [found["encoder"], found["read_out"], found["protocol"].replace("_", " ")]
-    return {**found, "title": ", ".join(filter(None, named)), "why": _why(found)}
+    return {**found, "why": _why(found), "title": ", ".join(filter(None, named))}
 
 
 def _why(found: dict[str, Any]) -> str:
