@@ -82,12 +82,6 @@ def test_clips_that_were_seen_are_not_scored(classifier, encoder, tones):
         model.score(test)
 
 
-@pytest.mark.parametrize("probe", ["best", 3])
-def test_an_unknown_probe_is_refused(tones, probe):
-    with pytest.raises(UserError, match="probe"):
-        Classifier("mfcc_statistics", probe=probe).fit(tones)
-
-
 def test_one_class_is_refused(tones):
     one = tones.take(tones.clips["clip_id"][tones.clips["label"] == "hz400"])
     with pytest.raises(UserError, match="class"):

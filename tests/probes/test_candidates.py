@@ -162,7 +162,7 @@ def test_candidates_are_json(methods):
 
 def test_every_encoder_is_trained_once_however_often_it_is_read_out(methods):
     found = listed(methods)
-    planned = [plan.label for plan in plans(found, ["wide"], "f", "s")]
+    planned = [plan.candidate.label for plan in plans(found, ["wide"], "f", "s")]
     assert planned == ["supervised", "supervised_wide", "wide"]
 
 

@@ -148,7 +148,8 @@ def test_without_validation_clips_the_last_epoch_is_taken(tune, task):
     assert np.isnan(found.validation)
     assert "validation_score" not in found.history
     assert found.head.calibration.temperature == 1.0
-    assert found.logits(task().part("test"), device="cpu").shape == (30, 3)
+    vectors = found.embedder.embed(task().part("test"), device="cpu")
+    assert found.head.logits(vectors).shape == (30, 3)
 
 
 def test_validation_can_be_rarer_and_always_includes_the_last_epoch(tune):
@@ -249,6 +250,6 @@ def test_several_labels_are_learnt(tones, make_corpus, make_trained, tmp_path):
     train, valid = corpus.part("train"), corpus.part("valid")
     found = fine_tune(make_trained(), train, valid, settings, folder=tmp_path, seed=0, device="cpu")
     assert found.head.classes.tolist() == ["band0", "band1", "band2", "loud"]
-    logits = found.logits(valid, device="cpu")
+    logits = found.head.logits(found.embedder.embed(valid, device="cpu"))
     tone = valid.kind.targets(valid.labels, found.head.classes)[:, :3]
     assert average_precision_score(tone, logits[:, :3]) > 0.95

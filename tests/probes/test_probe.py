@@ -118,8 +118,8 @@ def test_grouped_folds_see_through_speaker_features():
 def test_few_clips_are_dealt_anew_until_there_are_enough_predictions(monkeypatch):
     x, y = make_features(60)
     fitted = []
-    logits = Probe._logits
-    monkeypatch.setattr(Probe, "_logits", lambda *a: fitted.append(1) or logits(*a))
+    models = Probe._models
+    monkeypatch.setattr(Probe, "_models", lambda *a: fitted.append(1) or models(*a))
     Probe(lda=False).fit(x, y)
     assert len(fitted) == 15  # five folds, three times
     fitted.clear()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from unfused.reporting.figures import label_efficiency, learning_curves
+from unfused.reporting.figures.curves import label_efficiency, learning_curves
 from unfused.reporting.summary import label_curves
 
 

@@ -59,8 +59,8 @@ def test_the_best_is_the_one_that_is_kept_for_use_whatever_the_errors_of_the_fol
     tables = [table.assign(fitted_on="train")
               for table in (results, predictions)]  # fmt: skip
     kept = choose_model(*tables)
-    assert kept.encoder == best["encoder"] == "log_mel_statistics"
-    assert kept.best_validation - kept.validation < kept.validation_error
+    assert kept["encoder"] == best["encoder"] == "log_mel_statistics"
+    assert kept["best_validation"] - kept["validation"] < kept["validation_error"]
     unknown = results.assign(parameters=results["parameters"].replace(0, np.nan))
     best = best_of(shown(summarise(unknown, predictions, n_draws=50)))
     assert best["parameters"] == 74_880  # an unknown size is not a small one
@@ -112,8 +112,8 @@ def test_what_is_used_for_its_size_is_not_called_the_best(one_seed):
               for table in (results, predictions)]  # fmt: skip
     tables = [pd.concat([table, table.assign(fitted_on="train+valid")]) for table in tables]
     kept = choose_model(*tables)
-    assert kept.encoder == found["best"]["encoder"] == "log_mel_statistics"
-    assert found["n_classifiers"] == kept.n_candidates == 8
+    assert kept["encoder"] == found["best"]["encoder"] == "log_mel_statistics"
+    assert found["n_classifiers"] == kept["n_candidates"] == 8
     for words in (first_sentence(found), closing_words([found], None)):
         assert "as good as the best of 8 classifiers, and smaller" in words
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from unfused.params import Run
-from unfused.reporting.figures import confusion_matrix
+from unfused.reporting.figures.confusion import confusion_matrix
 from unfused.reporting.findings import compare, findings
 from unfused.reporting.page import ReportContent, render_report
 from unfused.reporting.sounds import heard

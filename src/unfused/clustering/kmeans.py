@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be, must_be_one_of
 from ..core.seeding import torch_generator
 
 Initialisation = Literal["kmeans++", "random"]
@@ -147,13 +147,8 @@ class KMeans:
                 f"n_clusters={self.n_clusters} must be 1 to {len(points)}, the {len(points)} "
                 "points there are: ask for fewer clusters or give more points"
             )
-        if self.init not in get_args(Initialisation):
-            known = list(get_args(Initialisation))
-            raise UserError(f"init={self.init!r} is unknown; choose from {known}")
-        if self.n_iterations < 1 or self.n_init < 1:
-            raise UserError(
-                f"n_iterations={self.n_iterations} and n_init={self.n_init} must be at least 1"
-            )
+        must_be_one_of(get_args(Initialisation), init=self.init)
+        must_be("at least 1", n_iterations=self.n_iterations, n_init=self.n_init)
         if not torch.isfinite(points).all():
             raise UserError("some points are NaN or infinite; the features have diverged")
 

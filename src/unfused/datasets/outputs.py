@@ -87,7 +87,7 @@ class LogMelStoreDataset(AudioFolderDataset):
     @described
     def preview(self, n_clips: int = 6) -> str:
         """Return a picture of clips spread evenly over the store."""
-        from ..reporting.figures import log_mels
+        from ..reporting.figures.log_mels import log_mels
 
         store = self.load()
         rows = np.linspace(0, len(store) - 1, min(n_clips, len(store))).astype(int)

@@ -26,10 +26,7 @@ def audio_store(
 ) -> LogMelStore:
     """Return the log-mels of clips, made mono and resampled as a corpus's are, in memory.
 
-    Args:
-        clips: Paths, or samples.
-        front_end: Of the encoder.
-        sample_rate: Rate of samples in Hz; a file knows its own.
+    Samples need their rate in Hz; a file knows its own.
 
     Raises:
         UnreadableAudio: A file cannot be used, or samples are not finite or overflow.

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.fft import dct
 
-from ..core.errors import NotFoundError, UserError
+from ..core.errors import NotFoundError, UserError, must_be
 from ..core.outputs import mark_of, write_json
 from ..data.log_mel import FrontEnd
 from ..encoders.trained import TrainedEncoder, load_encoder, read_trained_on, save_encoder
@@ -217,15 +217,19 @@ class EncoderEmbedder(Embedder):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class _Statistics(Configured):
-    """Statistics of frames that take no training: the plain alternative to every encoder."""
+    """Statistics of frames that take no training: the plain alternative to every encoder.
+
+    Attributes:
+        segments: Equal parts of the clip, one after the other, that each have a mean of their own.
+        n_mels: Mel bands of the log-mels.
+    """
 
     segments: int = 1
     n_mels: int = 64
     title: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if self.segments < 1:
-            raise UserError(f"segments={self.segments} must be at least 1")
+        must_be("at least 1", segments=self.segments)
         in_segments = f" in {self.segments} segments" if self.segments > 1 else ""
         self.name = self.name or self.title + in_segments
         self.dim = len(self._vector(np.zeros((self.segments, self.n_mels), np.float32)))
@@ -243,12 +247,7 @@ class _Statistics(Configured):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class LogMelStatistics(_Statistics):
-    """Mean of each mel band in each segment, and its standard deviation over the whole clip.
-
-    Attributes:
-        segments: Equal parts of the clip, one after the other, that each have a mean of their own.
-        n_mels: Mel bands of the log-mels.
-    """
+    """Mean of each mel band in each segment, and its standard deviation over the whole clip."""
 
     kind = "log_mel_statistics"
     title = "Log-mel statistics"
@@ -265,8 +264,6 @@ class MFCCStatistics(_Statistics):
     Attributes:
         n_mfcc: Coefficients, from the 0th, which is the level.
         step: Frames from one to the next that differences are taken over.
-        segments: Equal parts of the clip, one after the other, that each have a mean of their own.
-        n_mels: Mel bands of the log-mels.
     """
 
     kind = "mfcc_statistics"
@@ -287,11 +284,7 @@ class MFCCStatistics(_Statistics):
 
 
 class Joined(Embedder):
-    """Several embedders side by side.
-
-    Args:
-        parts: The embedders, two or more.
-    """
+    """Several embedders, two or more, side by side."""
 
     kind = "joined"
 
@@ -398,8 +391,11 @@ def _configured(settings: Mapping[str, Any]) -> Embedder:
     try:
         if kind == EncoderEmbedder.kind:
             return load_embedder(given["folder"], ReadOut(**given.get("read_out", {})))
-        if kind == UNTRAINED:
-            return _untrained(**given)
+        if kind == UNTRAINED:  # by its normalisation it has seen what the trained one has
+            like, settings = load_encoder(given["folder"]), given["settings"]
+            random = untrained_like(like, given["encoder"], settings, given["seed"])
+            seen = read_trained_on(given["folder"])
+            return EncoderEmbedder(random, ReadOut(**given["read_out"]), trained_on=seen)
         if kind == Joined.kind:
             return as_embedder(list(given["parts"]))
         made: Embedder = _kind(kind)(**given)
@@ -407,18 +403,6 @@ def _configured(settings: Mapping[str, Any]) -> Embedder:
     except (TypeError, KeyError) as error:
         words = f"an embedder of kind={kind!r} cannot be made of {given}: {error}"
         raise UserError(words) from error
-
-
-def _untrained(
-    folder: str | Path, encoder: str, settings: Mapping[str, Any], seed: int,
-    read_out: Mapping[str, Any],
-) -> Embedder:  # fmt: skip
-    """Return a random encoder with the normalisation of the trained one in a folder.
-
-    By that normalisation it has seen what the other was trained on.
-    """
-    random = untrained_like(load_encoder(folder), encoder, settings, seed)
-    return EncoderEmbedder(random, ReadOut(**read_out), trained_on=read_trained_on(folder))
 
 
 def _kind(kind: Any) -> Any:

@@ -78,14 +78,9 @@ def even_frames(
     """Embed equally long clips at even moments from their first frame to their last.
 
     Where the encoder's own hop is longer than asked for, it passes over the clip several times,
-    each time a fraction of its stride later, and the passes are interleaved.
-
-    Args:
-        trained: The encoder, its normalisation and front-end.
-        store: Log-mels of N clips of T' frames each.
-        item: How it is read out; the frames are those of the deepest tap.
-        max_hop_ms: Longest distance between moments; never less than the front-end's own hop.
-        device: Where to compute.
+    each time a fraction of its stride later, and the passes are interleaved. The frames are those
+    of the deepest tap that is read out. Moments are at most ``max_hop_ms`` milliseconds apart, but
+    never less than the front-end's own hop.
 
     Returns:
         Frames (N, T, D') float32, and their centres in milliseconds (T,) float32.

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be_one_of
 from ..core.progress import progress
 from ..core.seeding import derive_seed
 from ..data.store import LogMelStore
@@ -72,11 +72,10 @@ class ReadOut:
     def __post_init__(self) -> None:
         object.__setattr__(self, "taps", tuple(self.taps))
         object.__setattr__(self, "statistics", tuple(self.statistics))
-        known, paddings = list(get_args(Statistic)), list(get_args(Padding))
+        known = list(get_args(Statistic))
         if not self.statistics or not set(self.statistics) <= set(known):
             raise UserError(f"statistics={self.statistics} must be one or more of {known}")
-        if self.padding not in paddings:
-            raise UserError(f"padding={self.padding!r} must be one of {paddings}")
+        must_be_one_of(get_args(Padding), padding=self.padding)
         if self.segments < 1 or (self.segments > 1 and "mean" not in self.statistics):
             raise UserError(f"segments={self.segments} must be at least 1, and 1 without 'mean'")
         if self.crop_frames is not None and self.crop_frames < MULTIPLE:
@@ -162,15 +161,8 @@ def read_out(
 ) -> list[NDArray[np.float32]]:
     """Embed clips; read-outs that hear the same input share one pass.
 
-    What comes out for a clip does not depend on the others.
-
-    Args:
-        trained: The encoder, its normalisation and front-end.
-        store: Log-mels.
-        rows: Which clips, (N,).
-        read_outs: What of the encoder is wanted.
-        device: Where to compute, with a copy; "auto" takes a GPU if there is one.
-        each: Is shown each batch of chunks (numbers of ``rows``) and the frames of its taps.
+    What comes out for a clip does not depend on the others. A copy of the encoder computes;
+    ``each`` is shown each batch of chunks (numbers of ``rows``) and the frames of its taps.
 
     Returns:
         For each read-out the clips' vectors, (N, D) float32.
@@ -202,8 +194,7 @@ def _one_pass(
     n_segments = {item.segments for item in wanted}
     running = {tap: _Running(len(heard.rows), encoder.dims[tap], n_segments) for tap in taps}
     lengths = heard.store.n_frames[heard.rows]
-    chunks = _cut(heard, lengths)
-    first, n_heard = _parts_heard(chunks, lengths)
+    chunks, first, n_heard = _cut(heard, lengths)
     bar = progress(total=len(chunks.clip), desc="embedding", unit="clip")
     with torch.inference_mode(), bar:
         for batch, inputs, spans in heard.batches(chunks):
@@ -243,7 +234,7 @@ class _Running:
         self.counts = {n: np.zeros((n_clips, n, 1)) for n in segments if n > 1}
 
     def add(self, clips: NDArray[np.int64], moments: Moments, position: Tensor) -> None:
-        """Add the frames of chunks of distinct clips; ``position`` within the clip, in [0, 1)."""
+        """Add the frames of chunks; ``position`` within the clip, in [0, 1)."""
         frames, mask = moments.features.float(), moments.mask
         weight = mask[..., None].to(frames.dtype)
         count = weight.sum(1)
@@ -251,7 +242,8 @@ class _Running:
         squares = ((frames - mean[:, None]).square() * weight).sum(1)
         highest = frames.masked_fill(~mask[..., None], -torch.inf).amax(1)
         arrays = [item.double().cpu().numpy() for item in (count, mean, squares, highest)]
-        self._merge(clips, *arrays)
+        for clip, *of_chunk in zip(clips, *arrays, strict=True):
+            self._merge(clip, *of_chunk)
         for n, sums in self.sums.items():
             number = (position * n).long().clamp(0, n - 1)  # (B, T')
             member = torch.nn.functional.one_hot(number, n).to(frames.device) * weight
@@ -259,16 +251,14 @@ class _Running:
             np.add.at(sums, clips, part.double().cpu().numpy())
             np.add.at(self.counts[n], clips, member.sum(1)[..., None].double().cpu().numpy())
 
-    def _merge(self, clips: Any, count: Any, mean: Any, squares: Any, highest: Any) -> None:
-        """Merge moments of two samples (Chan, Golub & LeVeque 1979); a clip's chunks in turn."""
-        for turn in _distinct(clips):
-            where, n, delta = clips[turn], count[turn], mean[turn] - self.mean[clips[turn]]
-            before = self.count[where]
-            total = before + n
-            self.mean[where] += delta * n / total
-            self.squares[where] += squares[turn] + delta**2 * before * n / total
-            self.max[where] = np.maximum(self.max[where], highest[turn])
-            self.count[where] = total
+    def _merge(self, clip: int, count: Any, mean: Any, squares: Any, highest: Any) -> None:
+        """Merge the moments of a chunk into its clip's (Chan, Golub & LeVeque 1979)."""
+        before, delta = self.count[clip].copy(), mean - self.mean[clip]
+        total = before + count
+        self.mean[clip] += delta * count / total
+        self.squares[clip] += squares + delta**2 * before * count / total
+        self.max[clip] = np.maximum(self.max[clip], highest)
+        self.count[clip] = total
 
     def statistic(self, name: Statistic, segments: int) -> NDArray[np.float64]:
         """Return one statistic of every clip, (N, D), or (N, segments * D) for the mean."""
@@ -289,15 +279,6 @@ def _vector(item: ReadOut, running: dict[str, _Running]) -> NDArray[np.float32]:
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def _distinct(clips: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Yield places in ``clips`` such that no clip stands twice among those yielded at once."""
-    order = np.argsort(clips, kind="stable")
-    begins = np.r_[True, np.diff(clips[order]) > 0]
-    turn = np.arange(len(clips)) - np.maximum.accumulate(np.where(begins, np.arange(len(clips)), 0))
-    for number in range(int(turn.max(initial=-1)) + 1):
-        yield order[turn == number]
-
-
 def _repeated(log_mel: Tensor, spans: Tensor) -> Tensor:
     """Fill padding with the clip itself, again and again, (B, T, F)."""
     first, end = spans.long().split(1, dim=1)
@@ -308,15 +289,22 @@ def _repeated(log_mel: Tensor, spans: Tensor) -> Tensor:
     return log_mel.gather(1, source[..., None].expand_as(log_mel))
 
 
-def _cut(heard: Heard, lengths: NDArray[np.int64]) -> Chunks:
-    """Return the chunks of every clip: equal ones of at most 12 s, or one random crop."""
+def _cut(
+    heard: Heard, lengths: NDArray[np.int64]
+) -> tuple[Chunks, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the chunks of every clip: equal ones of at most 12 s, or one random crop.
+
+    And the first frame and the number of frames that are heard of each clip.
+    """
     item, store, clips = heard.item, heard.store, np.arange(len(lengths))
     if (crop := item.crop_frames) is not None:
         ids = store.clip_ids[heard.rows]
         drawn = [derive_seed(item.seed, "random crop", str(name)) / 2**63 for name in ids]
         start = (np.array(drawn) * (lengths - crop + 1)).astype(np.int64)
         start = np.where(lengths < crop, -((crop - lengths) // 2), start)
-        return Chunks(clips, start, np.full(len(clips), crop))
+        first = np.maximum(start, 0)
+        heard_of = np.minimum(start + crop, lengths) - first
+        return Chunks(clips, start, np.full(len(clips), crop)), first, heard_of
     shortest = MULTIPLE if item.padding == "none" else WINDOW
     longest = store.front_end.frames(MAX_SECONDS)
     units, n_chunks = -(-lengths // MULTIPLE), -(-lengths // longest)
@@ -326,17 +314,8 @@ def _cut(heard: Heard, lengths: NDArray[np.int64]) -> Chunks:
     end = units[clip] * (number + 1) // n_chunks[clip] * MULTIPLE
     length = np.maximum(end - begin, shortest)
     padded = -((shortest - lengths[clip]) // 2)
-    return Chunks(clip, np.where(lengths[clip] < shortest, padded, begin), length)
-
-
-def _parts_heard(
-    chunks: Chunks, lengths: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return first frame and number of frames that are heard of each clip."""
-    first, end = lengths.copy(), np.zeros_like(lengths)
-    np.minimum.at(first, chunks.clip, np.maximum(chunks.start, 0))
-    np.maximum.at(end, chunks.clip, np.minimum(chunks.start + chunks.length, lengths[chunks.clip]))
-    return first, end - first
+    chunks = Chunks(clip, np.where(lengths[clip] < shortest, padded, begin), length)
+    return chunks, np.zeros_like(lengths), lengths
 
 
 def _of_equal_length(chunks: Chunks) -> Iterator[Chunks]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,13 +12,14 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be
 from ..core.outputs import mark_of
 from ..data.log_mel import FrontEnd
 from ..embeddings.embedder import Device, Embedder, EncoderEmbedder, as_embedder, load_embedder
 from ..embeddings.read_out import MAX_SECONDS, ReadOut
 from ..probes.head import HEAD_FILES, Head, load_head, save_head
 from ..probes.probe import Probe
+from ..probes.results import score_labels
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import SINGLE_LABEL
 from ..tasks.leakage import check_no_leak
@@ -81,7 +81,6 @@ class Classifier(BaseEstimator):
         encoder: A fitted method, ``load_encoder(...)``, an embedder, the name, settings or folder
             of one, or a list; see :func:`unfused.embeddings.embedder.as_embedder`.
         read_out: How encoders are read out; None: as they were saved, or the default.
-        probe: "auto", or a :class:`~unfused.probes.probe.Probe` with settings of its own.
         seed: Seed of the folds that choose where there are no validation clips.
         device: Where to compute: ``auto`` (cuda, else mps, else cpu), or one of them.
 
@@ -106,11 +105,10 @@ class Classifier(BaseEstimator):
         encoder: Any,
         *,
         read_out: ReadOut | None = None,
-        probe: Probe | str = "auto",
         seed: int = 0,
         device: Device = "auto",
     ) -> None:
-        self.encoder, self.read_out, self.probe = encoder, read_out, probe
+        self.encoder, self.read_out = encoder, read_out
         self.seed, self.device = seed, device
 
     def __repr__(self) -> str:
@@ -155,13 +153,8 @@ class Classifier(BaseEstimator):
             UserError: No embedder, fewer than two classes, or clips that cannot be embedded.
         """
         embedder, labelled = as_embedder(self.encoder, self.read_out), corpus.labelled
-        chosen = deepcopy(self.probe)
-        if self.probe == "auto":
-            chosen = Probe(seed=self.seed, kind=labelled.kind)
-        if not isinstance(chosen, Probe):
-            raise UserError(f"probe={self.probe!r} must be 'auto' or a Probe")
         valid = labelled.clips["clip_id"].isin(labelled.part("valid").clips["clip_id"])
-        probe = chosen.fit(
+        probe = Probe(seed=self.seed, kind=labelled.kind).fit(
             embedder.embed(labelled, device=self.device),
             labelled.labels, valid=valid.to_numpy(), groups=labelled.groups,
         )  # fmt: skip
@@ -172,7 +165,7 @@ class Classifier(BaseEstimator):
             probe,
             task=labelled.name,
             n_train=len(labelled),
-            cv_score=probe.scores_.get(probe.setting_, float("nan")),
+            cv_score=probe.validation_,
             front_end=labelled.store.front_end.settings(),
             **labelled.facts(),
         )
@@ -195,7 +188,7 @@ class Classifier(BaseEstimator):
         kind, labels = self.head_.kind, corpus.labels
         if kind is SINGLE_LABEL:
             return float((self.classes_[probabilities.argmax(1)] == labels).mean())
-        return kind.score_labels(probabilities, self.classes_, labels)
+        return score_labels(probabilities, self.classes_, kind, labels)
 
     def predict(self, audio: Any, *, sample_rate: int | None = None) -> Any:
         """Classify recordings or clips, each as a whole.
@@ -253,8 +246,7 @@ class Classifier(BaseEstimator):
             UserError: Nothing can be used, or an argument has no meaning.
         """
         check_is_fitted(self)
-        if top_k < 1:
-            raise UserError(f"top_k={top_k} must be at least 1")
+        must_be("at least 1", top_k=top_k)
         with recordings_of(audio, sample_rate) as found:
             heard = self._heard(found, segment_seconds, hop_seconds)
         places, likely = heard.places[PLACE], heard.probabilities

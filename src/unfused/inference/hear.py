@@ -6,7 +6,6 @@ speaks that interface.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +68,7 @@ def load_model(model_file_path: str = "") -> HearModel:
             "model_file_path is empty, and this package brings no weights: give the folder of a "
             "trained encoder, e.g. one that `kedro run --pipelines=export` wrote"
         )
-    path = Path(os.fspath(model_file_path))
+    path = Path(model_file_path)
     embedder = load_embedder(path.parent if path.is_file() else path)
     if not isinstance(embedder, EncoderEmbedder):
         raise UserError(f"{path} holds {embedder}, which has no frames: give a trained encoder")

@@ -12,10 +12,7 @@ from .export import export_classifier
 
 
 class HubClassifier(ModelHubMixin):
-    """A classifier with ``save_pretrained``, ``push_to_hub`` and ``from_pretrained``.
-
-    Args:
-        classifier: A fitted one.
+    """A fitted classifier with ``save_pretrained``, ``push_to_hub`` and ``from_pretrained``.
 
     >>> HubClassifier(model).push_to_hub("somebody/birds")  # doctest: +SKIP
     >>> HubClassifier.from_pretrained("somebody/birds").classifier  # doctest: +SKIP

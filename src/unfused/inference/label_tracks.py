@@ -14,11 +14,8 @@ from .classifier import UNKNOWN
 def label_tracks(said: pd.DataFrame, form: Literal["audacity", "raven"]) -> dict[str, str]:
     """Return a label track for each recording: where a sound of the classes was heard.
 
-    Neighbouring segments of one label are put together.
-
-    Args:
-        said: Predictions as :meth:`~unfused.inference.classifier.Classifier.classify` makes them.
-        form: Whose format.
+    Neighbouring segments of one label are put together. Predictions are those of
+    :meth:`~unfused.inference.classifier.Classifier.classify`.
 
     Returns:
         Path of the recording, from where all of them lie, without its suffix -> the text. Raven

@@ -50,10 +50,6 @@ def export_onnx(classifier: Classifier, path: str | Path) -> dict[str, Any]:
     and ``embedding`` (B, D), all float32. Clips above 12 s differ a little from PyTorch, which
     takes them in chunks.
 
-    Args:
-        classifier: A fitted one, on encoders or plain statistics.
-        path: Where to.
-
     Returns:
         Facts about the file, JSON values.
 
@@ -136,13 +132,9 @@ def check_onnx(classifier: Classifier, path: str | Path) -> dict[str, Any]:
 
 
 def quantise(classifier: Classifier, path: Path, smaller: Path, corpus: Corpus) -> dict[str, Any]:
-    """Write a file with the encoder's weights in 8 bits, and measure what that costs.
+    """Write what :func:`export_onnx` wrote with the encoder's weights in 8 bits, into ``smaller``.
 
-    Args:
-        classifier: What ``path`` was made of.
-        path: The file that :func:`export_onnx` wrote.
-        smaller: Where to.
-        corpus: Labelled clips that the classifier was not fitted on.
+    What that costs is measured on labelled clips that the classifier was not fitted on.
 
     Returns:
         Score of both files on the clips (accuracy, with several labels mAP), the share of clips

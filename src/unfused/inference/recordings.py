@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 PLACE = ["path", "start_seconds", "end_seconds"]
 HELD_FRAMES = 60_000
 """Log-mel frames of segments that are held at once: ten minutes, 8 MB."""
+_Segment = tuple[int, int, NDArray[np.float32]]  # number of the recording, first frame, frames
 
 
 class Recordings(NamedTuple):
@@ -160,20 +161,14 @@ def segments_of(
         )
     held: list[_Segment] = []
     n_held = 0
-    for segment in _listened(recordings, front_end, seconds, hop_seconds, rejected):
-        held.append(segment)
-        n_held += len(segment.frames)
+    for number, first, frames in _listened(recordings, front_end, seconds, hop_seconds, rejected):
+        held.append((number, first, frames))
+        n_held += len(frames)
         if n_held >= HELD_FRAMES:
             yield _gathered(held, recordings, front_end)
             held, n_held = [], 0
     if held:
         yield _gathered(held, recordings, front_end)
-
-
-class _Segment(NamedTuple):
-    recording: int
-    first: int
-    frames: NDArray[np.float32]
 
 
 def _listened(
@@ -196,7 +191,7 @@ def _listened(
                 for first, frames in cut(front_end.log_mel_blocks(blocks), length, hop):
                     if not np.isfinite(frames).all():
                         raise UnreadableAudio("not finite: its power overflows")
-                    yield _Segment(number, first, frames)
+                    yield number, first, frames
                     bar.update(hop_seconds)
             except UnreadableAudio as error:
                 if rejected is None:

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.preprocessing import StandardScaler
 
 from ..core.errors import UserError
 from .classifier import Classifier
@@ -98,7 +100,7 @@ def label_next(
     first_two = np.partition(probabilities, -2, axis=1)[:, -2:]
     margins = first_two[:, 1] - first_two[:, 0]
     doubtful = np.argsort(margins, kind="stable")[: max(n_clips, min(n_clips * per_clip, _MOST))]
-    points = _standardised(vectors[doubtful])
+    points = StandardScaler().fit_transform(vectors[doubtful])
     clusters = KMeans(n_clips, n_init=1, random_state=seed).fit_predict(points)
     _, firsts = np.unique(clusters, return_index=True)  # doubtful ones are in order
     chosen = np.sort(firsts)
@@ -109,31 +111,11 @@ def label_next(
 def nearest(
     vectors: NDArray[np.floating], query: NDArray[np.floating], n_clips: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the clips most like another one, and their cosines on standardised axes.
+    """Return the clips, (N, D), most like another one, (D,): at most N, and their cosines.
 
-    Args:
-        vectors: Of the clips, (N, D).
-        query: Vector of the other, (D,).
-        n_clips: How many are wanted, at most N.
+    These are cosines on standardised axes.
     """
-    mean, scale = _level(vectors)
-    target = (query - mean) / scale
-    target = target / max(np.linalg.norm(target), 1e-12)
-    cosines = np.empty(len(vectors))
-    for first in range(0, len(vectors), _MOST):
-        rows = (vectors[first : first + _MOST] - mean) / scale
-        cosines[first : first + _MOST] = (
-            rows @ target / np.maximum(np.linalg.norm(rows, axis=1), 1e-12)
-        )
+    scaler = StandardScaler().fit(vectors)
+    cosines = cosine_similarity(scaler.transform(vectors), scaler.transform(query[None]))[:, 0]
     order = np.argsort(-cosines, kind="stable")[:n_clips]
     return order, cosines[order]
-
-
-def _standardised(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
-    mean, scale = _level(vectors)
-    return np.asarray((vectors - mean) / scale)
-
-
-def _level(vectors: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    scale = vectors.std(axis=0)
-    return vectors.mean(axis=0), np.where(scale > 0, scale, 1.0)

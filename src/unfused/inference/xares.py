@@ -15,12 +15,7 @@ from unfused.inference.hear import get_timestamp_embeddings, load_model
 
 
 class UnfusedEncoder(nn.Module):
-    """An encoder as X-ARES takes it.
-
-    Attributes:
-        sampling_rate: In Hz.
-        output_dim: Dimension D of a moment's embedding.
-        hop_size_in_ms: From one moment to the next.
+    """An encoder as X-ARES takes it, with a vector for each moment.
 
     Raises:
         UserError: ``UNFUSED_ENCODER`` names no encoder.

@@ -48,11 +48,7 @@ class Calibration(NamedTuple):
 
         Clips like the training clips have less than 1 on average; from 2 or 3 on, "none of these"
         is a better answer than any class. Logits notice what lies between classes, distances what
-        is far from all of them.
-
-        Args:
-            logits: (N, C).
-            distances: Those of :meth:`~unfused.probes.linear_models.Linear.distances`, (N,).
+        is far from all of them: those of :meth:`~unfused.probes.linear_models.Linear.distances`.
         """
         weak = (
             self.evidence[0] - _evidence(np.asarray(logits) / self.temperature)
@@ -75,11 +71,8 @@ def calibrate(
 ) -> Calibration:
     """Return the calibration that held-out clips ask for; a neutral one where there are none.
 
-    Args:
-        targets: Class numbers, (N,), or multi-hot, (N, C).
-        logits: Of the held-out clips, (N, C), or None.
-        distances: Theirs to the nearest class, (N,), or None.
-        n_classes: C.
+    Targets are class numbers, (N,), or multi-hot, (N, C); logits are (N, C), distances those to the
+    nearest class, (N,).
     """
     if logits is None or distances is None:
         return Calibration(1.0, np.nan, (0.5,) * n_classes)

@@ -39,16 +39,13 @@ PLAIN: Mapping[str, Mapping[str, Any]] = {
 class Candidate:
     """Whatever turns a task's clips into vectors and is to be evaluated; loaded only when it is.
 
+    Label, source, read-out, seed and fold are those of :class:`~unfused.probes.results.RowKeys`.
+
     Attributes:
-        label: What it is called in the results, see :class:`~unfused.probes.results.RowKeys`.
-        source: Where its pseudo-labels came from; empty where that does not apply.
-        seed: Seed of its repeat.
-        fold: Fold of the task that it is evaluated on.
         embedder: What :func:`~unfused.embeddings.embedder.as_embedder` makes it of, JSON values; or
             ``{kind: untrained, encoder: name, settings: {}, seed: 0, read_out: {}}``, a random
             encoder with the normalisation of the one in ``folder``.
         folder: Where its encoder lies; None where it has none.
-        read_out: How its encoder is read out; empty where it has none.
         digest: Identifies what it computes.
         pretraining_clips: Number of clips that its weights were trained on.
         facts: ``licence`` and ``pretraining_data``, where they are known.

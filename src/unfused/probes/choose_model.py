@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import UserError
-from ..scores.intervals import Interval, difference, interval
+from ..scores.intervals import difference, interval
 from .candidates import PLAIN
 from .results import NO_CONTROLS, TRAIN, TRAIN_VALID
 
@@ -19,72 +19,25 @@ DEPLOYABLE = ("linear_probe", "fine_tuning")
 """Protocols whose classifiers can be saved and used."""
 
 
-@dataclass(frozen=True)
-class ChosenModel:
-    """A classifier and why it is the one to use, by the columns of the results.
-
-    Attributes:
-        seed: Seed of the repeat that validated best.
-        fold: Its fold.
-        parameters: Trained parameters that a vector takes.
-        validation: Its mean score on clips that are no test clips.
-        best_validation: That of the best one.
-        validation_error: Standard error of the latter; less than that apart counts as equal.
-        n_candidates: How many were compared.
-        score: On test clips.
-        plain: That of the best plain alternative, chosen in the same way; None: there is none.
-        gain: Their difference on the same clips.
-        plain_encoder: What the plain alternative is called.
-    """
-
-    encoder: str
-    source: str
-    read_out: str
-    protocol: str
-    seed: int
-    fold: int
-    parameters: int
-    validation: float
-    best_validation: float
-    validation_error: float
-    n_candidates: int
-    score: Interval
-    plain: Interval | None = None
-    gain: Interval | None = None
-    plain_encoder: str = ""
-
-    @property
-    def title(self) -> str:
-        """What people call it."""
-        parts = [self.encoder, self.read_out, self.protocol.replace("_", " ")]
-        return ", ".join(filter(None, parts))
-
-    @property
-    def why(self) -> str:
-        """The reason in one sentence."""
-        place = f"the best validation score of {self.n_candidates} classifiers"
-        if self.validation < self.best_validation:
-            place = (
-                f"the fewest parameters ({self.parameters:,}) of those within one standard error "
-                f"({self.validation_error:.3f}) of the best of {self.n_candidates} classifiers, "
-                f"{self.best_validation:.3f}"
-            )
-        return f"{self.validation:.3f} on validation: {place}"
-
-
 def choose_model(
     results: pd.DataFrame, predictions: pd.DataFrame, *, plain_from: pd.DataFrame | None = None
-) -> ChosenModel:
+) -> dict[str, Any]:
     """Return the classifier of a task to use: the best on validation, or one as good and smaller.
 
     Of those within one standard error of the best validation score, the one with the fewest
     parameters. Test clips choose nothing; they only say how good the choice is: its accuracy, of
-    several labels a clip its mAP.
+    several labels a clip its mAP. The rows are those of one task; the plain alternative is looked
+    for among the result rows ``plain_from``, or the same ones.
 
-    Args:
-        results: Result rows of one task.
-        predictions: Its prediction rows.
-        plain_from: Result rows in which the plain alternative is looked for; None: the same ones.
+    Returns:
+        JSON values: ``encoder``, ``source``, ``read_out`` and ``protocol`` as in the results,
+        ``seed`` and ``fold`` of the repeat that validated best, ``parameters`` (trained ones that a
+        vector takes), ``validation`` (mean score on clips that are no test clips),
+        ``best_validation`` (that of the best of ``n_candidates``), ``validation_error`` (standard
+        error of the latter); the fields of an :class:`~unfused.scores.intervals.Interval` as
+        ``score`` on test clips, ``plain`` (that of the best plain alternative, ``plain_encoder``)
+        and ``gain`` (their difference on the same clips), the last two None where there is no
+        alternative; ``title`` and ``why`` for people.
 
     Raises:
         UserError: No row can be deployed, or none has a validation score.
@@ -93,27 +46,39 @@ def choose_model(
     chosen, best = smallest_of_the_best(scored), scored.loc[scored["validation"].idxmax()]
     repeat = _of(once, chosen).sort_values("validation").iloc[-1]
     mine = _used(predictions, chosen)
-    score, plain, gain, rival = interval(mine), None, None, ("",)
+    found = {
+        **dict(zip(_KEY, chosen, strict=True)),
+        "seed": int(repeat["seed"]),
+        "fold": int(repeat["fold"]),
+        "parameters": int(scored.loc[chosen, "parameters"]),
+        "validation": float(scored.loc[chosen, "validation"]),
+        "best_validation": float(best["validation"]),
+        "validation_error": float(best["error"]),
+        "n_candidates": len(scored),
+        "score": asdict(interval(mine)),
+        **{"plain": None, "gain": None, "plain_encoder": ""},
+    }
     every = scored if plain_from is None else _scores(plain_from)[1]
     plain_ones = every[every.index.get_level_values("encoder").isin(PLAIN)]
     if len(plain_ones):
         rival = smallest_of_the_best(plain_ones)
         theirs = _used(predictions, rival)
-        plain, gain = interval(theirs), difference(mine, theirs)
-    return ChosenModel(
-        **dict(zip(_KEY, chosen, strict=True)),
-        seed=int(repeat["seed"]),
-        fold=int(repeat["fold"]),
-        parameters=int(scored.loc[chosen, "parameters"]),
-        validation=float(scored.loc[chosen, "validation"]),
-        best_validation=float(best["validation"]),
-        validation_error=float(best["error"]),
-        n_candidates=len(scored),
-        score=score,
-        plain=plain,
-        gain=gain,
-        plain_encoder=rival[0],
-    )
+        found["plain"], found["gain"] = asdict(interval(theirs)), asdict(difference(mine, theirs))
+        found["plain_encoder"] = rival[0]
+    named = [found["encoder"], found["read_out"], found["protocol"].replace("_", " ")]
+    return {**found, "why": _why(found), "title": ", ".join(filter(None, named))}
+
+
+def _why(found: dict[str, Any]) -> str:
+    """Return the reason in one sentence."""
+    validation, best, n = found["validation"], found["best_validation"], found["n_candidates"]
+    place = f"the best validation score of {n} classifiers"
+    if validation < best:
+        place = (
+            f"the fewest parameters ({found['parameters']:,}) of those within one standard error "
+            f"({found['validation_error']:.3f}) of the best of {n} classifiers, {best:.3f}"
+        )
+    return f"{validation:.3f} on validation: {place}"
 
 
 def _scores(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -131,21 +96,16 @@ def _scores(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     scored = once.groupby(_KEY, sort=False).agg(
         validation=("validation", "mean"), parameters=("parameters", "max")
     )
-    scored["error"] = once.groupby(_KEY, sort=False)[["seed", "validation_error"]].apply(_error)
+    squares = once.assign(square=once["validation_error"] ** 2).groupby([*_KEY, "seed"])["square"]
+    error = squares.sum() ** 0.5 / squares.size()  # of the mean over folds; seeds share their clips
+    scored["error"] = error.groupby(_KEY).mean()
     return once, scored
-
-
-def _error(part: pd.DataFrame) -> float:
-    """Return the standard error of the mean over folds; seeds share their clips."""
-    squares = part.assign(square=part["validation_error"] ** 2).groupby("seed")["square"]
-    return float((squares.sum() ** 0.5 / squares.size()).mean())
 
 
 def smallest_of_the_best(scored: pd.DataFrame) -> Any:
     """Return the row name of the smallest of those within one standard error of the best.
 
-    Args:
-        scored: Columns ``validation``, its standard ``error``, and ``parameters``.
+    The table has columns ``validation``, its standard ``error``, and ``parameters``.
     """
     best = scored.loc[scored["validation"].idxmax()]
     within = scored[scored["validation"] >= best["validation"] - np.nan_to_num(best["error"])]

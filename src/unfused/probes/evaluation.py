@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 FrozenProtocol = Literal["linear_probe", "knn"]
 NETWORK = "network"
 """Where in a training's folder the trained network is kept: its embedder and its head."""
-_PROBES: dict[str, type[Probe]] = {"linear_probe": Probe, "knn": KNNProbe}
+_PROBES: dict[FrozenProtocol, type[Probe]] = {"linear_probe": Probe, "knn": KNNProbe}
 
 
 def checked_parts(
@@ -59,12 +59,7 @@ def evaluate_frozen(
 ) -> dict[str, pd.DataFrame]:
     """Choose probes on held-out clips, fit them, and score them once on the test part.
 
-    Args:
-        candidate: Which encoder.
-        vectors: Its vectors of the corpus's labelled clips.
-        corpus: The task.
-        protocols: Which probes.
-        transductive: Whether the encoder may have seen held-out audio, without labels.
+    If ``transductive``, the encoder may have seen held-out audio, without labels.
 
     Returns:
         ``results`` and ``predictions``, see :mod:`.results`, with rows of the probe fitted on
@@ -116,20 +111,13 @@ def _facts(candidate: Candidate, parts: dict[str, Corpus], transductive: bool) -
     }
 
 
-def fit_probe(protocol: str, vectors: Vectors, train: Corpus, valid: Corpus | None = None) -> Probe:
-    """Return a probe chosen and fitted on labelled clips.
+def fit_probe(
+    protocol: FrozenProtocol, vectors: Vectors, train: Corpus, valid: Corpus | None = None
+) -> Probe:
+    """Return a probe chosen and fitted on labelled clips, whose vectors are among the given ones.
 
-    Args:
-        protocol: ``linear_probe`` or ``knn``.
-        vectors: Of these clips, and perhaps others.
-        train: Training clips.
-        valid: Validation clips; None or none: folds of the training clips choose.
-
-    Raises:
-        UserError: The protocol is unknown, or see :meth:`Probe.fit`.
+    Without validation clips folds of the training clips choose. Raises as :meth:`Probe.fit` does.
     """
-    if protocol not in _PROBES:
-        raise UserError(f"protocol={protocol!r} must be one of {list(_PROBES)}")
     parts = [train] if valid is None or not len(valid) else [train, valid]
     groups = [part.groups for part in parts if part.groups is not None]
     return _PROBES[protocol](kind=train.kind).fit(
@@ -142,24 +130,15 @@ def fit_probe(protocol: str, vectors: Vectors, train: Corpus, valid: Corpus | No
 
 @dataclass(frozen=True)
 class Plan:
-    """One supervised training.
+    """One supervised training: how, and from which encoder on, by whose name results go."""
 
-    Attributes:
-        label: What it is called in the results.
-        source: Where the encoder's pseudo-labels came from.
-        settings: How to train.
-        candidate: The encoder to start from.
-    """
-
-    label: str
-    source: str
     settings: FineTuningSettings
     candidate: Candidate
 
     @property
     def name(self) -> str:
         """What its folder is called."""
-        return f"{self.label}-{self.candidate.repeat.name}"
+        return f"{self.candidate.label}-{self.candidate.repeat.name}"
 
     def encoder(self) -> EncoderEmbedder:
         """Return where training starts; an error if the candidate is no encoder."""
@@ -170,8 +149,8 @@ class Plan:
 
     def keys(self, tuned: FineTuned) -> RowKeys:
         """Return what its rows are called."""
-        named = self.label, self.source, tuned.embedder.read_out.name, "fine_tuning", TRAIN
-        return RowKeys(*named, *self.candidate.repeat)
+        start, read_out = self.candidate, tuned.embedder.read_out.name
+        return RowKeys(start.label, start.source, read_out, "fine_tuning", TRAIN, *start.repeat)
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the result: not how the encoder is read out."""
@@ -184,7 +163,7 @@ class Plan:
         elif start.folder is not None:
             begins_with = digest_of(Path(start.folder) / WEIGHTS_FILE)
         return {
-            "label": self.label, "settings": self.settings, "embedder": embedder,
+            "label": start.label, "settings": self.settings, "embedder": embedder,
             "repeat": start.repeat, "begins_with": begins_with,
         }  # fmt: skip
 
@@ -201,15 +180,14 @@ def plans(
     """
     wanted = []
     for candidate in candidates:
-        label, source = candidate.label, candidate.source
-        if label in encoders and source in NO_CONTROLS:
-            wanted.append(Plan(label, source, fine_tuning, candidate))
-        if label.startswith(RANDOM_INIT):
-            scratch = label.replace(RANDOM_INIT, "supervised")
-            wanted.append(Plan(scratch, "", from_scratch, candidate))
+        if candidate.label in encoders and candidate.source in NO_CONTROLS:
+            wanted.append(Plan(fine_tuning, candidate))
+        if candidate.label.startswith(RANDOM_INIT):
+            scratch = candidate.label.replace(RANDOM_INIT, "supervised")
+            wanted.append(Plan(from_scratch, replace(candidate, label=scratch)))
     found: dict[Any, Plan] = {}
     for plan in wanted:
-        found.setdefault((plan.label, plan.source, plan.candidate.repeat), plan)
+        found.setdefault((plan.candidate.name, plan.candidate.repeat), plan)
     return list(found.values())
 
 
@@ -223,12 +201,8 @@ def evaluate_fine_tuned(
 ) -> dict[str, pd.DataFrame]:
     """Train on the training part, choose the epoch on validation, score once on the test part.
 
-    Args:
-        plan: What to train, and how.
-        corpus: The task.
-        folder: Keeps unfinished training, and the network in :data:`NETWORK`.
-        transductive: Whether the encoder may have seen held-out audio, without labels.
-        device: Where to train.
+    ``folder`` keeps unfinished training, and the network in :data:`NETWORK`. If ``transductive``,
+    the encoder may have seen held-out audio, without labels.
 
     Returns:
         ``results``, ``predictions`` and ``history``.
@@ -238,7 +212,7 @@ def evaluate_fine_tuned(
     """
     candidate, source = plan.candidate, plan.encoder()
     parts = checked_parts(source, corpus, candidate.fold, transductive=transductive)
-    title = f"{plan.label}, task {corpus.name}, fold {candidate.fold}, seed {candidate.seed}"
+    title = f"{candidate.label}, task {corpus.name}, fold {candidate.fold}, seed {candidate.seed}"
     tuned = fine_tune(
         source.trained, parts["train"], parts["valid"], plan.settings,
         folder=folder / "training", seed=candidate.seed, device=device, title=title,
@@ -261,8 +235,8 @@ def evaluate_fine_tuned(
         setting=head.provenance["setting"], chosen_on=head.provenance["chosen_on"],
         validation=tuned.validation, validation_error=tuned.validation_error,
     )  # fmt: skip
-    named = {"encoder": plan.label, "source": plan.source, **candidate.repeat._asdict()}
-    history = tuned.history.assign(task=corpus.name, **named)
+    named = {"encoder": candidate.label, "source": candidate.source}
+    history = tuned.history.assign(task=corpus.name, **named, **candidate.repeat._asdict())
     return {"results": results, "predictions": predictions, "history": history}
 
 

@@ -29,8 +29,8 @@ from ..methods.supervised import Supervised
 from ..scores.intervals import interval
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import MULTI_LABEL
-from ..training.batches import CropSource
 from ..training.checkpoint import load_checkpoint, save_checkpoint
+from ..training.estimator import crop_source
 from ..training.loop import fit
 from ..training.precision import pick_device
 from ..training.settings import TrainingSettings
@@ -39,7 +39,7 @@ from .calibration import Calibration, calibrate
 from .head import Head
 from .linear_models import Linear, Standardised
 from .probe import Probe
-from .results import prediction_table
+from .results import prediction_table, score_labels
 
 log = logging.getLogger(__name__)
 LIGHT_VIEWS: Mapping[str, Any] = {
@@ -101,10 +101,6 @@ class FineTuned:
     validation_error: float
     history: pd.DataFrame
 
-    def logits(self, corpus: Corpus, *, device: torch.device | str = "auto") -> NDArray[np.float32]:
-        """Return the logits of a corpus's clips, (N, C)."""
-        return self.head.logits(self.embedder.embed(corpus, device=device))
-
 
 def fine_tune(
     source: TrainedEncoder,
@@ -119,18 +115,10 @@ def fine_tune(
 ) -> FineTuned:
     """Train a copy of an encoder and a linear classifier on labelled clips.
 
-    Interrupted and called again with the same arguments, it goes on from ``folder``; finished, it
-    only loads the result.
-
-    Args:
-        source: Trained (fine-tuning) or randomly initialised (from scratch, ``head="random"``).
-        train: Training clips.
-        valid: Validation clips; None or none: the last epoch is taken.
-        settings: How.
-        folder: Receives checkpoint, metrics and ``best.pt``.
-        seed: Seed of everything random.
-        device: Where to train.
-        title: What the log calls the training.
+    The encoder is trained (fine-tuning) or randomly initialised (from scratch, ``head="random"``).
+    Without validation clips the last epoch is taken. ``folder`` receives checkpoint, metrics and
+    ``best.pt``: interrupted and called again with the same arguments, it goes on from there;
+    finished, it only loads the result.
 
     Raises:
         UserError: Fewer than 2 classes or clips to train on.
@@ -204,26 +192,26 @@ class _Network:
         trained = replace(self.source, encoder=encoder, provenance=provenance or {}, projector=None)
         return EncoderEmbedder(trained, ReadOut((encoder.cut,), (encoder.pooling,)))
 
-    def linear(self) -> Linear:
+    def weights(self) -> list[NDArray[np.float32]]:
+        """Return the classifier's weight, (C, D), and bias, (C,)."""
         parameters = self.method.classifier.parameters()
-        weight, bias = (item.detach().cpu().numpy().copy() for item in parameters)
-        dim = weight.shape[1]
-        zero, one = np.zeros(dim, np.float32), np.ones(dim, np.float32)
-        return Linear(weight, bias, zero, one, zero[None])
+        return [item.detach().cpu().numpy().copy() for item in parameters]
 
     def standardised(self) -> Linear:
-        """Return the same classifier on the scale of the training clips, with their centres."""
-        plain, kind = self.linear(), self.train.kind
+        """Return the classifier on the scale of the training clips, with their centres."""
+        (weight, bias), kind = self.weights(), self.train.kind
         vectors = self.embedder().embed(self.train, device=self.device)
         targets = kind.targets(self.train.labels, self.classes)
         data = Standardised(vectors, targets, len(self.classes))
-        return data.linear(plain.weight * data.scale, plain.bias + plain.weight @ data.mean)
+        return data.linear(weight * data.scale, bias + weight @ data.mean)
 
     def score(self) -> float:
         """Return how good it is on the validation clips."""
         assert self.valid is not None
-        logits = self._logits(self.valid)
-        return self.valid.kind.score_labels(logits, self.classes, self.valid.labels)
+        vectors = self.embedder().embed(self.valid, device=self.device)
+        weight, bias = self.weights()
+        logits = vectors @ weight.T + bias
+        return score_labels(logits, self.classes, self.valid.kind, self.valid.labels)
 
     def judged(self, linear: Linear) -> tuple[Calibration, float]:
         """Return what these clips say of how sure to be, and the standard error of the score."""
@@ -240,9 +228,6 @@ class _Network:
         targets = kind.targets(labels[known], self.classes)
         far = linear.distances(vectors[known])
         return calibrate(targets, logits[known], far, len(self.classes)), error
-
-    def _logits(self, clips: Corpus) -> NDArray[np.float32]:
-        return self.linear().logits(self.embedder().embed(clips, device=self.device))
 
     def _first_head(self) -> tuple[Tensor, Tensor] | None:
         """Return weight and bias of a probe on the training clips; None: start at random."""
@@ -315,19 +300,16 @@ class _BestEpoch:
 
 def _train(network: _Network, folder: Path, title: str) -> tuple[pd.DataFrame, _BestEpoch]:
     """Train in place, up to the best epoch; return the metrics."""
-    settings, source, store = network.settings, network.source, network.train.store
+    settings, source, train = network.settings, network.source, network.train
     training, seed, device = settings.training, network.seed, network.device
     views = ViewMaker(
         mean=source.mean,
         std=source.std,
-        n_mels=store.front_end.n_mels,
+        n_mels=train.store.front_end.n_mels,
         crop_frames=settings.crop_frames,
         **{**settings.views, "clip_normalisation": source.clip_normalisation},
     )
-    with CropSource(
-        store, network.train.rows, crop_frames=settings.crop_frames,
-        batch_size=training.batch_size, padding=training.padding, seed=seed, device=device,
-    ) as crops:  # fmt: skip
+    with crop_source(train, network.method, training, seed, device) as crops:
         n_epochs = math.ceil(training.total_steps(crops.n_clips) / crops.steps_per_epoch)
         score = network.score if network.valid is not None else None
         best = _BestEpoch(

@@ -26,14 +26,9 @@ HEAD_FILES = (WEIGHTS_FILE, SETTINGS_FILE)
 
 @dataclass(frozen=True)
 class Head:
-    """A linear classifier on standardised vectors that knows how sure it may be.
+    """A linear classifier of C classes on standardised vectors that knows how sure it may be.
 
-    Attributes:
-        classes: Class names, (C,).
-        kind: Whether a clip has one label or several.
-        linear: Weights, biases and scaler.
-        calibration: Temperature, thresholds, and what is unlike every class.
-        provenance: How it was made, JSON values.
+    Its provenance, JSON values, says how it was made.
 
     Raises:
         UserError: The arrays are not finite or do not fit together.

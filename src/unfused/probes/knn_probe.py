@@ -35,11 +35,9 @@ class KNNProbe(Probe):
     def __init__(self, *, seed: int = 0, kind: LabelKind = SINGLE_LABEL) -> None:
         super().__init__(lda=False, seed=seed, kind=kind)
 
-    def _logits(
-        self, x: NDArray[np.float32], y: NDArray[Any], scored: NDArray[np.float32]
-    ) -> Iterator[tuple[Setting, NDArray[np.float32]]]:
+    def _models(self, x: NDArray[np.float32], y: NDArray[Any]) -> Iterator[tuple[Setting, Any]]:
         for k in NEIGHBOURS:
-            yield k, self._fitted(x, y, k).logits(scored)
+            yield k, self._fitted(x, y, k)
 
     def _without_choice(self, n: int) -> Setting:
         return min(_WITHOUT_CHOICE, n)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -23,7 +22,7 @@ from ..core.seeding import numpy_generator
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .candidates import Candidate, Vectors
-from .evaluation import Plan, checked_parts, fit_probe
+from .evaluation import FrozenProtocol, Plan, checked_parts, fit_probe
 from .fine_tuning import fine_tune
 from .results import TRAIN, RowKeys, scored_rows
 
@@ -31,41 +30,27 @@ COLUMNS = ("task", *RowKeys._fields, "budget", "draw", "n_labels", "metric", "va
 Budget = int | str
 
 
-@dataclass(frozen=True)
-class EfficiencySettings:
-    """Which budgets are measured, and how often.
-
-    Attributes:
-        budgets: Labels of each class (``5``), or shares of each class's labels (``"10%"``).
-        draws: How many choices of labelled clips for each.
-        transductive: Whether encoders may have seen held-out audio, without labels.
-        device: Where to fine-tune.
-    """
-
-    budgets: Sequence[Budget]
-    draws: int = 3
-    transductive: bool = False
-    device: str = "auto"
-
-
 def probe_with_few_labels(
     candidate: Candidate,
     vectors: Vectors,
     corpus: Corpus,
-    protocol: str,
-    settings: EfficiencySettings,
+    protocol: FrozenProtocol,
+    *,
+    budgets: Sequence[Budget],
+    draws: int = 3,
+    transductive: bool = False,
 ) -> pd.DataFrame:
     """Score a frozen encoder's probe for every budget and draw; rows with :data:`COLUMNS`.
 
+    Budgets are labels of each class (``5``), or shares of each class's labels (``"10%"``).
+
     Raises:
-        LeakError: The encoder was trained on held-out clips and may not have been.
+        LeakError: The encoder was trained on held-out clips and is not ``transductive``.
     """
-    parts = checked_parts(
-        candidate.load(), corpus, candidate.fold, transductive=settings.transductive
-    )
+    parts = checked_parts(candidate.load(), corpus, candidate.fold, transductive=transductive)
     named = candidate.label, candidate.source, candidate.read_out, protocol
     keys, rows = RowKeys(*named, TRAIN, *candidate.repeat), []
-    for given, chosen in _draws(parts["train"], candidate.repeat, settings):
+    for given, chosen in _draws(parts["train"], candidate.repeat, budgets, draws):
         probe = fit_probe(protocol, vectors, chosen)
         logits = probe.decision_function(vectors.of(parts["test"]))
         found, _ = scored_rows(keys, parts["test"], logits, probe.classes_)
@@ -74,24 +59,31 @@ def probe_with_few_labels(
 
 
 def train_with_few_labels(
-    plan: Plan, corpus: Corpus, folder: Path, settings: EfficiencySettings
+    plan: Plan,
+    corpus: Corpus,
+    folder: Path,
+    *,
+    budgets: Sequence[Budget],
+    draws: int = 3,
+    transductive: bool = False,
+    device: str = "auto",
 ) -> pd.DataFrame:
-    """Score end-to-end training for every budget and draw; rows with :data:`COLUMNS`.
+    """Score end-to-end training as :func:`probe_with_few_labels` scores probes.
 
     ``folder`` keeps finished scores and unfinished training.
     """
     source, repeat, rows = plan.encoder(), plan.candidate.repeat, []
-    parts = checked_parts(source, corpus, repeat.fold, transductive=settings.transductive)
-    for given, chosen in _draws(parts["train"], repeat, settings):
+    parts = checked_parts(source, corpus, repeat.fold, transductive=transductive)
+    for given, chosen in _draws(parts["train"], repeat, budgets, draws):
         draw = f"{given['budget']}-{given['draw']}"
         done = folder / f"{draw}.parquet".replace("%", "percent")
         if not done.exists():
             tuned = fine_tune(
                 source.trained, chosen, None, plan.settings, folder=folder / "training",
-                seed=repeat.seed, device=settings.device,
+                seed=repeat.seed, device=device,
                 title=f"{plan.name}, task {corpus.name}, labels {draw}",
             )  # fmt: skip
-            logits = tuned.logits(parts["test"], device=settings.device)
+            logits = tuned.head.logits(tuned.embedder.embed(parts["test"], device=device))
             found, _ = scored_rows(plan.keys(tuned), parts["test"], logits, tuned.head.classes)
             found.assign(**given)[list(COLUMNS)].to_parquet(done.with_suffix(".tmp"))
             done.with_suffix(".tmp").rename(done)
@@ -129,16 +121,9 @@ def draw_labelled(
 ) -> NDArray[np.int64]:
     """Return which training clips keep their label, sorted, (M,).
 
-    Every class gets its budget (a clip with several labels counts as one of its rarest). A draw's
-    smaller budgets are part of its larger ones, so that a curve over budgets is one of growing
-    knowledge.
-
-    Args:
-        labels: Label of each training clip, (N,).
-        budget: As for :func:`labels_given`.
-        draw: Number of the draw.
-        seed: Seed of all draws.
-        kind: Whether a label is one class or a set of classes.
+    Every class gets its budget (a clip with several labels counts as one of its rarest), see
+    :func:`labels_given`. A draw's smaller budgets are part of its larger ones, so that a curve over
+    budgets is one of growing knowledge.
     """
     strata = kind.strata(labels)
     chosen = []
@@ -150,12 +135,12 @@ def draw_labelled(
 
 
 def _draws(
-    train: Corpus, repeat: Repeat, settings: EfficiencySettings
+    train: Corpus, repeat: Repeat, budgets: Sequence[Budget], draws: int
 ) -> Iterator[tuple[dict[str, Any], Corpus]]:
     """Yield the columns of each budget and draw, and the training clips that keep their label."""
-    for budget in settings.budgets:
+    for budget in budgets:
         everything = str(budget).replace(" ", "") == "100%"
-        for draw in range(1 if everything else settings.draws):
+        for draw in range(1 if everything else draws):
             rows = draw_labelled(train.labels, budget, draw=draw, seed=repeat.seed, kind=train.kind)
             chosen = train.take(train.clips["clip_id"].iloc[rows])
             if len(train.kind.classes(chosen.labels)) > 1:

@@ -44,9 +44,7 @@ class Linear(NamedTuple):
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of features as they come, (N, D) -> (N, C)."""
         found = np.empty((len(features), len(self.bias)), np.float32)
-        for first in range(0, len(features), _ROWS):  # standardised copies stay small
-            rows = slice(first, first + _ROWS)
-            scaled = (features[rows] - self.mean) / self.scale
+        for rows, scaled in self._scaled(features):
             found[rows] = scaled @ self.weight.T + self.bias
         return found
 
@@ -59,13 +57,16 @@ class Linear(NamedTuple):
             return np.full(len(features), -np.inf, np.float32)
         found = np.empty(len(features), np.float32)
         lengths = np.square(self.centres).sum(axis=1)
-        for first in range(0, len(features), _ROWS):
-            rows = slice(first, first + _ROWS)
-            scaled = (features[rows] - self.mean) / self.scale
+        for rows, scaled in self._scaled(features):
             nearest = (lengths - 2 * scaled @ self.centres.T).min(axis=1)
             squares = (np.square(scaled).sum(axis=1) + nearest) / len(self.mean)
             found[rows] = np.log(np.maximum(squares, 1e-6))
         return found
+
+    def _scaled(self, features: NDArray[np.float32]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        for first in range(0, len(features), _ROWS):  # standardised copies stay small
+            rows = slice(first, first + _ROWS)
+            yield rows, (features[rows] - self.mean) / self.scale
 
 
 class Standardised:
@@ -115,11 +116,8 @@ def logistic_path(
     clips have several labels, of every class on its own. The problem is convex: one optimum, no
     learning rate, no noise of a seed.
 
-    Args:
-        data: Training set.
-        strengths: Penalties, best from strong to weak.
-        tolerance: How large the gradient may be at the end, as a multiple of the penalty, or of
-            3e-4 where that is less.
+    Penalties are best given from strong to weak. The tolerance says how large the gradient may be
+    at the end, as a multiple of the penalty, or of 3e-4 where that is less.
     """
     x, basis = _spanned(data.x)
     several = data.targets.ndim == 2
@@ -153,9 +151,6 @@ def shrinkage_lda(data: Standardised) -> Linear:
     class's covariance, on the scale of its own features, is shrunk towards the identity, and their
     mean by the classes' shares is inverted. scikit-learn inverts a (D, D) matrix with an SVD; here
     it is a Cholesky factor, of (N, N) where there are fewer clips than dimensions (Woodbury).
-
-    Args:
-        data: Training set of single labels.
     """
     (n, dim), y = data.x.shape, data.targets
     classes, counts = np.unique(y, return_counts=True)

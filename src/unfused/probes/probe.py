@@ -22,7 +22,7 @@ from ..scores.intervals import interval
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .calibration import Calibration, calibrate
 from .linear_models import Standardised, logistic_path, shrinkage_lda
-from .results import prediction_table
+from .results import prediction_table, score_labels
 
 log = logging.getLogger(__name__)
 STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)
@@ -140,7 +140,7 @@ class Probe:
             )
         y = self.kind.targets(names, self.classes_)
         splits = self._splits(self.kind.strata(names), held, units)
-        logits = self._held_out_logits(x, y, splits)
+        logits, far = self._held_out(x, y, splits)
         rows = np.array([row for _, _, score in splits for row in score], dtype=np.int64)
         self.scores_ = {key: self.kind.score(y[rows], found) for key, found in logits.items()}
         if max(self.scores_.values(), default=0) == 0:  # one clip or group of each class
@@ -158,9 +158,7 @@ class Probe:
             of_choice = interval(table, self.kind.chosen_by, n=_RESAMPLES)
             self.validation_ = self.scores_[self.setting_]
             self.validation_error_ = of_choice.standard_error
-        scored = logits.get(self.setting_) if self._calibrated else None
-        far = None if scored is None else self._held_out_distances(x, y, splits)
-        self.calibration_ = calibrate(y[rows], scored, far, len(self.classes_))
+        self.calibration_ = calibrate(y[rows], logits.get(self.setting_), far, len(self.classes_))
         self._dim, setting = x.shape[1], self.setting_
         self.all_ = self._fitted(x, y, setting)
         self.train_ = self._fitted(x[~held], y[~held], setting) if held.any() else self.all_
@@ -183,7 +181,7 @@ class Probe:
 
     def score(self, features: ArrayLike, labels: ArrayLike) -> float:
         """Return the balanced accuracy, or the mAP of a multi-label probe."""
-        return self.kind.score_labels(self.decision_function(features), self.classes_, labels)
+        return score_labels(self.decision_function(features), self.classes_, self.kind, labels)
 
     def __repr__(self) -> str:
         if not hasattr(self, "all_"):
@@ -217,41 +215,34 @@ class Probe:
         self.chosen_on_ = "folds" if splits else "nothing"
         return splits[:1] if many else splits
 
-    def _held_out_logits(
+    def _held_out(
         self, x: NDArray[np.float32], y: NDArray[Any], splits: Sequence[tuple[int, Rows, Rows]]
-    ) -> dict[Setting, NDArray[np.float32]]:
-        """Return every setting's logits of the rows that are scored."""
+    ) -> tuple[dict[Setting, NDArray[np.float32]], NDArray[np.float32] | None]:
+        """Return every setting's logits of the rows that are scored, and their distances.
+
+        No distances if there is nothing to calibrate.
+        """
         found: dict[Setting, list[NDArray[np.float32]]] = defaultdict(list)
+        far = []
         for _, fit, score in splits:
             best, worse = -1.0, 0
-            for setting, logits in self._logits(x[fit], y[fit], x[score]):
-                found[setting].append(logits)
+            for setting, model in self._models(x[fit], y[fit]):
+                found[setting].append(logits := model.logits(x[score]))
                 now = self.kind.score(y[score], logits) if len(splits) == 1 else best
                 best, worse = max(best, now), worse + 1 if now < best else 0
                 if worse == PATIENCE:  # weaker penalties only take longer
                     break
-        return {key: np.concatenate(parts) for key, parts in found.items()}
+            if self._calibrated:
+                far.append(model.distances(x[score]))  # the same for every setting
+        joined = {key: np.concatenate(parts) for key, parts in found.items()}
+        return joined, np.concatenate(far) if far else None
 
-    def _held_out_distances(
-        self, x: NDArray[np.float32], y: NDArray[Any], splits: Sequence[tuple[int, Rows, Rows]]
-    ) -> NDArray[np.float32]:
-        """Return how far the rows that are scored are from the classes of those fitted on."""
-        none = np.zeros((0, x.shape[1])), np.zeros(0)
-        centred = (
-            (Standardised(x[fit], y[fit], len(self.classes_)), x[score]) for _, fit, score in splits
-        )
-        return np.concatenate([data.linear(*none).distances(scored) for data, scored in centred])
-
-    def _logits(
-        self, x: NDArray[np.float32], y: NDArray[Any], scored: NDArray[np.float32]
-    ) -> Iterator[tuple[Setting, NDArray[np.float32]]]:
-        """Yield every setting with the logits of ``scored`` when fitted on ``x``."""
+    def _models(self, x: NDArray[np.float32], y: NDArray[Any]) -> Iterator[tuple[Setting, Any]]:
+        """Yield every setting with what :meth:`_fitted` would return, but fitted less finely."""
         data = Standardised(x, y, len(self.classes_))
         if self.lda:
-            yield LDA, shrinkage_lda(data).logits(scored)
-        path = logistic_path(data, self.strengths)
-        for strength, linear in zip(self.strengths, path, strict=True):
-            yield strength, linear.logits(scored)
+            yield LDA, shrinkage_lda(data)
+        yield from zip(self.strengths, logistic_path(data, self.strengths), strict=True)
 
     def _without_choice(self, n: int) -> Setting:
         """Return the setting where nothing can choose one, of ``n`` clips."""

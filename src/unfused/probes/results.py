@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import UserError
 from ..data.label_sets import BAR
-from ..scores.metrics import MULTI_LABEL_METRICS, SINGLE_LABEL_METRICS, calibration_error, score
+from ..scores.metrics import calibration_error, metrics_of, score
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import MULTI_LABEL, LabelKind
 
@@ -69,21 +69,24 @@ def prediction_table(
     clip_ids: NDArray[Any],
     groups: NDArray[Any] | None = None,
 ) -> pd.DataFrame:
-    """Return what a classifier says of clips, as :mod:`unfused.scores` takes it.
+    """Return what a classifier says of N clips, as :mod:`unfused.scores` takes it.
 
-    Args:
-        logits: Logits or votes, (N, C).
-        classes: Class names, (C,).
-        kind: Whether a label is one class or a set of classes.
-        labels: True labels, (N,).
-        clip_ids: Names, (N,).
-        groups: Speaker or recording, (N,); None: unknown.
+    Logits, or votes, are (N, C); groups are speakers or recordings, None where they are unknown.
     """
     columns = {"clip_id": clip_ids, "group": groups, "label": np.asarray(labels, object)}
     rows = pd.DataFrame({**columns, "predicted": kind.predicted(logits, classes).astype(object)})
     if kind is MULTI_LABEL:
         rows = rows.assign(classes=BAR.join(classes), scores=list(logits.astype(np.float32)))
     return rows
+
+
+def score_labels(
+    logits: NDArray[Any], classes: NDArray[np.str_], kind: LabelKind, labels: ArrayLike
+) -> float:
+    """Return the score of logits (N, C) that models are chosen by; labels may name more classes."""
+    names, numbers = np.asarray(labels, dtype=object).astype(str), np.arange(len(logits))
+    rows = prediction_table(logits, classes, kind, labels=names, clip_ids=numbers)
+    return score(rows, kind.chosen_by)
 
 
 def scored_rows(
@@ -96,20 +99,14 @@ def scored_rows(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return result and prediction rows of a classifier.
 
-    Args:
-        keys: What was evaluated.
-        test: The test clips.
-        logits: Logits or votes of each clip, (N, C).
-        classes: Class names, (C,).
-        probability: Of the most likely class, (N,), where it is calibrated.
-        **facts: Values of some of :data:`FACT_COLUMNS`.
+    Logits, or votes, are (N, C); the probability of the most likely class is given where it is
+    calibrated, (N,). Facts are values of some of :data:`FACT_COLUMNS`.
     """
     kind, clip_ids = test.kind, test.clips["clip_id"].to_numpy()
     rows = prediction_table(
         logits, classes, kind, labels=test.labels, clip_ids=clip_ids, groups=test.groups
     )
-    names = MULTI_LABEL_METRICS if kind is MULTI_LABEL else SINGLE_LABEL_METRICS
-    values = {name: score(rows, name) for name in names}
+    values = {name: score(rows, name) for name in metrics_of(rows)}
     if probability is not None:
         rows = rows.assign(probability=np.asarray(probability, np.float32))
         if kind is not MULTI_LABEL:

@@ -29,17 +29,10 @@ def example_views(
     n_examples: int = 4,
     seed: int = 0,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return the steps from crop to views for clips of different classes.
+    """Return the steps from crop to views for training clips of different classes.
 
-    Args:
-        store: Log-mels.
-        clips: Training clips: ``clip_id`` and, where known, ``label``.
-        views: Arguments of :class:`~unfused.views.make_views.ViewMaker`.
-        mean: Of the training log-mels.
-        std: Of the same.
-        centroids: Centroids of k-mix, (K, F), for views that use it.
-        n_examples: How many clips.
-        seed: Which clips, crops and views.
+    Views are arguments of :class:`~unfused.views.make_views.ViewMaker`; mean and std are those of
+    the training log-mels, the centroids, (K, F), those of k-mix.
 
     Returns:
         Name of the example -> step (``crop``, its ``partner`` and the ``mixture`` where views mix,

@@ -61,13 +61,8 @@ def compare(
 
     On every task: each method against random weights with the same read-out, the student against
     its teacher, and the best classifier against the plain alternative. A method stands there with
-    the read-out that validation clips prefer.
-
-    Args:
-        summary: Rows of :func:`~unfused.reporting.summary.summarise`.
-        predictions: The rows it was made of.
-        teacher: The method that made the student's pseudo-labels.
-        n_draws: Bootstrap resamples.
+    the read-out that validation clips prefer. The summary is what
+    :func:`~unfused.reporting.summary.summarise` made of the predictions.
 
     Returns:
         ``task, question`` (``random``, ``teacher`` or ``plain``), ``first, second`` (names),

@@ -12,14 +12,10 @@ from .sounds import heard
 
 
 def label_page(clips: pd.DataFrame, classes: Sequence[str], *, title: str, note: str) -> str:
-    """Return the page as HTML.
+    """Return the page as HTML; labels that are none of the classes can be typed.
 
-    Args:
-        clips: One row for each: path, start, end (seconds; NaN: that of the file), sample_rate,
-            words on it, and seconds, where it ends in any case.
-        classes: Labels to choose from; others can be typed.
-        title: What the page is called.
-        note: A sentence below the title.
+    Clips have a path, start, end (seconds; NaN: that of the file), sample_rate, words on each, and
+    seconds, where it ends in any case.
     """
     shown = []
     for clip in clips.to_dict("records"):

@@ -22,12 +22,10 @@ def model_card(
     *,
     summary: pd.DataFrame | None = None,
 ) -> str:
-    """Return the card of a :class:`~unfused.inference.classifier.Classifier` as Markdown.
+    """Return the card of a fitted :class:`~unfused.inference.classifier.Classifier` as Markdown.
 
-    Args:
-        classifier: A fitted one.
-        onnx: What :func:`unfused.inference.export.read_onnx_facts` returned.
-        summary: The run's scores, see :func:`~unfused.reporting.summary.summarise`.
+    It takes what :func:`~unfused.inference.export.read_onnx_facts` and, of the run's scores,
+    :func:`~unfused.reporting.summary.summarise` returned.
     """
     head, embedder, front_end = classifier.facts_, classifier.embedder_, classifier.front_end_
     task = head.get("task") or embedder.facts.get("task") or "a task"

@@ -39,10 +39,9 @@ _DETAILS = r"[:(].*|(?<=duplicate) of.*"  # what differs between files rejected 
 class ReportContent:
     """Everything the report shows; what is empty is left out.
 
+    Findings and comparisons are those of :mod:`.findings`, the summary that of :mod:`.summary`.
+
     Attributes:
-        findings: See :func:`~unfused.reporting.findings.findings`.
-        summary: See :func:`~unfused.reporting.summary.summarise`.
-        comparisons: See :func:`~unfused.reporting.findings.compare`.
         parameters: The resolved parameters, typed or not.
         of_tasks: Task -> ``confusion`` and ``clusters`` -> PNG.
         figures: Other figures, name -> PNG: ``learning_curves, label_efficiency_curves,

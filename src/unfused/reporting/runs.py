@@ -26,9 +26,6 @@ _PLACES = (
 def compare_runs(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]]) -> pd.DataFrame:
     """Return one row for each run and each of its classifiers, the best of a kind first.
 
-    Args:
-        runs: Name -> result rows and parameters.
-
     Returns:
         ``run``, :data:`~unfused.reporting.summary.KEY`, ``validation`` (mean over seeds and folds;
         NaN where no clips were left to validate on), ``n_seeds``, and one column for each parameter

@@ -69,11 +69,8 @@ def summarise(
 ) -> pd.DataFrame:
     """Return one row per classifier and metric, and those of classifiers over all tasks.
 
-    Args:
-        results: Result rows, one per classifier, seed, fold and metric.
-        predictions: Prediction rows, one per test clip of each of those.
-        teacher: The method that made the student's pseudo-labels, for the names.
-        n_draws: Bootstrap resamples.
+    There is a result row for each classifier, seed, fold and metric, and a prediction row for each
+    test clip of those; ``teacher`` made the student's pseudo-labels.
 
     Returns:
         :data:`KEY`, ``name, metric, mean, low, high, interval`` (in words), ``n_seeds, n_test,
@@ -160,9 +157,7 @@ def _ordered(summary: pd.DataFrame, teacher: str | None) -> pd.DataFrame:
 def label_curves(scores: pd.DataFrame, *, teacher: str | None = None) -> pd.DataFrame:
     """Return one row per encoder, protocol and label budget.
 
-    Args:
-        scores: Rows of :mod:`unfused.probes.label_efficiency` with a column ``task``.
-        teacher: Method that made the student's pseudo-labels.
+    Scores are rows of :mod:`unfused.probes.label_efficiency` with a column ``task``.
 
     Returns:
         ``task, encoder, source, read_out, protocol, budget, name, metric, n_labels`` (mean over
@@ -193,11 +188,7 @@ def data_card(
 ) -> pd.DataFrame:
     """Return one row per fold: clips of each part, classes, groups, hours and rejected files.
 
-    Args:
-        manifest: Clips that can be used.
-        splits: Columns clip_id, fold, split and made_by.
-        rejected: Files that cannot.
-        hours: Length of all usable audio.
+    The manifest has the clips that can be used; splits have columns clip_id, fold, split, made_by.
     """
     by_fold = splits.groupby("fold")
     made_by = by_fold["made_by"].agg(lambda names: ", ".join(sorted(names.astype(str).unique())))

@@ -32,6 +32,8 @@ from ..core.seeding import numpy_generator
 from .metrics import metric_for, scorer
 
 RESAMPLES = 1000
+LEVEL = 0.95
+"""Coverage that intervals aim at."""
 _NOTHING = 1e-12  # a variance that is rounding
 _HELD_AT_ONCE = 5_000_000  # row weights in memory
 
@@ -85,20 +87,14 @@ class _Sample(NamedTuple):
     unit: str
 
     @property
-    def variances(self) -> tuple[float, float]:
-        """Variance of the mean by the choice of units and by that of seeds."""
-        n, seeds = self.n_units, len(self.by_seed)
-        of_units = float(np.nanvar(self.draws)) * n / (n - 1) if n > 1 else np.nan
-        return of_units, float(self.by_seed.var()) / seeds if seeds > 1 else 0.0
+    def variance(self) -> float:
+        """Variance of the mean by the choice of units."""
+        n = self.n_units
+        return float(np.nanvar(self.draws)) * n / (n - 1) if n > 1 else np.nan
 
 
 def interval(
-    predictions: pd.DataFrame,
-    metric: str = "accuracy",
-    *,
-    n: int = RESAMPLES,
-    level: float = 0.95,
-    seed: int = 0,
+    predictions: pd.DataFrame, metric: str = "accuracy", *, n: int = RESAMPLES
 ) -> Interval:
     """Return a model's score on one task with its interval.
 
@@ -108,21 +104,18 @@ def interval(
         metric: A name in :data:`~unfused.scores.metrics.METRICS`; with several labels a clip what
             takes its place.
         n: Number of resamples.
-        level: Coverage aimed at.
-        seed: Seed of the resampling.
     """
-    sample = _sample(predictions, metric, n, seed)
-    value = float(sample.by_seed.mean())
-    variance, df = _combined([sample])
+    sample = _sample(predictions, metric, n)
+    value, variance, df = _combined([sample])
     if variance < _NOTHING:
-        return _interval(value, _clopper_pearson(value, sample.n_units, level), "exact", [sample])
+        return _interval([sample], _clopper_pearson(value, sample.n_units), "exact")
     if metric_for(predictions, metric) == "d_prime":
-        return _interval(value, _student(value, variance, df, level), "t", [sample])
+        return _interval([sample], _student(value, variance, df))
     if sample.n_units < 2:
-        return _interval(value, (np.nan, np.nan), "none", [sample])
+        return _interval([sample], (np.nan, np.nan))
     slope = 1 / (value * (1 - value))
-    low, high = expit(_student(float(logit(value)), variance * slope**2, df, level))
-    return _interval(value, (float(low), float(high)), "t", [sample])
+    low, high = expit(_student(float(logit(value)), variance * slope**2, df))
+    return _interval([sample], (float(low), float(high)))
 
 
 def difference(
@@ -131,8 +124,6 @@ def difference(
     metric: str = "accuracy",
     *,
     n: int = RESAMPLES,
-    level: float = 0.95,
-    seed: int = 0,
 ) -> Interval:
     """Return how much better ``first`` is than ``second`` on the same clips, unit by unit.
 
@@ -146,67 +137,41 @@ def difference(
             a single seed is compared with every seed of the other.
         metric: What to compare.
         n: Number of resamples, the same for both.
-        level: Coverage of the interval.
-        seed: Seed of the resampling.
 
     Raises:
         UserError: The two are not about the same clips, disagree on labels or share no seed.
     """
     pair = _matched(first, second)
-    name, sample = metric_for(pair[0], metric), _paired(pair, metric, n, seed)
-    value = float(sample.by_seed.mean())
-    variance, df = _combined([sample])
+    name, sample = metric_for(pair[0], metric), _paired(pair, metric, n)
+    value, variance, df = _combined([sample])
     if variance < _NOTHING:
-        most = _clopper_pearson(0.0, sample.n_units, level)[1]
+        most = _clopper_pearson(0.0, sample.n_units)[1]
         low, high = max(value - most, -1.0), min(value + most, 1.0)
         p_value = float(stats.binomtest(sample.n_units, sample.n_units).pvalue) if value else 1.0
-        return _interval(value, (low, high), "exact", [sample], p_value)
-    low, high = _student(value, variance, df, level)
+        return _interval([sample], (low, high), "exact", p_value)
+    low, high = _student(value, variance, df)
     bounds = (low, high) if name == "d_prime" else (max(low, -1.0), min(high, 1.0))
-    p_value = _p_value(value, variance, df)
+    p_value = float(2 * stats.t.sf(abs(value) / variance**0.5, df))
     if name == "accuracy" and sample.unit == "clips" and all(_n_seeds(side) == 1 for side in pair):
         p_value = _mcnemar(*pair)
-    return _interval(value, bounds, "t", [sample], p_value)
+    return _interval([sample], bounds, "t", p_value)
 
 
 def mean_over_tasks(
-    predictions: Mapping[str, pd.DataFrame],
-    minus: Mapping[str, pd.DataFrame] | None = None,
-    *,
-    metric: str = "accuracy",
-    n: int = RESAMPLES,
-    level: float = 0.95,
-    seed: int = 0,
+    predictions: Mapping[str, pd.DataFrame], *, metric: str = "accuracy", n: int = RESAMPLES
 ) -> Interval:
-    """Return the mean of a model's scores over tasks, or of its differences from another model.
+    """Return the mean of a model's scores over tasks.
 
     The tasks are these and no sample of tasks: the interval covers other clips of theirs, and,
     from two seeds on that every task has, other seeds.
 
     Args:
-        predictions: Task -> prediction rows of the model.
-        minus: Task -> those of the model that it is compared with, for the same tasks.
+        predictions: Task -> prediction rows of the model, of one task or more.
         metric: What is averaged; where a clip has several labels what takes its place.
         n: Number of resamples of each task.
-        level: Coverage aimed at.
-        seed: Seed of the resampling.
-
-    Raises:
-        UserError: There is no task, or the two models have different ones.
     """
-    if not predictions or (minus is not None and set(minus) != set(predictions)):
-        raise UserError("give one task or more, and the same tasks for both models")
-    samples = [
-        _sample(rows, metric, n, seed)
-        if minus is None
-        else _paired(_matched(rows, minus[task]), metric, n, seed)
-        for task, rows in predictions.items()
-    ]
-    value = float(np.mean([sample.by_seed.mean() for sample in samples]))
-    variance, df = _combined(samples)
-    bounds = _student(value, variance, df, level)
-    p_value = np.nan if minus is None else _p_value(value, variance, df)
-    return _interval(value, bounds, "t", samples, p_value)
+    samples = [_sample(rows, metric, n) for rows in predictions.values()]
+    return _interval(samples, _student(*_combined(samples)))
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -226,7 +191,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return corrected
 
 
-def _sample(predictions: pd.DataFrame, metric: str, n: int, seed: int) -> _Sample:
+def _sample(predictions: pd.DataFrame, metric: str, n: int) -> _Sample:
     """Score every seed on the clips as they are, and the mean over seeds on resampled units."""
     units, unit = _units(predictions)
     names, codes = np.unique(units, return_inverse=True)
@@ -234,7 +199,7 @@ def _sample(predictions: pd.DataFrame, metric: str, n: int, seed: int) -> _Sampl
     rows = {key: np.flatnonzero(seeds == key) for key in sorted(seeds.unique())}
     scorers = {key: scorer(predictions.iloc[chosen], metric) for key, chosen in rows.items()}
     by_seed = {key: of(np.ones((1, len(rows[key]))))[0] for key, of in scorers.items()}
-    generator, draws = numpy_generator(seed, "bootstrap"), []
+    generator, draws = numpy_generator(0, "bootstrap"), []
     block = max(1, _HELD_AT_ONCE // len(codes))
     for begin in range(0, n, block):
         size = min(block, n - begin)
@@ -244,9 +209,9 @@ def _sample(predictions: pd.DataFrame, metric: str, n: int, seed: int) -> _Sampl
     return _Sample(pd.Series(by_seed, dtype=float), np.concatenate(draws), len(names), unit)
 
 
-def _paired(pair: tuple[pd.DataFrame, pd.DataFrame], metric: str, n: int, seed: int) -> _Sample:
+def _paired(pair: tuple[pd.DataFrame, pd.DataFrame], metric: str, n: int) -> _Sample:
     """Return the differences of two models; both meet the same resamples."""
-    a, b = (_sample(rows, metric, n, seed) for rows in pair)
+    a, b = (_sample(rows, metric, n) for rows in pair)
     if len(a.by_seed) == 1 or len(b.by_seed) == 1:
         longer = max(a.by_seed, b.by_seed, key=len)
         by_seed = pd.Series(np.subtract(*np.broadcast_arrays(a.by_seed, b.by_seed)), longer.index)
@@ -268,34 +233,30 @@ def _n_seeds(predictions: pd.DataFrame) -> int:
     return predictions["seed"].nunique() if "seed" in predictions else 1
 
 
-def _combined(samples: Sequence[_Sample]) -> tuple[float, float]:
-    """Return the variance of the mean of independent tasks' scores, and its degrees of freedom."""
-    of_units = [(sample.variances[0], sample.n_units - 1) for sample in samples]
-    parts = [(variance / len(samples) ** 2, n) for variance, n in of_units]
+def _combined(samples: Sequence[_Sample]) -> tuple[float, float, float]:
+    """Return mean of independent tasks' scores, its variance, and the degrees of freedom."""
+    value = float(np.mean([sample.by_seed.mean() for sample in samples]))
+    parts = [(sample.variance / len(samples) ** 2, sample.n_units - 1) for sample in samples]
     seeds = pd.concat([sample.by_seed for sample in samples], axis=1, join="inner").mean(axis=1)
     if len(seeds) > 1:  # one encoder serves every task, so its luck is shared
         parts.append((float(seeds.var()) / len(seeds), len(seeds) - 1))
     variance = sum(part for part, _ in parts)
     if not variance > 0:
-        return variance, np.inf
-    return variance, variance**2 / sum(part**2 / df for part, df in parts if part > 0)
+        return value, variance, np.inf
+    return value, variance, variance**2 / sum(part**2 / df for part, df in parts if part > 0)
 
 
-def _clopper_pearson(value: float, n: int, level: float) -> tuple[float, float]:
+def _clopper_pearson(value: float, n: int) -> tuple[float, float]:
     """Return the binomial interval of a share of n units (Clopper and Pearson 1934)."""
-    tail, hits = (1 - level) / 2, value * n
+    tail, hits = (1 - LEVEL) / 2, value * n
     low = stats.beta.ppf(tail, hits, n - hits + 1) if value > 0 else 0.0
     high = stats.beta.ppf(1 - tail, hits + 1, n - hits) if value < 1 else 1.0
     return float(low), float(high)
 
 
-def _student(value: float, variance: float, df: float, level: float) -> tuple[float, float]:
-    half = stats.t.ppf(0.5 + level / 2, df) * variance**0.5
+def _student(value: float, variance: float, df: float) -> tuple[float, float]:
+    half = stats.t.ppf(0.5 + LEVEL / 2, df) * variance**0.5
     return float(value - half), float(value + half)
-
-
-def _p_value(value: float, variance: float, df: float) -> float:
-    return float(2 * stats.t.sf(abs(value) / variance**0.5, df))
 
 
 def _mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
@@ -329,14 +290,13 @@ def _matched(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, p
 
 
 def _interval(
-    value: float,
-    bounds: tuple[float, float],
-    kind: str,
     samples: Sequence[_Sample],
+    bounds: tuple[float, float],
+    kind: str = "t",
     p_value: float = np.nan,
 ) -> Interval:
     kind = kind if np.isfinite(bounds[0]) else "none"
     n_units, n_seeds = sum(s.n_units for s in samples), min(len(s.by_seed) for s in samples)
     unit = "groups" if any(sample.unit == "groups" for sample in samples) else "clips"
-    error = float(_combined(samples)[0] ** 0.5)
-    return Interval(value, *bounds, kind, unit, n_units, n_seeds, error, p_value)
+    value, variance, _ = _combined(samples)
+    return Interval(value, *bounds, kind, unit, n_units, n_seeds, variance**0.5, p_value)

@@ -35,13 +35,6 @@ class LabelKind:
         known, guess = np.unique(targets), logits.argmax(axis=1)
         return float(recall_score(targets, guess, labels=known, average="macro", zero_division=0))
 
-    def score_labels(
-        self, logits: NDArray[Any], classes: NDArray[np.str_], labels: ArrayLike
-    ) -> float:
-        """Return how good logits (N, C) over ``classes`` are for labels that may name others."""
-        known = np.union1d(classes, self.classes(labels))
-        return self.score(self.targets(labels, known), _with_unknown(logits, classes, known))
-
     def predicted(self, logits: NDArray[Any], classes: NDArray[np.str_]) -> NDArray[np.str_]:
         """Return the label, or the set of labels more likely than not, of each clip, (N,)."""
         return classes[logits.argmax(axis=1)]
@@ -72,18 +65,6 @@ class _MultiLabel(LabelKind):
 
 SINGLE_LABEL: LabelKind = LabelKind()
 MULTI_LABEL: LabelKind = _MultiLabel()
-
-
-def _with_unknown(
-    logits: NDArray[Any], classes: NDArray[np.str_], known: NDArray[np.str_]
-) -> NDArray[Any]:
-    """Return logits over ``known`` classes, sorted, (N, K), of logits over some of them, (N, C).
-
-    A class that a classifier lacks is never likely.
-    """
-    wide = np.full((len(logits), len(known)), np.finfo(np.float32).min, np.float32)
-    wide[:, np.searchsorted(known, classes)] = logits
-    return wide
 
 
 def _texts(labels: ArrayLike) -> NDArray[np.str_]:

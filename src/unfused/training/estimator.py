@@ -180,8 +180,9 @@ def untrained_like(
 
 
 def crop_source(
-    corpus: Corpus, method: Method, training: TrainingSettings, seed: int, device: str
-) -> CropSource:
+    corpus: Corpus, method: Method, training: TrainingSettings, seed: int,
+    device: torch.device | str,
+) -> CropSource:  # fmt: skip
     """Return the batches of a corpus for a method."""
     return CropSource(
         corpus.store,

@@ -231,7 +231,7 @@ def fill_kmix_bank(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams) -> p
 def draw_example_views(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams) -> Any:
     """Draw a few training crops of the first fold, their k-mix partners, mixtures and views."""
     from ...reporting.example_views import example_views
-    from ...reporting.figures import view_steps
+    from ...reporting.figures.log_mels import view_steps
     from ...views.k_mix_centroids import centroids_of
 
     fold = corpus.folds[0]

@@ -123,8 +123,9 @@ def few_label_work(
     from ...probes.candidates import Vectors
     from ...probes.evaluation import plans
 
-    asked, transductive = evaluation.label_efficiency, evaluation.transductive
-    how = few.EfficiencySettings(asked.budgets, asked.draws, transductive, run.device)
+    asked = evaluation.label_efficiency
+    how: dict[str, Any] = {"budgets": asked.budgets, "draws": asked.draws}
+    how["transductive"] = evaluation.transductive
     for candidate in candidates:
         folder = embeddings[candidate.key]
         for protocol in asked.protocols if asked.takes(candidate.label, candidate.source) else ():
@@ -132,13 +133,13 @@ def few_label_work(
             def probe(_: Path, of: Any = (candidate, folder, protocol)) -> pd.DataFrame:
                 candidate, folder, protocol = of
                 vectors = Vectors.load(folder)
-                return few.probe_with_few_labels(candidate, vectors, corpus, protocol, how)
+                return few.probe_with_few_labels(candidate, vectors, corpus, protocol, **how)
 
             made_of = {"protocol": protocol, "of": folder.name, "candidate": candidate.key}
             yield f"{candidate.key}-{protocol}", made_of, probe
     wanted = supervised_settings(evaluation.supervised)
     for plan in plans(candidates, asked.fine_tuning, *wanted) if asked.fine_tuning else ():
-        tune = partial(few.train_with_few_labels, plan, corpus, settings=how)
+        tune = partial(few.train_with_few_labels, plan, corpus, device=run.device, **how)
         yield plan.name, {"plan": plan.identity()}, tune
 
 

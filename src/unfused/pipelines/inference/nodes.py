@@ -1,7 +1,6 @@
 """A trained model on new audio, and as files for others."""
 
 import logging
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,8 @@ def choose_model(
             f"model.protocol among {known.to_dict('records')}"
         )
     found = chosen(rows, predictions, plain_from=results)
-    log.info("%s: %s", found.title, found.why)
-    return {**asdict(found), "why": found.why, "title": found.title, "licence": source.licence}
+    log.info("%(title)s: %(why)s", found)
+    return {**found, "licence": source.licence}
 
 
 def fit_model(

@@ -68,7 +68,7 @@ def place_clusters(
 ) -> pd.DataFrame:
     """Place the first repeat's clips on a t-SNE map of the teacher's features."""
     from ...core.source import source_digest
-    from ...reporting.figures import tsne_points
+    from ...reporting.figures.clusters import tsne_points
 
     def build(_: Any) -> dict[str, pd.DataFrame]:
         vectors = features.drop(columns="clip_id").to_numpy()
@@ -87,7 +87,7 @@ def place_clusters(
 
 def draw_clusters(points: pd.DataFrame, quality: list) -> Any:
     """Draw a task's t-SNE map by pseudo-label and by true label."""
-    from ...reporting.figures import cluster_map
+    from ...reporting.figures.clusters import cluster_map
 
     of_teacher = pd.DataFrame(quality).query("source == 'teacher'").iloc[0]
     return cluster_map(
@@ -101,7 +101,7 @@ def draw_clusters(points: pd.DataFrame, quality: list) -> Any:
 
 def draw_learning_curves(**histories: pd.DataFrame) -> Any:
     """Draw loss, collapse measures and learning rate of every training of the run."""
-    from ...reporting.figures import learning_curves
+    from ...reporting.figures.curves import learning_curves
 
     stages = []
     for name, table in histories.items():
@@ -126,7 +126,7 @@ def draw_augmentation_views(
 ) -> Any:
     """Draw what the views of the teacher's training make of a few clips."""
     from ...reporting.example_views import example_views
-    from ...reporting.figures import view_steps
+    from ...reporting.figures.log_mels import view_steps
     from ...views.k_mix_centroids import centroids_of
 
     fold = pretraining.folds[0]
@@ -142,7 +142,7 @@ def draw_augmentation_views(
 
 def draw_confusion(predictions: pd.DataFrame, findings: list[dict[str, Any]]) -> list[Any]:
     """Draw what the best classifier of each task takes for what; one figure per task."""
-    from ...reporting.figures import confusion_matrix, recognised
+    from ...reporting.figures.confusion import confusion_matrix, recognised
     from ...reporting.summary import checked_predictions, of_classifier
 
     predictions, figures = checked_predictions(predictions), []
@@ -177,7 +177,7 @@ def summarise_label_efficiency(scores: pd.DataFrame, teacher: str) -> pd.DataFra
 
 def draw_label_efficiency(curves: pd.DataFrame) -> Any:
     """Draw every encoder's score against the number of labels."""
-    from ...reporting.figures import label_efficiency
+    from ...reporting.figures.curves import label_efficiency
 
     return label_efficiency(curves)
 

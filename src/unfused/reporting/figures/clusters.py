@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,6 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from ...core.errors import UserError
 from ...core.seeding import derive_seed, numpy_generator
 from ..names import natural_order, short_label
 from .style import LIGHT, PALETTE, new_figure, panels, styled
@@ -24,14 +23,9 @@ _SLOW = 1000  # clips that take more than a few seconds
 _MULTIPLES, _COLUMNS = 12, 4  # small multiples of clusters, and of classes
 
 
-class TsnePoints(NamedTuple):
-    """Which rows of the embeddings are placed, (n,) int64 ascending, and where, (n, 2) float32."""
-
-    rows: np.ndarray
-    xy: np.ndarray
-
-
-def tsne_points(embeddings: np.ndarray, seed: int, max_points: int = 3000) -> TsnePoints:
+def tsne_points(
+    embeddings: np.ndarray, seed: int, max_points: int = 3000
+) -> tuple[np.ndarray, np.ndarray]:
     """Return a two-dimensional t-SNE map of clip embeddings.
 
     PCA to at most 50 dimensions, then Barnes-Hut t-SNE (van der Maaten 2014) started from the first
@@ -43,31 +37,28 @@ def tsne_points(embeddings: np.ndarray, seed: int, max_points: int = 3000) -> Ts
         seed: Which clips are drawn, if there are more than ``max_points``.
         max_points: How many clips to draw at most.
 
-    Raises:
-        UserError: A value is not finite.
+    Returns:
+        Rows of the embeddings that are placed, (n,) int64 ascending, and where, (n, 2) float32.
     """
-    embeddings = np.asarray(embeddings, dtype=np.float64)
-    if not np.isfinite(embeddings).all():
-        raise UserError("embeddings hold NaN or infinity; the training that made them diverged")
     rows = np.arange(len(embeddings))
     if len(rows) > max_points:
         rows = np.sort(numpy_generator(seed, "tsne").choice(rows, max_points, replace=False))
-    chosen = embeddings[rows]
+    chosen = np.asarray(embeddings[rows], dtype=np.float64)
     if len(rows) < 4 or chosen.std(axis=0).max() < 1e-9:
         angle = 2 * np.pi * np.arange(len(rows)) / len(rows)
-        return TsnePoints(rows, np.stack([np.cos(angle), np.sin(angle)], axis=1).astype("f4"))
+        return rows, np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
     reduced = PCA(min(50, *chosen.shape), random_state=0).fit_transform(chosen)
     reduced /= reduced[:, 0].std()
     if reduced.shape[1] < 2 or reduced[:, 1].std() < 1e-9:
-        return TsnePoints(rows, np.pad(reduced[:, :1], ((0, 0), (0, 1))).astype(np.float32))
+        return rows, np.pad(reduced[:, :1], ((0, 0), (0, 1))).astype(np.float32)
     perplexity = min(30.0, (len(rows) - 1) / 3)
     if len(rows) >= _SLOW:  # scikit-learn tells no progress
         log.info("placing %d clips by t-SNE", len(rows))
     tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=derive_seed(seed) % 2**32)
-    return TsnePoints(rows, tsne.fit_transform(reduced))
+    return rows, tsne.fit_transform(reduced)
 
 
-@styled
+@styled()
 def cluster_map(
     xy: np.ndarray,
     pseudo_labels: Sequence[int] | np.ndarray,

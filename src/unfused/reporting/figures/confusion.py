@@ -16,16 +16,12 @@ _MOST = 30  # classes drawn
 _FEW = 5  # predictions of a class below which its row stays pale
 
 
-@styled
+@styled()
 def confusion_matrix(labels: Sequence[object], predicted: Sequence[object]) -> Figure:
     """Draw how many clips of each class are taken for each other one.
 
     The colour is the share of the true class; of a class with fewer than 5 predictions, the share
     of 5, so that one clip is no dark square. Of many classes the 30 with most errors are drawn.
-
-    Args:
-        labels: True label of each prediction, (N,).
-        predicted: Predicted label, (N,).
     """
     true, said = (pd.Series(column, dtype=object).astype(str) for column in (labels, predicted))
     classes = sorted({*true, *said})
@@ -56,12 +52,11 @@ def confusion_matrix(labels: Sequence[object], predicted: Sequence[object]) -> F
     return figure
 
 
-@styled
+@styled()
 def recognised(classes: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw which share of each class's clips is recognised; for clips with several labels.
 
-    Args:
-        classes: ``label, recall, n_test``, weakest first; the 30 weakest are drawn.
+    Classes have ``label, recall, n_test``, weakest first; the 30 weakest are drawn.
     """
     shown = list(classes)[:_MOST]
     figure = new_figure(5.5, 0.25 * len(shown) + 0.8)

@@ -28,7 +28,7 @@ _TITLE_WIDTH = 28  # characters; a longer title would run into the next panel's
 _CLASSIFIER = ["task", "encoder", "source", "protocol"]
 
 
-@styled
+@styled()
 def learning_curves(metrics: pd.DataFrame) -> Figure:
     """Draw every logged quantity of every stage over the steps, one thin line per seed and fold.
 
@@ -93,7 +93,7 @@ def _draw_quantity(
     panel.grid(alpha=0.3, linewidth=0.5)
 
 
-@styled
+@styled()
 def label_efficiency(curves: pd.DataFrame) -> Figure:
     """Draw one line per encoder and protocol, with its band, over the number of labels.
 

@@ -17,7 +17,7 @@ from .style import new_figure, panels, styled
 _COLUMNS = 3
 
 
-@styled
+@styled()
 def view_steps(
     examples: Mapping[str, Mapping[str, np.ndarray]], *, hop_seconds: float = 0.01
 ) -> Figure:
@@ -45,16 +45,9 @@ def view_steps(
     return figure
 
 
-@styled
-def log_mels(
-    clips: Mapping[str, np.ndarray], *, hop_seconds: float = 0.01, xlabel: str = "seconds"
-) -> Figure:
-    """Draw log-mels, or other spectra side by side, with one colour scale.
-
-    Args:
-        clips: Name -> log-mel, (T, F).
-        hop_seconds: Seconds per frame, or what else lies along the x-axis.
-        xlabel: What that is.
+@styled()
+def log_mels(clips: Mapping[str, np.ndarray], *, hop_seconds: float = 0.01) -> Figure:
+    """Draw log-mels, name -> (T, F), side by side, with one colour scale.
 
     Raises:
         UserError: There is no clip.
@@ -67,7 +60,7 @@ def log_mels(
     for panel, (name, clip) in zip(axes, clips.items(), strict=True):
         image = _draw(panel, np.asarray(clip, dtype=np.float32).T, hop_seconds, scale)
         panel.set_title(short_label(name, 24))
-    axes[columns * (rows - 1)].set(xlabel=xlabel, ylabel="mel band")
+    axes[columns * (rows - 1)].set(xlabel="seconds", ylabel="mel band")
     figure.colorbar(image, ax=figure.axes, pad=0.01, fraction=0.03, label="nats")
     return figure
 

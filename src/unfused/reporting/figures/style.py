@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, wraps
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 import matplotlib
 from matplotlib import font_manager
@@ -21,20 +22,13 @@ GREY, LIGHT, INK = "#9A9A9A", "#D9D9D9", "#222222"
 DPI = 160  # the report counts on it
 _FALLBACK_FONTS = ("Noto Sans CJK JP", "Noto Sans", "Noto Sans Arabic", "Noto Sans Devanagari")
 
-Arguments = ParamSpec("Arguments")
-Drawn = TypeVar("Drawn")
 
-
-def styled(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
-    """Run a drawing function with the project's settings and leave matplotlib's own untouched."""
-
-    @wraps(draw)
-    def with_style(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Drawn:
-        settings: Any = _settings()  # matplotlib's stubs want literal keys
-        with matplotlib.rc_context(settings):
-            return draw(*args, **kwargs)
-
-    return with_style
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw with the project's settings, and leave matplotlib's own untouched."""
+    settings: Any = _settings()  # matplotlib's stubs want literal keys
+    with matplotlib.rc_context(settings):
+        yield
 
 
 def new_figure(width: float, height: float) -> Figure:
