@@ -144,20 +144,25 @@ class Classifier(BaseEstimator):
             return self.embedder_.front_end
         return FrontEnd(**self.facts_["front_end"])
 
-    def fit(self, corpus: Corpus) -> Classifier:
+    def fit(self, corpus: Corpus, vectors: NDArray[np.float32] | None = None) -> Classifier:
         """Embed the labelled clips, choose a probe, and fit it on all of them.
 
         It is chosen on the corpus's validation part or, where that is too small, by folds.
+
+        Args:
+            corpus: Clips, some or all of them with labels.
+            vectors: The embedder's of the labelled ones, (N, D), where they are there already.
 
         Raises:
             UserError: No embedder, fewer than two classes, or clips that cannot be embedded.
         """
         embedder, labelled = as_embedder(self.encoder, self.read_out), corpus.labelled
         valid = labelled.clips["clip_id"].isin(labelled.part("valid").clips["clip_id"])
+        if vectors is None:
+            vectors = embedder.embed(labelled, device=self.device)
         probe = Probe(seed=self.seed, kind=labelled.kind).fit(
-            embedder.embed(labelled, device=self.device),
-            labelled.labels, valid=valid.to_numpy(), groups=labelled.groups,
-        )  # fmt: skip
+            vectors, labelled.labels, valid=valid.to_numpy(), groups=labelled.groups
+        )
         known = [name for name in _SEEN if name in labelled.clips]
         self.embedder_ = embedder
         self.seen_ = pd.concat([embedder.trained_on, labelled.clips[known]], ignore_index=True)

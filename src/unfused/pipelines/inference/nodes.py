@@ -35,11 +35,17 @@ def choose_model(
 
 
 def fit_model(
-    chosen: dict[str, Any], candidates: list, networks: dict[str, Path], corpus: Any, run: Run
+    chosen: dict[str, Any],
+    candidates: list,
+    embeddings: dict[str, Path],
+    networks: dict[str, Path],
+    corpus: Any,
+    run: Run,
 ) -> Path:
     """Fit the chosen classifier on all labelled clips; a trained network is taken as it is."""
     from ...core.source import source_digest
     from ...inference.classifier import Classifier, load_classifier
+    from ...probes.candidates import Vectors
 
     names = ("source", "read_out", "seed", "fold")
     wanted = {"label": chosen["encoder"], **{name: chosen[name] for name in names}}
@@ -49,7 +55,8 @@ def fit_model(
 
     def build(folder: Path) -> None:
         if frozen:
-            fitted = Classifier(same[0].load(), device=run.device).fit(corpus.labelled)
+            vectors = Vectors.load(embeddings[same[0].key]).of(corpus.labelled)
+            fitted = Classifier(same[0].load(), device=run.device).fit(corpus.labelled, vectors)
         else:
             fitted = load_classifier(network)
         heard = _heard(fitted.embedder_.trained_on, corpus)

@@ -13,7 +13,8 @@ def create_model(task: str) -> Pipeline:
         task: Name of the task in the configuration.
     """
     scores = [f"{task}.results", f"{task}.predictions", "params:model", f"params:tasks.{task}"]
-    given = ["chosen_model", f"{task}.candidates", f"{task}.networks", f"{task}.corpus"]
+    names = ("candidates", "embeddings", "networks", "corpus")
+    given = ["chosen_model", *(f"{task}.{name}" for name in names)]
     return _stage(
         [
             node(nodes.choose_model, scores, "chosen_model"),
