@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -243,6 +244,14 @@ def own_data_run(kedro_project, class_folders, once):
 
     folder, facts = once("own data run", make)
     return Project(kedro_project, folder / "results", params=params, **facts)
+
+
+@pytest.fixture
+def heard_sigint():
+    """A suite that runs in the background inherits SIGINT ignored, and so would its processes."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.fixture(scope="session")
