@@ -15,13 +15,18 @@ for name in (
 ):  # the user's own audio is none of the tests'
     os.environ.pop(name, None)
 ROOT = Path(__file__).resolve().parents[1]
-LONG = (  # files by the time they take, the longest first
+LONG = (  # files by the time they take; the first two make what others share, each something else
     "project/test_docs_commands.py",
-    "project/test_bad_input.py",
-    "project/test_runs.py",
-    "project/test_interruption.py",
+    "project/test_damage.py",
     "project/test_reuse.py",
+    "project/test_interruption.py",
+    "project/test_two_at_once.py",
+    "methods/test_learning.py",
+    "training/test_processes.py",
+    "inference/test_export.py",
     "project/test_own_data.py",
+    "project/test_runs.py",
+    "project/test_viz_browser.py",
 )
 
 
@@ -66,7 +71,7 @@ def store(tmp_path_factory):
     return LogMelStore.write(tmp_path_factory.mktemp("store"), FrontEnd(), log_mels)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_trained():
     """Return an encoder whose batch norm has other statistics than any batch."""
     import torch

@@ -29,11 +29,12 @@ def conformer():
 
 
 EMBEDDERS = {
-    "segments and two taps": lambda encoder: EncoderEmbedder(
-        encoder.trained, ReadOut(("block2", "fc2"), ("mean", "std", "max"), segments=3)
-    ),
-    "clip normalisation, repeated": lambda encoder: EncoderEmbedder(
-        encoder.trained, ReadOut(("block3",), clip_normalisation=True, padding="repeat")
+    "segments and two taps, clip normalisation, repeated": lambda encoder: EncoderEmbedder(
+        encoder.trained,
+        ReadOut(
+            *(("block2", "fc2"), ("mean", "std", "max")),
+            **{"segments": 3, "clip_normalisation": True, "padding": "repeat"},
+        ),
     ),
     "silence": lambda encoder: EncoderEmbedder(
         encoder.trained, ReadOut(("fc2",), ("max+mean",), padding="silence")
@@ -43,6 +44,14 @@ EMBEDDERS = {
         [encoder, "mfcc_statistics", {"kind": "log_mel_statistics", "segments": 3}]
     ),
 }
+
+
+@pytest.fixture(scope="module")
+def exported(classifier, tones, tmp_path_factory):
+    """The folder of an export with everything; leave its files alone."""
+    folder = tmp_path_factory.mktemp("exported")
+    export_classifier(classifier, folder, int8_on=tones.split()[1])
+    return folder
 
 
 @pytest.mark.parametrize("name", EMBEDDERS)
@@ -73,37 +82,35 @@ def test_onnx_agrees(name, encoder, tones, tmp_path):
 
 
 @needs_onnx
-def test_a_script_without_this_package_classifies(classifier, tones, tmp_path):
+def test_a_script_without_this_package_classifies(exported, classifier, tones):
     _, test = tones.split()
-    export_classifier(classifier, tmp_path, int8_on=test)
     paths = test.clips["path"].tolist()
     code = "import sys; sys.modules['unfused'] = sys.modules['torch'] = None; " + (
         "import runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "classify_onnx.py"), *paths],
+        [sys.executable, "-c", code, str(exported / "classify_onnx.py"), *paths],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     lines = done.stdout.splitlines()
     for line, said in zip(lines, classifier.predict(paths), strict=True):
         assert f": {said.label} " in line
         assert float(line.split()[-1]) == pytest.approx(said.probability, abs=0.01)
-    facts = read_onnx_facts(tmp_path)
+    facts = read_onnx_facts(exported)
     assert facts["int8"]["bytes_int8"] < facts["int8"]["bytes"]
     assert facts["int8"]["score"] == pytest.approx(classifier.score(test))
     assert 0 <= facts["int8"]["score_int8"] <= 1
-    assert load_classifier(tmp_path).score(test) == classifier.score(test)
-    config = json.loads((tmp_path / "config.json").read_text())
+    assert load_classifier(exported).score(test) == classifier.score(test)
+    config = json.loads((exported / "config.json").read_text())
     assert config["id2label"]["0"] == classifier.classes_[0]
 
 
 @needs_onnx
-def test_a_file_that_computes_something_else_is_refused(classifier, encoder, tones, tmp_path):
-    onnx_file.export_onnx(classifier, tmp_path / "model.onnx")
+def test_a_file_that_computes_something_else_is_refused(exported, encoder, tones):
     another = ReadOut(("block3",), ("std", "max", "mean"))
     other = Classifier(encoder.trained, read_out=another, device="cpu").fit(tones.split()[0])
     with pytest.raises(onnx_file.OnnxMismatchError):
-        onnx_file.check_onnx(other, tmp_path / "model.onnx")
+        onnx_file.check_onnx(other, exported / "model.onnx")
 
 
 def test_random_crops_and_outside_models_have_no_file(encoder, tones):
@@ -136,8 +143,9 @@ def test_onnx_can_be_left_out(classifier, tmp_path):
     assert "not asked for" in read_onnx_facts(tmp_path)["why"]
 
 
-def test_the_hub_saves_and_loads(classifier, tones, tmp_path):
+def test_the_hub_saves_and_loads(classifier, tones, tmp_path, monkeypatch):
     pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(onnx_file, "PACKAGES", ("no_such_package",))  # its file is tested above
     from unfused.inference.hub import HubClassifier
 
     HubClassifier(classifier).save_pretrained(tmp_path / "model")

@@ -27,12 +27,12 @@ from torch import distributed as dist
 
 ROOT = Path(__file__).resolve().parents[2]
 N_PROCESSES = 2
-START_UP = 60.0  # seconds for the import of torch in both processes on a busy machine
+START_UP = 300.0  # seconds for the import of torch in both processes on a busy machine
 sys.path.append(str(ROOT))  # the processes inherit it: they import test modules from there
 
 
 def in_two_processes(
-    function: Callable[..., Any], *arguments: Any, timeout: float = 60.0
+    function: Callable[..., Any], *arguments: Any, timeout: float = 300.0
 ) -> list[Any]:
     """Call ``function(*arguments)`` in both processes of a group; return both results by rank.
 
@@ -158,7 +158,7 @@ class _Pool:
             try:
                 good, answer = pickle.loads(self.pipes[rank].recv_bytes())
             except (EOFError, ConnectionResetError):
-                self.processes[rank].join(5)
+                self.processes[rank].join(60)
                 code = self.processes[rank].exitcode
                 raise AssertionError(f"process {rank} died with exit code {code}") from None
             if not good:

@@ -238,7 +238,7 @@ def test_it_is_registered_and_takes_one_view() -> None:
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
-    ("learning_rate", "steps", "learns"), [(3e-3, 200, True), (0.0, 20, False)]
+    ("learning_rate", "steps", "learns"), [(3e-3, 140, True), (0.0, 20, False)]
 )
 def test_toy(learning_rate: float, steps: int, learns: bool) -> None:
     toy, method = temporal_toy(), small()
@@ -256,7 +256,7 @@ def test_toy(learning_rate: float, steps: int, learns: bool) -> None:
             group["lr"] = learning_rate * min(1.0, (step + 1) / 30) * (1 - step / steps)
         optimiser.step()
     accuracy = probe(method.encoder, toy)
-    assert accuracy >= 0.9 if learns else accuracy <= 0.7
+    assert accuracy >= 0.85 if learns else accuracy <= 0.7
     end = pd.DataFrame([{name: value.item() for name, value in metrics.items()}])
     assert not signs_of_collapse(end, len(clip_ids))
     assert metrics["effective_rank"] > 2

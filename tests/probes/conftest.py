@@ -9,7 +9,7 @@ import pytest
 from unfused.tasks.corpus import Corpus
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_corpus():
     """Return a corpus of a store's clips with labels and parts, e.g. {"train": 20, "valid": 10}."""
 

@@ -20,7 +20,7 @@ SETTINGS = FineTuningSettings(training=TRAINING)
 OWN = ReadOut(("fc2",), ("max+mean",))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def task(tones, make_corpus):
     """20 clips to train on, 10 to validate on, 30 to test on."""
 
@@ -30,9 +30,9 @@ def task(tones, make_corpus):
     return make
 
 
-@pytest.fixture
-def tune(task, make_trained, tmp_path):
-    def run(settings=SETTINGS, *, folder=tmp_path, corpus=None, valid=True, cut="fc2"):
+@pytest.fixture(scope="module")
+def tune_in(task, make_trained):
+    def run(folder, settings=SETTINGS, *, corpus=None, valid=True, cut="fc2"):
         corpus = corpus or task()
         return fine_tune(
             make_trained(d=16, cut=cut), corpus.part("train"),
@@ -41,6 +41,20 @@ def tune(task, make_trained, tmp_path):
         )  # fmt: skip
 
     return run
+
+
+@pytest.fixture
+def tune(tune_in, tmp_path):
+    return lambda settings=SETTINGS, *, folder=tmp_path, **options: tune_in(
+        folder, settings, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def usual(tune_in, tmp_path_factory):
+    """A finished training with the usual settings, and its folder; leave both alone."""
+    folder = tmp_path_factory.mktemp("usual")
+    return tune_in(folder), folder
 
 
 def same_weights(first, second) -> bool:
@@ -89,8 +103,8 @@ def test_an_untrained_encoder_starts_with_a_random_head(task, make_trained, tmp_
     np.testing.assert_array_equal(*heads)
 
 
-def test_the_epoch_is_the_first_best_on_validation(tune):
-    found = tune()
+def test_the_epoch_is_the_first_best_on_validation(usual):
+    found, _ = usual
     scores = validated(found)
     assert list(scores.index) == list(range(6))
     assert found.epoch == scores.idxmax()
@@ -110,8 +124,8 @@ def failing_score(monkeypatch, at):
     monkeypatch.setattr(fine_tuning._Network, "score", failing)
 
 
-def test_an_interrupted_run_ends_like_an_uninterrupted_one(tune, tmp_path, monkeypatch):
-    whole = tune(folder=tmp_path / "whole")
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(usual, tune, tmp_path, monkeypatch):
+    whole, _ = usual
     failing_score(monkeypatch, 4)
     with pytest.raises(RuntimeError, match="power cut"):
         tune(folder=tmp_path / "cut")
@@ -121,22 +135,22 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(tune, tmp_path, monke
     assert validated(resumed).equals(validated(whole))
 
 
-def test_a_finished_run_is_loaded_not_repeated(tune, monkeypatch):
-    first = tune()
+def test_a_finished_run_is_loaded_not_repeated(usual, tune, monkeypatch):
+    first, folder = usual
     monkeypatch.setattr(fine_tuning._Network, "score", lambda _: pytest.fail("validated again"))
-    assert same_weights(first, tune())
+    assert same_weights(first, tune(folder=folder))
 
 
-def test_another_training_in_the_folder_is_refused(tune, task, tones):
-    tune()
+def test_another_training_in_the_folder_is_refused(usual, tune, task, tones):
+    _, folder = usual
     with pytest.raises(CheckpointError, match="other data, settings"):
-        tune(corpus=task(np.roll(tones[1], 1)))
+        tune(folder=folder, corpus=task(np.roll(tones[1], 1)))
     with pytest.raises(CheckpointError, match="other data, settings"):
-        tune(replace(SETTINGS, label_smoothing=0.1))
+        tune(replace(SETTINGS, label_smoothing=0.1), folder=folder)
 
 
-def test_the_curve_shows_the_validation_scores_where_they_were_measured(tune):
-    found = tune()
+def test_the_curve_shows_the_validation_scores_where_they_were_measured(usual):
+    found, _ = usual
     assert found.history["step"].is_monotonic_increasing
     last = found.history.iloc[-1]
     assert np.isfinite([last["loss"], last["validation_score"]]).all()
@@ -208,16 +222,15 @@ def test_training_stops_when_patience_runs_out(tune, tmp_path, monkeypatch):
     assert same_weights(stopped, tune(replace(SETTINGS, patience=2), folder=tmp_path / "a"))
 
 
-def test_patience_that_lasts_changes_nothing(tune, tmp_path):
-    long = tune(replace(SETTINGS, patience=6), folder=tmp_path / "a")
-    assert same_weights(long, tune(folder=tmp_path / "b"))
+def test_patience_that_lasts_changes_nothing(usual, tune):
+    assert same_weights(usual[0], tune(replace(SETTINGS, patience=6)))
 
 
-def test_mixup_and_masks_train_other_weights_and_can_be_resumed(tune, tmp_path, monkeypatch):
+def test_mixup_and_masks_train_other_weights_and_can_be_resumed(usual, tune, tmp_path, monkeypatch):
     views = {**fine_tuning.LIGHT_VIEWS, "freq_masks": 1, "time_masks": 1}
     settings = replace(SETTINGS, mixup_alpha=0.4, views=views)
     whole = tune(settings, folder=tmp_path / "whole")
-    assert not same_weights(whole, tune(folder=tmp_path / "plain"))
+    assert not same_weights(whole, usual[0])
     failing_score(monkeypatch, 3)
     with pytest.raises(RuntimeError, match="power cut"):
         tune(settings, folder=tmp_path / "cut")

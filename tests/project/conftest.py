@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -210,6 +211,30 @@ def finished(kedro_project, once):
 
 
 @pytest.fixture(scope="session")
+def site(finished, once):
+    """The site of Kedro-Viz, built beside the project, whose own build stays; leave it alone."""
+
+    def make(folder):
+        shutil.copy(finished.root / "pyproject.toml", folder)
+        (folder / "src").mkdir()
+        for name in ("conf", "src/unfused"):
+            (folder / name).symlink_to(finished.root / name)
+        done = subprocess.run(
+            [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"],
+            cwd=folder,
+            env={**os.environ, "KEDRO_ENV": "test", "UNFUSED_TEST_DATA_ROOT": str(finished.data)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert (folder / "build" / "index.html").is_file(), said
+        assert "could not be previewed" not in said
+
+    return once("site", make)[0] / "build"
+
+
+@pytest.fixture(scope="session")
 def own_data_run(kedro_project, class_folders, once):
     """A finished study of own data, tiny; leave its files alone."""
     params = {**TINY, "data": str(class_folders)}
@@ -219,6 +244,14 @@ def own_data_run(kedro_project, class_folders, once):
 
     folder, facts = once("own data run", make)
     return Project(kedro_project, folder / "results", params=params, **facts)
+
+
+@pytest.fixture
+def heard_sigint():
+    """A suite that runs in the background inherits SIGINT ignored, and so would its processes."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.fixture(scope="session")

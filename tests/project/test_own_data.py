@@ -50,10 +50,10 @@ def check_unlabelled(project, unlabelled):
 
 @pytest.fixture(scope="module")
 def few_labels(tone, tmp_path_factory):
-    """A table of 500 clips of which 20 have a label, and a pool that holds copies of those 20."""
+    """A table of 200 clips of which 20 have a label, and a pool that holds copies of those 20."""
     folder = tmp_path_factory.mktemp("few labels")
     rows = []
-    for index in range(500):
+    for index in range(200):
         label = "ab"[index % 2]
         path = tone(folder / "audio" / f"{index}.wav", 300 if label == "a" else 2000, seconds=0.2)
         rows.append({"path": f"audio/{path.name}", "class": label if index < 20 else ""})
@@ -74,7 +74,7 @@ def test_a_table_of_many_clips_and_few_labels(project, few_labels):
     }
     project.run(to=["results", "predictions"])
     manifest = project.table("03_primary/own_data/manifest.parquet")
-    assert len(manifest) == 500
+    assert len(manifest) == 200
     assert manifest["label"].notna().sum() == 20
     check_unlabelled(project, set(manifest.loc[manifest["label"].isna(), "clip_id"]))
     results = project.table("07_model_output/results.parquet")

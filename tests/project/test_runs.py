@@ -11,6 +11,7 @@ from unfused.config import run_folder
 
 LOWER, HIGHER = 0.3, 0.9
 ALPHA = "unfused.distillation.alpha"
+COMPARED = ["results", "parameters_used"]
 SHARED = {"04_feature", "06_models"}
 OWN = {
     *("02_intermediate", "03_primary", "05_model_input", "07_model_output", "08_reporting"),
@@ -26,7 +27,7 @@ def files(folder):
 def sweep(own_data_run, tmp_path_factory):
     """Two named runs of a tiny study, one after the other, and the table of both."""
     project = own_data_run.copy_settings(tmp_path_factory.mktemp("sweep") / "results")
-    project.run(run_name="lower", **{ALPHA: LOWER})
+    project.run(to=COMPARED, run_name="lower", **{ALPHA: LOWER})
     before = files(project.data / "runs/lower")
     second = project.run(run_name="higher", **{ALPHA: HIGHER})
     assert files(project.data / "runs/lower") == before

@@ -1,10 +1,6 @@
 """The static site of Kedro-Viz, built after a run and looked at in a browser."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -18,26 +14,6 @@ PANEL = ".pipeline-metadata"
 PANEL_TEXT = f"(document.querySelector('{PANEL}')?.innerText ?? '')"
 
 pytestmark = pytest.mark.skipif(installed() is None, reason="no Chromium or Chrome is installed")
-
-
-@pytest.fixture(scope="module")
-def site(project_root, finished, tmp_path_factory):
-    """The folder of the site; it is built beside the project, whose own build stays."""
-    folder = tmp_path_factory.mktemp("project")
-    shutil.copy(project_root / "pyproject.toml", folder)
-    (folder / "src").mkdir()
-    for name in ("conf", "src/unfused"):
-        (folder / name).symlink_to(project_root / name)
-    done = subprocess.run(
-        [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"],
-        cwd=folder,
-        env={**os.environ, "KEDRO_ENV": "test", "UNFUSED_TEST_DATA_ROOT": str(finished.data)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (folder / "build" / "index.html").is_file(), done.stdout + done.stderr
-    return folder / "build"
 
 
 @pytest.fixture(scope="module")

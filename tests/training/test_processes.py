@@ -15,9 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import distributed as dist
 
-from unfused.core.distributed import rank
 from unfused.core.errors import UserError
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
@@ -26,60 +24,23 @@ from unfused.tasks.corpus import Corpus
 from unfused.training import precision
 from unfused.training.pretraining import estimator
 from unfused.training.processes import ProcessFailed, in_processes, number_of_processes
-from unfused.training.settings import TrainingSettings
 
 from ..losses.two_processes import in_two_processes
-from .toy_training import Toy, settings_for
-from .toy_training import train as train_toy
-
-STEPS = 40
-log = logging.getLogger("unfused.a_test")
-
-
-class Slow(Toy):
-    """Leaves time to be stopped, and may be killed in process 1."""
-
-    def __init__(self, kill_at: int | None) -> None:
-        super().__init__()
-        self.kill_at = kill_at
-
-    def after_step(self, step: int) -> None:
-        super().after_step(step)
-        if step == self.kill_at and rank() == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(0.05)
-
-
-def train_slowly(folder: Path, kill_at: int | None) -> Any:
-    changes = {"optimiser": "sgd", "batch_size": 8, "checkpoint_seconds": 0.2}
-    settings = settings_for(epochs=STEPS // 2, **changes)
-    return train_toy(folder, Slow(kill_at), settings)[0].state_dict()
-
-
-def fails() -> None:
-    log.info("process %d starts", rank())
-    dist.barrier()
-    if rank() == 1:
-        TrainingSettings(epochs=1, batch_size=1)
-    dist.barrier()
+from .workers import STEPS, WAITS, fails, fails_strangely, log, pid, train
 
 
 def start(function: Any, *arguments: Any) -> None:
     in_processes(function, arguments, count=2, device="cpu")
 
 
-def after_rows(file: Path, n_rows: int) -> None:
-    """Send this process SIGTERM as soon as the file has so many rows."""
-    deadline = time.monotonic() + 90
+def stop_when_both_wait(folder: Path) -> None:
+    """Send this process SIGTERM as soon as two others have said that they wait for it."""
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        if file.is_file() and file.read_text().count("\n") >= n_rows:
+        if len(list(folder.glob(f"*{WAITS}"))) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
             return
         time.sleep(0.02)
-
-
-def pid() -> int:
-    return os.getpid()
 
 
 def children() -> list[str]:
@@ -90,20 +51,20 @@ def children() -> list[str]:
 def test_stopped_then_killed_a_run_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     """As in one process: stopped by SIGTERM, then with one process killed, then to its end."""
     folder = tmp_path / "stopped"
-    told = threading.Thread(target=after_rows, args=(folder / "metrics.jsonl", 2), daemon=True)
+    told = threading.Thread(target=stop_when_both_wait, args=(folder,), daemon=True)
     told.start()
     with pytest.raises(SystemExit) as end:
-        start(train_slowly, folder, None)
+        start(train, folder, 5)
     told.join()
     assert end.value.code == 128 + signal.SIGTERM
-    assert 4 <= torch.load(folder / "checkpoint.pt")["step"] < STEPS
+    assert torch.load(folder / "checkpoint.pt")["step"] == 6
     assert not children()
     with pytest.raises(ProcessFailed, match=r"process 1 of 2 was killed by SIGKILL.*goes on"):
-        start(train_slowly, folder, STEPS - 1)
-    assert 4 <= torch.load(folder / "checkpoint.pt")["step"] < STEPS
+        start(train, folder, None, STEPS - 1)
+    assert torch.load(folder / "checkpoint.pt")["step"] == STEPS - 1
     assert not children()
-    resumed = in_two_processes(train_slowly, folder, None)
-    whole = in_two_processes(train_slowly, tmp_path / "whole", None)
+    resumed = in_two_processes(train, folder)
+    whole = in_two_processes(train, tmp_path / "whole")
     for state in (*resumed, whole[1]):
         for name, value in whole[0].items():
             assert torch.equal(value, state[name]), name
@@ -119,10 +80,6 @@ def test_an_error_of_one_ends_both_and_keeps_its_words(caplog: Any) -> None:
     assert "Traceback" in str(caught.value.__cause__)
     assert [r.getMessage() for r in caplog.records if r.name == log.name] == ["process 0 starts"]
     assert not children()
-
-
-def fails_strangely() -> None:
-    raise RuntimeError(lambda: 0)  # does not pickle
 
 
 def test_an_error_that_cannot_travel_is_shown_with_its_traceback() -> None:
