@@ -76,7 +76,7 @@ def keep_freed_memory() -> bool:
     glibc gives every large block back when it is freed. A training step on a CPU frees and
     allocates hundreds of megabytes of activations; fetching their pages again took as long as
     computing them (AudioNTT: 1.5 to 2 times the clips per CPU-second with the setting below, 1/40
-    of the page faults; ``benchmarks/bench_host_memory.py``).
+    of the page faults).
     """
     if not sys.platform.startswith("linux"):
         return False
