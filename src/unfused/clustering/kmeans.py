@@ -154,7 +154,8 @@ class KMeans:
             raise UserError(
                 f"n_iterations={self.n_iterations} and n_init={self.n_init} must be at least 1"
             )
-        if not torch.isfinite(points).all():
+        rows = max(1, _CHUNK_ELEMENTS // max(1, points.shape[1]))  # its copies stay small
+        if not all(torch.isfinite(part).all() for part in points.split(rows)):
             raise UserError("some points are NaN or infinite; the features have diverged")
 
 
