@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow
 import torch
 
 from unfused.training.precision import keep_freed_memory
@@ -128,6 +129,7 @@ def least(
 def peak(work: Callable[[], Any]) -> float:
     """Return by how many GiB the memory of this process rises at most (Linux)."""
     gc.collect()
+    pyarrow.default_memory_pool().release_unused()
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier work has left is none of its own
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _status("VmRSS")
