@@ -64,8 +64,10 @@ soak: $(VENV)/dev  ## reliability, the long version: runs killed at random, muta
 	@$(VENV)/bin/python benchmarks/soak.py
 	@$(VENV)/bin/python -m pytest -m "slow or not slow" tests/project/test_damage.py
 
-bench: $(VENV)/dev  ## speed of the critical parts
-	@for bench in benchmarks/bench_*.py; do OMP_NUM_THREADS=1 $(VENV)/bin/python $$bench; done
+bench: $(VENV)/dev  ## speed and memory of the critical parts beside the plain way, in one table
+	@rm -f benchmarks/results.json
+	@for bench in benchmarks/bench_*.py; do OMP_NUM_THREADS=1 $(VENV)/bin/python $$bench > /dev/null || exit 1; done
+	@$(VENV)/bin/python benchmarks/table.py
 
 # Never data/01_raw, never the trained encoders in data/06_models.
 clean:  ## delete derived data

@@ -75,6 +75,18 @@ def test_an_offset_costs_no_precision() -> None:
     np.testing.assert_allclose(moved @ moved.T, plain @ plain.T, atol=1e-5)
 
 
+@pytest.mark.parametrize("whiten", [None, 8])
+def test_a_file_is_taken_some_rows_at_a_time(
+    whiten: Whiten, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = clips()[0].astype(np.float16)
+    np.save(tmp_path / "vectors.npy", vectors)
+    whole = on_sphere(vectors, whiten)
+    monkeypatch.setattr("unfused.distillation.pseudo_labels._ROWS", 70)
+    mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
+    np.testing.assert_allclose(on_sphere(mapped, whiten), whole, atol=1e-6)
+
+
 def test_axes_without_variance_are_dropped() -> None:
     vectors, _ = clips(dim=3)
     doubled = np.hstack([vectors, 2.0 * vectors])

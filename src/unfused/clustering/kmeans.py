@@ -149,7 +149,8 @@ class KMeans:
             )
         must_be_one_of(get_args(Initialisation), init=self.init)
         must_be("at least 1", n_iterations=self.n_iterations, n_init=self.n_init)
-        if not torch.isfinite(points).all():
+        rows = max(1, _CHUNK_ELEMENTS // max(1, points.shape[1]))  # its copies stay small
+        if not all(torch.isfinite(part).all() for part in points.split(rows)):
             raise UserError("some points are NaN or infinite; the features have diverged")
 
 

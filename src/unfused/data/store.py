@@ -51,7 +51,7 @@ class LogMelStore:
         self.n_frames: np.ndarray = index["n_frames"].to_numpy(dtype=np.int64)
         self._shard: np.ndarray = index["shard"].to_numpy(dtype=np.int64)
         self._start: np.ndarray = index["start"].to_numpy(dtype=np.int64)
-        self._row_of = pd.Index(self.clip_ids)
+        self._row_of = pd.Index(index["clip_id"])
         self._sources = list(shards)
         self._shards = [
             map_shard(shard, front_end.n_mels) if isinstance(shard, Path) else shard

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
+from scipy import linalg
 from sklearn.preprocessing import normalize
 
 from ..clustering.kmeans import KMeans
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 Whiten = int | Literal["auto"] | None
 CLIPS_PER_AXIS = 32
 STARTS = 10
+_ROWS = 4096
 
 
 def pseudo_labels(
@@ -58,10 +60,11 @@ def on_sphere(vectors: NDArray[np.floating], whiten: Whiten = "auto") -> NDArray
     The official code whitens to 128 axes, for tens of thousands of clips. Of a few hundred most of
     those are noise, made as large as everything else. ``"auto"`` keeps one axis for every 32 clips,
     at most 128: of the rules that need no labels the closest to the best fixed number on seven real
-    sets (docs/method.md).
+    sets (docs/method.md). Rows are taken some thousand at a time, so that a memory-mapped float16
+    file of millions will do.
 
     Args:
-        vectors: One row for each clip, (N, D).
+        vectors: One row for each clip, (N, D); anything that has a shape and gives slices.
         whiten: Axes of largest variance that are kept, each scaled to unit variance; never more
             than a quarter of the clips. None: no whitening, the mean is subtracted.
 
@@ -71,28 +74,62 @@ def on_sphere(vectors: NDArray[np.floating], whiten: Whiten = "auto") -> NDArray
     Raises:
         UserError: The vectors are no finite (N, D), or all the same.
     """
-    rows = np.asarray(vectors, dtype=np.float64)
-    if rows.ndim != 2 or not np.isfinite(rows).all():
+    if vectors.ndim != 2 or not len(vectors):
+        raise UserError(f"vectors of shape {vectors.shape} must be (N, D), of one clip or more")
+    axes, (n, dim) = n_axes(vectors.shape, whiten), vectors.shape
+    origin = next(_blocks(vectors)).mean(axis=0)  # far from zero, squares would lose their digits
+    total, squares = np.zeros(dim), np.zeros((dim, dim))
+    lowest, highest = np.full(dim, np.inf), np.full(dim, -np.inf)
+    for block in _blocks(vectors):
+        if not np.isfinite(block).all():
+            raise UserError(
+                "some vectors are not finite: the encoder has diverged, train it again; or a clip "
+                "is damaged"
+            )
+        lowest = np.minimum(lowest, block.min(axis=0))
+        highest = np.maximum(highest, block.max(axis=0))
+        block -= origin
+        total += block.sum(axis=0)
+        if axes is not None:
+            squares += block.T @ block
+    largest = max(1.0, float(np.abs([lowest, highest]).max()))
+    if float((highest - lowest).max()) <= 1e-9 * largest:
         raise UserError(
-            f"vectors of shape {rows.shape} must be (N, D) and finite; if they are NaN, the "
-            "encoder has diverged: train again"
+            f"the vectors of all {n} clips are the same: the encoder has collapsed; look at the "
+            "effective rank in the training metrics"
         )
-    spread = float(np.ptp(rows, axis=0).max(initial=0.0))
-    if spread <= 1e-9 * max(1.0, float(np.abs(rows).max(initial=0.0))):
-        raise UserError(
-            f"the vectors of all {len(rows)} clips are the same: the encoder has collapsed; look "
-            "at the effective rank in the training metrics"
-        )
-    axes = n_axes(rows.shape, whiten)
-    if axes is None:
-        points = rows - rows.mean(axis=0)
-    else:
-        pca = PCA(axes, whiten=True, svd_solver="covariance_eigh")
-        points = pca.fit_transform(rows)
-        variances = pca.explained_variance_  # those of rounding errors would be scaled to 1 too
-        points = points[:, variances > 1e-10 * variances[0]]
-    unit: NDArray[np.float32] = normalize(points).astype(np.float32)
-    return unit
+    mean = total / n
+    projection = None if axes is None else _whitening(squares / n - np.outer(mean, mean), axes)
+    points = np.empty((n, dim if projection is None else projection.shape[1]), np.float32)
+    first = 0
+    for block in _blocks(vectors):
+        block -= origin + mean
+        end = first + len(block)
+        points[first:end] = normalize(block if projection is None else block @ projection)
+        first = end
+    return points
+
+
+def _blocks(vectors: NDArray[np.floating]) -> Iterator[NDArray[np.float64]]:
+    """Yield copies of the rows, some thousand at once: millions need not fit into memory."""
+    for first in range(0, max(len(vectors), 1), _ROWS):
+        yield np.array(vectors[first : first + _ROWS], dtype=np.float64)
+
+
+def _whitening(covariance: NDArray[np.float64], axes: int) -> NDArray[np.float64]:
+    """Return what scales the axes of largest variance to unit variance, (D, D'), as PCA does.
+
+    Up to the factor of N / (N - 1) in it, which the length of 1 takes away. Axes whose variance is
+    rounding are left out.
+    """
+    dim = len(covariance)
+    variances, directions = linalg.eigh(covariance, subset_by_index=[dim - axes, dim - 1])
+    variances, directions = variances[::-1], directions[:, ::-1]
+    kept = variances > 1e-10 * variances[0]
+    directions = directions[:, kept]
+    largest = directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])]
+    scaled: NDArray[np.float64] = directions * np.sign(largest) / np.sqrt(variances[kept])
+    return scaled
 
 
 def n_axes(shape: tuple[int, ...], whiten: Whiten) -> int | None:

@@ -10,12 +10,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from ..core.errors import UserError, must_be_one_of
 from ..core.progress import progress
@@ -216,11 +218,21 @@ def deepest_tap(encoder: Encoder, taps: Sequence[str]) -> str:
 
 
 def inference_copy(encoder: Encoder, taps: Sequence[str], device: torch.device) -> Encoder:
-    """Return a copy for inference that ends at the deepest tap; channels last is twice as fast."""
+    """Return a copy for inference that ends at the deepest tap; channels last is twice as fast.
+
+    A batch norm behind a convolution is part of its weights: the same but for rounding, in three
+    quarters of the time.
+    """
     deepest = deepest_tap(encoder, taps)
     copy = deepcopy(encoder) if deepest == encoder.cut else encoder.truncated(deepest)
     copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return copy.to(device).eval()
+    copy.to(device).eval()
+    for block in copy.modules():
+        if isinstance(block, nn.Sequential):
+            for i, (layer, norm) in enumerate(pairwise(block)):
+                if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    block[i], block[i + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
+    return copy
 
 
 class _Running:

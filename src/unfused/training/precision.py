@@ -74,9 +74,8 @@ def keep_freed_memory() -> bool:
     """Tell glibc's allocator to keep freed blocks, and return whether it does; elsewhere nothing.
 
     glibc gives every large block back when it is freed. A training step on a CPU frees and
-    allocates hundreds of megabytes of activations; fetching their pages again took as long as
-    computing them (AudioNTT: 1.5 to 2 times the clips per CPU-second with the setting below, 1/40
-    of the page faults; ``benchmarks/bench_host_memory.py``).
+    allocates hundreds of megabytes of activations; fetching their pages again can take as long as
+    computing them.
     """
     if not sys.platform.startswith("linux"):
         return False
