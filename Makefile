@@ -25,7 +25,7 @@ help:
 unfused: $(VENV)/demo  ## set-up, demo corpus, UnFuSeD, report
 ##   DATA=<folder or CSV>   your audio instead: class folders, or a table with columns path,label
 ##   UNLABELLED=<folder>    more audio for pre-training
-##   ENV=<name>             a configuration under conf/: full, paper, gpu, test
+##   ENV=<name>             a configuration under conf/: paper, gpu, test
 	@$(RUN) run --pipelines=unfused $(if $(ENV),--env=$(ENV))
 
 classify: $(VENV)/demo  ## label new audio with the trained model
