@@ -32,6 +32,7 @@ class ProjectHooks:
 
     def __init__(self) -> None:
         self._began = self._node_began = time.monotonic()
+        self._took: dict[str, float] = {}
         self._folder = Path()
         self._claim: Claim | None = None
 
@@ -76,6 +77,7 @@ class ProjectHooks:
         check_settings(pipeline, catalog)
         self._claim_outputs(pipeline, catalog)
         OUTCOMES.clear()
+        self._took.clear()
         self._began = time.monotonic()
 
     def _claim_outputs(self, pipeline: Pipeline, catalog: Any) -> None:
@@ -105,7 +107,8 @@ class ProjectHooks:
     @hook_impl
     def after_node_run(self, node: Node) -> None:
         """Say how long a stage took, if it took at all."""
-        if (seconds := time.monotonic() - self._node_began) >= 1:
+        self._took[label_of(node.name)] = seconds = time.monotonic() - self._node_began
+        if seconds >= 1:
             log.info("%s (%s)", label_of(node.name), in_words(seconds))
 
     @hook_impl
@@ -116,7 +119,9 @@ class ProjectHooks:
         self._release_outputs()
         counts = ", ".join(f"{count} {name}" for name, count in OUTCOMES.items())
         took = in_words(time.monotonic() - self._began)
-        log.info("finished in %s%s", took, f" ({counts})" if counts else "")
+        longest = sorted(self._took, key=self._took.__getitem__, reverse=True)[:3]
+        named = ", ".join(f"{name} ({in_words(self._took[name])})" for name in longest)
+        log.info("finished in %s%s; longest: %s", took, f" ({counts})" if counts else "", named)
         if "closing_words" in pipeline.all_outputs():
             log.info("\n%s", catalog.load("closing_words"))
         for name in RESULTS:

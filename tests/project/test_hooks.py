@@ -28,7 +28,7 @@ def test_the_whole_run_says_what_it_does_how_long_it_took_and_where_things_are(f
     assert str(finished.data) in first
     assert any(re.search(r"decar: pretrain encoders \(.* s\)", line) for line in lines)
     (end,) = [line for line in lines if " finished in " in line]
-    assert re.search(r"\(\d+ built\)", end)
+    assert re.search(r"\(\d+ built\); longest: [a-z: ]+ \(.* s\), [a-z: ]+ \(.* s\), ", end)
 
 
 def test_what_is_going_to_run_is_said_by_runs_alone(untouched_project, caplog):
