@@ -43,7 +43,7 @@ class ProjectHooks:
         Raises:
             UserError: The configuration has names that nothing reads.
         """
-        from .params import Study
+        from .params import Study, check_values
 
         config.keep(context)
         study, parameters = Study.of(config.parameters()), config.parameters()
@@ -65,6 +65,7 @@ class ProjectHooks:
                 *(", ".join(study.tasks), study.teacher, seeds, folder),
                 f"; the whole study takes {expected}" if expected else "",
             )
+            check_values(parameters)  # before Kedro does, in our words
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from unfused.core.errors import UserError
 from unfused.data.annotations import read_track
 from unfused.data.manifest import ManifestError, scan_audio
 
@@ -245,8 +246,43 @@ def test_labels_of_whole_recordings_from_label_studio(recording, tmp_path):
         scan_audio(export, corpus="a")
 
 
+def test_recordings_of_one_name_in_two_folders(recording, tmp_path):
+    for folder in ("birds", "frogs"):
+        recording(f"{folder}/a.wav", 1 if folder == "birds" else 2)
+    export = tmp_path / "export.json"
+    tasks = [
+        {"data": {"audio": f"/data/local-files/?d=field%2F{name}%2Fa.wav"},
+         **annotated({"choices": [name]}, {"no": "value"})}
+        for name in ("birds", "frogs")
+    ]  # fmt: skip
+    tasks[0]["annotations"][0]["result"].append({"type": "relation", "from_id": "x"})
+    export.write_text(json.dumps(tasks))
+    clips, rejected = scan_audio(export, corpus="a")
+    assert rejected.empty
+    assert clips["frames"].tolist() == [8000, 16000]
+    assert clips["label"].tolist() == ["birds", "frogs"]
+    export.write_text(json.dumps([{"data": {"audio": UPLOADED.replace("night", "a")}}]))
+    with pytest.raises(UserError, match=r"may be .*birds.* or .*frogs"):
+        scan_audio(export, corpus="a", labels="none")
+
+
+def test_a_labelling_of_any_name_in_json_min(recording, tmp_path):
+    for name in ("a.wav", "b.wav"):
+        recording(name, 1)
+    export = tmp_path / "export.json"
+    tasks = [
+        {"audio": "a.wav", "noise_kind": "hum", "speaker": "me", "id": 1},
+        {"audio": "b.wav", "noise_kind": {"choices": ["hiss"]}, "speaker": "you", "id": 2},
+    ]
+    export.write_text(json.dumps(tasks))
+    clips, _ = scan_audio(export, corpus="a", columns={"label": "noise_kind"})
+    assert clips["label"].tolist() == ["hum", "hiss"]
+    with pytest.raises(UserError, match=r"no task of .* has 'kind', only"):
+        scan_audio(export, corpus="a", columns={"label": "kind"})
+
+
 @pytest.mark.parametrize("text", ["{}", "[1]", '[{"text": "a"}]', "[", '{"a": [1]}', "null"])
 def test_other_json_is_refused(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(ManifestError, match=r"Label Studio|no rows"):
+    with pytest.raises(UserError, match=r"Label Studio|no rows"):
         scan_audio(tmp_path / "a.json", corpus="a")

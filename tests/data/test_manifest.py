@@ -143,6 +143,26 @@ def test_labels_in_the_names_of_files(write: Write) -> None:
         scan_audio(root, corpus="a", labels="(?P<label>[A-Z]+)_")
 
 
+def test_a_pattern_is_for_folders_and_spares_the_unlabelled(write: Write) -> None:
+    write("unlabelled/7_dog.wav", seed=2)
+    for number, name in enumerate(("1_dog", "2_cat")):
+        root = write(f"{name}.wav", seed=number).parent
+    manifest, _ = scan_audio(root, corpus="a", labels="_(?P<label>[a-z]+)")
+    assert manifest["label"].notna().tolist() == [True, True, False]
+    (root / "clips.csv").write_text("path\n1_dog.wav\n")
+    with pytest.raises(ManifestError, match=r"clips.csv is a table"):
+        scan_audio(root / "clips.csv", corpus="a", labels="_(?P<label>[a-z]+)")
+
+
+def test_clips_keep_their_names_where_the_data_move(write: Write, tmp_path: Path) -> None:
+    root = write("audio/a.wav").parents[1]
+    (root / "meta").mkdir()
+    (root / "meta/clips.csv").write_text("path\na.wav\n")
+    before, _ = scan_audio(root / "meta/clips.csv", corpus="a")
+    after, _ = scan_audio(root.rename(tmp_path / "moved") / "meta/clips.csv", corpus="a")
+    assert before["clip_id"].tolist() == after["clip_id"].tolist()
+
+
 @pytest.mark.parametrize("labels", ["foldrs", "(?P<label>", "(?P<group>a)", "(?P<label>a)(?P<x>b)"])
 def test_a_pattern_without_a_label_is_refused(write: Write, labels: str) -> None:
     with pytest.raises(ManifestError, match=r"must be one of .* or a regular expression"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -316,6 +317,61 @@ def test_damaged_files_of_phones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(reading, "has_ffmpeg", False)
     with pytest.raises(UnreadableAudio, match="needs PyAV: pip install"):
         probe(path)
+
+
+def test_streams_without_a_length_are_not_called_cut_off(tmp_path: Path) -> None:
+    quiet_first = np.zeros((1, 320_000), np.float32)
+    quiet_first[:, 160_000:] = np.random.default_rng(0).uniform(-0.5, 0.5, 160_000)
+    write_by_ffmpeg(tmp_path / "a.aac", quiet_first, 16000, "aac")
+    assert probe(tmp_path / "a.aac").frames >= 320_000
+
+
+@pytest.mark.parametrize("name", ["a.mka", "a.webm"])
+def test_half_of_a_recording_by_a_browser(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 480_000)).astype(np.float32)
+    write_by_ffmpeg(path, noise, 48000, "libopus")
+    assert probe(path).frames >= 480_000
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableAudio, match="truncated"):
+        probe(path)
+
+
+def test_a_rate_or_channels_that_change_on_the_way(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 64_000)).astype(np.float32)
+    parts = []
+    for index, (channels, rate) in enumerate([(2, 16000), (1, 16000), (2, 32000)]):
+        write_by_ffmpeg(tmp_path / f"{index}.aac", noise[:channels], rate, "aac")
+        parts.append((tmp_path / f"{index}.aac").read_bytes())
+    for other in parts[1:]:
+        (tmp_path / "a.aac").write_bytes(parts[0] + other)
+        with pytest.raises(UnreadableAudio, match="change on the way"):
+            read_mono(tmp_path / "a.aac")
+
+
+def test_mutated_files_of_phones_have_a_reason_or_samples(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 48_000)).astype(np.float32)
+    draw = np.random.default_rng(1)
+    for name in ("a.m4a", "a.mka", "a.webm", "a.aac"):
+        path = tmp_path / name
+        write_by_ffmpeg(path, noise, 48000, "libopus" if name == "a.webm" else "aac")
+        whole = path.read_bytes()
+        for _ in range(60):
+            content = bytearray(whole)
+            content[draw.integers(min(len(content), 1500))] ^= 1 << int(draw.integers(8))
+            path.write_bytes(content)
+            with suppress(UnreadableAudio):
+                assert np.isfinite(read_mono(path)).all()
+    unknown = whole_of_unknown_codec(tmp_path)
+    with pytest.raises(UnreadableAudio, match="unknown codec"):
+        probe(unknown)
+
+
+def whole_of_unknown_codec(folder: Path) -> Path:
+    path = folder / "unknown.mka"
+    write_by_ffmpeg(path, np.zeros((1, 16_000), np.float32), 16000, "aac")
+    path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XYZ"))
+    return path
 
 
 def test_hours_of_a_phone_are_decoded_once_for_all_windows(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,7 @@ FFMPEG_SUFFIXES = frozenset(
 _FORMATS = (  # none that opens other files, as playlists do
     "3g2,3gp,aac,ac3,amr,ape,asf,avi,caf,flv,m4a,matroska,mj2,mov,mp4,mpc,mpc8,mpegts,tta,webm,wv"
 )
+_SAY_HOW_LONG = {"ape", "asf", "avi", "caf", "flv", "matroska", "mov", "tta", "wv"}
 _ROUNDED = 0.25  # seconds by which a header may exceed what is there: the encoder's delay
 
 
@@ -32,22 +35,36 @@ class FfmpegFile:
         samplerate, channels: Of its first audio track.
 
     Raises:
-        OSError: No audio track, no known format or damaged, in FFmpeg's words; the methods raise it
-            too.
+        OSError: No audio track, no known format or codec, damaged, or another rate or number of
+            channels from some place on. The methods raise it too.
     """
 
     def __init__(self, path: str | Path) -> None:
         try:
-            self._container = av.open(str(path), options={"format_whitelist": _FORMATS})
+            self._container = av.open(
+                str(path), options={"format_whitelist": _FORMATS}, metadata_errors="replace"
+            )
         except (av.FFmpegError, ValueError) as error:
             raise OSError(_why(error)) from error
-        if not self._container.streams.audio:
+        try:
+            self._begin()
+        except BaseException:
             self.close()
+            raise
+
+    def _begin(self) -> None:
+        if not self._container.streams.audio:
             raise OSError("no audio track")
-        stream = self._container.streams.audio[0]
-        self.format, self.samplerate = self._container.format.name.upper(), stream.sample_rate or 0
-        self.channels = stream.channels or 0
-        self._blocks = self._decoded(stream)
+        self._stream = self._container.streams.audio[0]
+        if self._stream.codec_context is None:
+            raise OSError("unknown codec")
+        frames = self._decoded()
+        first = next(frames, None)
+        if first is None:
+            raise OSError("nothing in it can be decoded")
+        self.format = self._container.format.name.upper()
+        self.samplerate, self.channels = first.sample_rate, first.layout.nb_channels
+        self._blocks = (self._block(frame) for frame in chain([first], frames))
         self._rest = np.empty((0, self.channels), np.float32)
 
     def read(self, frames: int, **_: object) -> np.ndarray:
@@ -67,23 +84,34 @@ class FfmpegFile:
     def count(self) -> int:
         """Return how many frames there are, decoding all of them: headers say so only nearly."""
         n_frames = sum(len(block) for block in self._blocks)
-        stream = self._container.streams.audio[0]
-        if stream.duration is not None and stream.time_base is not None:
-            declared = float(stream.duration * stream.time_base)
-            if n_frames < (declared - _ROUNDED) * self.samplerate:
-                found = n_frames / self.samplerate
-                raise OSError(f"truncated: {found:g} of {declared:g} seconds are there")
+        found, declared = n_frames / self.samplerate, self._declared()
+        if found < declared - _ROUNDED:
+            raise OSError(f"truncated: {found:g} of {declared:g} seconds are there")
         return n_frames
 
-    def _decoded(self, stream: av.AudioStream) -> Iterator[np.ndarray]:
+    def _declared(self) -> float:
+        """Return how many seconds the header says there are; 0 where it does not say so."""
+        if self._container.format.name.split(",")[0] not in _SAY_HOW_LONG:
+            return 0.0  # FFmpeg guesses, by the first packets
+        if self._stream.duration is not None and self._stream.time_base is not None:
+            return float(self._stream.duration * self._stream.time_base)
+        alone = len(self._container.streams) == 1  # a film may be longer than its sound
+        return (self._container.duration or 0) / av.time_base if alone else 0.0
+
+    def _decoded(self) -> Iterator[Any]:
         as_float = av.AudioResampler(format="fltp")
         try:
-            for packet in self._container.demux(stream):
+            for packet in self._container.demux(self._stream):
                 for frame in packet.decode():
-                    for part in as_float.resample(frame):
-                        yield part.to_ndarray().T
+                    yield from as_float.resample(frame)
         except (av.FFmpegError, ValueError) as error:
             raise OSError(_why(error)) from error
+
+    def _block(self, frame: Any) -> np.ndarray:
+        if (frame.sample_rate, frame.layout.nb_channels) != (self.samplerate, self.channels):
+            raise OSError("its rate or its channels change on the way")
+        block: np.ndarray = frame.to_ndarray().T
+        return block
 
 
 def _why(error: Exception) -> str:

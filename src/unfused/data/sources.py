@@ -56,6 +56,8 @@ def list_audio(source: Path, labels: str, columns: Columns) -> pd.DataFrame:
     """
     pattern = name_pattern(labels)
     source = Path(os.path.abspath(source))
+    if pattern is not None and source.is_file():
+        raise ManifestError(f"labels={labels!r} is for the files of a folder; {source} is a table")
     if source.is_dir():
         if pattern is not None:
             return _list_by_name(source, pattern)
@@ -95,7 +97,9 @@ def name_pattern(labels: str) -> re.Pattern[str] | None:
 
 def _list_by_name(folder: Path, pattern: re.Pattern[str]) -> pd.DataFrame:
     names = _walk(folder)
-    found = [pattern.search(name) for name in names]
+    found = [
+        None if name.split("/")[0].lower() in UNLABELLED else pattern.search(name) for name in names
+    ]
     if names and not any(found):
         raise ManifestError(
             f"labels={pattern.pattern!r} is found in no name, such as {names[0]!r}, in {folder}"
@@ -130,8 +134,10 @@ def list_rows(table: pd.DataFrame, folder: Path, *, labelled: bool = False) -> p
     """
     table = table.reindex(columns=list(KNOWN_AS), fill_value="")
     paths = [_resolved(text, folder) for text in table["path"]]
-    names = [
-        Path(path).relative_to(folder).as_posix() if Path(path).is_relative_to(folder) else path
+    names = [  # the same wherever the data lie
+        Path(os.path.relpath(path, folder)).as_posix()
+        if Path(path).is_relative_to(folder) or Path(path).is_relative_to(folder.parent / "audio")
+        else path
         for path in paths
     ]
     labelled = labelled or bool((table["label"] != "").any())

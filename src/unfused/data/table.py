@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
-import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlparse
 
 import pandas as pd
 
 from ..core.errors import UserError
+from .label_studio import read_label_studio
 
 log = logging.getLogger(__name__)
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".json")
@@ -61,9 +58,13 @@ def read_table(
     """
     if not path.is_file():
         raise ManifestError(f"the table {path} does not exist: name a CSV, TSV or Parquet file")
-    readers = {".parquet": _read_parquet, ".json": _read_label_studio}
-    table = readers.get(path.suffix.lower(), _read_text)(path)
     given = dict(columns or {})
+    if path.suffix.lower() == ".json":
+        table = read_label_studio(path, given.pop("label", None))
+    elif path.suffix.lower() == ".parquet":
+        table = _read_parquet(path)
+    else:
+        table = _read_text(path)
     if unknown := sorted(set(given) - set(KNOWN_AS)):
         raise ManifestError(f"columns names {unknown}; it may name {list(KNOWN_AS)}")
     named = {ours: column for ours, column in given.items() if column is not None}
@@ -121,47 +122,6 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise ManifestError(f"{path} is no readable Parquet file: {error}") from error
     texts = table.map(lambda cell: cell if isinstance(cell, str) else text_label(cell))
     return texts.rename(columns=str)
-
-
-def _read_label_studio(path: Path) -> pd.DataFrame:
-    """Read what Label Studio exports as JSON or JSON-MIN: a row for each label of each task."""
-    try:
-        tasks = json.loads(path.read_bytes())
-        rows = [row for task in tasks for row in _labels_of(task)]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ManifestError(
-            f"{path} is no export of Label Studio (a list of tasks with 'audio'): export it as "
-            "JSON or JSON-MIN, or give a table"
-        ) from error
-    there = {file.name: str(file) for file in sorted(path.parent.rglob("*"))}
-    table = pd.DataFrame(rows, columns=["path", "label", "start", "end"], dtype=object)
-    return table.assign(path=[_local(text, there) for text in table["path"]])
-
-
-def _labels_of(task: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """Yield path, label, start and end of each label of a task; of one without labels the path."""
-    audio = task["data"]["audio"] if "data" in task else task["audio"]
-    done = [made for made in task.get("annotations", []) if not made.get("was_cancelled")]
-    regions = [region["value"] for made in done for region in made["result"]]
-    if "data" not in task:  # JSON-MIN
-        found = (task.get(name, []) for name in ("label", "choice", "labels"))
-        regions = [
-            region if isinstance(region, dict) else {"choices": [region]}
-            for value in found
-            for region in (value if isinstance(value, list) else [value])
-        ]
-    pieces = [region for region in regions if "labels" in region]
-    for region in pieces or [region for region in regions if "choices" in region] or [{}]:
-        names = region.get("labels") or region.get("choices") or []
-        times = (str(region.get(name, "")) for name in ("start", "end"))
-        yield audio, "|".join(names), *times
-
-
-def _local(audio: str, there: Mapping[str, str]) -> str:
-    """Return where the audio of a task lies: beside the export, or without an upload's prefix."""
-    address = urlparse(audio)
-    name = Path(parse_qs(address.query).get("d", [unquote(address.path)])[0]).name
-    return there.get(name) or there.get(re.sub(r"^[0-9a-f]{8}-", "", name)) or name
 
 
 def _read_text(path: Path) -> pd.DataFrame:

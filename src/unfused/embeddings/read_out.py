@@ -230,7 +230,9 @@ def inference_copy(encoder: Encoder, taps: Sequence[str], device: torch.device) 
     for block in copy.modules():
         if isinstance(block, nn.Sequential):
             for i, (layer, norm) in enumerate(pairwise(block)):
-                if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                if not (isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
+                    continue
+                if norm.running_mean is not None:
                     block[i], block[i + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
     return copy
 

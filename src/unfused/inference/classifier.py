@@ -160,6 +160,8 @@ class Classifier(BaseEstimator):
         valid = labelled.clips["clip_id"].isin(labelled.part("valid").clips["clip_id"])
         if vectors is None:
             vectors = embedder.embed(labelled, device=self.device)
+        if vectors.shape != (expected := (len(labelled), embedder.dim)):
+            raise UserError(f"vectors of shape {vectors.shape} must be {expected}")
         probe = Probe(seed=self.seed, kind=labelled.kind).fit(
             vectors, labelled.labels, valid=valid.to_numpy(), groups=labelled.groups
         )

@@ -177,7 +177,8 @@ def check_values(parameters: Mapping[str, Any]) -> None:
     Raises:
         UserError: A value breaks a rule; all such values are named.
     """
-    given = [(name, name, parameters[name]) for name in GROUPS if name not in ENTRIES]
+    single = [name for name in GROUPS if name in parameters and name not in ENTRIES]
+    given = [(name, name, parameters[name]) for name in single]
     for kind in ENTRIES:
         entries = _entries(parameters, kind)
         given += [(kind, f"{kind}.{name}", entry) for name, entry in entries.items()]

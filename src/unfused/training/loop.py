@@ -119,7 +119,7 @@ def fit(
                     stop.end(asked)
         return run.finish()
     finally:
-        run.replicas.close()
+        run.close()
 
 
 class Training:
@@ -160,6 +160,7 @@ class Training:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.step, self.total = 0, settings.total_steps(source.n_clips)
         self.meter, self.file = Meter(device), MetricsFile(folder / "metrics.jsonl")
+        self.page = LivePage(folder / "live.html", self.name)
         self.mark = mark_of(  # all that decides the trained weights
             method=type(method).__name__,
             shapes={name: list(value.shape) for name, value in method.state_dict().items()},
@@ -189,7 +190,6 @@ class Training:
         if not self.replicas.is_first:
             return
         self.file.truncate(self.step)
-        self.page = LivePage(self.folder / "live.html", self.name)
         source, count = self.source, self.replicas.count
         log.info(
             "%s %s: %d steps of %d clips (%.1f epochs of %d clips) on %s in %s%s; curves: %s",
@@ -315,7 +315,6 @@ class Training:
         signs = signs_of_collapse(history, self.source.clips_per_step)
         history.attrs["collapsed"] = bool(signs)
         if self.replicas.is_first:
-            self.page.show(self.file.rows, self.total, done=True)
             seconds = time.monotonic() - self._started
             clips = (self.step - self._first) * self.source.clips_per_step
             log.info(
@@ -324,6 +323,12 @@ class Training:
             )
             warn_of_collapse(signs)
         return history
+
+    def close(self) -> None:
+        """Leave the process group, and say on the page that no more will come."""
+        if self.replicas.is_first:
+            self.page.show(self.file.rows, self.total, done=True)
+        self.replicas.close()
 
     def _finite(self, loss: float) -> float:
         if not isfinite(loss):
