@@ -224,7 +224,7 @@ def test_folds_win_over_a_split_and_say_so(caplog: pytest.LogCaptureFixture) -> 
         manifest(list("ab") * 15, split=given, fold=[i // 10 for i in range(30)])
     )
     assert set(splits["fold"]) == {0, 1, 2}
-    assert "the split is ignored" in caplog.text
+    assert "the 3 folds are taken" in caplog.text
 
 
 @pytest.mark.parametrize("seed", range(8))

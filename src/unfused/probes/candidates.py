@@ -165,6 +165,10 @@ class Vectors(NamedTuple):
         matrix = np.load(folder / "vectors.npy", mmap_mode="r")
         return cls(held["clip_ids"], matrix, int(held["n_parameters"]))
 
+    def cover(self, corpus: Corpus) -> bool:
+        """Return whether all of a corpus's clips were embedded."""
+        return bool(corpus.clips["clip_id"].isin(self.clip_ids).all())
+
     def of(self, corpus: Corpus) -> NDArray[np.float32]:
         """Return the vectors of a corpus's clips, (M, D).
 

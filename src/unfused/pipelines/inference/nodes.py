@@ -55,8 +55,9 @@ def fit_model(
 
     def build(folder: Path) -> None:
         if frozen:
-            vectors = Vectors.load(embeddings[same[0].key]).of(corpus.labelled)
-            fitted = Classifier(same[0].load(), device=run.device).fit(corpus.labelled, vectors)
+            clips, there = corpus.labelled, Vectors.load(embeddings[same[0].key])
+            vectors = there.of(clips) if there.cover(clips) else None  # some were labelled since
+            fitted = Classifier(same[0].load(), device=run.device).fit(clips, vectors)
         else:
             fitted = load_classifier(network)
         heard = _heard(fitted.embedder_.trained_on, corpus)
