@@ -7,6 +7,7 @@ span, which is as small as their number: 400 clips of 9,216 dimensions take a se
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import cache, cached_property
 from typing import Any, NamedTuple
 
@@ -134,8 +135,7 @@ def logistic_path(
             doubled = 2 if len(classes) == 2 and not several else 1
             tol = tolerance * min(strength, _GRADIENT)
             model.set_params(C=doubled / (len(x) * strength), tol=tol)
-            with _threads().limit(limits=1 if x.size < _FOR_THREADS else None):
-                model.fit(x, y)
+            model.fit(x, y)
             rows.append((model.coef_, model.intercept_))
         if several:
             weight, bias = (np.concatenate(parts) for parts in zip(*rows, strict=True))
@@ -173,6 +173,14 @@ def shrinkage_lda(data: Standardised) -> Linear:
         weight = linalg.solve(within.T @ within + np.diag(noise), means.T, assume_a="pos").T
     bias = np.log(counts / n) - np.einsum("kd,kd->k", weight, means) / 2
     return data.linear(*_all_classes(weight, bias, classes, data.n_classes))
+
+
+def threads_for(features: NDArray[np.floating]) -> AbstractContextManager[object]:
+    """Let one thread of linear algebra do small work: to divide it takes longer than to do it."""
+    limited: AbstractContextManager[object] = _threads().limit(
+        limits=1 if features.size < _FOR_THREADS else None
+    )
+    return limited
 
 
 @cache

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from threadpoolctl import threadpool_limits
 
 from ..core.errors import UserError
 from ..scores.intervals import interval
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .calibration import Calibration, calibrate
-from .linear_models import Standardised, logistic_path, shrinkage_lda
+from .linear_models import Standardised, logistic_path, shrinkage_lda, threads_for
 from .results import prediction_table, score_labels
 
 log = logging.getLogger(__name__)
@@ -44,14 +43,6 @@ _RESAMPLES = 200  # for standard errors
 Rows = NDArray[np.int64]
 Setting = float | str
 """A penalty, or :data:`LDA`."""
-
-
-_ONE_THREAD = 2**22  # features: to divide less work between cores takes longer than to do it
-
-
-def _threads_for(features: NDArray[np.float32]) -> threadpool_limits:
-    """Let one thread of linear algebra do small work, as a context."""
-    return threadpool_limits(1 if features.size < _ONE_THREAD else None)
 
 
 class Probe:
@@ -149,7 +140,7 @@ class Probe:
             )
         y = self.kind.targets(names, self.classes_)
         splits = self._splits(self.kind.strata(names), held, units)
-        with _threads_for(x):
+        with threads_for(x):
             logits, far = self._held_out(x, y, splits)
         rows = np.array([row for _, _, score in splits for row in score], dtype=np.int64)
         self.scores_ = {key: self.kind.score(y[rows], found) for key, found in logits.items()}
@@ -170,7 +161,7 @@ class Probe:
             self.validation_error_ = of_choice.standard_error
         self.calibration_ = calibrate(y[rows], logits.get(self.setting_), far, len(self.classes_))
         self._dim, setting = x.shape[1], self.setting_
-        with _threads_for(x):
+        with threads_for(x):
             self.all_ = self._fitted(x, y, setting)
             self.train_ = self._fitted(x[~held], y[~held], setting) if held.any() else self.all_
         return self
