@@ -3,7 +3,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python -m kedro
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # A process for each core; a file stays in one of them, for its fixtures. More than four would wait for each other.
-PYTEST := $(VENV)/bin/python -m pytest -n logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 ENV ?=
 export DO_NOT_TRACK := 1
 ifdef DATA  # not --params, which a comma in the path would break

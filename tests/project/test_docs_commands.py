@@ -50,6 +50,7 @@ NOT_RUN = {  # expression -> why; all of them are checked dry
     r"kedro run --pipelines=lape.*": "an hour: every method is trained",
     r"kedro run .*data=my_sounds,unlabelled=field_recordings": "minutes: data=my_sounds is run",
     r"kedro run .*data=/audio/my_sounds": "data that is not there",
+    r"kedro run .*run.seeds=3": "three times the demo",
     r"kedro run .*run.processes=2.*": "tests/training/test_processes.py",
     r"make (unfused|test|results|lint|format|viz|viz-build|docs|bench|soak|clean)\b.*": (
         "installs, deletes, or takes minutes"
