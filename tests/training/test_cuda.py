@@ -138,6 +138,57 @@ def test_the_loss_scale_is_resumed(tmp_path: Path, store: Any) -> None:  # noqa:
         assert (again.step, again.scaler.get_scale()) == (1, 128.0)
 
 
+@pytest.mark.parametrize("name", [*SMALL, "distillation", "supervised"])
+def test_a_recorded_step_computes_what_the_step_does(
+    tmp_path: Path,
+    store: Any,  # noqa: F811
+    name: str,
+) -> None:
+    histories, states = [], []
+    for graph in (True, False):
+        method, source, views, settings = parts_of(name, store, cuda_graph=graph, precision="fp32")
+        with source:
+            run = Training(method, source, views, settings, tmp_path / str(graph), 0, source.device)
+            run.resume()
+            run.start_epoch(0)
+            assert (run.update == run._update) is not graph
+            histories.append(torch.stack([run.train_step().clone() for _ in range(9)]))
+        states.append(method.state_dict())
+    torch.testing.assert_close(*histories, rtol=1e-3, atol=1e-5)
+    assert len(histories[0].unique()) > 5  # other crops, other views: other losses
+    for key, value in states[0].items():
+        torch.testing.assert_close(value, states[1][key], rtol=5e-3, atol=1e-3, msg=key)
+
+
+def test_a_training_is_recorded_again_after_a_stop(tmp_path: Path, store: Any) -> None:  # noqa: F811
+    whole, history = trained(tmp_path / "whole", "slicer", store, epochs=4)
+    method, source, views, settings = parts_of("slicer", store, epochs=4)
+    stopping: dict[str, Any] = {"folder": tmp_path / "cut", "seed": 0, "device": "cuda"}
+    with source, pytest.raises(ZeroDivisionError):
+        fit(
+            method,
+            source,
+            views,
+            settings,
+            epoch_end=lambda epoch: 1 // (1 - epoch) > 9,
+            **stopping,
+        )
+    again, resumed = trained(tmp_path / "cut", "slicer", store, epochs=4)
+    assert resumed["step"].tolist() == history["step"].tolist()
+    assert resumed["learning_rate"].tolist() == history["learning_rate"].tolist()
+    for value, other in zip(whole.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(value, other, rtol=0.05, atol=5e-3)
+
+
+def test_what_changes_on_the_host_is_not_recorded(tmp_path: Path, store: Any) -> None:  # noqa: F811
+    method, source, views, settings = parts_of("byol_a", store)
+    method.graphable = False
+    with source:
+        run = Training(method, source, views, settings, tmp_path, 0, source.device)
+        run.resume()
+        assert run.update == run._update
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("name", [*SMALL, "distillation", "supervised"])
 def test_the_host_never_waits_in_a_step(
@@ -150,8 +201,10 @@ def test_the_host_never_waits_in_a_step(
     method, source, views, settings = parts_of(name, store, **changes)
     with source:
         run = Training(method, source, views, settings, tmp_path, 0, source.device)
+        run.resume()
         run.start_epoch(0)
-        run.train_step()
+        for _ in range(4):  # the last one is recorded, where that is possible
+            run.train_step()
         with nothing_waits():
             run.train_step()
 

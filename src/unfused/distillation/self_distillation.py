@@ -30,6 +30,8 @@ class DistilledBlocks(Method):
         UserError: The encoder is truncated, or a block is no tap before its last.
     """
 
+    graphable = True
+
     def __init__(self, encoder: Encoder, blocks: Sequence[str], crop_frames: int) -> None:
         super().__init__()
         if encoder.cut != encoder.taps[-1]:

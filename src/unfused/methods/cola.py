@@ -43,6 +43,7 @@ class COLA(Method):
     """
 
     name: ClassVar[str] = "cola"
+    graphable = True
     usual_views: ClassVar[Mapping[str, Any]] = PLAIN_VIEWS
 
     def __init__(

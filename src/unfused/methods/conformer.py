@@ -62,6 +62,7 @@ class ConformerWav2vec2(Method):
     """
 
     name: ClassVar[str] = "conformer"
+    graphable = True
     usual_encoder: ClassVar[str] = "conformer"
     usual_views: ClassVar[Mapping[str, Any]] = PLAIN_VIEWS
     encoder: Conformer

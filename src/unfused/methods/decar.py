@@ -53,6 +53,7 @@ class DECAR(Method):
     """
 
     name: ClassVar[str] = "decar"
+    graphable = True
     bank: Tensor
     assignments: Tensor
     prototypes: Tensor

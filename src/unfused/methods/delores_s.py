@@ -44,6 +44,7 @@ class DeLoReSS(Method):
     """
 
     name: ClassVar[str] = "delores_s"
+    graphable = True
 
     def __init__(
         self,

@@ -34,6 +34,8 @@ class Method(nn.Module):
         n_crops: How many independent crops of each clip the views are made from, in turn.
         crop_frames: Length of a training crop in frames.
         progress: Share of the training that is done after the current step; set by the loop.
+        graphable: Whether a step (:meth:`forward`, :meth:`after_step`) is the same on tensors that
+            lie on the device, whatever step it is, so that a GPU may repeat it by itself.
     """
 
     name: ClassVar[str]
@@ -45,6 +47,7 @@ class Method(nn.Module):
     n_crops: int = 1
     crop_frames: int = 96
     progress: float = 0.0
+    graphable: bool = False
 
     def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """Return the loss and detached metrics of one batch.

@@ -91,6 +91,7 @@ class MomentumMethod(Method):
         self.n_views, self.crop_frames = 2, crop_frames
         self.momentum = momentum
         self.momentum_end = momentum if momentum_end is None else momentum_end
+        self.graphable = self.momentum_end == momentum
         self.encoder = encoder
         self.projector: Projector
 

@@ -56,6 +56,7 @@ class Supervised(Method):
         must_be("0 or positive", mixup_alpha=mixup_alpha)
         self.crop_frames, self.label_smoothing = crop_frames, label_smoothing
         self.mixup_alpha = mixup_alpha
+        self.graphable = not mixup_alpha  # mixup is drawn on the host
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(encoder.dim, n_classes)

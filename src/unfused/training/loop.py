@@ -18,12 +18,13 @@ from ..core.distributed import average, join_rows
 from ..core.errors import UserError
 from ..core.outputs import mark_of, shown
 from ..core.progress import progress
-from ..core.seeding import derive_seed, torch_generator
+from ..core.seeding import derive_seed
 from ..methods.method import Method
 from ..views.make_views import ViewMaker
 from ..views.view import View
 from .batches import CropSource
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .graphed import Graphed
 from .history import Meter, MetricsFile, signs_of_collapse, warn_of_collapse
 from .live_page import LivePage
 from .optimisers import create, learning_rate
@@ -158,6 +159,8 @@ class Training:
         )  # fmt: skip
         # Float16 has no room for small gradients; off, it passes everything through.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self.generator = torch.Generator(device)
+        self.update: Callable[..., dict[str, Tensor]] = self._update
         self.step, self.total = 0, settings.total_steps(source.n_clips)
         self.meter, self.file = Meter(device), MetricsFile(folder / "metrics.jsonl")
         self.page = LivePage(folder / "live.html", self.name)
@@ -186,6 +189,7 @@ class Training:
                 "folder that all of them see"
             )
         self.replicas.synchronise()
+        self._record()
         self._first = self._logged_step = self.step
         if not self.replicas.is_first:
             return
@@ -223,26 +227,53 @@ class Training:
         step, stream = self.step, self.replicas.stream
         self.method.train()
         torch.manual_seed(derive_seed(self.seed, *stream("model", step)))
-        clip_ids, crops = self.source.batch(step)
-        generator = torch_generator(self.seed, *stream("views", step), device=self.device)
-        crops = _on_device(crops, self.device)
-        views = self.views(crops, self.method.n_views, generator, self.method.n_crops)
-        self.optimiser.zero_grad(set_to_none=True)
-        metrics = self._backward(views, clip_ids.to(self.device))
-        self.replicas.average_gradients()
-        if self.settings.gradient_clip is not None:
-            self.scaler.unscale_(self.optimiser)
-            nn.utils.clip_grad_norm_(self.method.parameters(), self.settings.gradient_clip)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate(step, group["peak"])
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        self.replicas.average_batch_norm()
+        self.generator.manual_seed(derive_seed(self.seed, *stream("views", step)))
+        self._set_learning_rate(step)
         self.method.progress = (step + 1) / self.total
-        self.method.after_step(step)
+        clip_ids, crops = self.source.batch(step)
+        metrics = self.update(clip_ids.to(self.device), *_on_device(crops, self.device))
         self.meter.add(metrics)
         self.step = step + 1
         return metrics["loss"]
+
+    def _update(self, clip_ids: Tensor, log_mel: Tensor, spans: Tensor) -> dict[str, Tensor]:
+        """Change the method by one batch of crops and return the metrics."""
+        method, crops = self.method, View(log_mel, spans)
+        views = self.views(crops, method.n_views, self.generator, method.n_crops)
+        if self.settings.channels_last and self.device.type == "cuda":
+            views = tuple(map(channels_last, views))
+        self.optimiser.zero_grad(set_to_none=True)
+        metrics = self._backward(views, clip_ids)
+        self.replicas.average_gradients()
+        if self.settings.gradient_clip is not None:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(method.parameters(), self.settings.gradient_clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.replicas.average_batch_norm()
+        method.after_step(self.step)
+        return metrics
+
+    def _record(self) -> None:
+        """Let a GPU repeat the step by itself, where nothing but tensors changes from step to step.
+
+        Not float16, whose step may be left out, nor several processes, which wait for each other.
+        """
+        on_gpu = self.device.type == "cuda" and self.replicas.count == 1
+        wanted = self.settings.cuda_graph and self.method.graphable
+        recorded = on_gpu and wanted and self.dtype != torch.float16
+        for group in self.optimiser.param_groups:  # a checkpoint may come from another device
+            group["lr"] = torch.zeros((), device=self.device) if recorded else 0.0
+            group["capturable"] = recorded
+        self.update = Graphed(self._update, self.generator) if recorded else self._update
+
+    def _set_learning_rate(self, step: int) -> None:
+        for group in self.optimiser.param_groups:
+            rate = self.learning_rate(step, group["peak"])
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def _backward(self, views: Views, clip_ids: Tensor) -> dict[str, Tensor]:
         """Fill the gradients and return the metrics, both means over the micro-batches."""
@@ -363,6 +394,18 @@ def micro_batches(
 
 def _on_device(view: View, device: torch.device) -> View:
     return View(*(part.to(device, non_blocking=True) for part in view))
+
+
+def channels_last(view: View) -> View:
+    """Return a view whose strides say so: those of one channel fit both orders, and cuDNN guesses.
+
+    It would take the other order, and convert the first layer's output and its gradient.
+    """
+    log_mel = view.log_mel.contiguous()
+    n_mels, n_frames = log_mel.shape[-2:]
+    return view._replace(
+        log_mel=log_mel.as_strided(log_mel.shape, (n_mels * n_frames, 1, n_frames, 1))
+    )
 
 
 def _check_fit(method: Method, source: CropSource, settings: TrainingSettings) -> None:

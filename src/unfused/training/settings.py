@@ -64,6 +64,8 @@ class TrainingSettings:
         log_every: Steps between two rows of metrics.
         checkpoint_seconds: Seconds between two checkpoints.
         compile: Compile the method's forward pass with ``torch.compile``.
+        cuda_graph: Let a GPU repeat the step by itself, for methods that allow it
+            (:attr:`~unfused.methods.method.Method.graphable`), in one process, not in fp16.
 
     Raises:
         UserError: A value is out of its range.
@@ -88,6 +90,7 @@ class TrainingSettings:
     log_every: int = 10
     checkpoint_seconds: float = 60.0
     compile: bool = False
+    cuda_graph: bool = True
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.clip_updates is None):
