@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from unfused import encoders, methods
+from unfused.methods.supervised import Supervised
 from unfused.training.batches import CropSource, DeviceFrames
 from unfused.training.history import Meter
 from unfused.training.loop import Training
@@ -121,3 +123,59 @@ def test_a_row_of_metrics_is_one_transfer() -> None:
         patch.setattr(Tensor, "tolist", lambda self: moved.append(self) or original(self))
         assert meter.means() == {"a": 1.0, "b": 4.0}
     assert len(moved) == 1
+
+
+@pytest.mark.parametrize("name", [*SMALL, "distillation", "supervised"])
+def test_a_step_that_a_gpu_may_repeat_is_the_same_on_tensors_in_every_step(
+    tmp_path: Path,
+    store: Any,  # noqa: F811
+    name: str,
+) -> None:
+    run = run_of(name, store, tmp_path)
+    assert run.method.graphable
+
+    def operators() -> list[str]:
+        recorder = Recorder()
+        with recorder:
+            run.train_step()
+        return recorder.names
+
+    with run.source:
+        run.start_epoch(0)
+        run.train_step()  # the optimiser's state is made in the first step
+        first = operators()
+        assert first == operators() == operators()
+
+
+class Recorder(TorchDispatchMode):
+    """Remembers each operator with its arguments that are no tensors, but seeds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        plain = [arg for arg in args if isinstance(arg, (int, float, bool))]
+        self.names.append(f"{func} {plain}")
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_recorder_sees_a_momentum_that_moves(tmp_path: Path, store: Any) -> None:  # noqa: F811
+    run = run_of("byol_a", store, tmp_path)
+    run.method.momentum_end = 1.0
+    seen = []
+    with run.source:
+        run.train_step()
+        for _ in range(2):
+            with Recorder() as recorder:
+                run.train_step()
+            seen.append(recorder.names)
+    assert seen[0] != seen[1]
+
+
+def test_what_changes_on_the_host_is_not_to_be_repeated() -> None:
+    encoder = encoders.create("audio_ntt", d=16, n_mels=16, channels=8)
+    ends = methods.create("byol_a", encoder, n_clips=9, projector_dim=8, momentum_end=1.0)
+    mixed = Supervised(encoder, labels=np.arange(9) % 3, n_classes=3, mixup_alpha=0.2)
+    assert not ends.graphable
+    assert not mixed.graphable
