@@ -71,6 +71,7 @@ bench: $(VENV)/dev  ## speed and memory of the critical parts beside the plain w
 
 # Never data/01_raw, never the trained encoders in data/06_models.
 clean:  ## delete derived data
+	@PYTHONPATH=src $(PYTHON) -W ignore -m unfused.core.locks data
 	@find data/02_intermediate data/03_primary data/04_feature data/05_model_input data/07_model_output \
 	    data/08_reporting -mindepth 1 ! -name .gitkeep -delete
 	@rm -rf build site .pytest_cache .ruff_cache .mypy_cache

@@ -100,3 +100,15 @@ def test_a_system_without_fcntl(tmp_path, monkeypatch):
     with locked(tmp_path / "x.lock"), locked(tmp_path / "x.lock"):
         Claim(tmp_path, ["a"]).release()
     assert not list(tmp_path.iterdir())
+
+
+def test_who_is_at_work_in_a_folder_is_said(tmp_path):
+    command = [sys.executable, "-m", "unfused.core.locks", str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+    (tmp_path / "runs").mkdir()
+    claim = Claim(tmp_path / "runs", ["a.csv"])
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1
+    assert f"process {os.getpid()} on" in refused.stderr
+    claim.release()
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0

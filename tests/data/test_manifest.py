@@ -400,3 +400,23 @@ def test_pipes_devices_and_loops_of_links_do_not_hang(write: Write, tmp_path: Pa
     for source in (root / "labels.csv", Path("/dev/zero"), root / "cat" / "pipe.wav"):
         with pytest.raises(ManifestError):
             scan_audio(source, corpus="t", labels="none")
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret/a.wav", "sounds/../../secret/a.wav", "..\\secret\\a.wav"]
+)
+def test_a_table_does_not_lead_out_of_its_folder(tmp_path, path):
+    for folder in ("secret", "mine/sounds", "audio"):
+        (tmp_path / folder).mkdir(parents=True)
+        sf.write(
+            tmp_path / folder / "a.wav",
+            np.random.default_rng(len(folder)).normal(0, 0.1, 16000),
+            16000,
+        )
+    table = tmp_path / "mine" / "table.csv"
+    pd.DataFrame({"path": [path], "label": ["x"]}).to_csv(table, index=False)
+    with pytest.raises(ManifestError, match="absolute path"):
+        scan_audio(table, corpus="mine")
+    meant = [str(tmp_path / "secret" / "a.wav"), "sounds/a.wav", "../audio/a.wav"]
+    pd.DataFrame({"path": meant, "label": list("xyx")}).to_csv(table, index=False)
+    assert len(scan_audio(table, corpus="mine")[0]) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import types
 from importlib.util import find_spec
@@ -12,10 +13,12 @@ import pytest
 import soundfile
 import torch
 
+import unfused
 from unfused.core.errors import UserError
 from unfused.data.reading import read_mono
 from unfused.embeddings.embedder import as_embedder, load_embedder
 from unfused.embeddings.outside import Stage
+from unfused.inference.hear import load_model
 from unfused.tasks.corpus import Corpus
 
 RATES = {"a.wav": 16000, "b.wav": 44100, "c.flac": 8000}
@@ -92,9 +95,34 @@ def test_a_hear_module(corpus, somebody_elses, tmp_path):
     found = embedder.embed(corpus)
     assert (embedder.dim, embedder.sample_rate, embedder.name) == (2, 8000, "theirs")
     embedder.save(tmp_path)
-    again = load_embedder(tmp_path)
+    again = load_embedder(tmp_path, trust_code=True)
     assert again.digest == embedder.digest
     np.testing.assert_array_equal(again.embed(corpus), found)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"kind": "function", "function": "writes:traces"},
+        {"kind": "hear", "module": "writes", "model": "x"},
+    ],
+)
+def test_code_that_a_folder_names_is_not_run(tmp_path, monkeypatch, named, joined):
+    (tmp_path / "writes.py").write_text("open('trace', 'w')\ntraces = load_model = print\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "model"
+    if joined:
+        place.mkdir()
+        (place / "embedder.json").write_text(json.dumps({"kind": "joined", "parts": 1, "name": ""}))
+        place = place / "part0"
+    place.mkdir()
+    (place / "embedder.json").write_text(json.dumps({**named, "name": "innocent"}))
+    for read in (load_embedder, as_embedder, unfused.load_encoder, load_model):
+        with pytest.raises(UserError, match="trust_code"):
+            read(tmp_path / "model")
+    assert not (tmp_path / "trace").exists()
 
 
 def test_this_package_is_a_hear_module(corpus, make_trained, tmp_path):
@@ -310,4 +338,4 @@ def test_teachers_in_packages(package, corpus, tmp_path):
     assert np.isfinite(found).all()
     assert np.abs(found[0] - found[1]).max() > 1e-3
     embedder.save(tmp_path)
-    assert load_embedder(tmp_path).digest == embedder.digest
+    assert load_embedder(tmp_path, trust_code=True).digest == embedder.digest

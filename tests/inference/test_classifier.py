@@ -1,5 +1,6 @@
 """Classifiers: fitted, scored, asked, saved and loaded, on any embedder."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -206,17 +207,47 @@ def damage(folder, how):
     elif how == "another encoder":
         embedder = unfused.load_encoder(folder)
         next(embedder.trained.encoder.parameters()).data += 1
-        embedder.save(folder)
+        embedder.save(folder.parent / "other")
+        for file in (folder.parent / "other").iterdir():
+            file.replace(folder / file.name)
+    elif how == "other classes":
+        head = json.loads((folder / "head.json").read_text())
+        (folder / "head.json").write_text(json.dumps({**head, "classes": head["classes"][::-1]}))
     else:
-        (folder / "head.json").unlink()
+        (folder / how).unlink()
 
 
-@pytest.mark.parametrize("how", ["interrupted", "another encoder", "no classifier"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        *("interrupted", "another encoder", "other classes", "head.json"),
+        *("seen.parquet", "embedder.json", "encoder.json"),
+    ],
+)
 def test_a_damaged_one_is_refused(classifier, tmp_path, how):
-    classifier.save(tmp_path)
-    damage(tmp_path, how)
-    with pytest.raises(NotFoundError if how == "no classifier" else UserError):
+    classifier.save(tmp_path / "model")
+    load_classifier(tmp_path / "model")
+    damage(tmp_path / "model", how)
+    with pytest.raises(UserError):
+        load_classifier(tmp_path / "model")
+
+
+def test_an_encoder_alone_is_no_classifier(classifier, tmp_path):
+    classifier.embedder_.save(tmp_path)
+    with pytest.raises(NotFoundError, match="head"):
         load_classifier(tmp_path)
+
+
+def test_a_folder_is_saved_in_again_and_other_files_in_it_stay(classifier, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for _ in range(2):
+        classifier.save(tmp_path)
+    (tmp_path / "notes.txt").write_text("changed")
+    load_classifier(tmp_path)
+    assert not list(tmp_path.glob(".*"))
+    classifier.embedder_.save(tmp_path)  # of the classifier nothing is left
+    assert (tmp_path / "notes.txt").exists()
+    assert not (tmp_path / "head.json").exists()
 
 
 def test_a_network_with_its_own_last_layer(classifier, tones, tmp_path):

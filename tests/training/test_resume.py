@@ -2,13 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from toy_training import Toy, settings_for, train
+
+from unfused.training.checkpoint import CheckpointError
 
 HERE = Path(__file__).parent
 TOTAL = 9  # 3 epochs of 3 steps
@@ -116,6 +121,44 @@ def test_metrics_are_cut_back_to_the_checkpoint(tmp_path):
     _, history = train(tmp_path)
     assert history["step"].tolist() == [2, 4, 6, 8, 9]
     assert 123.0 not in history["loss"].tolist()
+
+
+@pytest.mark.parametrize("damage", ["digit", "byte", "cut", "deleted"])
+def test_metrics_that_are_not_what_was_written_are_refused(tmp_path, damage):
+    with pytest.raises(RuntimeError):
+        train(tmp_path, Toy(5))
+    file = tmp_path / "metrics.jsonl"
+    whole = file.read_bytes()
+    if damage == "deleted":
+        file.unlink()
+    else:
+        changed = {"digit": whole.replace(b"2", b"3", 1), "byte": b"\xff" + whole[1:]}
+        file.write_bytes({**changed, "cut": whole[:-9]}[damage])
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl.*delete checkpoint\.pt"):
+        train(tmp_path)
+    (tmp_path / "checkpoint.pt").unlink()
+    train(tmp_path)
+
+
+class Clustering(Toy):
+    """Gets a signal while it makes an epoch's clusters, which take for ever."""
+
+    def start_epoch(self, epoch, embed, seed):
+        if epoch == 1:
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            time.sleep(60)
+        return super().start_epoch(epoch, embed, seed)
+
+
+def test_a_signal_does_not_wait_for_an_epochs_start(tmp_path, uninterrupted, monkeypatch):
+    monkeypatch.setattr(Clustering, "__name__", Toy.__name__)  # a checkpoint knows its method
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, Clustering(None))
+    assert time.monotonic() - begin < 30
+    method, history = train(tmp_path)
+    assert_same_weights(method, uninterrupted["adamw"][0])
+    assert without_speed(history).equals(without_speed(uninterrupted["adamw"][1]))
 
 
 def test_logging_and_saving_do_not_change_the_weights(tmp_path, uninterrupted):

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -126,3 +127,18 @@ def _holder(file: Path) -> str:
         return f"process {whose['process']} on {whose['host']} (since {whose['since']})"
     except (OSError, ValueError, KeyError):
         return "another process"
+
+
+def running(folder: Path) -> list[str]:
+    """Return which runs are going on in a folder: process, host and since when."""
+    found = []
+    for file in sorted(folder.rglob(".running-*.json")):
+        if (held := _take(file)) is None:
+            found.append(_holder(file))
+        else:
+            _release(file, held)
+    return found
+
+
+if __name__ == "__main__" and (holders := running(Path(sys.argv[1]))):  # for `make clean`
+    sys.exit(f"{', '.join(holders)} is at work in {sys.argv[1]}: let it end first")

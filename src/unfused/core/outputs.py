@@ -15,7 +15,8 @@ import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,28 @@ def shown(path: Path) -> str:
     """Return a path for people: from the working directory, if it is below it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """Give a folder to write into; its files then take the place of those that stood in another.
+
+    The last one is the record, so that who reads the folder checks all of them. Until then the old
+    files stay, and files that are none of them stay for good.
+    """
+    aside = folder / ".unfinished"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    yield aside
+    _finish(aside, "", {})
+    old, new = (read_sealed(place / RECORD) or {"files": {}} for place in (folder, aside))
+    (folder / RECORD).unlink(missing_ok=True)
+    for name in old["files"].keys() - new["files"].keys():
+        (folder / name).unlink(missing_ok=True)
+    for name in (*new["files"], RECORD):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(aside / name, folder / name)
+    shutil.rmtree(aside)
 
 
 def _finish(path: Path, mark: str, made_of: Mapping[str, Any]) -> None:

@@ -147,15 +147,23 @@ def list_rows(table: pd.DataFrame, folder: Path, *, labelled: bool = False) -> p
 def _resolved(text: str, folder: Path) -> str:
     """Return the absolute path of a table's cell; Windows' separators are understood.
 
-    It is relative to the table's folder, or to a folder ``audio`` in or beside that.
+    It is relative to the table's folder, or to a folder ``audio`` in or beside that, and leads
+    nowhere else, unless it is absolute: a table may come from somebody else.
     """
     if not text.strip():
         return ""
-    for place in (folder, folder / "audio", folder.parent / "audio"):
+    beside = folder.parent / "audio"
+    for place in (folder, folder / "audio", beside):
         for candidate in (text, text.strip(), text.strip().replace("\\", "/")):
-            path = os.path.abspath(place / candidate)
-            if os.path.exists(path):
-                return path
+            path = Path(os.path.abspath(place / candidate))
+            inside = path.is_relative_to(folder) or path.is_relative_to(beside)
+            if not (inside or os.path.isabs(candidate)):
+                raise ManifestError(
+                    f"path {text!r} leads out of {folder}, where its table lies: write the "
+                    "absolute path if that is meant, or put the table in a folder above the audio"
+                )
+            if path.exists():
+                return str(path)
     return os.path.abspath(folder / text)
 
 

@@ -87,7 +87,7 @@ class ModelDataset(FolderDataset):
         """Return the classifier."""
         from ..inference import load_classifier
 
-        return load_classifier(self.filepath)
+        return load_classifier(self.filepath, trust_code=True)  # the configuration named it
 
     @described
     def preview(self) -> str:

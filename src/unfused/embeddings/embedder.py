@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 
 from ..core.errors import NotFoundError, UserError, must_be
-from ..core.outputs import mark_of, write_json
+from ..core.outputs import check_output, mark_of, whole, write_json
 from ..data.log_mel import FrontEnd
 from ..encoders.trained import TrainedEncoder, load_encoder, read_trained_on, save_encoder
 from ..tasks.corpus import Corpus
@@ -49,9 +49,11 @@ class Embedder(ABC):
         digest: Identifies what it computes.
         trained_on: Clips that its weights have seen: columns corpus, clip_id, digest.
         facts: Licence, pre-training data and the like, for tables and model cards.
+        names_code: Whether its settings name code that is run.
     """
 
     kind: ClassVar[str]
+    names_code: ClassVar[bool] = False
     name: str
     dim: int
     n_parameters: int = 0
@@ -64,10 +66,9 @@ class Embedder(ABC):
         """Return the vectors of a corpus's clips, (N, D)."""
 
     def save(self, folder: str | Path) -> None:
-        """Write it into a folder, ``embedder.json`` last."""
-        path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
-        write_json(path / FILE, {"kind": self.kind, "name": self.name, **self._write(path)})
+        """Write it into a folder, with a record of its files last."""
+        with whole(Path(folder)) as path:
+            write_json(path / FILE, {"kind": self.kind, "name": self.name, **self._write(path)})
 
     @abstractmethod
     def _write(self, folder: Path) -> dict[str, Any]:
@@ -75,8 +76,8 @@ class Embedder(ABC):
 
     @classmethod
     @abstractmethod
-    def _read(cls, settings: dict[str, Any], folder: Path) -> Embedder:
-        """Return what :meth:`save` wrote."""
+    def _read(cls, settings: dict[str, Any], folder: Path, trust_code: bool) -> Embedder:
+        """Return what :meth:`save` wrote; ``trust_code`` is for parts of it."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, dim={self.dim})"
@@ -98,7 +99,7 @@ class Configured(Embedder):
         return asdict(self)
 
     @classmethod
-    def _read(cls, settings: dict[str, Any], folder: Path) -> Self:
+    def _read(cls, settings: dict[str, Any], folder: Path, trust_code: bool) -> Self:
         return cls(**settings)
 
 
@@ -210,7 +211,7 @@ class EncoderEmbedder(Embedder):
         return {"read_out": asdict(self.read_out)}
 
     @classmethod
-    def _read(cls, settings: dict[str, Any], folder: Path) -> EncoderEmbedder:
+    def _read(cls, settings: dict[str, Any], folder: Path, trust_code: bool) -> EncoderEmbedder:
         item, seen = ReadOut(**settings["read_out"]), read_trained_on(folder)
         return cls(load_encoder(folder), item, trained_on=seen, name=settings["name"])
 
@@ -309,8 +310,9 @@ class Joined(Embedder):
         return {"parts": len(self.parts)}
 
     @classmethod
-    def _read(cls, settings: dict[str, Any], folder: Path) -> Joined:
-        return cls([load_embedder(folder / f"part{i}") for i in range(settings["parts"])])
+    def _read(cls, settings: dict[str, Any], folder: Path, trust_code: bool) -> Joined:
+        parts = [folder / f"part{i}" for i in range(settings["parts"])]
+        return cls([load_embedder(part, trust_code=trust_code) for part in parts])
 
 
 def segment_means(frames: NDArray[np.float32], segments: int) -> list[NDArray[np.float32]]:
@@ -361,18 +363,22 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
     return EncoderEmbedder(fitted, read_out, trained_on=getattr(source, "trained_on_", None))
 
 
-def load_embedder(folder: str | Path, read_out: ReadOut | None = None) -> Embedder:
+def load_embedder(
+    folder: str | Path, read_out: ReadOut | None = None, *, trust_code: bool = False
+) -> Embedder:
     """Read an embedder, or a trained encoder's folder.
 
     Args:
         folder: What :meth:`Embedder.save` or training wrote.
         read_out: How a trained encoder's folder that names no read-out is read out.
+        trust_code: Run code that the folder names, too: a function or a HEAR module.
 
     Raises:
         NotFoundError: Nothing of the kind is there.
-        UserError: It is damaged, or of a kind that this version does not know.
+        UserError: It is damaged, of a kind that this version does not know, or names code.
     """
     path = Path(folder)
+    check_output(path)
     if not (path / FILE).is_file():
         return EncoderEmbedder(load_encoder(path), read_out, trained_on=read_trained_on(path))
     try:
@@ -380,7 +386,14 @@ def load_embedder(folder: str | Path, read_out: ReadOut | None = None) -> Embedd
         kind = settings.pop("kind")
     except (ValueError, KeyError) as error:
         raise UserError(f"{path / FILE} is damaged ({error}); save it again") from error
-    found: Embedder = _kind(kind)._read(settings, path)
+    known = _kind(kind)
+    if known.names_code and not trust_code:
+        named = settings.get("function") or settings.get("module")
+        raise UserError(
+            f"{path / FILE} names code, {named!r}, and reading it would run that: give "
+            "trust_code=True if you trust who made the folder"
+        )
+    found: Embedder = known._read(settings, path, trust_code)
     return found
 
 

@@ -116,6 +116,7 @@ class Function(OutsideModel):
     """
 
     kind = "function"
+    names_code = True
     function: str
 
     def _open(self) -> tuple[Mapping[str, Any], str]:
@@ -145,6 +146,7 @@ class HearModule(OutsideModel):
     """
 
     kind = "hear"
+    names_code = True
     module: str
     model: str = ""
 
@@ -234,7 +236,7 @@ class ModelFile(OutsideModel):
         return super()._write(folder)
 
     @classmethod
-    def _read(cls, settings: dict[str, Any], folder: Path) -> Self:
+    def _read(cls, settings: dict[str, Any], folder: Path, trust_code: bool) -> Self:
         for i, stage in enumerate(settings["stages"]):
             stage["file"] = str(folder / f"stage{i}{Path(stage['file']).suffix}")
         return cls(**settings)
@@ -291,7 +293,7 @@ class EmbeddingTable(Configured):
         return super()._write(folder)
 
     @classmethod
-    def _read(cls, settings: dict[str, Any], folder: Path) -> Self:
+    def _read(cls, settings: dict[str, Any], folder: Path, trust_code: bool) -> Self:
         return cls(**{**settings, "file": str(folder / "table.parquet")})
 
 

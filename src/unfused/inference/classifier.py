@@ -13,11 +13,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..core.errors import UserError, must_be
-from ..core.outputs import mark_of
+from ..core.outputs import mark_of, whole
 from ..data.log_mel import FrontEnd
 from ..embeddings.embedder import Device, Embedder, EncoderEmbedder, as_embedder, load_embedder
 from ..embeddings.read_out import MAX_SECONDS, ReadOut
-from ..probes.head import HEAD_FILES, Head, load_head, save_head
+from ..probes.head import Head, load_head, save_head
 from ..probes.probe import Probe
 from ..probes.results import score_labels
 from ..tasks.corpus import Corpus
@@ -282,14 +282,13 @@ class Classifier(BaseEstimator):
         return float(max(1.0, min(longest, max(MAX_SECONDS, median))))
 
     def save(self, folder: str | Path) -> None:
-        """Write it into a folder that needs no other; ``head.json`` last."""
+        """Write it into a folder that needs no other, with a record of its files last."""
         check_is_fitted(self)
-        path = Path(folder)
-        (path / HEAD_FILES[-1]).unlink(missing_ok=True)
-        self.embedder_.save(path)
-        self.seen_.to_parquet(path / _SEEN_FILE)
         provenance = {**self.facts_, "embedder": self.embedder_.digest}
-        save_head(path, replace(self.head_, provenance=provenance))
+        with whole(Path(folder)) as path:
+            self.embedder_.save(path)
+            self.seen_.to_parquet(path / _SEEN_FILE)
+            save_head(path, replace(self.head_, provenance=provenance))
 
     def _heard(
         self, found: Recordings, seconds: float | None = None, hop_seconds: float | None = None
@@ -341,18 +340,19 @@ class _Heard(NamedTuple):
     rejected: pd.DataFrame
 
 
-def load_classifier(folder: str | Path) -> Classifier:
+def load_classifier(folder: str | Path, *, trust_code: bool = False) -> Classifier:
     """Read a classifier; neither the data that it was fitted on nor a project are needed.
 
     Args:
         folder: What :meth:`Classifier.save` wrote, a run's pipeline, or a network's training.
+        trust_code: Run code that the folder names, too: an encoder from outside may be a function.
 
     Raises:
         NotFoundError: There is no classifier in ``folder``.
-        UserError: What is there is damaged, unfinished, or does not fit this version.
+        UserError: What is there is damaged, unfinished, does not fit this version, or names code.
     """
     path = Path(folder)
-    head, embedder = load_head(path), load_embedder(path)
+    head, embedder = load_head(path), load_embedder(path, trust_code=trust_code)
     made_on = head.provenance.get("embedder", embedder.digest)
     if made_on != embedder.digest or head.dim != embedder.dim:
         raise UserError(f"the head in {path} was fitted on another embedder: copy the folder again")

@@ -25,10 +25,10 @@ class HubClassifier(ModelHubMixin):
         export_classifier(self.classifier, save_directory)
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Self:
+    def _from_pretrained(cls, *, model_id: str, trust_code: bool = False, **options: Any) -> Self:
         folder = Path(model_id)
         if not folder.is_dir():
             known = ("revision", "cache_dir", "force_download", "local_files_only", "token")
             chosen = {name: value for name, value in options.items() if name in known}
             folder = Path(snapshot_download(model_id, **chosen))
-        return cls(load_classifier(folder))
+        return cls(load_classifier(folder, trust_code=trust_code))

@@ -7,7 +7,8 @@ folds inside the labels it was given, fine-tuning takes its last epoch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -17,6 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import UserError
+from ..core.outputs import OutputFolder
 from ..core.repeats import Repeat
 from ..core.seeding import numpy_generator
 from ..tasks.corpus import Corpus
@@ -75,21 +77,26 @@ def train_with_few_labels(
     source, repeat, rows = plan.encoder(), plan.candidate.repeat, []
     parts = checked_parts(source, corpus, repeat.fold, transductive=transductive)
     for given, chosen in _draws(parts["train"], repeat, budgets, draws):
-        draw = f"{given['budget']}-{given['draw']}"
-        done = folder / f"{draw}.parquet".replace("%", "percent")
-        if not done.exists():
-            tuned = fine_tune(
-                source.trained, chosen, None, plan.settings, folder=folder / "training",
-                seed=repeat.seed, device=device,
-                title=f"{plan.name}, task {corpus.name}, labels {draw}",
-            )  # fmt: skip
-            logits = tuned.head.logits(tuned.embedder.embed(parts["test"], device=device))
-            found, _ = scored_rows(plan.keys(tuned), parts["test"], logits, tuned.head.classes)
-            found.assign(**given)[list(COLUMNS)].to_parquet(done.with_suffix(".tmp"))
-            done.with_suffix(".tmp").rename(done)
-            rmtree(folder / "training")
-        rows.append(pd.read_parquet(done))
+        draw = f"{given['budget']}-{given['draw']}".replace("%", "percent")
+        train = partial(_trained_scores, plan, corpus.name, chosen, parts["test"], given, device)
+        rows.append(OutputFolder(folder).tables(draw, given, train)["scores"])
     return pd.concat(rows, ignore_index=True)
+
+
+def _trained_scores(
+    plan: Plan, task: str, chosen: Corpus, test: Corpus, given: Mapping[str, Any], device: str,
+    folder: Path,
+) -> dict[str, pd.DataFrame]:  # fmt: skip
+    """Train end to end on the chosen clips; the scores are the table of an output."""
+    tuned = fine_tune(
+        plan.encoder().trained, chosen, None, plan.settings, folder=folder / "training",
+        seed=plan.candidate.repeat.seed, device=device,
+        title=f"{plan.name}, task {task}, labels {given['budget']}-{given['draw']}",
+    )  # fmt: skip
+    logits = tuned.head.logits(tuned.embedder.embed(test, device=device))
+    found, _ = scored_rows(plan.keys(tuned), test, logits, tuned.head.classes)
+    rmtree(folder / "training")
+    return {"scores": found.assign(**given)[list(COLUMNS)]}
 
 
 def labels_given(budget: Budget, available: int) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..core.distributed import average
 from ..core.outputs import write_bytes
+from .checkpoint import CheckpointError
 
 log = logging.getLogger(__name__)
 _FILE = "history.parquet"
@@ -77,12 +79,18 @@ class MetricsFile:
     """A file of JSON lines, one row each ``log_every`` steps.
 
     Attributes:
-        rows: Those that were written, or kept by :meth:`truncate`.
+        rows: Those that were written, or kept by :meth:`begin`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, Any]] = []
+        self._hash, self._size = hashlib.blake2b(digest_size=12), 0
+
+    @property
+    def facts(self) -> list[Any]:
+        """Size in bytes and digest of all that was written, for a checkpoint."""
+        return [self._size, self._hash.hexdigest()]
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row; what is not finite becomes null."""
@@ -90,29 +98,41 @@ class MetricsFile:
             name: None if isinstance(value, float) and not isfinite(value) else value
             for name, value in row.items()
         }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(strict) + "\n")
+        line = json.dumps(strict).encode() + b"\n"
+        with self.path.open("ab") as file:
+            file.write(line)
+        self._note(line)
         self.rows.append(strict)
 
-    def table(self) -> pd.DataFrame:
-        """Return all whole rows; a last line cut off by a crash is left out."""
-        return pd.DataFrame(self._read())
+    def begin(self, facts: Sequence[Any] = (0, "")) -> None:
+        """Make the file, or cut it back to what it was by its :attr:`facts`.
 
-    def truncate(self, step: int) -> None:
-        """Make the file, or drop its rows after ``step``, which a resumed run writes again."""
+        Raises:
+            CheckpointError: It is no longer what it was.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        rows = self._read() if self.path.exists() else []
-        self.rows = [row for row in rows if row["step"] <= step]
-        write_bytes(self.path, "".join(json.dumps(row) + "\n" for row in self.rows).encode())
+        size, digest = facts
+        kept = self.path.read_bytes()[:size] if size and self.path.exists() else b""
+        self._note(kept)
+        if size and self.facts != [size, digest]:
+            raise CheckpointError(
+                f"{self.path} is not what stood beside the checkpoint: delete checkpoint.pt there "
+                "to train from the start, or train into another folder"
+            )
+        self.rows = _rows(kept)
+        write_bytes(self.path, kept)
 
-    def _read(self) -> list[dict[str, Any]]:
-        rows = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return rows
+    def table(self) -> pd.DataFrame:
+        """Return all rows, those of other processes, too."""
+        return pd.DataFrame(_rows(self.path.read_bytes()))
+
+    def _note(self, written: bytes) -> None:
+        self._hash.update(written)
+        self._size += len(written)
+
+
+def _rows(lines: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in lines.splitlines()]
 
 
 def save_history(folder: Path, history: pd.DataFrame) -> None:

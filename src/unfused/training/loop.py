@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
@@ -101,7 +102,8 @@ def fit(
             while run.step < run.total:
                 epoch, index = divmod(run.step, source.steps_per_epoch)
                 if index == 0:
-                    run.start_epoch(epoch)
+                    with stop.paused() if run.replicas.count == 1 else nullcontext():
+                        run.start_epoch(epoch)
                 loss = run.train_step()
                 bar.update()
                 last = run.step == run.total
@@ -193,7 +195,7 @@ class Training:
         self._first = self._logged_step = self.step
         if not self.replicas.is_first:
             return
-        self.file.truncate(self.step)
+        self.file.begin(*[] if saved is None else [saved["metrics"]])
         source, count = self.source, self.replicas.count
         log.info(
             "%s %s: %d steps of %d clips (%.1f epochs of %d clips) on %s in %s%s; curves: %s",
@@ -329,7 +331,7 @@ class Training:
         self._finite(float(mean))
         content = {name: part.state_dict() for name, part in self._parts().items()}
         if self.replicas.is_first:
-            content |= {"step": self.step, "total": self.total}
+            content |= {"step": self.step, "total": self.total, "metrics": self.file.facts}
             save_checkpoint(self.folder / "checkpoint.pt", self.mark, content)
         self._saved = time.monotonic()
 

@@ -10,7 +10,8 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from logging.handlers import QueueHandler
 from multiprocessing import get_context
 from pathlib import Path
@@ -57,6 +58,15 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let signals act at once: for work that leaves nothing half done and is done again."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.requested = number

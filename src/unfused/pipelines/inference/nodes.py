@@ -168,4 +168,6 @@ def write_model_card(exported: Path, summary: pd.DataFrame) -> str:
     from ...inference.export import read_onnx_facts
     from ...reporting.model_card import model_card
 
-    return model_card(load_classifier(exported), read_onnx_facts(exported), summary=summary)
+    return model_card(
+        load_classifier(exported, trust_code=True), read_onnx_facts(exported), summary=summary
+    )
