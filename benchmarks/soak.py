@@ -31,7 +31,10 @@ sys.path.insert(0, str(ROOT / "tests/project"))
 
 from attacks import contents  # noqa: E402  what the tests take for equal, too
 
-PIPELINES = ("unfused", "slicer", "delores_m", "conformer")
+PIPELINES = (
+    *("unfused", "slicer", "delores_m", "conformer"),
+    *("delores_s", "byol_a", "cola", "selfie"),
+)
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 FORMATS = (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None))
 

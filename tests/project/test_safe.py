@@ -16,6 +16,8 @@ from unfused.encoders.published import load_lape
 from unfused.probes.candidates import Vectors
 from unfused.training.checkpoint import CheckpointError, load_checkpoint
 
+from .test_viz import METADATA, SCRIPT, shown
+
 LABELS = [
     "../../x",
     "a/b",
@@ -101,6 +103,15 @@ def test_no_label_becomes_a_part_of_a_page(odd):
     for source in ("src=", "href="):
         for quote in "\"'":
             assert f"{source}{quote}http" not in page
+
+
+def test_no_label_becomes_a_part_of_kedro_viz(odd):
+    _, answers = shown(odd.root, "test", SCRIPT + METADATA, odd.data, data=odd.params["data"])
+    assert "&lt;script&gt;alert" in answers["own_data.manifest"]
+    assert "&lt;b&gt;bold" in answers["own_data.manifest"]
+    for name, answer in answers.items():
+        assert "<script>alert" not in answer, name
+        assert "<b>bold" not in answer, name
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path):

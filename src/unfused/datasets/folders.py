@@ -13,6 +13,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from ..core import written
 from ..core.errors import UserError
+from ..core.outputs import write_bytes
 from ..core.repeats import RUNS
 from .files import first_rows
 from .previews import described, verbatim
@@ -77,7 +78,7 @@ class TextFilesDataset(FolderDataset):
         for name, text in data.items():
             file = self.filepath / f"{name}.txt"
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+            write_bytes(file, text.encode())
 
 
 class ModelDataset(FolderDataset):
