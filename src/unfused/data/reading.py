@@ -34,6 +34,7 @@ else:
 BLOCK_SAMPLES = 2**22  # decoded at once over all channels: 95 s of mono at 44.1 kHz
 _SEQUENTIAL = ("MP3", "OGG", "MPEG")  # in which libsndfile's seeking is inexact
 _left_off = threading.local()  # the state of a file, the open file, and the frame where it stands
+_MALFORMED = 3  # libsndfile's error of a format that it knows and a file that is damaged
 _UNKNOWN_SIZE = 0x7FFFF000  # recorders that stream to a pipe write a data size at least this large
 # What libsndfile notes in its log where a file is cut off, and still reads it as a shorter one.
 _BYTES = re.compile(
@@ -106,13 +107,18 @@ def _counted(path: str, *_: int) -> int:
 
 def _open(path: str | Path) -> Any:
     try:
-        return sf.SoundFile(str(path))
-    except sf.SoundFileError:
-        if Path(path).suffix.lower() not in FFMPEG_SUFFIXES:
+        file = sf.SoundFile(str(path))
+    except sf.SoundFileError as error:
+        damaged = getattr(error, "code", None) == _MALFORMED  # FFmpeg would take what is left
+        if damaged or Path(path).suffix.lower() not in FFMPEG_SUFFIXES:
             raise
         if not has_ffmpeg:
             raise UnreadableAudio('needs PyAV: pip install "unfused[phone]"') from None
         return FfmpegFile(path)
+    if file.format == "RAW":  # libsndfile takes anything that is called .au, .snd or .vox for one
+        file.close()
+        raise UnreadableAudio("no audio format: there is no header")
+    return file
 
 
 def _missing(path: str | Path, header: Any, size: int) -> str:
