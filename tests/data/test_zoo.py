@@ -1,4 +1,4 @@
-"""A zoo of bad files: every one is listed with its reason, none stops a scan or passes for audio."""
+"""A zoo of bad files: each is listed with its reason, none stops a scan or passes for audio."""
 
 from __future__ import annotations
 
