@@ -178,7 +178,7 @@ def check_settings(pipeline: Pipeline, catalog: Any) -> None:
     """Check what only makes sense together, where a run takes all of it."""
     from .params import check_together
 
-    names = ("encoder", "front_end", "unfused.distillation", "evaluation")
+    names = ("encoder", "front_end", "unfused", "evaluation")
     if pipeline.inputs().issuperset(f"params:{name}" for name in names):
         methods = {
             name.removeprefix("params:methods."): catalog.load(name)

@@ -8,7 +8,7 @@ import pytest
 
 from unfused.encoders import read_trained_on, save_encoder
 from unfused.encoders.collection import EncoderCollection
-from unfused.params import Distillation, EncoderParams, PseudoLabels, Run
+from unfused.params import Distillation, EncoderParams, PseudoLabels, Run, Unfused
 from unfused.pipelines.unfused.nodes import cluster_pseudo_labels, distil_students
 from unfused.tasks.corpus import Corpus
 
@@ -47,11 +47,10 @@ def test_students_of_every_fold_and_source(study):
         embeddings=True,
         training={"clip_updates": 24, "batch_size": 12, "log_every": 1, "precision": "fp32"},
     )
+    unfused = Unfused(pseudo_labels=clustering, distillation=distillation)
     encoder = EncoderParams(name="audio_ntt", settings={"d": 16, "channels": 8})
     few = labels[labels["source"].isin(["teacher", "shuffled"])]
-    students, history = distil_students(
-        teachers, few, corpus, clustering, distillation, evaluation, encoder, run
-    )
+    students, history = distil_students(teachers, few, corpus, unfused, encoder, run)
     sources = {"teacher", "shuffled", "embeddings"}
     assert set(students.names()) == {
         f"{source}-seed0-fold{fold}/{kind}"

@@ -8,15 +8,16 @@ pseudo-labels could bring; only that control ever sees them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
 from ..core.errors import UserError
+from ..core.repeats import Repeat
 from ..core.seeding import numpy_generator
 from ..embeddings.embedder import Embedder, EncoderEmbedder, as_embedder
 from ..tasks.corpus import Corpus
@@ -55,6 +56,38 @@ def labels_by_source(
             other = _random(model) if name == "random_encoder" else name
             found[name] = copy(model).set_params(teacher=other).cluster(audio).labels
     return found, points
+
+
+class Lesson(NamedTuple):
+    """What one student of a study learns.
+
+    Attributes:
+        source: Where its pseudo-labels came from; ``embeddings``: it learns the teacher's vectors.
+        repeat: Seed and fold.
+        clip_ids: Of the audio that it hears.
+        labels: As in :class:`~unfused.distillation.unfused.Clusters`; None with ``embeddings``.
+    """
+
+    source: str
+    repeat: Repeat
+    clip_ids: Sequence[str]
+    labels: pd.DataFrame | None
+
+
+def lessons(pseudo_labels: pd.DataFrame, *, embeddings: bool = False) -> Iterator[Lesson]:
+    """Yield what each student learns: one for every source of pseudo-labels, seed and fold.
+
+    Args:
+        pseudo_labels: Columns source, seed, fold, clip_id, ``pseudo_label`` and maybe others of
+            :class:`~unfused.distillation.unfused.Clusters`.
+        embeddings: Of every seed and fold one more, which learns the teacher's vectors.
+    """
+    for (source, seed, fold), table in pseudo_labels.groupby(["source", "seed", "fold"]):
+        repeat, ids = Repeat(int(seed), int(fold)), table["clip_id"].to_list()
+        labels = table.set_index("clip_id").filter(like="pseudo_label").dropna(axis=1)
+        yield Lesson(source, repeat, ids, labels)
+        if embeddings and source == "teacher":
+            yield Lesson("embeddings", repeat, ids, None)
 
 
 def cluster_quality(labels: pd.Series, truth: pd.Series) -> dict[str, Any]:

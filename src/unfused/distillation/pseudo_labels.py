@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -42,16 +42,25 @@ def pseudo_labels(
     Raises:
         UserError: There are fewer than 2 clusters, or fewer clips than clusters.
     """
-    if not 2 <= n_clusters <= len(points):
-        raise UserError(
-            f"n_clusters={n_clusters} must be at least 2 and at most the number of clips, "
-            f"{len(points)}; set it in between, or add audio"
-        )
+    check_n_clusters(n_clusters, len(points))
     kmeans = KMeans(n_clusters, n_iterations=iterations, seed=seed, n_init=STARTS)
     labels: NDArray[np.int64] = kmeans.fit(torch.from_numpy(points)).labels_.cpu().numpy()
     if empty := n_clusters - len(np.unique(labels)):
         log.warning("%d of %d clusters are empty: many clips are the same", empty, n_clusters)
     return labels
+
+
+def check_n_clusters(n_clusters: int | Sequence[int] | None, n_clips: int) -> None:
+    """Refuse, by UserError, numbers of clusters that so many clips cannot make; None is no number.
+
+    >>> check_n_clusters([10, 40], 320)
+    """
+    for k in [n_clusters] if isinstance(n_clusters, int) else n_clusters or []:
+        if not 2 <= k <= n_clips:
+            raise UserError(
+                f"n_clusters={k} must be at least 2 and at most the number of clips to learn from, "
+                f"{n_clips}; set it in between, or add audio"
+            )
 
 
 def on_sphere(vectors: NDArray[np.floating], whiten: Whiten = "auto") -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from ..core.errors import UserError, did_you_mean
 from .audio import Audio, Demo, Extraction, FrontEndParams, Task
 from .evaluation import Evaluation
 from .inference import Classify, Export, LabelNext, TrainedModel
-from .methods import Distillation, MethodParams, Unfused
+from .methods import MethodParams, Unfused
 from .model import Model, check_keys
 from .run import EncoderParams, Pretraining, Report, Run, Select
 from .views import KMixParams
@@ -201,7 +201,7 @@ def check_together(
     methods: Mapping[str, MethodParams],
     encoder: EncoderParams,
     front_end: FrontEndParams,
-    distillation: Distillation,
+    unfused: Unfused,
     evaluation: Evaluation,
 ) -> None:
     """Refuse settings that only together make no sense, before hours of training show it.
@@ -210,7 +210,7 @@ def check_together(
         methods: Name -> those of the run, which may bring encoders of their own.
         encoder: The run's encoder.
         front_end: Makes the log-mels.
-        distillation: Of the student, which has the run's encoder.
+        unfused: Of the student, which has the run's encoder.
         evaluation: Where encoders are probed.
 
     Raises:
@@ -226,6 +226,7 @@ def check_together(
     }
     taps = list(modules[""].dims)
     every = list(dict.fromkeys(tap for module in modules.values() for tap in module.dims))
+    distillation = unfused.distillation
     _known([distillation.cut], taps, "unfused.distillation.cut")
     _known(distillation.blocks, taps[:-1], "unfused.distillation.blocks")  # the last one teaches
     asked = [tap for given in evaluation.read_outs for tap in given.get("taps", [])]

@@ -165,10 +165,6 @@ class Vectors(NamedTuple):
         matrix = np.load(folder / "vectors.npy", mmap_mode="r")
         return cls(held["clip_ids"], matrix, int(held["n_parameters"]))
 
-    def cover(self, corpus: Corpus) -> bool:
-        """Return whether all of a corpus's clips were embedded."""
-        return bool(corpus.clips["clip_id"].isin(self.clip_ids).all())
-
     def of(self, corpus: Corpus) -> NDArray[np.float32]:
         """Return the vectors of a corpus's clips, (M, D).
 
@@ -209,6 +205,13 @@ def embed_candidates(
         made_of = {**known, "embedder": candidate.digest}
         folders[candidate.key] = outputs.built(candidate.name, made_of, build)
     return folders
+
+
+def vectors_in(folder: Path, corpus: Corpus) -> NDArray[np.float32] | None:
+    """Return the vectors of a corpus's clips, (N, D); None if some were not embedded there."""
+    there = Vectors.load(folder)
+    known = corpus.clips["clip_id"].isin(there.clip_ids).all()
+    return there.of(corpus) if known else None
 
 
 class _Passes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..core.errors import UserError
 from ..scores.intervals import difference, interval
-from .candidates import PLAIN
+from .candidates import PLAIN, Candidate
 from .results import NO_CONTROLS, TRAIN, TRAIN_VALID
 
 _KEY = ["encoder", "source", "read_out", "protocol"]
@@ -67,6 +67,17 @@ def choose_model(
         found["plain_encoder"] = rival[0]
     named = [found["encoder"], found["read_out"], found["protocol"].replace("_", " ")]
     return {**found, "why": _why(found), "title": ", ".join(filter(None, named))}
+
+
+def candidate_of(chosen: Mapping[str, Any], candidates: Iterable[Candidate]) -> Candidate | None:
+    """Return what the chosen classifier is a probe of; None: it was trained end to end."""
+    if chosen["protocol"] != "linear_probe":
+        return None
+    names = {"label": "encoder", **{name: name for name in ("source", "read_out", "seed", "fold")}}
+    wanted = {name: chosen[column] for name, column in names.items()}
+    return next(
+        item for item in candidates if all(getattr(item, key) == wanted[key] for key in wanted)
+    )
 
 
 def _why(found: dict[str, Any]) -> str:

@@ -7,11 +7,11 @@ folds inside the labels it was given, fine-tuning takes its last epoch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,60 @@ from .results import TRAIN, RowKeys, scored_rows
 
 COLUMNS = ("task", *RowKeys._fields, "budget", "draw", "n_labels", "metric", "value")
 Budget = int | str
+
+
+class Work(NamedTuple):
+    """One table of scores with few labels.
+
+    Attributes:
+        name: What people call it.
+        made_of: Whatever decides it but corpus, budgets and draws.
+        rows: Makes it in a folder, which keeps unfinished work.
+    """
+
+    name: str
+    made_of: dict[str, Any]
+    rows: Callable[[Path], pd.DataFrame]
+
+
+def few_label_work(
+    probed: Sequence[Candidate],
+    embeddings: Mapping[str, Path],
+    trained: Sequence[Plan],
+    corpus: Corpus,
+    *,
+    protocols: Sequence[FrozenProtocol],
+    device: str = "auto",
+    **how: Any,
+) -> Iterator[Work]:
+    """Yield what is measured: probes of frozen encoders, and trainings end to end.
+
+    Args:
+        probed: Frozen encoders.
+        embeddings: Of them; see :func:`~unfused.probes.candidates.embed_candidates`.
+        trained: What is trained end to end.
+        corpus: The task.
+        protocols: Probes of each frozen encoder.
+        device: Where to train.
+        **how: ``budgets``, ``draws`` and ``transductive`` of :func:`probe_with_few_labels`.
+    """
+    for candidate in probed:
+        folder = embeddings[candidate.key]
+        for protocol in protocols:
+            made_of = {"protocol": protocol, "of": folder.name, "candidate": candidate.key}
+            rows = partial(_probed, candidate, folder, corpus, protocol, **how)
+            yield Work(f"{candidate.key}-{protocol}", made_of, rows)
+    for plan in trained:
+        rows = partial(train_with_few_labels, plan, corpus, device=device, **how)
+        yield Work(plan.name, {"plan": plan.identity()}, rows)
+
+
+def _probed(
+    candidate: Candidate, embedded: Path, corpus: Corpus, protocol: FrozenProtocol, _: Path,
+    **how: Any,
+) -> pd.DataFrame:  # fmt: skip
+    vectors = Vectors.load(embedded)
+    return probe_with_few_labels(candidate, vectors, corpus, protocol, **how)
 
 
 def probe_with_few_labels(

@@ -147,6 +147,7 @@ def split_task(
     """Say which clips train, validate and test, in every fold."""
     from ...data.manifest import AUDIO_KEY
     from ...data.splits import assign_splits
+    from ...distillation.pseudo_labels import check_n_clusters
     from ...tasks.corpus import Corpus
 
     splits = assign_splits(
@@ -157,15 +158,8 @@ def split_task(
         n_folds=source.n_folds,
     ).merge(manifest[AUDIO_KEY], on="clip_id")
     corpus = Corpus.of(store, manifest, splits, name=source.name, rejected=rejected)
-    for fold in corpus.folds:
-        n_clips, n_clusters = len(corpus.for_training(fold)), pseudo_labels.n_clusters
-        most = n_clusters if isinstance(n_clusters, int) else max(n_clusters or [0])
-        if most > n_clips:
-            raise UserError(
-                f"unfused.pseudo_labels.n_clusters={n_clusters} is more than the {n_clips} "
-                f"training clips of fold {fold}: set it lower, or null for the number of classes, "
-                "or add audio"
-            )
+    for fold in corpus.folds:  # before hours of pre-training show it
+        check_n_clusters(pseudo_labels.n_clusters, len(corpus.for_training(fold)))
     return corpus, corpus.splits
 
 

@@ -1,7 +1,5 @@
 """Evaluation on the true labels: linear probes, fine-tuning, training from scratch."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,47 +98,24 @@ def measure_label_efficiency(
 ) -> pd.DataFrame:
     """Score chosen encoders after learning from few labels, for every budget and draw."""
     from ...core.source import source_digest
-    from ...probes.label_efficiency import COLUMNS
-
-    outputs, found = run.outputs(corpus.name, "few_labels"), []
-    known = {**truth(corpus), "source": source_digest("probes.label_efficiency")}
-    known["asked"] = evaluation.label_efficiency.model_dump(include={"budgets", "draws"})
-    known["transductive"] = evaluation.transductive
-    for name, made_of, rows in few_label_work(candidates, embeddings, corpus, evaluation, run):
-
-        def build(folder: Path, rows: Any = rows) -> dict[str, pd.DataFrame]:
-            return {"rows": rows(folder)}
-
-        found.append(outputs.tables(name, {**known, **made_of}, build))
-    return joined(found, "rows") if found else pd.DataFrame(columns=list(COLUMNS))
-
-
-def few_label_work(
-    candidates: list, embeddings: dict[str, Path], corpus: Any, evaluation: Evaluation, run: Run
-) -> Iterator[tuple[str, dict[str, Any], Callable[[Path], pd.DataFrame]]]:
-    """Yield name, ingredients and making of each table of scores with few labels."""
-    from ...probes import label_efficiency as few
-    from ...probes.candidates import Vectors
     from ...probes.evaluation import plans
+    from ...probes.label_efficiency import COLUMNS, few_label_work
 
-    asked = evaluation.label_efficiency
+    asked, outputs, found = evaluation.label_efficiency, run.outputs(corpus.name, "few_labels"), []
     how: dict[str, Any] = {"budgets": asked.budgets, "draws": asked.draws}
     how["transductive"] = evaluation.transductive
-    for candidate in candidates:
-        folder = embeddings[candidate.key]
-        for protocol in asked.protocols if asked.takes(candidate.label, candidate.source) else ():
-
-            def probe(_: Path, of: Any = (candidate, folder, protocol)) -> pd.DataFrame:
-                candidate, folder, protocol = of
-                vectors = Vectors.load(folder)
-                return few.probe_with_few_labels(candidate, vectors, corpus, protocol, **how)
-
-            made_of = {"protocol": protocol, "of": folder.name, "candidate": candidate.key}
-            yield f"{candidate.key}-{protocol}", made_of, probe
+    known = {**truth(corpus), **how, "source": source_digest("probes.label_efficiency")}
+    probed = [item for item in candidates if asked.takes(item.label, item.source)]
     wanted = supervised_settings(evaluation.supervised)
-    for plan in plans(candidates, asked.fine_tuning, *wanted) if asked.fine_tuning else ():
-        tune = partial(few.train_with_few_labels, plan, corpus, device=run.device, **how)
-        yield plan.name, {"plan": plan.identity()}, tune
+    trained = plans(candidates, asked.fine_tuning, *wanted) if asked.fine_tuning else []
+    how |= {"protocols": asked.protocols, "device": run.device}
+    for work in few_label_work(probed, embeddings, trained, corpus, **how):
+
+        def build(folder: Path, rows: Any = work.rows) -> dict[str, pd.DataFrame]:
+            return {"rows": rows(folder)}
+
+        found.append(outputs.tables(work.name, {**known, **work.made_of}, build))
+    return joined(found, "rows") if found else pd.DataFrame(columns=list(COLUMNS))
 
 
 def collect_results(

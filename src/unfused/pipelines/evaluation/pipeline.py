@@ -11,6 +11,8 @@ from . import nodes
 def create_pipeline(task: str, methods: Sequence[str], *, few_labels: bool = False) -> Pipeline:
     """Return the pipeline from encoders to result rows.
 
+    Each method's encoders are an input of their own: Kedro then runs the methods that are compared.
+
     Args:
         task: Name of the task in the configuration.
         methods: Names of the methods whose encoders are evaluated.

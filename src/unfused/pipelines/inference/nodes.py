@@ -35,43 +35,35 @@ def choose_model(
 
 
 def fit_model(
-    chosen: dict[str, Any],
-    candidates: list,
-    embeddings: dict[str, Path],
-    networks: dict[str, Path],
-    corpus: Any,
-    run: Run,
-) -> Path:
+    chosen: dict[str, Any], candidates: list, embeddings: dict[str, Path],
+    networks: dict[str, Path], corpus: Any, run: Run,
+) -> Path:  # fmt: skip
     """Fit the chosen classifier on all labelled clips; a trained network is taken as it is."""
     from ...core.source import source_digest
     from ...inference.classifier import Classifier, load_classifier
-    from ...probes.candidates import Vectors
+    from ...probes.candidates import vectors_in
+    from ...probes.choose_model import candidate_of
 
-    names = ("source", "read_out", "seed", "fold")
-    wanted = {"label": chosen["encoder"], **{name: chosen[name] for name in names}}
-    same = [item for item in candidates if all(getattr(item, k) == v for k, v in wanted.items())]
-    frozen = chosen["protocol"] == "linear_probe"
+    frozen = candidate_of(chosen, candidates)
     network = networks.get(f"{chosen['encoder']}-seed{chosen['seed']}-fold{chosen['fold']}", Path())
 
     def build(folder: Path) -> None:
-        if frozen:
-            clips, there = corpus.labelled, Vectors.load(embeddings[same[0].key])
-            vectors = there.of(clips) if there.cover(clips) else None  # some were labelled since
-            fitted = Classifier(same[0].load(), device=run.device).fit(clips, vectors)
+        if frozen is not None:
+            vectors = vectors_in(embeddings[frozen.key], corpus.labelled)
+            fitted = Classifier(frozen.load(), device=run.device).fit(corpus, vectors)
         else:
             fitted = load_classifier(network)
-        heard = _heard(fitted.embedder_.trained_on, corpus)
-        fitted.facts_.update({**chosen, "task": corpus.name, **heard})
+        fitted.facts_.update({**chosen, "task": corpus.name, **_heard(fitted, corpus)})
         fitted.save(folder)
 
     made_of = {**truth(corpus), "chosen": chosen, "source": source_digest("inference.classifier")}
-    made_of["encoder"] = same[0].digest if frozen else network.parent.name
+    made_of["encoder"] = network.parent.name if frozen is None else frozen.digest
     return run.outputs(corpus.name, "classifiers").built(chosen["encoder"], made_of, build)
 
 
-def _heard(trained_on: pd.DataFrame, corpus: Any) -> dict[str, int]:
+def _heard(model: Any, corpus: Any) -> dict[str, int]:
     """Return on how many clips an encoder was trained, and how many of them have no label here."""
-    clips = trained_on["clip_id"].drop_duplicates()
+    clips = model.embedder_.trained_on["clip_id"].drop_duplicates()
     unlabelled = ~clips.isin(corpus.labelled.clips["clip_id"])
     return {"n_trained_on": len(clips), "n_unlabelled": int(unlabelled.sum())}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...params import Distillation, EncoderParams, Evaluation, PseudoLabels, Run
+from ...params import Distillation, EncoderParams, Evaluation, PseudoLabels, Run, Unfused
 
 
 def cluster_pseudo_labels(
@@ -21,57 +21,42 @@ def cluster_pseudo_labels(
     labels, quality, points = [], [], []
     for repeat in repeats(run.seeds, corpus.folds):
         audio = corpus.for_training(repeat.fold, transductive=evaluation.transductive)
-        train = corpus.part("train", repeat.fold)
+        train, which = corpus.part("train", repeat.fold), repeat._asdict()
         model = estimator(corpus, teachers, repeat, clustering, run, repeat.name)
         model.set_params(n_clusters=clustering.n_clusters or len(train.classes))
         found, of_teacher = labels_by_source(model, audio, train, clustering.controls)
         points.append(of_teacher.reset_index())
+        labels.append(pd.concat(found, names=["source"]).reset_index().assign(**which))
+        truth = train.clips.set_index("clip_id")["label"]
         for source, table in found.items():
-            keys = {"source": source, **repeat._asdict()}
-            labels.append(table.reset_index().assign(**keys))
-            truth = train.clips.set_index("clip_id")["label"]
             scores = cluster_quality(table["pseudo_label"], truth)
-            quality.append({"task": corpus.name, **keys, **scores})
+            quality.append({"task": corpus.name, "source": source, **which, **scores})
     return pd.concat(labels, ignore_index=True), quality, points[0]
 
 
 def distil_students(
-    teachers: Any,
-    pseudo_labels: pd.DataFrame,
-    corpus: Any,
-    clustering: PseudoLabels,
-    distillation: Distillation,
-    evaluation: Evaluation,
-    encoder: EncoderParams,
-    run: Run,
-) -> tuple[Any, pd.DataFrame]:
+    teachers: Any, pseudo_labels: pd.DataFrame, corpus: Any, unfused: Unfused,
+    encoder: EncoderParams, run: Run,
+) -> tuple[Any, pd.DataFrame]:  # fmt: skip
     """Train the student: a randomly initialised encoder learns the pseudo-labels.
 
-    Self-distillation (UnFuSeD): shallow exits of the network learn from its last layer. One student
-    for every seed, fold and source of pseudo-labels, and one on the teacher's embeddings if asked.
+    Self-distillation (UnFuSeD): shallow exits of the network learn from its last layer.
     """
-    from ...core.repeats import Repeat
+    from ...distillation.controls import lessons
     from ...encoders.collection import EncoderCollection
 
-    learnt: list[Any] = list(pseudo_labels.groupby(["source", "seed", "fold"]))
-    if distillation.embeddings:
-        learnt += [(("embeddings", *key), None) for (who, *key), _ in learnt if who == "teacher"]
-    folders, histories = {}, []
-    for (source, seed, fold), table in learnt:
-        repeat = Repeat(int(seed), int(fold))
-        name = f"{source}-{repeat.name}"
-        model = estimator(corpus, teachers, repeat, clustering, run, name)
-        model.set_params(**parameters_of(distillation, encoder))
-        audio = corpus.for_training(repeat.fold, transductive=evaluation.transductive)
-        facts = {"task": corpus.name, "source": source, "fold": repeat.fold}
-        if table is None:
-            model.set_params(targets="embeddings").fit(audio, facts=facts)
-        else:
-            labels = table.set_index("clip_id").filter(like="pseudo_label").dropna(axis=1)
-            model.fit(audio, pseudo_labels=labels, facts=facts)
-        for kind in ("student", "full"):
-            folders[f"{name}/{kind}"] = model.folder_ / kind
-        histories.append(model.history_.assign(source=source, **repeat._asdict()))
+    folders: dict[str, Any] = {}
+    histories = []
+    for lesson in lessons(pseudo_labels, embeddings=unfused.distillation.embeddings):
+        name, repeat = f"{lesson.source}-{lesson.repeat.name}", lesson.repeat
+        model = estimator(corpus, teachers, repeat, unfused.pseudo_labels, run, name)
+        model.set_params(**parameters_of(unfused.distillation, encoder))
+        model.set_params(targets="clusters" if lesson.labels is not None else "embeddings")
+        audio = corpus.for_training(repeat.fold, transductive=True).take(lesson.clip_ids)
+        facts = {"task": corpus.name, "source": lesson.source, "fold": repeat.fold}
+        model.fit(audio, pseudo_labels=lesson.labels, facts=facts)
+        folders |= {f"{name}/{kind}": model.folder_ / kind for kind in ("student", "full")}
+        histories.append(model.history_.assign(source=lesson.source, **repeat._asdict()))
     history = pd.concat(histories, ignore_index=True).assign(task=corpus.name)
     return EncoderCollection(folders), history
 

@@ -13,7 +13,7 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
         task: Name of the task in the configuration.
         teacher: Dataset or parameters of what clusters the task's audio.
     """
-    shared = ["params:evaluation", "params:encoder", "params:run"]
+    shared = ["params:encoder", "params:run"]
     outside = teacher.startswith("params:")
     whose = "params:teacher" if outside else "teachers"
     of_task = Pipeline(
@@ -25,10 +25,7 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
             ),
             node(
                 nodes.distil_students,
-                [
-                    *(whose, "pseudo_labels", "corpus"),
-                    *("params:pseudo_labels", "params:distillation", *shared),
-                ],
+                [whose, "pseudo_labels", "corpus", "params:unfused", *shared],
                 ["students", "student_history"],
             ),
         ],
@@ -37,8 +34,7 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
         parameters={
             **({whose: teacher} if outside else {}),
             "params:pseudo_labels": "params:unfused.pseudo_labels",
-            "params:distillation": "params:unfused.distillation",
-            **{name: name for name in shared},
+            **{name: name for name in ("params:evaluation", "params:unfused", *shared)},
         },
         tags=["modelling", "unfused"],
     )
