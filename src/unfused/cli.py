@@ -31,6 +31,17 @@ STOPPED = "stopped; run the same command again to go on"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 4.0
 """Seconds after a signal in which a run may close its workers and files by itself."""
+REMEDIES = {
+    "again": "kedro run --pipelines=unfused makes everything",
+    "audio": "--params data=<folder>, or make unfused DATA=<folder>",
+    "columns": "--params tasks.own_data.columns.path=<column>",
+    "encoder": "in a file of parameters methods.conformer.encoder: {name: conformer}",
+    "folder": "--params run_name=<name>",
+    "joined": "in a file of parameters evaluation.joined",
+    "n_jobs": "--params extraction.n_jobs=<number>",
+    "unlabelled": "--params unlabelled=<folder>; pretraining.task_audio is the parameter",
+}
+"""How a command is told what :class:`~unfused.core.errors.UserError` advises."""
 MEANT_FOR_USERS = (UserError, OSError, ValidationError, OmegaConfBaseException, YAMLError)
 
 
@@ -136,8 +147,14 @@ def words_say_it(error: BaseException) -> bool:
 
 
 def words_of(error: BaseException) -> str:
-    """Return an error's words; numpy does not say why an array could not be written."""
-    words = str(error)
+    """Return an error's words, and how a command is told what they advise.
+
+    Numpy does not say why an array could not be written.
+    """
+    words, cause = str(error), error.__cause__
+    remedy = getattr(error, "remedy", "") or getattr(cause, "remedy", "")
+    if remedy:
+        return f"{words} ({REMEDIES[remedy]})"
     if isinstance(error, OSError) and re.fullmatch(r"\d+ requested and \d+ written", words):
         return f"the disk is full ({words}): make room and run the same command again"
     return words

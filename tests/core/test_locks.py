@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from unfused.cli import words_of
 from unfused.core import locks
 from unfused.core.errors import UserError
 from unfused.core.locks import Claim, locked
@@ -62,8 +63,9 @@ def test_two_processes_make_an_output_once(tmp_path):
 def test_a_claim_says_who_holds_it_and_others_files_are_free(tmp_path, holder):
     with pytest.raises(UserError) as caught:
         Claim(tmp_path, ["results.parquet", "else.parquet"])
-    for word in (str(holder.pid), os.uname().nodename, "results.parquet", "run_name"):
+    for word in (str(holder.pid), os.uname().nodename, "results.parquet", str(tmp_path)):
         assert word in str(caught.value)
+    assert "run_name" in words_of(caught.value)
     Claim(tmp_path, ["else.parquet"]).release()
 
 

@@ -232,7 +232,7 @@ def test_a_killed_worker(
         raise BrokenProcessPool("A worker process managed by the executor was terminated.")
 
     monkeypatch.setattr(extraction, "_run", killed)
-    with pytest.raises(StoreError, match=r"killed.*extraction\.n_jobs lower"):
+    with pytest.raises(StoreError, match=r"killed.*lower n_jobs than 2"):
         extract_log_mels(manifest, tmp_path / "s", FRONT_END, clips_per_shard=3, n_jobs=2)
 
 

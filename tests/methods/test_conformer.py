@@ -217,8 +217,8 @@ def test_a_process_without_a_counted_frame_only_adds_nothing() -> None:
 @pytest.mark.parametrize(
     ("encoder", "settings", "words"),
     [
-        (AudioNTT(d=8, channels=2, n_mels=16), {}, "is AudioNTT, ending at 'fc2'.*name: conformer"),
-        (Conformer(**TINY, cut="features"), {}, "ending at 'features'.*methods.conformer.encoder"),
+        (AudioNTT(d=8, channels=2, n_mels=16), {}, "AudioNTT, ending at 'fc2'.*='conformer'"),
+        (Conformer(**TINY, cut="features"), {}, "ending at 'features'.*encoder='conformer'"),
         (Conformer(**TINY), {"crop_frames": 4}, "crop_frames=4 must be at least 8"),
         (Conformer(**TINY), {"mask_prob": 0.0}, "mask_prob=0.0 must be in"),
         (Conformer(**TINY), {"n_distractors": 0}, "n_distractors=0 must be at least 1"),

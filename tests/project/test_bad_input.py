@@ -210,6 +210,16 @@ def test_a_full_disk_is_called_so_where_numpy_does_not():
     assert words_of(UserError("3 requested")) == "3 requested"
 
 
+def test_the_command_line_says_how_it_is_told_a_remedy(tmp_path):
+    (tmp_path / "list.csv").write_text("clip,label\na.wav,x\n")
+    error = caught(read_table, tmp_path / "list.csv")
+    assert "--params" not in str(error)
+    assert words_of(error) == f"{error} (--params tasks.own_data.columns.path=<column>)"
+    wrapped = DatasetError("it cannot be loaded")
+    wrapped.__cause__ = error
+    assert words_of(wrapped) == words_of(error).replace(str(error), str(wrapped))
+
+
 @pytest.mark.usefixtures("heard_sigint")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_says_how_to_go_on(command, monkeypatch, number):

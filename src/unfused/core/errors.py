@@ -19,7 +19,16 @@ class UserError(ValueError):
     """Something that the user can mend: the message names the value, the rule and the remedy.
 
     Commands show its words alone; every other error is a bug and keeps its traceback.
+
+    Args:
+        *words: The message, in terms of the library's calls.
+        remedy: A word for what the message advises, where a command is told so in another way than
+            a call; the command line adds how.
     """
+
+    def __init__(self, *words: object, remedy: str = "") -> None:
+        super().__init__(*words)
+        self.remedy = remedy
 
 
 class NotFoundError(UserError, FileNotFoundError):

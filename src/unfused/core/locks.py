@@ -67,8 +67,9 @@ class Claim:
                     _release(other, held)
                 elif both := set(names) & _written_by(other):
                     raise UserError(
-                        f"{_holder(other)} is writing {min(both)}: let that run end, or give this "
-                        "one a folder of its own, --params run_name=<name>"
+                        f"{_holder(other)} is writing {min(both)}: let it end, or write to another "
+                        f"folder than {folder}",
+                        remedy="folder",
                     )
             self._held = _take(self._file, names)
         atexit.register(self.release)

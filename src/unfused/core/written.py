@@ -16,7 +16,7 @@ from .locks import locked
 from .outputs import file_damage, file_facts, read_sealed, shown, write_sealed
 
 RECORD = "written.json"
-_REMEDY = "run the pipeline that makes it again (kedro run --pipelines=unfused makes everything)"
+_REMEDY = "run again what makes it"
 
 
 def begin(folder: Path, files: Iterable[Path]) -> None:
@@ -47,14 +47,17 @@ def check(file: Path) -> None:
         return  # folders have records of their own
     known = read_sealed(folder / RECORD)
     if known is None:
-        raise UserError(f"{shown(folder / RECORD)} is not what was written: {_REMEDY}")
+        raise UserError(
+            f"{shown(folder / RECORD)} is not what was written: {_REMEDY}", remedy="again"
+        )
     facts = known["files"].get(_name(folder, file))
     if facts is None and not file.exists():
         return  # nothing has been promised
     if facts is None:
-        raise UserError(f"{shown(file)} is of a run that was not finished: {_REMEDY}")
+        words = f"{shown(file)} is of a run that was not finished: {_REMEDY}"
+        raise UserError(words, remedy="again")
     if wrong := file_damage(file, facts):
-        raise UserError(f"{shown(file)} {wrong}: {_REMEDY}")
+        raise UserError(f"{shown(file)} {wrong}: {_REMEDY}", remedy="again")
 
 
 def _run_of(file: Path) -> Path | None:

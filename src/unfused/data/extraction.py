@@ -105,8 +105,9 @@ def extract_log_mels(
         rows, rejected = _finish(folder, shards, front_end)
     except BrokenExecutor as error:
         raise StoreError(
-            "a worker process was killed, mostly for want of memory: set extraction.n_jobs lower "
-            "and run again; finished shards stay"
+            f"a worker process was killed, mostly for want of memory: give a lower n_jobs than "
+            f"{n_jobs} and run again; finished shards stay",
+            remedy="n_jobs",
         ) from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -86,7 +86,8 @@ def read_table(
         raise ManifestError(
             f"{path} has no column {', '.join(map(repr, missing or [needed]))}; it has "
             f"{list(table.columns)}: rename one, or say which stands for what, "
-            "columns={'path': ...}, e.g. --params tasks.own_data.columns.path=<column>"
+            f"columns={{{needed!r}: ...}}",
+            remedy="columns",
         )
     if table.empty:
         raise ManifestError(f"{path} has a header but no rows: list at least one audio file")

@@ -80,8 +80,8 @@ def find_soundfont() -> bytes:
         raise UserError(
             f"the demo corpus cannot be rendered: {wrong}. Install what it needs with\n"
             '    pip install "unfused[demo]"\n'
-            "or, where that has no build for this machine, use audio of your own:\n"
-            "    make unfused DATA=<folder>"
+            "or, where that has no build for this machine, use audio of your own",
+            remedy="audio",
         )
     return content
 

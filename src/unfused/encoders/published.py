@@ -49,8 +49,8 @@ def load_byol_a(
 ) -> TrainedEncoder:
     """Load one of BYOL-A's published encoders, of 512, 1024 or 2048 dimensions.
 
-    It brings BYOL-A's front-end: log-mels of a store made with another one are refused; set
-    ``front_end.mel_scale=htk`` and ``front_end.norm=none`` for a run with it.
+    It brings BYOL-A's front-end: log-mels of a store made with another one are refused, which
+    takes ``FrontEnd(mel_scale="htk", norm="none")``.
 
     Args:
         path: The ``.pth`` file.

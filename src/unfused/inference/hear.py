@@ -66,7 +66,7 @@ def load_model(model_file_path: str = "") -> HearModel:
     if not model_file_path:
         raise UserError(
             "model_file_path is empty, and this package brings no weights: give the folder of a "
-            "trained encoder, e.g. one that `kedro run --pipelines=export` wrote"
+            "trained encoder, such as a fitted method or classifier saves with .save(folder)"
         )
     path = Path(model_file_path)
     embedder = load_embedder(path.parent if path.is_file() else path)

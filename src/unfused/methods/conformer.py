@@ -156,8 +156,8 @@ def _conformer(encoder: Encoder, crop_frames: int) -> Conformer:
         found = type(encoder).__name__
         raise UserError(
             f"method 'conformer' masks what enters the blocks of a Conformer, but its encoder is "
-            f"{found}, ending at {encoder.cut!r}: set methods.conformer.encoder: "
-            "{name: conformer}"
+            f"{found}, ending at {encoder.cut!r}: train encoder='conformer', whole",
+            remedy="encoder",
         )
     if crop_frames < 2 * encoder.stride:
         raise UserError(

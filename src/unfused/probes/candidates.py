@@ -290,7 +290,7 @@ def _side_by_side(
     parts = [[item for item in usable if item.label == label] for label in labels]
     if not all(parts):
         known = sorted({item.label for item in usable})
-        raise UserError(f"evaluation.joined={list(labels)} must name some of {known}")
+        raise UserError(f"joined={list(labels)} must name some of {known}", remedy="joined")
     read_outs = dict.fromkeys(item.read_out for items in parts for item in items if item.read_out)
     for name in read_outs or [""]:
         of_name = [[item for item in items if item.read_out in ("", name)] for items in parts]

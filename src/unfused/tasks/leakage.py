@@ -89,8 +89,9 @@ def select_pretraining_clips(
         sources = {name for name, table in splits.items() if (table["made_by"] == NO_TASK).all()}
     if not sources:
         raise UserError(
-            "pretraining.task_audio=false leaves nothing to pre-train on: name unlabelled audio "
-            "(parameter unlabelled=<folder>, or an entry under pools)"
+            "task_audio=False leaves nothing to pre-train on: add a corpus of unlabelled audio, or "
+            "give True",
+            remedy="unlabelled",
         )
     chosen = []
     for fold in sorted(int(fold) for fold in folds):
@@ -107,7 +108,8 @@ def select_pretraining_clips(
         if clips.empty:
             raise UserError(
                 f"fold {fold} leaves no clip to pre-train on; every clip is held out by some task. "
-                "Add unlabelled audio (parameter unlabelled=<folder>) or training clips"
+                "Add unlabelled audio or training clips",
+                remedy="unlabelled",
             )
         chosen.append(clips)
     return pd.concat(chosen, ignore_index=True)[["fold", "corpus", *AUDIO_KEY]]

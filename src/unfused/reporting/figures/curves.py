@@ -107,7 +107,7 @@ def label_efficiency(curves: pd.DataFrame) -> Figure:
         UserError: There is no row.
     """
     if curves.empty:
-        raise UserError("no label budget was measured: set evaluation.label_efficiency.budgets")
+        raise UserError("curves has no row: measure scores with few labels first")
     curves = _best_read_outs(curves)
     rank = [encoder_rank(*pair) for pair in zip(curves["encoder"], curves["source"], strict=True)]
     ordered = curves.assign(rank=rank).sort_values("rank", kind="stable")
