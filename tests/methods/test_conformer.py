@@ -233,7 +233,6 @@ def test_refuses_what_has_no_meaning(encoder: nn.Module, settings: dict, words: 
 def test_it_is_registered_and_takes_one_view() -> None:
     method = methods.create("conformer", Conformer(**TINY), n_clips=10, crop_frames=144)
     assert (method.n_views, method.n_crops, method.crop_frames) == (1, 1, 144)
-    assert getattr(method, "projector", None) is None
 
 
 @pytest.mark.usefixtures("one_thread")

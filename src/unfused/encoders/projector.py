@@ -7,7 +7,6 @@ from itertools import pairwise
 from torch import nn
 
 from ..core.errors import UserError
-from .encoder import arguments
 
 
 class Projector(nn.Sequential):
@@ -40,7 +39,6 @@ class Projector(nn.Sequential):
         bias: bool = True,
         batch_norm: bool = True,
     ) -> None:
-        settings = arguments(locals())
         widths = [inputs, *[hidden] * hidden_layers, outputs]
         if min(widths) < 1:
             raise UserError(f"projector of widths {widths}: every width must be at least 1")
@@ -50,7 +48,7 @@ class Projector(nn.Sequential):
             layers += [nn.BatchNorm1d(next_width)] if batch_norm else []
             layers += [nn.ReLU()]
         super().__init__(*layers, nn.Linear(widths[-2], outputs, bias=bias))
-        self.widths, self.settings = widths, settings
+        self.widths = widths
 
     def __repr__(self) -> str:
         return f"Projector({' -> '.join(map(str, self.widths))})"

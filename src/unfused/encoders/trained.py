@@ -10,18 +10,18 @@ from typing import Any
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..core.errors import NotFoundError, UserError
 from ..core.outputs import check_output, digest_of, write_bytes, write_json
 from .encoder import Encoder, band_means
-from .projector import Projector
 from .registry import ENCODERS, create
 
 FORMAT_VERSION = 2
 TRAINED_ON = ("corpus", "clip_id", "digest")  # and offset, frames where they are known
 WEIGHTS_FILE, SETTINGS_FILE = "encoder.safetensors", "encoder.json"
 TRAINED_ON_FILE = "trained_on.parquet"
+_PREFIX = "encoder."
 
 
 @dataclass(repr=False)
@@ -35,7 +35,6 @@ class TrainedEncoder:
         mean: Mean of the training clips' log-mels.
         std: Their standard deviation.
         provenance: How it was made; see :func:`unfused.encoders.provenance`.
-        projector: The method's projector, where pseudo-labels are to be made from its output.
         clip_normalisation: Whether each input's mean in every mel band is subtracted from it.
     """
 
@@ -45,7 +44,6 @@ class TrainedEncoder:
     mean: float
     std: float
     provenance: dict[str, Any] = field(default_factory=dict)
-    projector: Projector | None = None
     clip_normalisation: bool = False
 
     def __post_init__(self) -> None:
@@ -88,14 +86,6 @@ class TrainedEncoder:
                 f"({'; '.join(differing)}); extract the log-mels again with the encoder's settings"
             )
 
-    @property
-    def modules(self) -> nn.ModuleDict:
-        """What has weights: the encoder, and the projector if there is one."""
-        modules = nn.ModuleDict({"encoder": self.encoder})
-        if self.projector is not None:
-            modules["projector"] = self.projector
-        return modules
-
 
 def save_encoder(
     folder: str | Path, trained: TrainedEncoder, clip_ids: pd.DataFrame | None = None
@@ -120,8 +110,10 @@ def save_encoder(
             f"{type(trained.encoder).__name__} is not in the encoder registry, so it could not be "
             f"loaded again: give the class a `name` and put its file in {ENCODERS.package}"
         )
-    state = trained.modules.state_dict()
-    tensors = {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in state.items()}
+    tensors = {
+        _PREFIX + name: tensor.to("cpu", copy=True).contiguous()
+        for name, tensor in trained.encoder.state_dict().items()
+    }
     if broken := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
         raise UserError(
             f"encoder {trained.name!r} has NaN or infinite weights in {broken[:3]}: lower the "
@@ -140,7 +132,6 @@ def save_encoder(
         "format": FORMAT_VERSION,
         "name": trained.name,
         "architecture": {"name": architecture, "settings": trained.encoder.settings},
-        "projector": None if trained.projector is None else trained.projector.settings,
         "front_end": trained.front_end,
         "mean": trained.mean,
         "std": trained.std,
@@ -180,14 +171,14 @@ def load_encoder(folder: str | Path) -> TrainedEncoder:
             f"{weights_file} is not the file that {SETTINGS_FILE} describes (interrupted save or "
             "damaged copy): copy the folder again, or train again"
         )
-    architecture, projector = content.pop("architecture"), content.pop("projector")
-    trained = TrainedEncoder(
-        encoder=create(architecture["name"], **architecture["settings"]).eval(),
-        projector=None if projector is None else Projector(**projector).eval(),
-        **content,
-    )
+    content.pop("projector", None)  # files used to have the method's, which nothing read
+    architecture, weights = content.pop("architecture"), load_file(weights_file)
+    encoder = create(architecture["name"], **architecture["settings"]).eval()
+    mine = {name.removeprefix(_PREFIX): weights[name] for name in weights
+            if not name.startswith("projector.")}  # fmt: skip
+    trained = TrainedEncoder(encoder, **content)
     try:
-        trained.modules.load_state_dict(load_file(weights_file))
+        encoder.load_state_dict(mine)
     except RuntimeError as error:  # missing, left over or of another shape
         words = f"{weights_file} does not fit the architecture in {SETTINGS_FILE}: {error}"
         raise UserError(words) from error

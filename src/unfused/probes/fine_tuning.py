@@ -189,7 +189,7 @@ class _Network:
 
     def embedder(self, provenance: dict[str, Any] | None = None) -> EncoderEmbedder:
         encoder = self.method.encoder
-        trained = replace(self.source, encoder=encoder, provenance=provenance or {}, projector=None)
+        trained = replace(self.source, encoder=encoder, provenance=provenance or {})
         return EncoderEmbedder(trained, ReadOut((encoder.cut,), (encoder.pooling,)))
 
     def weights(self) -> list[NDArray[np.float32]]:

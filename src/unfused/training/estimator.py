@@ -26,7 +26,6 @@ from ..core.outputs import OutputFolder
 from ..core.seeding import derive_seed
 from ..encoders.encoder import Encoder
 from ..encoders.origin import provenance
-from ..encoders.projector import Projector
 from ..encoders.registry import Setting, check_settings, create
 from ..encoders.trained import TrainedEncoder, save_encoder
 from ..methods.method import Method
@@ -122,15 +121,14 @@ class LoopEstimator(BaseEstimator):
             save_history(folder, history)
 
     def _keep(
-        self, folder: Path, encoder: Encoder, corpus: Corpus, views: ViewMaker,
-        projector: Projector | None = None, **facts: Any,
-    ) -> None:  # fmt: skip
+        self, folder: Path, encoder: Encoder, corpus: Corpus, views: ViewMaker, **facts: Any
+    ) -> None:
         """Save an encoder, what it needs of the corpus it was trained on, and the facts."""
         front_end = corpus.store.front_end.settings()
         record = provenance(seed=self.seed, **facts)
         trained = TrainedEncoder(
             encoder.cpu().eval(), self.encoder, front_end, *corpus.statistics,
-            record, projector, views.clip_normalisation,
+            record, views.clip_normalisation,
         )  # fmt: skip
         save_encoder(folder, trained, self.trained_on_)
 
@@ -176,7 +174,7 @@ def untrained_like(
     """Return a random encoder with the front-end and normalisation of a trained one."""
     facts = provenance(method="random_init", seed=seed, parameters=dict(settings))
     encoder = random_encoder(name, settings, seed).eval()
-    return replace(trained, encoder=encoder, name=name, provenance=facts, projector=None)
+    return replace(trained, encoder=encoder, name=name, provenance=facts)
 
 
 def crop_source(

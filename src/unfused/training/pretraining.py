@@ -150,9 +150,8 @@ def _pretrain(
     model._train(folder, corpus, method, views, f"{corpus.name}, seed {seed}")
     if rank() == 0:
         parameters = {**settings, "training": vars(model.training)}
-        projector = getattr(method, "projector", None)
         facts = {"method": method.name, "parameters": parameters}
-        model._keep(folder, method.encoder, corpus, views, projector, **facts)
+        model._keep(folder, method.encoder, corpus, views, **facts)
         drop_checkpoint(folder)
 
 
