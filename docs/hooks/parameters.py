@@ -108,9 +108,9 @@ def within(kind: type, prefix: str = "") -> Iterator[Parameter]:
     if not issubclass(kind, BaseModel):
         for field in fields(kind):
             default = ... if field.default is MISSING else field.default
-            yield Parameter(
-                field.name, get_type_hints(kind)[field.name], default, (), says[field.name]
-            )
+            hint = get_type_hints(kind, include_extras=True)[field.name]
+            rules = getattr(hint, "__metadata__", ())
+            yield Parameter(field.name, hint, default, rules, says[field.name])
         return
     for name, field in kind.model_fields.items():
         inner = next((item for item in flat_types(field.annotation) if is_group(item)), None)
@@ -160,9 +160,12 @@ def typed(item: Parameter) -> str:
     if item.kind in OWN_TABLE:
         return f"group [`{OWN_TABLE[item.kind]}`](#{OWN_TABLE[item.kind]})"
     words = [worded(kind) for kind in flat_types(item.kind)]
-    limits = [
+    inner = [kind.__metadata__ for kind in get_args(item.kind) if get_origin(kind) is Annotated]
+    rules = [rule for group in (item.rules, *inner) for rule in group]
+    limits = [rule for rule in rules if isinstance(rule, str)]  # of the library's settings
+    limits += [
         f"{sign} {getattr(rule, name):g}"
-        for rule in item.rules
+        for rule in rules
         for name, sign in SIGNS.items()
         if getattr(rule, name, None) is not None
     ]
@@ -193,6 +196,10 @@ def shown(value: Any) -> str:
     return str(value)
 
 
+def _as_in_yaml(text: str) -> str:
+    return re.sub(r"\bNone\b", "null", ROLE.sub(r"`\1`", " ".join(text.split())))
+
+
 def meanings(kind: type) -> dict[str, str]:
     """Return what the docstring of a class, and of those it derives from, says of each name."""
     found: dict[str, str] = {}
@@ -201,8 +208,5 @@ def meanings(kind: type) -> dict[str, str]:
             text = griffe.Docstring(base.__doc__ or "", parser="google", lineno=1)
             for section in text.parse(warnings=False):
                 if section.kind.value in ("attributes", "parameters"):
-                    found |= {
-                        item.name: ROLE.sub(r"`\1`", " ".join(item.description.split()))
-                        for item in section.value
-                    }
+                    found |= {item.name: _as_in_yaml(item.description) for item in section.value}
     return found

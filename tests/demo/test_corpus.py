@@ -11,8 +11,8 @@ from unfused.core import outputs
 from unfused.core.errors import UserError
 from unfused.demo import rendering
 from unfused.demo.corpus import render_demo
-from unfused.demo.plans import DemoSettings
 from unfused.demo.rendering import Note, Recording, Take, find_soundfont, play
+from unfused.demo.settings import DemoSettings
 
 SMALL = DemoSettings(n_sessions=4, n_notes=40, n_mixtures=20, seconds=0.3)
 PLAIN = Recording(reverb=0, cents=0, gains=(0,) * 8, snr=60, slope=0, peak=-6, seed=0)
@@ -90,7 +90,7 @@ def test_what_is_whole_is_not_rendered_again(corpus, written):
 def test_other_settings_are_another_corpus(corpus, tmp_path):
     folders = {
         render_demo(tmp_path, settings=replace(SMALL, **changed), n_jobs=1)
-        for changed in ({}, {"seed": 1}, {"seconds": 0.2}, {"n_mixtures": 3})
+        for changed in ({}, {"seed": 1}, {"seconds": 0.2}, {"n_mixtures": 30})
     }
     assert len(folders) == 3  # the mixtures do not change the recordings
 

@@ -6,11 +6,11 @@ import pytest
 from unfused.demo.plans import (
     INSTRUMENTS,
     PLAYERS,
-    DemoSettings,
     plan_mixtures,
     plan_notes,
     plan_sessions,
 )
+from unfused.demo.settings import DemoSettings
 
 TABLE = pd.read_csv(INSTRUMENTS, index_col="programme")
 SMALL = DemoSettings(n_sessions=5, n_notes=200, n_mixtures=90)

@@ -20,7 +20,6 @@ from unfused.probes.evaluation import (
     evaluate_frozen,
     fit_probe,
 )
-from unfused.probes.fine_tuning import FineTuningSettings
 from unfused.probes.head import load_head
 from unfused.probes.label_efficiency import (
     COLUMNS,
@@ -37,6 +36,7 @@ from unfused.probes.results import (
     RowKeys,
     scored_rows,
 )
+from unfused.probes.settings import FineTuningSettings
 from unfused.tasks.corpus import Corpus
 from unfused.tasks.label_kinds import MULTI_LABEL
 from unfused.tasks.leakage import LeakError

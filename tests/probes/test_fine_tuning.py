@@ -8,8 +8,9 @@ from sklearn.metrics import average_precision_score
 from unfused.embeddings.embedder import EncoderEmbedder
 from unfused.embeddings.read_out import ReadOut
 from unfused.probes import fine_tuning
-from unfused.probes.fine_tuning import FineTuningSettings, fine_tune
+from unfused.probes.fine_tuning import fine_tune
 from unfused.probes.probe import Probe
+from unfused.probes.settings import LIGHT_VIEWS, FineTuningSettings
 from unfused.training.checkpoint import CheckpointError
 from unfused.training.settings import TrainingSettings
 
@@ -227,7 +228,7 @@ def test_patience_that_lasts_changes_nothing(usual, tune):
 
 
 def test_mixup_and_masks_train_other_weights_and_can_be_resumed(usual, tune, tmp_path, monkeypatch):
-    views = {**fine_tuning.LIGHT_VIEWS, "freq_masks": 1, "time_masks": 1}
+    views = {**LIGHT_VIEWS, "freq_masks": 1, "time_masks": 1}
     settings = replace(SETTINGS, mixup_alpha=0.4, views=views)
     whole = tune(settings, folder=tmp_path / "whole")
     assert not same_weights(whole, usual[0])

@@ -4,7 +4,6 @@ import pytest
 
 from unfused.distillation.unfused import UnFuSeD
 from unfused.params import Distillation, EncoderParams, FineTuning, Run
-from unfused.pipelines.evaluation.nodes import supervised_settings
 from unfused.pipelines.unfused.nodes import parameters_of
 
 TRAINING = {"learning_rate": 0.1, "clip_updates": 8}
@@ -17,7 +16,7 @@ def test_every_option_of_fine_tuning():
         encoders=[], views={"time_masks": 2}, head="random",
         fine_tuning=TRAINING, from_scratch=TRAINING, **options,
     )  # fmt: skip
-    tuned, scratch = supervised_settings(given)
+    tuned, scratch = given.settings()
     assert tuned.head == scratch.head == "random"
     for settings in (tuned, scratch):
         assert settings.views["time_masks"] == 2

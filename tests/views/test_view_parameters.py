@@ -1,24 +1,38 @@
 """The typed parameters of the views and the views themselves say the same."""
 
-import inspect
+from dataclasses import asdict
 
 import pytest
 from pydantic import ValidationError
 
+from unfused.core.errors import UserError
 from unfused.params import KMixParams, MethodViews, Views
-from unfused.views import ViewMaker
-
-GIVEN_BY_THE_DATA = {"self", "mean", "std", "n_mels", "crop_frames", "k_mix_centroids"}
+from unfused.views.settings import MethodViewSettings, ViewSettings
 
 
-def defaults():
-    parameters = inspect.signature(ViewMaker.__init__).parameters.values()
-    return {p.name: p.default for p in parameters if p.name not in GIVEN_BY_THE_DATA}
+def test_parameters_are_the_settings_of_the_views():
+    assert MethodViews().model_dump() == asdict(MethodViewSettings())
+    assert Views().model_dump() == asdict(ViewSettings())
 
 
-def test_parameters_and_views_have_the_same_names_and_defaults():
-    assert {name: getattr(MethodViews(), name) for name in MethodViews.model_fields} == defaults()
-    assert Views().model_dump().items() <= defaults().items()
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("mixup_ratio", 1.5, r"in \[0, 1\]"),
+        ("mixup_bank", 0, "at least 1"),
+        ("spans_of_mix", "both", "choose from"),
+        ("freq_scale", (1.5, 0.6), "low <= high"),
+        ("time_masks", -1, "at least 0"),
+        ("time_mask_width", 0, "at least 1"),
+        ("linear_gain", -0.1, "at least 0"),
+    ],
+)
+def test_errors_name_value_and_rule(name, value, rule):
+    with pytest.raises(UserError, match=rule) as error:
+        MethodViewSettings(**{name: value})
+    assert f"{name}=" in str(error.value)
+    with pytest.raises(ValidationError):
+        MethodViews(**{name: value})
 
 
 def test_the_whole_bank_to_draw_from_is_refused():

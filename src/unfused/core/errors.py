@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
 from math import inf
 from threading import Event
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 STOPPING = Event()
 """Set once a signal has asked this process to end: from then on nothing is declared whole.
@@ -45,23 +46,27 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-RULES: dict[str, Callable[[float], bool]] = {
-    "positive": lambda number: 0 < number < inf,
-    "0 or positive": lambda number: 0 <= number < inf,
-    "at least 1": lambda number: number >= 1,
-    "at least 2": lambda number: number >= 2,
-    "in [0, 1)": lambda number: 0 <= number < 1,
-    "in [0, 1]": lambda number: 0 <= number <= 1,
-}
+def obeys(number: float, rule: str) -> bool:
+    """Return whether a number is ``positive``, ``0 or positive``, ``at least 2`` or ``in [0, 1)``.
+
+    >>> obeys(3, "at least 2"), obeys(1, "in [0, 1)"), obeys(1, "in [0, 1]")
+    (True, False, True)
+    """
+    if rule in ("positive", "0 or positive"):
+        return (number > 0 if rule == "positive" else number >= 0) and number < inf
+    if rule.startswith("at least "):
+        return number >= float(rule.removeprefix("at least "))
+    low, high = map(float, rule[len("in [") : -1].split(", "))
+    return low <= number <= high and not (rule.endswith(")") and number == high)
 
 
 def must_be(rule: str, **numbers: float | None) -> None:
-    """Refuse, by UserError, numbers that break one of the :data:`RULES`; None is no number.
+    """Refuse, by UserError, numbers that break a rule, see :func:`obeys`; None is no number.
 
     >>> must_be("positive", temperature=0.1, weight_decay=None)
     """
     for name, number in numbers.items():
-        if number is not None and not RULES[rule](number):
+        if number is not None and not obeys(number, rule):
             finite = " and finite" if number == inf else ""
             raise UserError(f"{name}={number!r} must be {rule}{finite}")
 
@@ -75,3 +80,17 @@ def must_be_one_of(choices: Iterable[str], **words: str) -> None:
     for name, word in words.items():
         if word not in known:
             raise UserError(f"{name}={word!r} is unknown; choose from {known}")
+
+
+def check_fields(settings: Any) -> None:
+    """Refuse, by UserError, values of a dataclass that break what its annotations say.
+
+    ``Annotated[float, "in [0, 1]"]`` has a rule of :func:`must_be`, ``Literal["a", "b"]`` choices.
+    """
+    for name, kind in get_type_hints(type(settings), include_extras=True).items():
+        value = getattr(settings, name)
+        for part in (kind, *get_args(kind)):
+            if get_origin(part) is Annotated and value is not None:
+                must_be(part.__metadata__[0], **{name: value})
+        if get_origin(kind) is Literal:
+            must_be_one_of(get_args(kind), **{name: value})

@@ -4,71 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..core.errors import UserError
+from .front_end import FrontEndSettings
 
 _CHUNK_FRAMES = 64  # frames transformed at once: 64 x 1024 float64 stay in the cache of one core
 _FILTER_GROUPS = 4  # neighbouring filters that are multiplied together: most weights are zero
 
 
 @dataclass(frozen=True)
-class FrontEnd:
-    """Settings of the log-mel spectrogram; the defaults are those shared by the LAPE papers.
+class FrontEnd(FrontEndSettings):
+    """How log-mels are made, and made; see :class:`~.front_end.FrontEndSettings` for the arguments.
 
     Power 2, periodic Hann window, centred frames with reflect padding, natural logarithm of (power
     + eps). It equals ``librosa.feature.melspectrogram`` with ``pad_mode="reflect"``; with the HTK
     scale and no norm ``torchaudio.transforms.MelSpectrogram`` as BYOL-A uses it.
 
-    Attributes:
-        sample_rate: Samples per second.
-        n_fft: Length of window and transform in samples; even.
-        hop: Samples from one frame to the next; less than half of ``n_fft``.
-        n_mels: Number of mel bands F.
-        f_min: Lower edge of the lowest band in Hz.
-        f_max: Upper edge of the highest band in Hz.
-        eps: Added to the power before the logarithm.
-        mel_scale: "slaney" or "htk".
-        norm: "slaney" (filters of area 1) or "none" (of height 1).
+    Raises:
+        UserError: A value is out of its range, or a band has no frequency.
     """
 
-    sample_rate: int = 16000
-    n_fft: int = 1024
-    hop: int = 160
-    n_mels: int = 64
-    f_min: float = 60.0
-    f_max: float = 7800.0
-    eps: float = 1.1920929e-7
-    mel_scale: str = "slaney"
-    norm: str = "slaney"
-
     def __post_init__(self) -> None:
-        for name in ("sample_rate", "n_fft", "hop", "n_mels"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"{name}={value!r} must be an integer above 0")
-        if self.n_fft % 2 or self.hop >= self.n_fft // 2:
-            raise UserError(
-                f"n_fft={self.n_fft} must be even and more than twice hop={self.hop}: "
-                "raise n_fft or lower hop"
-            )
-        if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
-            raise UserError(
-                f"f_min={self.f_min}, f_max={self.f_max} must obey 0 <= f_min < f_max <= "
-                f"sample_rate / 2 = {self.sample_rate / 2}"
-            )
-        for name, choices in (("mel_scale", list(_SCALES)), ("norm", ["slaney", "none"])):
-            if getattr(self, name) not in choices:
-                raise UserError(f"{name}={getattr(self, name)!r} must be one of {choices}")
-        if not self.eps > 0 or not math.isfinite(self.eps):
-            raise UserError(f"eps={self.eps} must be a positive number: it keeps silence finite")
+        super().__post_init__()
         if not mel_filters(self).any(axis=0).all():
             raise UserError(
                 f"n_mels={self.n_mels} leaves bands without a frequency bin at n_fft={self.n_fft}: "
@@ -87,10 +51,6 @@ class FrontEnd:
         96
         """
         return 1 + round(seconds * self.sample_rate) // self.hop
-
-    def settings(self) -> dict[str, Any]:
-        """Return the fields as JSON values; ``FrontEnd(**settings)`` rebuilds the front-end."""
-        return asdict(self)
 
     def log_mel(self, waveform: np.ndarray) -> np.ndarray:
         """Return the log-mel spectrogram of a mono clip, (N,) to (1 + N // hop, F) float32.

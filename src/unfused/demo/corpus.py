@@ -10,8 +10,9 @@ import pandas as pd
 
 from ..core.outputs import OutputFolder
 from ..core.source import source_digest
-from .plans import DemoSettings, plan_mixtures, plan_notes, plan_sessions
+from .plans import plan_mixtures, plan_notes, plan_sessions
 from .rendering import SOUNDFONT_DIGEST, find_soundfont, render_takes
+from .settings import DemoSettings
 
 PLANS = {"instrument": plan_sessions, "notes": plan_notes, "mixtures": plan_mixtures}
 _CARD = """# Demo corpus: {name}

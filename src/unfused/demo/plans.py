@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ import pandas as pd
 from ..core.errors import UserError
 from ..core.seeding import derive_seed, numpy_generator
 from .rendering import Note, Recording, Take
+from .settings import DemoSettings
 
 INSTRUMENTS = Path(__file__).with_name("instruments.csv")
 """Families of the programmes, and which share recordings; see its script in ``benchmarks``."""
@@ -19,17 +19,6 @@ Plan = tuple[pd.DataFrame, list[Take]]
 """The table ``labels.csv``, one row a clip, and what is played for it."""
 _CLIPS = 5  # of a session
 _OCTAVE = 12  # semitones; a session keeps to one
-
-
-@dataclass(frozen=True)
-class DemoSettings:
-    """How large the corpora are, see :class:`unfused.params.Demo`; the seed decides the rest."""
-
-    n_sessions: int = 25
-    n_notes: int = 2000
-    n_mixtures: int = 2000
-    seconds: float = 1.5
-    seed: int = 0
 
 
 class Player(NamedTuple):

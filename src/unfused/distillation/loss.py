@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from ..core.errors import UserError, must_be_one_of
 from ..losses.byol import cosine_distance
-
-Hint = Literal["logits", "features"]
+from .settings import Hint
 
 
 def self_distillation_loss(

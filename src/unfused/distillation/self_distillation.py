@@ -13,7 +13,8 @@ from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..methods.method import LossAndMetrics, Method, Views
 from ..methods.supervised import class_labels
-from .loss import Hint, self_distillation_loss
+from .loss import self_distillation_loss
+from .settings import Hint
 
 BLOCKS = ("block1", "block2", "block3")
 

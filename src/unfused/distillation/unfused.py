@@ -25,6 +25,7 @@ from ..tasks.corpus import Corpus
 from ..training.checkpoint import drop_checkpoint
 from ..training.estimator import (
     LoopEstimator,
+    fields_of,
     random_encoder,
     show_further,
     training_parameters,
@@ -32,9 +33,9 @@ from ..training.estimator import (
 )
 from ..training.history import load_history
 from .embedding_distillation import EmbeddingDistillation
-from .loss import Hint
 from .pseudo_labels import Whiten, on_sphere, pseudo_labels
 from .self_distillation import SelfDistillation
+from .settings import DistillationSettings
 
 METHODS = {"clusters": SelfDistillation, "embeddings": EmbeddingDistillation}
 """How a student learns, by its targets."""
@@ -69,14 +70,6 @@ class UnFuSeD(LoopEstimator):
         whiten: Axes that whitening keeps, see :func:`~unfused.distillation.pseudo_labels.on_sphere`
             (official code: 128).
         read_out: How a teacher that is an encoder is read out; None: its mean, maximum, deviation.
-        cut: Where the student ends.
-        alpha: Weight of the blocks' cross entropies against their divergences.
-        beta: Weight of the hints.
-        mse_on: What the hints compare: ``logits`` or ``features``.
-        detach_teacher: Keep the students' losses from moving the teacher.
-        hidden: Hidden width of the blocks' heads; None: the number of clusters.
-        blocks: Taps that get a head; None: three blocks for clusters, the third for embeddings.
-        crop_frames: Length of a training crop in frames.
         encoder: Registered name of the encoder that is trained.
         encoder_settings: Its constructor's arguments.
         views: Arguments of :class:`~unfused.views.make_views.ViewMaker`.
@@ -84,8 +77,9 @@ class UnFuSeD(LoopEstimator):
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         folder: Where checkpoints and results live, so that an interrupted fit goes on and a
             finished one is not repeated; None: nowhere.
-        **further: Fields of :class:`~unfused.training.settings.TrainingSettings`, by default 10,000
-            clip-updates.
+        **further: Fields of :class:`~unfused.distillation.settings.DistillationSettings`, such as
+            ``alpha``, ``beta`` and ``cut``; and of
+            :class:`~unfused.training.settings.TrainingSettings`, by default 10,000 clip-updates.
 
     Attributes:
         pseudo_labels_: Cluster of each clip, see :class:`Clusters`; None with ``embeddings``.
@@ -99,9 +93,10 @@ class UnFuSeD(LoopEstimator):
     UnFuSeD(clip_updates=20000, n_clusters=10, teacher='mfcc_statistics')
     """
 
-    further = training_parameters(weight_decay=1e-4)
+    further = fields_of(DistillationSettings) | training_parameters(weight_decay=1e-4)
     clip_updates_usual = 10_000
     kept = "student_"
+    cut: str
     pseudo_labels_: pd.DataFrame | None
     student_: TrainedEncoder
     full_: TrainedEncoder
@@ -115,14 +110,6 @@ class UnFuSeD(LoopEstimator):
         targets: Literal["clusters", "embeddings"] = "clusters",
         whiten: Whiten = "auto",
         read_out: ReadOut | None = None,
-        cut: str = "block3",
-        alpha: float = 0.7,
-        beta: float = 0.003,
-        mse_on: Hint = "logits",
-        detach_teacher: bool = True,
-        hidden: int | None = None,
-        blocks: Sequence[str] | None = None,
-        crop_frames: int = 96,
         encoder: str = "audio_ntt",
         encoder_settings: Mapping[str, Any] | None = None,
         views: Mapping[str, Any] | None = None,
@@ -132,10 +119,7 @@ class UnFuSeD(LoopEstimator):
         **further: Any,
     ) -> None:
         self.teacher, self.read_out, self.whiten = teacher, read_out, whiten
-        self.n_clusters, self.targets, self.cut = n_clusters, targets, cut
-        self.alpha, self.beta, self.mse_on = alpha, beta, mse_on
-        self.detach_teacher, self.hidden, self.blocks = detach_teacher, hidden, blocks
-        self.crop_frames = crop_frames
+        self.n_clusters, self.targets = n_clusters, targets
         self.encoder, self.encoder_settings, self.views = encoder, encoder_settings, views
         self.seed, self.device, self.folder = seed, device, folder
         self._take(further)

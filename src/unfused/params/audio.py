@@ -8,31 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ..core.errors import UserError
-from .model import Folder, Model, Outputs
+from ..data.front_end import FrontEndSettings
+from ..demo.settings import DemoSettings
+from .model import Folder, Model, Outputs, like
 
 
-class FrontEndParams(Model):
-    """Log-mel front-end; see :class:`unfused.data.log_mel.FrontEnd`.
-
-    Attributes:
-        sample_rate: Samples per second; audio of another rate is resampled.
-        n_fft: Length of window and transform in samples.
-        hop: Samples from one frame to the next.
-        n_mels: Number of mel bands; ``encoder.settings.n_mels`` has to be the same.
-        f_min: Lower edge of the lowest band in Hz.
-        f_max: Upper edge of the highest band in Hz.
-        mel_scale: Slaney's scale (librosa's) or HTK's.
-        norm: ``slaney`` (filters of area 1) or ``none`` (of height 1).
-    """
-
-    sample_rate: int = Field(16000, ge=8000)
-    n_fft: int = Field(1024, ge=64)
-    hop: int = Field(160, ge=1)
-    n_mels: int = Field(64, ge=8)
-    f_min: float = Field(60.0, ge=0)
-    f_max: float = Field(7800.0, gt=0)
-    mel_scale: Literal["slaney", "htk"] = "slaney"
-    norm: Literal["slaney", "none"] = "slaney"
+class FrontEndParams(like(FrontEndSettings, "eps")):  # type: ignore[misc]
+    """Log-mel front-end; see :class:`unfused.data.log_mel.FrontEnd`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> FrontEndParams:
@@ -186,21 +168,13 @@ class Task(Audio):
         return self.card.licence if self.card else None
 
 
-class Demo(Model):
+class Demo(like(DemoSettings, "seed")):  # type: ignore[misc]
     """The rendered demo corpora.
 
     Attributes:
-        n_sessions: Recording sessions of each of the twelve instruments, of five clips.
-        n_notes: Single notes, about; the task ``instrument_family``.
-        n_mixtures: Clips of the multi-label demo, about.
-        seconds: Length of a clip; a mixture has twice that.
         folder: Where the audio is kept.
         expected: How long UnFuSeD takes on the demo, in words; printed first.
     """
 
-    n_sessions: int = Field(25, ge=4)
-    n_notes: int = Field(2000, ge=120, le=3000)
-    n_mixtures: int = Field(2000, ge=30)
-    seconds: float = Field(1.5, gt=0.1)
     folder: Folder = Path("data/01_raw")
     expected: str | None = None

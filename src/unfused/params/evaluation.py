@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from ..core.errors import UserError, did_you_mean
-from .model import Model, Training
+from ..probes.settings import FineTuningSettings
+from .model import Model, Training, like
 from .views import Views
 
 
-class FineTuning(Model):
+class FineTuning(like(FineTuningSettings, "training", "views")):  # type: ignore[misc]
     """End-to-end training on the true labels, from an encoder or from scratch.
 
     Attributes:
         encoders: Which encoders are fine-tuned.
         views: Augmentations of the training crops.
-        crop_frames: Length of a training crop.
-        dropout: Dropout on the embedding.
-        label_smoothing: Share of the target spread over all classes.
-        mixup_alpha: Mix crops and their labels by shares from Beta(alpha, alpha); 0: no mixup. The
-            views' mixup adds a faint past crop and leaves the label alone.
         head: What the classifier of a fine-tuned encoder starts from; from scratch it is random.
-        validate_every: Epochs from one validation to the next.
-        patience: Validations in a row that may be no better than the best before training stops;
-            null: it never stops early.
         fine_tuning: Length, optimiser and precision from a trained encoder.
         from_scratch: The same from a random one.
     """
 
     encoders: list[str]
     views: Views
-    crop_frames: int = Field(96, ge=16)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    mixup_alpha: float = Field(0.0, ge=0)
-    head: Literal["linear_probe", "random"] = "linear_probe"
-    validate_every: int = Field(1, ge=1)
-    patience: int | None = Field(None, ge=1)
     fine_tuning: Training
     from_scratch: Training
+
+    def settings(self) -> tuple[FineTuningSettings, FineTuningSettings]:
+        """Return the library's settings of fine-tuning and of training from scratch."""
+        none = {"encoders", "fine_tuning", "from_scratch"}
+        tuned = FineTuningSettings(training=self.fine_tuning, **self.model_dump(exclude=none))
+        return tuned, replace(tuned, training=self.from_scratch, head="random")
 
     @model_validator(mode="after")
     def _known(self) -> FineTuning:
         from ..methods import available
 
+        self.settings()  # refuses what is out of range
         choices = ["random_init", "unfused", "unfused_full", "embedding_student", *available()]
         if unknown := [name for name in self.encoders if name not in choices]:
             hint = did_you_mean(unknown[0], choices)

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .model import Model, Training
+from ..distillation.settings import DistillationSettings
+from .model import Model, Training, like
 from .run import EncoderParams
 from .views import MethodViews, Views
 
@@ -60,31 +61,15 @@ class PseudoLabels(Model):
     controls: list[Control] = []
 
 
-class Distillation(Model):
+class Distillation(like(DistillationSettings)):  # type: ignore[misc]
     """Self-distillation of a randomly initialised encoder on pseudo-labels.
 
     Attributes:
-        alpha: Weight of the blocks' cross entropies against their divergences.
-        beta: Weight of the hints.
-        mse_on: What the hints compare.
-        detach_teacher: Keep the students' losses from moving the teacher.
-        hidden: Hidden width of the blocks' heads; null: the number of pseudo-classes.
-        blocks: Taps that get a head.
-        crop_frames: Length of a training crop.
-        cut: Where the student ends.
         embeddings: Train one more student, which predicts the teacher's embeddings (ours).
         views: Augmentations of the training crops.
         training: Length, optimiser and precision.
     """
 
-    alpha: float = Field(0.7, ge=0, le=1)
-    beta: float = Field(0.003, ge=0)
-    mse_on: Literal["logits", "features"] = "logits"
-    detach_teacher: bool = True
-    hidden: int | None = Field(None, ge=1)
-    blocks: list[str] = Field(["block1", "block2", "block3"], min_length=1)
-    crop_frames: int = Field(96, ge=16)
-    cut: str = "block3"
     embeddings: bool = False
     views: Views = Field(default_factory=Views)
     training: Training

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    create_model,
+    model_validator,
+)
 
 from ..config import project
 from ..core.errors import UserError, did_you_mean
@@ -56,6 +63,30 @@ class Model(BaseModel):
     """A group of parameters; unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def like(settings: type, *without: str) -> Any:
+    """Return a group with names, types, defaults, rules and docstring of the library's settings.
+
+    Args:
+        settings: A dataclass, which refuses bad values when it is made.
+        without: Its fields that are no parameters, or are typed by the group itself.
+    """
+    hints, known = get_type_hints(settings, include_extras=True), {}
+    for item in fields(settings):
+        required = item.default is MISSING and item.default_factory is MISSING
+        if item.name not in without:
+            known[item.name] = (hints[item.name], ... if required else item.default)
+
+    def check(group: Model) -> Model:
+        settings(**{name: getattr(group, name) for name in known})
+        return group
+
+    whole = {item.name for item in fields(settings) if item.default is MISSING} <= set(known)
+    rules = {"rules": model_validator(mode="after")(check)} if whole else {}
+    doc, module = settings.__doc__, settings.__module__
+    return create_model(settings.__name__, __base__=Model, __module__=module, __doc__=doc,
+                        __validators__=cast(Any, rules), **cast(Any, known))  # fmt: skip
 
 
 def _in_the_project(given: Path) -> Path:

@@ -228,7 +228,9 @@ def check_together(
     every = list(dict.fromkeys(tap for module in modules.values() for tap in module.dims))
     distillation = unfused.distillation
     _known([distillation.cut], taps, "unfused.distillation.cut")
-    _known(distillation.blocks, taps[:-1], "unfused.distillation.blocks")  # the last one teaches
+    _known(
+        distillation.blocks or [], taps[:-1], "unfused.distillation.blocks"
+    )  # the last one teaches
     asked = [tap for given in evaluation.read_outs for tap in given.get("taps", [])]
     _known(asked, every, "evaluation.read_outs.taps")
     for where, module in modules.items():

@@ -21,11 +21,12 @@ from ..tasks.corpus import PARTS, Corpus
 from ..tasks.label_kinds import MULTI_LABEL, LabelKind
 from ..tasks.leakage import check_no_leak
 from .candidates import RANDOM_INIT, UNTRAINED, Candidate, Vectors
-from .fine_tuning import FineTuned, FineTuningSettings, fine_tune
+from .fine_tuning import FineTuned, fine_tune
 from .head import save_head
 from .knn_probe import KNNProbe
 from .probe import Probe
 from .results import NO_CONTROLS, TRAIN, TRAIN_VALID, RowKeys, scored_rows
+from .settings import FineTuningSettings
 
 log = logging.getLogger(__name__)
 FrozenProtocol = Literal["linear_probe", "knn"]

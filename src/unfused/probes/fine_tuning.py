@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,52 +33,15 @@ from ..training.checkpoint import load_checkpoint, save_checkpoint
 from ..training.estimator import crop_source
 from ..training.loop import fit
 from ..training.precision import pick_device
-from ..training.settings import TrainingSettings
 from ..views.make_views import ViewMaker
 from .calibration import Calibration, calibrate
 from .head import Head
 from .linear_models import Linear, Standardised
 from .probe import Probe
 from .results import prediction_table, score_labels
+from .settings import FineTuningSettings
 
 log = logging.getLogger(__name__)
-LIGHT_VIEWS: Mapping[str, Any] = {
-    "mixup_ratio": 0.0,
-    "freq_scale": (1.0, 1.0),
-    "time_scale": (1.0, 1.0),
-}
-"""Normalise and crop only."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FineTuningSettings:
-    """How to train on labels.
-
-    Attributes:
-        training: Length, optimiser and precision.
-        views: Arguments of :class:`~unfused.views.make_views.ViewMaker`; the default only
-            normalises the crops.
-        crop_frames: Frames of a training crop.
-        dropout: Dropout on the embedding.
-        label_smoothing: Share of the target spread over all classes.
-        mixup_alpha: Mix crops and their labels by shares from Beta(alpha, alpha); 0: no mixup.
-        head: Start the classifier from a calibrated linear probe on the frozen encoder, or at
-            random. An encoder whose batch norm has seen no data always starts at random: in
-            training mode its features are on another scale than those the probe was fitted on.
-        validate_every: Epochs from one validation to the next.
-        patience: Validations in a row that may be no better than the best before training stops;
-            None: it never stops early.
-    """
-
-    training: TrainingSettings
-    views: Mapping[str, Any] = field(default_factory=lambda: dict(LIGHT_VIEWS))
-    crop_frames: int = 96
-    dropout: float = 0.0
-    label_smoothing: float = 0.0
-    mixup_alpha: float = 0.0
-    head: Literal["linear_probe", "random"] = "linear_probe"
-    validate_every: int = 1
-    patience: int | None = None
 
 
 @dataclass

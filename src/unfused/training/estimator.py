@@ -135,9 +135,14 @@ class LoopEstimator(BaseEstimator):
 
 def training_parameters(**changed: Any) -> dict[str, Setting]:
     """Return the settings of the loop as an estimator's parameters, with some other defaults."""
-    known = {item.name: Setting(item.type, item.default) for item in fields(TrainingSettings)}
+    known = fields_of(TrainingSettings)
     known |= {name: known[name]._replace(default=value) for name, value in changed.items()}
     return flat_names(known)
+
+
+def fields_of(settings: Any) -> dict[str, Setting]:
+    """Return the fields of a dataclass as an estimator's parameters."""
+    return {item.name: Setting(item.type, item.default) for item in fields(settings)}
 
 
 def flat(training: TrainingSettings) -> dict[str, Any]:

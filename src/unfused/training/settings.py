@@ -6,9 +6,9 @@ The configuration's ``training`` groups are this class; importing it imports not
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from ..core.errors import UserError, must_be, must_be_one_of
+from ..core.errors import UserError, check_fields
 
 Optimiser = Literal["sgd", "adam", "adamw", "lars"]
 Schedule = Literal["cosine", "constant"]
@@ -16,18 +16,8 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Padding = Literal["silence", "repeat"]
 OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
 PADDINGS: tuple[str, ...] = get_args(Padding)
-_CHOICES: dict[str, Any] = {
-    **{"padding": Padding, "optimiser": Optimiser},
-    **{"schedule": Schedule, "precision": Precision},
-}
-_RULES = {
-    "positive": ("epochs", "learning_rate", "bias_learning_rate", "gradient_clip"),
-    "0 or positive": ("weight_decay", "checkpoint_seconds"),
-    "at least 1": ("clip_updates", "accumulate", "log_every"),
-    "at least 2": ("batch_size",),
-    "in [0, 1)": ("momentum",),
-    "in [0, 1]": ("warmup",),
-}
+_Positive = Annotated[float, "positive"]
+_Count = Annotated[int, "at least 1"]
 PACE = ("log_every", "checkpoint_seconds")
 """Settings that only log and save."""
 
@@ -71,24 +61,24 @@ class TrainingSettings:
         UserError: A value is out of its range.
     """
 
-    epochs: float | None = None
-    clip_updates: int | None = None
-    batch_size: int = 128
-    accumulate: int = 1
+    epochs: _Positive | None = None
+    clip_updates: _Count | None = None
+    batch_size: Annotated[int, "at least 2"] = 128
+    accumulate: _Count = 1
     padding: Padding = "silence"
     optimiser: Optimiser = "adamw"
-    learning_rate: float = 1e-3
-    bias_learning_rate: float | None = None
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    warmup: float = 0.1
+    learning_rate: _Positive = 1e-3
+    bias_learning_rate: _Positive | None = None
+    momentum: Annotated[float, "in [0, 1)"] = 0.9
+    weight_decay: Annotated[float, "0 or positive"] = 0.0
+    warmup: Annotated[float, "in [0, 1]"] = 0.1
     schedule: Schedule = "cosine"
     precision: Precision = "auto"
     channels_last: bool = True
-    gradient_clip: float | None = None
+    gradient_clip: _Positive | None = None
     sync_batch_norm: bool = True
-    log_every: int = 10
-    checkpoint_seconds: float = 60.0
+    log_every: _Count = 10
+    checkpoint_seconds: Annotated[float, "0 or positive"] = 60.0
     compile: bool = False
     cuda_graph: bool = True
 
@@ -98,10 +88,7 @@ class TrainingSettings:
                 "give exactly one of epochs and clip_updates, and set the other to null (None): "
                 f"here epochs={self.epochs!r} and clip_updates={self.clip_updates!r}"
             )
-        for rule, names in _RULES.items():
-            must_be(rule, **{name: getattr(self, name) for name in names})
-        for name, choices in _CHOICES.items():
-            must_be_one_of(get_args(choices), **{name: getattr(self, name)})
+        check_fields(self)
         if self.accumulate * 2 > self.batch_size:
             raise UserError(
                 f"accumulate={self.accumulate} must be at most half of batch_size="

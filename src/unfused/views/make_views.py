@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from ..core.distributed import gather_rows
 from ..core.errors import UserError
 from .k_mix import KMix
-from .mixup import LogMixupExp, SpansOfMix
+from .mixup import LogMixupExp
 from .normalisation import clip_normalisation
 from .random_linear_fader import RandomLinearFader
-from .random_resize_crop import RandomResizeCrop, Range
+from .random_resize_crop import RandomResizeCrop
+from .settings import MethodViewSettings
 from .spec_augment import SpecAugment
 from .view import View
 
-Mixing = Literal["mixup", "k_mix", "none"]
 PLAIN_VIEWS: Mapping[str, Any] = {"mixing": "none", "freq_scale": (1, 1), "time_scale": (1, 1)}
 """Arguments of :class:`ViewMaker` with which it only normalises."""
 
@@ -38,7 +38,7 @@ class ViewMaker(nn.Module):
         n_mels: Mel bands F of a crop.
         crop_frames: Frames T of a crop.
         k_mix_centroids: Of k-mix: centroids of un-normalised time-mean log-mels, (K, F).
-        mixing: As :class:`unfused.params.MethodViews` has it, as all others.
+        **views: Fields of :class:`~unfused.views.settings.MethodViewSettings`.
 
     Raises:
         UserError: A value is out of its range.
@@ -52,21 +52,7 @@ class ViewMaker(nn.Module):
         n_mels: int,
         crop_frames: int,
         k_mix_centroids: Tensor | None = None,
-        mixing: Mixing = "mixup",
-        mixup_ratio: float = 0.4,
-        mixup_bank: int = 2048,
-        mixup_min_level: float | None = None,
-        spans_of_mix: SpansOfMix = "own",
-        k_mix_furthest: int = 128,
-        freq_scale: Range = (0.6, 1.5),
-        time_scale: Range = (0.6, 1.5),
-        virtual_crop: Range = (1.0, 1.5),
-        linear_gain: float = 0.0,
-        clip_normalisation: bool = False,
-        freq_masks: int = 0,
-        freq_mask_width: int = 16,
-        time_masks: int = 0,
-        time_mask_width: int = 16,
+        **views: Any,
     ) -> None:
         super().__init__()
         if not (isfinite(mean) and isfinite(std) and std > 0):
@@ -74,23 +60,24 @@ class ViewMaker(nn.Module):
                 f"mean={mean!r}, std={std!r} are no statistics of a training set: both must be "
                 "finite and std positive; digital silence alone has no spread, so check the audio"
             )
-        if mixing not in get_args(Mixing):
-            raise UserError(f"mixing={mixing!r} is unknown; choose from {list(get_args(Mixing))}")
+        how = MethodViewSettings(**views)
         self.mean, self.std = float(mean), float(std)
-        self.clip_normalisation = clip_normalisation
+        self.clip_normalisation = how.clip_normalisation
         bank: dict[str, Any] = {
-            **{"ratio": mixup_ratio, "bank_size": mixup_bank, "crop_frames": crop_frames},
-            **{"spans": spans_of_mix, "min_level": mixup_min_level, "n_mels": n_mels},
+            **{"ratio": how.mixup_ratio, "bank_size": how.mixup_bank, "crop_frames": crop_frames},
+            **{"spans": how.spans_of_mix, "min_level": how.mixup_min_level, "n_mels": n_mels},
         }
         mixup = LogMixupExp(**bank)
-        if mixing == "k_mix":
-            mixup = KMix(k_mix_centroids, furthest=k_mix_furthest, **bank)
-        self.mixup = mixup if mixup_ratio > 0 and mixing != "none" else None
+        if how.mixing == "k_mix":
+            mixup = KMix(k_mix_centroids, furthest=how.k_mix_furthest, **bank)
+        self.mixup = mixup if how.mixup_ratio > 0 and how.mixing != "none" else None
         self.resize_crop = RandomResizeCrop(
-            freq_scale=freq_scale, time_scale=time_scale, virtual_crop=virtual_crop
+            freq_scale=how.freq_scale, time_scale=how.time_scale, virtual_crop=how.virtual_crop
         )
-        self.fader = RandomLinearFader(linear_gain)
-        self.masks = SpecAugment(freq_masks, freq_mask_width, time_masks, time_mask_width)
+        self.fader = RandomLinearFader(how.linear_gain)
+        self.masks = SpecAugment(
+            how.freq_masks, how.freq_mask_width, how.time_masks, how.time_mask_width
+        )
 
     def normalised(self, batch: View) -> View:
         """Return the crops normalised by the training set's statistics; so the bank keeps them."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be_one_of
+from .settings import SpansOfMix
 from .view import View, union
-
-SpansOfMix = Literal["own", "union"]
 
 
 class Mixing(NamedTuple):
@@ -35,7 +34,7 @@ class LogMixupExp(nn.Module):
     Partners are drawn evenly from the newest unmixed crops, which lie in buffers, so that
     ``state_dict()`` is whole. While there are none crops are returned unmixed. BYOL-A adds every
     view's input to its bank; here :meth:`remember` is called once per batch, whatever the number of
-    views. Nothing waits for the device. Arguments: see :class:`unfused.params.MethodViews`,
+    views. Nothing waits for the device. Arguments: see :class:`~.settings.MethodViewSettings`,
     where they are ``mixup_ratio``, ``mixup_bank``, ``spans_of_mix`` and ``mixup_min_level``.
 
     Raises:
@@ -63,8 +62,7 @@ class LogMixupExp(nn.Module):
             raise UserError(f"mixup_ratio={ratio!r} must lie in [0, 1]; 0 switches mixup off")
         if bank_size < 1:
             raise UserError(f"mixup_bank={bank_size!r} must be at least 1; mixup_ratio=0: no mixup")
-        if spans not in get_args(SpansOfMix):
-            raise UserError(f"spans_of_mix={spans!r} must be one of {list(get_args(SpansOfMix))}")
+        must_be_one_of(get_args(SpansOfMix), spans_of_mix=spans)
         self.ratio, self.spans_of_mix, self.min_level = ratio, spans, min_level
         self.furthest = bank_size
         self.register_buffer("bank", torch.zeros(bank_size, n_mels, crop_frames))

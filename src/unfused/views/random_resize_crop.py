@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UserError
+from .settings import Range
 from .view import View
 
-Range = tuple[float, float]
 _CUBIC = -0.75  # the constant of torch's bicubic interpolation
 
 

@@ -37,7 +37,7 @@ def render_demo_mixtures(demo: Demo) -> Path:
 
 def _rendered(demo: Demo, name: str) -> Path:
     from ...demo.corpus import render_demo
-    from ...demo.plans import DemoSettings
+    from ...demo.settings import DemoSettings
 
     settings = demo.model_dump(exclude={"expected", "folder", "fresh"})
     return render_demo(demo.folder, name, DemoSettings(**settings))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...params import EncoderParams, Evaluation, FineTuning, Run
+from ...params import EncoderParams, Evaluation, Run
 
 TRUTH = ["clip_id", "label", "group"]  # of the clips: files may move without changing a score
 
@@ -78,7 +78,7 @@ def fine_tune_encoders(
     found, networks, outputs = [], {}, run.outputs(corpus.name, "networks")
     how: dict[str, Any] = {"transductive": evaluation.transductive}
     known = {**truth(corpus), **how, "source": source_digest("probes.evaluation")}
-    wanted = supervised_settings(evaluation.supervised)
+    wanted = evaluation.supervised.settings()
     for plan in plans(candidates, evaluation.supervised.encoders, *wanted):
 
         def build(folder: Path, of: Any = plan) -> None:
@@ -106,7 +106,7 @@ def measure_label_efficiency(
     how["transductive"] = evaluation.transductive
     known = {**truth(corpus), **how, "source": source_digest("probes.label_efficiency")}
     probed = [item for item in candidates if asked.takes(item.label, item.source)]
-    wanted = supervised_settings(evaluation.supervised)
+    wanted = evaluation.supervised.settings()
     trained = plans(candidates, asked.fine_tuning, *wanted) if asked.fine_tuning else []
     how |= {"protocols": asked.protocols, "device": run.device}
     for work in few_label_work(probed, embeddings, trained, corpus, **how):
@@ -128,19 +128,6 @@ def collect_results(
     results = pd.concat([frozen, supervised], ignore_index=True)
     predictions = pd.concat([frozen_predictions, supervised_predictions], ignore_index=True)
     return results, predictions
-
-
-def supervised_settings(supervised: FineTuning) -> tuple[Any, Any]:
-    """Return the library's settings of fine-tuning and of training from scratch."""
-    from ...probes.fine_tuning import FineTuningSettings
-
-    shared: dict[str, Any] = supervised.model_dump(
-        exclude={"encoders", "head", "fine_tuning", "from_scratch"}
-    )
-    return (
-        FineTuningSettings(training=supervised.fine_tuning, head=supervised.head, **shared),
-        FineTuningSettings(training=supervised.from_scratch, head="random", **shared),
-    )
 
 
 def truth(corpus: Any) -> dict[str, Any]:

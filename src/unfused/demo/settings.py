@@ -1,0 +1,33 @@
+"""How large the demo corpora are: names, defaults and rules; nothing heavy is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from ..core.errors import check_fields
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """How large the demo corpora are; the seed decides the rest.
+
+    Attributes:
+        n_sessions: Recording sessions of each of the twelve instruments, of five clips.
+        n_notes: Single notes, about; the task ``instrument_family``.
+        n_mixtures: Clips of the multi-label demo, about.
+        seconds: Length of a clip; a mixture has twice that.
+        seed: Of everything random.
+
+    Raises:
+        UserError: A value is out of its range.
+    """
+
+    n_sessions: Annotated[int, "at least 4"] = 25
+    n_notes: Annotated[int, "in [40, 3000]"] = 2000
+    n_mixtures: Annotated[int, "at least 20"] = 2000
+    seconds: Annotated[float, "at least 0.1"] = 1.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
