@@ -61,3 +61,4 @@ def test_cells_run_after_a_run(finished, tmp_path):
     for notebook in NOTEBOOKS:
         assert f"the end of {notebook.stem}" in done.stdout, done.stdout + done.stderr
     assert "; 1 cannot be used" in done.stdout
+    assert re.search(r"accuracy on \d+ clips: [01]\.\d", done.stdout), done.stdout  # it has trained
