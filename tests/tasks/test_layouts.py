@@ -10,6 +10,7 @@ import soundfile
 import yaml
 
 from unfused.data.manifest import scan_audio
+from unfused.data.sources import name_pattern
 from unfused.data.splits import assign_splits
 from unfused.params import Task
 from unfused.tasks.layouts import (
@@ -254,13 +255,16 @@ def test_gtzan_takes_the_filtered_lists(tmp_path):
     assert scanned(tmp_path, "gtzan")[0]["label"].tolist() == manifest["label"].tolist()
 
 
-def test_surge_presets_are_groups(tmp_path):
+def test_surge_presets_are_groups(tmp_path, entries):
     for name in ("factory-Basses-Sub", "factory-Leads-Ow", "3rdparty-A-Pads-B", "factory-Keys-C"):
         preset = tmp_path / f"surge-patches-{name}-velocity64"
         for pitch in (21, 108):
             wav(preset / f"note{pitch:03d}.ogg")
         (preset / "._note021.ogg").write_bytes(b"what a Mac leaves in an archive")
-    manifest, splits = scanned(tmp_path, "surge")
+    labels = entries["surge"]["labels"]  # no layout: a pattern says it
+    manifest, rejected = scan_audio(tmp_path, corpus="surge", labels=labels)
+    assert rejected.empty
+    splits = assign_splits(manifest)
     assert manifest["label"].value_counts().to_dict() == {"21": 4, "108": 4}
     assert manifest["group"].nunique() == 4
     table = splits.merge(manifest, on="clip_id")
@@ -393,14 +397,14 @@ def entries(project_root):
     return {name: entry for name, entry in tasks.items() if "card" in entry}
 
 
-def test_every_configured_data_set_has_a_layout_and_a_full_card(entries):
+def test_every_configured_data_set_has_a_layout_or_pattern_and_a_full_card(entries):
     assert len(entries) == 21
     for name, entry in entries.items():
         task = Task(**entry)
-        assert task.layout in available(), name
+        assert (task.layout in available()) != (name_pattern(task.labels) is not None), name
         assert task.card is not None
         assert task.card.get.startswith(("http", "audio:")), name
-    used = {entry["layout"] for entry in entries.values()}
+    used = {entry["layout"] for entry in entries.values() if "layout" in entry}
     assert used == set(available())  # no layout without a task
 
 

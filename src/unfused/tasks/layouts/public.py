@@ -226,16 +226,6 @@ def gtzan(folder: Path) -> pd.DataFrame:
 
 
 @layout
-def surge(folder: Path) -> pd.DataFrame:
-    """List the Surge synthesiser data (Turian et al. 2021): 88 pitches, a preset is a group.
-
-    The audio is ``<preset>/note<pitch>.ogg`` with MIDI pitches 021 to 108; files of other names are
-    left out.
-    """
-    return named(folder, r"(.*/)?(?P<group>[^/]+)/note0*(?P<label>\d+)\.(ogg|wav|flac)")
-
-
-@layout
 def audioset(folder: Path, *, training: str = "balanced") -> pd.DataFrame:
     """List AudioSet's segments (Gemmeke et al. 2017); labels are its machine ids.
 
