@@ -93,7 +93,8 @@ def kill_at_random(pipeline: str, folder: Path, n_kills: int, draw: random.Rando
         began = time.monotonic()
         output, _ = process.communicate()
         late = -number if "finished in" in output else 0  # Python was going home already
-        assert process.returncode in (0, -signal.SIGKILL, 128 + number, late), output
+        expected = (0, -signal.SIGKILL, 128 + number, late)
+        assert process.returncode in expected, (process.returncode, number, output)
         if number != signal.SIGKILL:
             slowest = max(slowest, time.monotonic() - began)
     finished(pipeline, data)

@@ -42,6 +42,7 @@ REMEDIES = {
     "unlabelled": "--params unlabelled=<folder>; pretraining.task_audio is the parameter",
 }
 """How a command is told what :class:`~unfused.core.errors.UserError` advises."""
+_received: list[int] = []  # signals of this command
 MEANT_FOR_USERS = (UserError, OSError, ValidationError, OmegaConfBaseException, YAMLError)
 
 
@@ -59,11 +60,13 @@ class RunCommand(click.Command):
         """
         take_packaged_configuration(ctx.params)
         STOPPING.clear()
+        _received.clear()
         try:
             with _heard_signals(), logging_redirect_tqdm():
                 return super().invoke(ctx)
         except (KeyboardInterrupt, SystemExit) as stopped:
             status = getattr(stopped, "code", 128 + signal.SIGINT)
+            status = 128 + _received[0] if _received else status  # its exception may be lost
             if status not in (128 + signal.SIGINT, 128 + signal.SIGTERM):
                 raise
             click.echo(STOPPED, err=True)
@@ -117,6 +120,7 @@ def _insist(woken: socket.socket, ended: threading.Event) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    _received.append(number)
     STOPPING.set()
     if number == signal.SIGINT:
         raise KeyboardInterrupt

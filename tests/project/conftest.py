@@ -102,6 +102,7 @@ class Project:
         """Return when each output was finished, by the path of its folder."""
         records = self.data.glob("0[146]_*/**/made_of.json")  # elsewhere are copies
         found = {record.parent: record.stat().st_mtime_ns for record in records}
+        found = {path: time for path, time in found.items() if not found.keys() & {*path.parents}}
         return {str(path.relative_to(self.data)): time for path, time in found.items()}
 
     def built_since(self, before):

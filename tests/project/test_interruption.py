@@ -1,17 +1,22 @@
 """A run that is killed and started again ends with the same bytes as one that never stopped."""
 
+import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 from safetensors import safe_open
 
-from unfused.cli import STOPPED
-from unfused.core.outputs import RECORD
+from unfused.cli import STOPPED, RunCommand
+from unfused.core.errors import STOPPING
+from unfused.core.outputs import RECORD, OutputFolder
 
 TRAINING = {
     "methods.decar.training.clip_updates": 200,
@@ -145,3 +150,20 @@ def is_alive(process):
         ["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True
     )
     return bool(listed.stdout.strip()) and not listed.stdout.startswith("Z")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_whose_exception_is_lost_still_decides_the_exit_status(tmp_path, name):
+    """As where C calls Python: the next thing that would be declared whole ends the run."""
+
+    def run(conf_source):
+        with suppress(KeyboardInterrupt, SystemExit):
+            os.kill(os.getpid(), getattr(signal, name))
+            time.sleep(5)
+        OutputFolder(tmp_path).built("a", {}, lambda path: None)
+
+    command = RunCommand("run", callback=run, params=[click.Option(["--conf-source"])])
+    done = CliRunner().invoke(command, ["--conf-source", "conf"])
+    assert done.exit_code == 128 + getattr(signal, name)
+    assert not list(tmp_path.rglob(RECORD))
+    STOPPING.clear()
