@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -11,6 +12,8 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from unittest import mock
 from zlib import crc32
@@ -22,6 +25,7 @@ import soundfile
 import torch
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from omegaconf import OmegaConf
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1", "TQDM_DISABLE": "1"}
 TINY = {  # a study of own data in seconds
@@ -154,8 +158,12 @@ def nest(params):
 
 @pytest.fixture(scope="session")
 def kedro_project(project_root):
+    """The project; a text of its configuration, which every session reads, is parsed once."""
     bootstrap_project(project_root)
-    return project_root
+    load = OmegaConf.load
+    parsed = cache(lambda text: pickle.dumps(load(StringIO(text))))
+    with mock.patch.object(OmegaConf, "load", lambda file: pickle.loads(parsed(file.read()))):
+        yield project_root
 
 
 @pytest.fixture(scope="session")
