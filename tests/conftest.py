@@ -1,6 +1,8 @@
 """Shared fixtures."""
 
 import os
+import sys
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,11 @@ for name in (
 ):  # the user's own audio is none of the tests'
     os.environ.pop(name, None)
 ROOT = Path(__file__).resolve().parents[1]
+# Processes of the tests find test modules there, and begin with what takes seconds to import.
+sys.path.append(str(ROOT))
+get_context("forkserver").set_forkserver_preload(
+    ["torch._dynamo", "torch.distributed", "sklearn.model_selection", "matplotlib.pyplot"]
+)
 LONG = (  # files by the time they take; the first two make what others share, each something else
     "project/test_docs_commands.py",
     "project/test_damage.py",

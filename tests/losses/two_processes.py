@@ -1,7 +1,7 @@
 """Run functions in two processes that form a gloo group, and compare losses with one process.
 
-The processes start once per test session (importing torch takes longer than most tests) and live
-until it ends, or until a call fails: what a failed call left in the group must not reach the next.
+The processes start once per test session and live until it ends, or until a call fails: what a
+failed call left in the group must not reach the next.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from torch import distributed as dist
 
 ROOT = Path(__file__).resolve().parents[2]
 N_PROCESSES = 2
-START_UP = 300.0  # seconds for the import of torch in both processes on a busy machine
-sys.path.append(str(ROOT))  # the processes inherit it: they import test modules from there
+START_UP = 300.0  # seconds for the import of torch on a busy machine
 
 
 def in_two_processes(
@@ -120,7 +119,7 @@ class _Pool:
     """Two processes that wait for calls."""
 
     def __init__(self) -> None:
-        context = get_context("spawn")
+        context = get_context("forkserver")  # tests/conftest.py: torch is imported there once
         self.folder = tempfile.TemporaryDirectory()
         store = Path(self.folder.name, "store").as_uri()
         self.pipes: list[Connection] = []

@@ -1,6 +1,6 @@
 """Does each method learn what its views leave alone? (The Conformer has a toy of its own.)
 
-The settings are small heads and, as there are only 140 or 200 steps, teachers that follow faster.
+The settings are small heads and, as there are only 100 to 200 steps, teachers that follow faster.
 """
 
 from typing import Any
@@ -31,11 +31,11 @@ METHODS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # settings, views
     "cola": ({}, NO_VIEWS),
 }
 TRAINING = {
-    "byol_a": {"learning_rate": 2e-3, "weight_decay": 0.01},
-    "cola": {"epochs": 20},
+    "byol_a": {"learning_rate": 2e-3, "weight_decay": 0.01, "epochs": 14},
+    "cola": {"learning_rate": 3e-3, "epochs": 20},
 }
 """BYOL-A has nothing but its lag that keeps classes apart, and faster it merges some of them.
-COLA, without augmentation, needs longer."""
+COLA, without augmentation, needs longer. The others score 0.97 or more with three seeds."""
 
 
 @pytest.mark.usefixtures("one_thread")

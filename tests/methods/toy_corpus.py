@@ -49,7 +49,7 @@ K_MIX_VIEWS = {**VIEWS, "mixing": "k_mix", "k_mix_furthest": 64}
 NO_VIEWS = {"mixing": "none", "freq_scale": (1, 1), "time_scale": (1, 1), "virtual_crop": (1, 1)}
 """For a method that compares two crops of a clip as they are."""
 TRAINING = {
-    **{"epochs": 14, "batch_size": 32, "learning_rate": 3e-3, "precision": "fp32"},
+    **{"epochs": 10, "batch_size": 32, "learning_rate": 5e-3, "precision": "fp32"},
     **{"checkpoint_seconds": 600.0},
 }
 STANDSTILL = 1e-12  # a learning rate must be positive; this one moves no weight by a rounding error

@@ -4,13 +4,17 @@ import fcntl
 import json
 import logging
 import os
+import pickle
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from unittest import mock
 from zlib import crc32
@@ -22,6 +26,9 @@ import soundfile
 import torch
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from omegaconf import OmegaConf
+
+from .forked import Forked
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1", "TQDM_DISABLE": "1"}
 TINY = {  # a study of own data in seconds
@@ -49,19 +56,27 @@ class Project:
     output: str = ""
     params: dict = field(default_factory=dict)
 
-    def start(self, *arguments, **options):
+    def start(self, *arguments):
         """Start ``kedro run --env=test`` as a process of its own."""
-        environment = {**os.environ, **ENVIRONMENT, "UNFUSED_TEST_DATA_ROOT": str(self.data)}
         command = [sys.executable, "-W", "default::DeprecationWarning:__main__", "-m", "kedro"]
         return subprocess.Popen(
             [*command, "run", "--env=test", *arguments],
             cwd=self.root,
-            env=environment,
+            env={**os.environ, **self.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            **options,
         )
+
+    def fork(self, *arguments):
+        """Start the same where nothing need be imported any more."""
+        said = Path(tempfile.mkstemp(".log", dir=self.data.parent)[1])
+        return Forked(["run", "--env=test", *arguments], self.root, self.environment, said)
+
+    @property
+    def environment(self):
+        """What its processes find in their environment."""
+        return {**ENVIRONMENT, "UNFUSED_TEST_DATA_ROOT": str(self.data)}
 
     @contextmanager
     def session(self, env="test", conf=None, **params):
@@ -155,8 +170,12 @@ def nest(params):
 
 @pytest.fixture(scope="session")
 def kedro_project(project_root):
+    """The project; a text of its configuration, which every session reads, is parsed once."""
     bootstrap_project(project_root)
-    return project_root
+    load = OmegaConf.load
+    parsed = cache(lambda text: pickle.dumps(load(StringIO(text))))
+    with mock.patch.object(OmegaConf, "load", lambda file: pickle.loads(parsed(file.read()))):
+        yield project_root
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ DECAR = {"methods.decar.training.clip_updates": 320, "methods.decar.training.bat
 
 def start(project, pipeline, **params):
     text = ",".join(f"{name}={value}" for name, value in params.items())
-    return project.start(f"--pipelines={pipeline}", "--params", text)
+    return project.fork(f"--pipelines={pipeline}", "--params", text)
 
 
 @contextmanager

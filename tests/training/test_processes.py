@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.encoders import load_encoder
 from unfused.tasks.corpus import Corpus
-from unfused.training import precision
+from unfused.training import precision, processes
 from unfused.training.pretraining import estimator
 from unfused.training.processes import ProcessFailed, in_processes, number_of_processes
 
@@ -29,8 +30,12 @@ from ..losses.two_processes import in_two_processes
 from .workers import STEPS, WAITS, fails, fails_strangely, log, pid, train
 
 
-def start(function: Any, *arguments: Any) -> None:
-    in_processes(function, arguments, count=2, device="cpu")
+@pytest.fixture
+def start(monkeypatch: Any) -> Any:
+    """Start processes that need not import torch; the last test's do, as users' do."""
+    forked = partial(processes.start_processes, start_method="forkserver")
+    monkeypatch.setattr(processes, "start_processes", forked)
+    return lambda function, *given: in_processes(function, given, count=2, device="cpu")
 
 
 def stop_when_both_wait(folder: Path) -> None:
@@ -48,7 +53,7 @@ def children() -> list[str]:
     return [child.name for child in active_children() if child.pid not in pool]
 
 
-def test_stopped_then_killed_a_run_goes_on_and_ends_the_same(tmp_path: Path) -> None:
+def test_stopped_then_killed_a_run_goes_on_and_ends_the_same(start: Any, tmp_path: Path) -> None:
     """As in one process: stopped by SIGTERM, then with one process killed, then to its end."""
     folder = tmp_path / "stopped"
     told = threading.Thread(target=stop_when_both_wait, args=(folder,), daemon=True)
@@ -70,7 +75,7 @@ def test_stopped_then_killed_a_run_goes_on_and_ends_the_same(tmp_path: Path) -> 
             assert torch.equal(value, state[name]), name
 
 
-def test_an_error_of_one_ends_both_and_keeps_its_words(caplog: Any) -> None:
+def test_an_error_of_one_ends_both_and_keeps_its_words(start: Any, caplog: Any) -> None:
     with (
         caplog.at_level(logging.INFO),
         pytest.raises(UserError, match="batch_size=1 must be at least 2") as caught,
@@ -82,7 +87,7 @@ def test_an_error_of_one_ends_both_and_keeps_its_words(caplog: Any) -> None:
     assert not children()
 
 
-def test_an_error_that_cannot_travel_is_shown_with_its_traceback() -> None:
+def test_an_error_that_cannot_travel_is_shown_with_its_traceback(start: Any) -> None:
     with pytest.raises(ProcessFailed, match="ended with 1") as caught:
         start(fails_strangely)
     assert "fails_strangely" in str(caught.value.__cause__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
@@ -55,8 +56,11 @@ def check_keys(given: Any, group: type, where: str = "") -> None:
                 f"{where}{'.' if where else ''}{name} is no parameter: choose from {known}"
                 f"{did_you_mean(str(name), known)}"
             )
-        if names_in(inner := get_type_hints(group)[name]):
+        if names_in(inner := _types(group)[name]):
             check_keys(value, inner, f"{where}{'.' if where else ''}{name}")
+
+
+_types = cache(get_type_hints)  # it evaluates every annotation of a class, and its parents', anew
 
 
 class Model(BaseModel):
