@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -24,6 +25,9 @@ def names_in(group: Any) -> list[str]:
     if isinstance(group, type) and issubclass(group, BaseModel):
         return list(group.model_fields)
     return []
+
+
+_types_of = cache(get_type_hints)
 
 
 def check_keys(given: Any, group: type, where: str = "") -> None:
@@ -48,7 +52,7 @@ def check_keys(given: Any, group: type, where: str = "") -> None:
                 f"{where}{'.' if where else ''}{name} is no parameter: choose from {known}"
                 f"{did_you_mean(str(name), known)}"
             )
-        if names_in(inner := get_type_hints(group)[name]):
+        if names_in(inner := _types_of(group)[name]):
             check_keys(value, inner, f"{where}{'.' if where else ''}{name}")
 
 
