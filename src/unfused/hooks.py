@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -66,6 +67,7 @@ class ProjectHooks:
                 f"; the whole study takes {expected}" if expected else "",
             )
             check_values(parameters)  # before Kedro does, in our words
+            gc.freeze()  # what it has imported stays: the collector need not go through it again
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:

@@ -182,12 +182,13 @@ def test_what_is_there_is_reused_and_another_setting_trains_again(corpus, tmp_pa
 def test_editing_the_loss_trains_again(corpus, tmp_path, caplog, monkeypatch):
     model = small(folder=tmp_path)
     assert outcome(caplog, model, corpus)
-    original = source._code
+    original = source._read
 
     def edited(module):
-        return original(module) + ("\n1" if module == "distillation.loss" else "")
+        code, imports = original(module)
+        return code + ("\n1" if module == "distillation.loss" else ""), imports
 
-    monkeypatch.setattr(source, "_code", edited)
+    monkeypatch.setattr(source, "_read", edited)
     assert outcome(caplog, clone(model), corpus)
 
 

@@ -15,7 +15,8 @@ from unfused.core import source
 from .conftest import TINY, nest
 
 OWN = "06_models/Büro_sounds"
-EVERYTHING = ["results", "model", "own_data.tsne_points"]  # datasets that need every output
+EVERYTHING = ["results", "model", "own_data.tsne_points"]  # datasets that need every training
+FIGURES, SUMMARIES = "06_models/figures", "06_models/summaries"
 TEACHER, STUDENT = "06_models/decar/decar-seed0", f"{OWN}/unfused/teacher-seed0-fold0/unfused-seed0"
 LABELS, MODEL = f"{OWN}/unfused/seed0-fold0/pseudo_labels", f"{OWN}/classifiers/mfcc_statistics"
 
@@ -42,7 +43,7 @@ def test_a_second_run_reuses_everything(finished, tmp_path):
     project = finished.copy(tmp_path / "results")
     before = project.outputs()
     assert len(before) > 10
-    output = project.run(to=["results", "model", "instrument.tsne_points"])
+    output = project.run()
     assert not trains(output)
     assert re.search(rf"finished in .*\({len(before)} reused\)", output)
     assert project.outputs() == before
@@ -83,12 +84,13 @@ def test_another_front_end_rebuilds_all(project):
     before = project.outputs()
     output = project.run(to=EVERYTHING, **{"front_end.f_max": 7000.0})
     assert "reused" not in output
-    assert len(project.outputs()) == 2 * len(before)
+    shown = [name for name in before if name.startswith((FIGURES, SUMMARIES))]
+    assert len(project.outputs()) == 2 * len(before) - len(shown)
 
 
 def test_fresh_rebuilds_all(project):
     before = project.outputs()
-    output = project.run(to=EVERYTHING, fresh=True)
+    output = project.run(fresh=True)
     assert "reused" not in output
     assert set(project.outputs()) == set(before)
     assert not set(project.outputs().items()) & set(before.items())
@@ -140,12 +142,9 @@ def package(project, tmp_path, monkeypatch):
     copy = tmp_path / "src/unfused"
     shutil.copytree(project.root / "src/unfused", copy)
     monkeypatch.setattr(source, "PACKAGE", copy)
-    caches = (source._tree, source._code, source._imports)
-    for cache in caches:
-        cache.cache_clear()
+    source._read.cache_clear()
     yield copy
-    for cache in caches:
-        cache.cache_clear()
+    source._read.cache_clear()
 
 
 def test_editing_docstrings_and_comments_builds_nothing(project, package):
@@ -166,6 +165,26 @@ def test_editing_code_builds_what_it_makes(project, package, name):
         file.write("_EDITED = True\n")
     project.run("modelling")
     assert project.built_since(before) == REBUILT[name]
+
+
+DRAWN = {f"{FIGURES}/{name}" for name in ("learning_curves", "cluster_map", "confusion_matrix")}
+SHOWN = {  # file that only shows -> what a change in its code builds again
+    "reporting/figures/curves.py": {f"{FIGURES}/learning_curves"},
+    "reporting/figures/style.py": {*DRAWN, f"{FIGURES}/view_steps"},
+    "reporting/findings.py": {f"{SUMMARIES}/scores"},
+    "reporting/page.py": set(),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_editing_what_shows_draws_again_and_trains_nothing(project, package, name):
+    before, pictures = project.outputs(), project.data / "08_reporting"
+    with (package / name).open("a", encoding="utf-8") as file:
+        file.write("_EDITED = True\n")
+    seen = {path: path.read_bytes() for path in pictures.rglob("*.png")}
+    assert not trains(project.run())
+    assert project.built_since(before) == SHOWN[name]
+    assert {path: path.read_bytes() for path in pictures.rglob("*.png")} == seen
 
 
 def test_the_same_command_after_an_edit_that_changes_results(own_data_run, tmp_path):

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from unfused.core import outputs, source
+from unfused.core.outputs import OutputFolder
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.reporting import figures
@@ -196,6 +198,63 @@ def test_log_mels_share_a_scale():
     assert tuple(images[1].get_extent()) == (0, 3, 0, 8)
     with pytest.raises(ValueError, match="no clip"):
         log_mels({})
+
+
+CURVE = pd.DataFrame({"stage": "DECAR", "seed": 0, "step": [1, 2], "loss": [0.5, 0.25]})
+
+
+@pytest.fixture
+def draw(tmp_path):
+    """Keep learning curves in a new folder; return their picture, and whether they were drawn."""
+
+    def draw(table):
+        outputs.OUTCOMES.clear()
+        outputs._compared.clear()
+        picture = figures.drawn(OutputFolder(tmp_path), "curves.learning_curves", table)
+        return picture, not outputs.OUTCOMES["reused"]
+
+    return draw
+
+
+def test_a_figure_is_drawn_once(draw):
+    first, drawn_now = draw(CURVE)
+    assert drawn_now
+    assert first.startswith(b"\x89PNG")
+    assert draw(CURVE.copy()) == (first, False)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        CURVE.assign(loss=[0.5, 0.2]),
+        CURVE.rename(columns={"loss": "std"}),
+        CURVE.assign(stage="SLICER"),
+    ],
+)
+def test_a_figure_of_something_else_is_drawn(draw, other):
+    first, _ = draw(CURVE)
+    second, drawn_now = draw(other)
+    assert drawn_now
+    assert second != first
+
+
+def test_a_figure_whose_code_was_edited_is_drawn_again(draw, monkeypatch):
+    first, original = draw(CURVE)[0], source._read
+    for edited in ("reporting.figures.curves", "reporting.figures.style", "reporting.names"):
+
+        def read(module, edited=edited):
+            code, imports = original(module)
+            return code + "\n1" * (module == edited), imports
+
+        monkeypatch.setattr(source, "_read", read)
+        assert draw(CURVE) == (first, True), edited
+
+
+def test_a_damaged_picture_is_drawn_again(draw, tmp_path):
+    first, _ = draw(CURVE)
+    (file,) = tmp_path.rglob(figures.PICTURE)
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert draw(CURVE) == (first, True)
 
 
 def test_figures_leave_matplotlib_alone():

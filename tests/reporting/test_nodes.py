@@ -6,28 +6,49 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from unfused.params import Task
+from unfused.params import Run, Task
 from unfused.pipelines.reporting import nodes
 from unfused.reporting.runs import compare_runs, different_parameters
 
 
-def test_learning_curves_tell_fine_tuning_from_scratch():
+@pytest.fixture
+def run(tmp_path):
+    return Run(seeds=[0], folder=tmp_path)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures whose pictures are written."""
+    figures, write = [], Figure.savefig
+
+    def kept(figure, file):
+        figures.append(figure)
+        write(figure, file)
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    return figures
+
+
+def test_learning_curves_tell_fine_tuning_from_scratch(run, drawn):
     pretraining = pd.DataFrame({"seed": 0, "step": [1, 2], "loss": [2.0, 1.0]})
     history = pretraining.assign(task="birds", source="teacher")
     control = history.assign(source="shuffled", loss=9.0)
     supervised = pd.concat([history.assign(encoder=name) for name in ("supervised", "unfused")])
-    figure = nodes.draw_learning_curves(
+    nodes.draw_learning_curves(
+        run,
         decar=pretraining,
         own_data_student=pd.concat([history, control]),
         own_data_supervised=supervised,
     )
+    (figure,) = drawn
     assert [block.get_suptitle() for block in figure.subfigs] == [
         "DECAR-v2 pre-training", "birds: student", "birds: supervised from scratch",
         "birds: UnFuSeD student, fine-tuned",
     ]  # fmt: skip
-    drawn = [line.get_ydata().max() for block in figure.subfigs for line in block.axes[0].lines]
-    assert drawn == [2.0] * 4  # no controls
+    lines = [line for block in figure.subfigs for line in block.axes[0].lines]
+    assert [line.get_ydata().max() for line in lines] == [2.0] * 4  # no controls
 
 
 def test_tasks_go_by_title_or_folder(tmp_path):
@@ -52,24 +73,37 @@ def test_tasks_go_by_title_or_folder(tmp_path):
     assert list(joined) == ["task", "value"]
 
 
-def test_a_map_without_any_label_is_drawn():
+def test_a_map_without_any_label_is_drawn(run):
     points = pd.DataFrame({"x": [0.0, 1.0, 2.0], "y": [0.0, 1.0, 0.0], "pseudo_label": [0, 1, 0],
                            "label": [None, None, None], "n_clips": 3})  # fmt: skip
-    assert nodes.draw_clusters(points, [{"source": "teacher", "ami": None}]) is not None
+    picture = nodes.draw_clusters(points, [{"source": "teacher", "ami": None}], run)
+    assert picture.startswith(b"\x89PNG")
 
 
-def test_every_task_has_its_own_picture_in_the_order_of_the_run(three_seeds):
+def test_every_task_has_its_own_picture_in_the_order_of_the_run(three_seeds, run, drawn):
     results, predictions = three_seeds
     summary, comparisons = nodes.summarise_results(
-        results, predictions, SimpleNamespace(bootstrap=100), "decar"
+        results, predictions, SimpleNamespace(bootstrap=100), "decar", run
     )
     clips = predictions[["task", "clip_id", "label"]].drop_duplicates("clip_id")
     corpora = [SimpleNamespace(name=task, clips=part) for task, part in clips.groupby("task")]
     found = nodes.find_weaknesses(summary, comparisons, predictions, *corpora)
     assert [one["task"] for one in found] == list(results["task"].unique())
-    for one, figure in zip(found, nodes.draw_confusion(predictions, found), strict=True):
+    assert len(set(nodes.draw_confusion(predictions, found, run))) == len(found)
+    for one, figure in zip(found, drawn, strict=True):
         sizes = sum(int(text.get_text()) for text in figure.axes[0].texts)
         assert sizes == 3 * one["best"]["n_test"]
+
+
+def test_a_score_that_has_changed_is_summarised_again(three_seeds, run):
+    results, predictions = three_seeds
+    how = SimpleNamespace(bootstrap=20), "decar", run
+    first = nodes.summarise_results(results, predictions, *how)
+    again = nodes.summarise_results(results, predictions, *how)
+    for one, other in zip(first, again, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+    wrong = predictions.assign(predicted="nothing")
+    assert nodes.summarise_results(results, wrong, *how)[0]["mean"].max() == 0
 
 
 def test_missing_data_sets_are_found_among_typed_and_plain_entries(tmp_path):

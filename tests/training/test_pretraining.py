@@ -180,19 +180,15 @@ def package(tmp_path, monkeypatch):
     shutil.copytree(source.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(source, "PACKAGE", copy)
 
-    def forget():
-        for cached in (source._tree, source._code, source._imports):
-            cached.cache_clear()
-
     def edit(name, old, new):
         text = (copy / name).read_text()
         assert old in text
         (copy / name).write_text(text.replace(old, new, 1))
-        forget()
+        source._read.cache_clear()
 
-    forget()
+    source._read.cache_clear()
     yield edit
-    forget()
+    source._read.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -262,8 +258,7 @@ def test_a_new_file_has_an_estimator(corpus, tmp_path, monkeypatch, caplog):
         assert outcome(caplog, model, corpus) == "trained"
         assert outcome(caplog, clone(model), corpus) == "reused"
         (package / "nearly.py").write_text(NEW.replace("square()", "abs()"))
-        source._tree.cache_clear()
-        source._code.cache_clear()
+        source._read.cache_clear()
         assert outcome(caplog, clone(model), corpus) == "trained"
     finally:
         sys.modules.pop("unfused.methods.nearly", None)

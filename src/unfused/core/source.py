@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -23,13 +23,14 @@ DECIDES = (
 """Modules of these rooms that are followed all the same."""
 
 
-def source_digest(*modules: str) -> str:
+def source_digest(*modules: str, follow: Sequence[str] = ()) -> str:
     """Return a hash of some modules' code and of all modules of this package that they import.
 
     Docstrings, comments and layout do not count, so editing them rebuilds nothing.
 
     Args:
         *modules: Names below the package, such as ``"methods.decar"``.
+        follow: Rooms of :data:`NOT_FOLLOWED` that decide this result all the same.
 
     Raises:
         FileNotFoundError: A module does not exist.
@@ -40,13 +41,14 @@ def source_digest(*modules: str) -> str:
         name = waiting.pop()
         if name not in seen:
             seen.add(name)
-            waiting += [found for found in _imports(name) if _is_followed(found)]
-    parts = [f"{name}\n{_code(name)}" for name in sorted(seen)]
+            waiting += [found for found in _read(name)[1] if _is_followed(found, follow)]
+    parts = [f"{name}\n{_read(name)[0]}" for name in sorted(seen)]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=12).hexdigest()
 
 
-def _is_followed(module: str) -> bool:
-    return module in DECIDES or module.split(".")[0] not in NOT_FOLLOWED
+def _is_followed(module: str, follow: Sequence[str]) -> bool:
+    room = module.split(".")[0]
+    return module in DECIDES or room in follow or room not in NOT_FOLLOWED
 
 
 def _file(module: str) -> Path:
@@ -57,13 +59,15 @@ def _file(module: str) -> Path:
 
 
 @cache
-def _tree(module: str) -> ast.Module:
-    """Return a module's code without docstrings."""
-    tree = ast.parse(_file(module).read_text(encoding="utf-8"))
+def _read(module: str) -> tuple[str, tuple[str, ...]]:
+    """Return a module's code without docstrings, and the modules of this package it imports."""
+    tree, found = ast.parse(_file(module).read_text(encoding="utf-8")), set[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [line for line in node.body if not _is_text(line)] or [ast.Pass()]
-    return tree
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            found.update(_imported(module, node))
+    return ast.unparse(tree), tuple(sorted(found))
 
 
 def _is_text(line: ast.stmt) -> bool:
@@ -74,25 +78,13 @@ def _is_text(line: ast.stmt) -> bool:
     )
 
 
-@cache
-def _code(module: str) -> str:
-    return ast.unparse(_tree(module))
-
-
-@cache
-def _imports(module: str) -> tuple[str, ...]:
-    return tuple(sorted(set(_named_imports(module))))
-
-
-def _named_imports(module: str) -> Iterator[str]:
-    """Yield the modules of this package that a module imports, wherever in it."""
+def _imported(module: str, line: ast.ImportFrom) -> Iterator[str]:
+    """Yield the modules of this package that a relative import names."""
     package = module.split(".") if _file(module).name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = package[: len(package) - node.level + 1]
-            name = [*base, *(node.module or "").split(".")] if node.module else base
-            for alias in node.names:
-                longer = ".".join([*name, alias.name])
-                found = longer if _file(longer).is_file() else ".".join(name)
-                if found and _file(found).is_file():
-                    yield found
+    base = package[: len(package) - line.level + 1]
+    name = [*base, *(line.module or "").split(".")] if line.module else base
+    for alias in line.names:
+        longer = ".".join([*name, alias.name])
+        found = longer if _file(longer).is_file() else ".".join(name)
+        if found and _file(found).is_file():
+            yield found

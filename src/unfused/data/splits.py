@@ -182,9 +182,10 @@ def _split_clips(
 
 def _exclude_shared(clips: pd.DataFrame, split: np.ndarray, part: str) -> int:
     """Exclude from later parts, in place, what shares audio with ``part``; return how many."""
-    shared = np.isin(split, _LATER[part]) & same_audio(clips, clips[split == part])
+    later = np.flatnonzero(np.isin(split, _LATER[part]))
+    shared = later[same_audio(clips.iloc[later], clips[split == part])]
     split[shared] = "excluded"
-    return int(shared.sum())
+    return len(shared)
 
 
 def _cut(

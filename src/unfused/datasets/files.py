@@ -1,15 +1,14 @@
-"""Files that are there whole or not at all: tables, texts and figures of ``kedro_datasets``."""
+"""Files that are there whole or not at all: tables, texts and pictures of ``kedro_datasets``."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from kedro_datasets.json import JSONDataset
-from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.text import TextDataset
 
@@ -74,18 +73,18 @@ class CSVTableDataset(WholeFile, CSVDataset):
         return first_rows(self.load(), nrows)
 
 
-class FigureDataset(WholeFile, MatplotlibDataset):
-    """Saves a :class:`matplotlib.figure.Figure`, loads the PNG's bytes."""
+class FigureDataset(WholeFile, TextDataset):
+    """A drawn figure, the bytes of a PNG."""
+
+    DEFAULT_FS_ARGS: ClassVar = {
+        "open_args_save": {"mode": "wb"},
+        "open_args_load": {"mode": "rb"},
+    }
 
     @described
     def preview(self) -> str:
         """Return the picture."""
         return picture_html(self.load())
-
-    def load(self) -> bytes:
-        """Return the PNG file."""
-        written.check(self.filepath)
-        return self.filepath.read_bytes()
 
 
 class PlainTextDataset(WholeFile, TextDataset):

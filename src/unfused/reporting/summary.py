@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.stats import sem, t
 
@@ -127,7 +128,8 @@ def shown(summary: pd.DataFrame) -> pd.DataFrame:
 
 def of_classifier(table: pd.DataFrame, row: pd.Series | dict) -> pd.DataFrame:
     """Return the summary or prediction rows of one classifier, whose :data:`KEY` a row has."""
-    return table[(table[KEY] == pd.Series({name: row[name] for name in KEY})).all(axis=1)]
+    same = [table[name].to_numpy(dtype=object) == row[name] for name in KEY]
+    return table[np.logical_and.reduce(same)]
 
 
 def _chance(predictions: pd.DataFrame) -> dict[str, float]:

@@ -222,10 +222,10 @@ def fill_kmix_bank(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams) -> p
     return draw_bank(clips, centroids_of(centroids, fold), size=size, seed=k_mix.seed)
 
 
-def draw_example_views(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams) -> Any:
+def draw_example_views(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams, run: Run) -> bytes:
     """Draw a few training crops of the first fold, their k-mix partners, mixtures and views."""
     from ...reporting.example_views import example_views
-    from ...reporting.figures.log_mels import view_steps
+    from ...reporting.figures import drawn
     from ...views.k_mix_centroids import centroids_of
 
     fold = corpus.folds[0]
@@ -235,4 +235,6 @@ def draw_example_views(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams) 
     how |= {"mean": mean, "std": std, "centroids": middle}
     examples = example_views(clips.store, clips.clips, k_mix.views.model_dump(), **how)
     front_end = clips.store.front_end
-    return view_steps(examples, hop_seconds=front_end.hop / front_end.sample_rate)
+    hop_seconds = front_end.hop / front_end.sample_rate
+    figures = run.outputs("figures")
+    return drawn(figures, "log_mels.view_steps", examples, hop_seconds=hop_seconds)

@@ -90,7 +90,7 @@ def _pretraining(corpora: Sequence[str]) -> Pipeline:
             ),
             node(
                 nodes.draw_example_views,
-                ["pretraining_corpus", "kmix_centroids", "params:k_mix"],
+                ["pretraining_corpus", "kmix_centroids", "params:k_mix", "params:run"],
                 "example_views",
             ),
         ]

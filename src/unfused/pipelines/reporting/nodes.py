@@ -34,15 +34,25 @@ def join_tables(*tables: Any) -> pd.DataFrame:
 
 
 def summarise_results(
-    results: pd.DataFrame, predictions: pd.DataFrame, evaluation: Evaluation, teacher: str
+    results: pd.DataFrame, predictions: pd.DataFrame, evaluation: Evaluation, teacher: str, run: Run
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Average over seeds and folds, with intervals, and make the planned comparisons."""
-    from ...reporting.findings import compare
-    from ...reporting.summary import summarise
+    from ...core.source import source_digest
 
     known: dict[str, Any] = {"n_draws": evaluation.bootstrap, "teacher": teacher}
-    summary = summarise(results, predictions, **known)
-    return summary, compare(summary, predictions, **known)
+
+    def build(_: Any) -> dict[str, pd.DataFrame]:
+        from ...reporting.findings import compare
+        from ...reporting.summary import summarise
+
+        summary = summarise(results, predictions, **known)
+        return {"summary": summary, "comparisons": compare(summary, predictions, **known)}
+
+    code = ("reporting.summary", "reporting.findings", "data.label_sets")
+    made_of = {"results": dict(results), "predictions": dict(predictions), **known}
+    made_of["source"] = source_digest(*code, follow=["reporting"])
+    found = run.outputs("summaries").tables("scores", made_of, build)
+    return found["summary"], found["comparisons"]
 
 
 def find_weaknesses(
@@ -68,9 +78,10 @@ def place_clusters(
 ) -> pd.DataFrame:
     """Place the first repeat's clips on a t-SNE map of the teacher's features."""
     from ...core.source import source_digest
-    from ...reporting.figures.clusters import tsne_points
 
     def build(_: Any) -> dict[str, pd.DataFrame]:
+        from ...reporting.figures.clusters import tsne_points
+
         vectors = features.drop(columns="clip_id").to_numpy()
         rows, xy = tsne_points(vectors, min(run.seeds), report.tsne_points)
         ids = features["clip_id"].iloc[rows].to_numpy()
@@ -85,12 +96,14 @@ def place_clusters(
     return points.assign(n_clips=len(features))
 
 
-def draw_clusters(points: pd.DataFrame, quality: list) -> Any:
+def draw_clusters(points: pd.DataFrame, quality: list, run: Run) -> bytes:
     """Draw a task's t-SNE map by pseudo-label and by true label."""
-    from ...reporting.figures.clusters import cluster_map
+    from ...reporting.figures import drawn
 
     of_teacher = pd.DataFrame(quality).query("source == 'teacher'").iloc[0]
-    return cluster_map(
+    return drawn(
+        run.outputs("figures"),
+        "clusters.cluster_map",
         points[["x", "y"]].to_numpy(),
         points["pseudo_label"].to_numpy(),
         points["label"].to_numpy(),
@@ -99,9 +112,9 @@ def draw_clusters(points: pd.DataFrame, quality: list) -> Any:
     )
 
 
-def draw_learning_curves(**histories: pd.DataFrame) -> Any:
+def draw_learning_curves(run: Run, **histories: pd.DataFrame) -> bytes:
     """Draw loss, collapse measures and learning rate of every training of the run."""
-    from ...reporting.figures.curves import learning_curves
+    from ...reporting.figures import drawn
 
     stages = []
     for name, table in histories.items():
@@ -112,8 +125,9 @@ def draw_learning_curves(**histories: pd.DataFrame) -> Any:
         what = shown["encoder"].map(_trained_on_labels) if "encoder" in shown else "student"
         stages.append(shown.assign(stage=shown["task"] + ": " + what))
     curves = pd.concat(stages, ignore_index=True)
-    unused = ["clips", "source", "encoder", "task"]
-    return learning_curves(curves.drop(columns=unused, errors="ignore"))
+    unused = ["clips", "clips_per_second", "source", "encoder", "task"]  # would draw it again
+    curves = curves.drop(columns=unused, errors="ignore")
+    return drawn(run.outputs("figures"), "curves.learning_curves", curves)
 
 
 def _trained_on_labels(encoder: str) -> str:
@@ -122,11 +136,11 @@ def _trained_on_labels(encoder: str) -> str:
 
 
 def draw_augmentation_views(
-    pretraining: Any, centroids: pd.DataFrame, corpus: Any, training: Any
-) -> Any:
+    pretraining: Any, centroids: pd.DataFrame, corpus: Any, training: Any, run: Run
+) -> bytes:
     """Draw what the views of the teacher's training make of a few clips."""
     from ...reporting.example_views import example_views
-    from ...reporting.figures.log_mels import view_steps
+    from ...reporting.figures import drawn
     from ...views.k_mix_centroids import centroids_of
 
     fold = pretraining.folds[0]
@@ -137,23 +151,28 @@ def draw_augmentation_views(
     views = MethodViews(**given["views"]).model_dump()
     examples = example_views(clips.store, clips.clips, views, **level)
     front_end = clips.store.front_end
-    return view_steps(examples, hop_seconds=front_end.hop / front_end.sample_rate)
+    hop_seconds = front_end.hop / front_end.sample_rate
+    figures = run.outputs("figures")
+    return drawn(figures, "log_mels.view_steps", examples, hop_seconds=hop_seconds)
 
 
-def draw_confusion(predictions: pd.DataFrame, findings: list[dict[str, Any]]) -> list[Any]:
+def draw_confusion(
+    predictions: pd.DataFrame, findings: list[dict[str, Any]], run: Run
+) -> list[bytes]:
     """Draw what the best classifier of each task takes for what; one figure per task."""
-    from ...reporting.figures.confusion import confusion_matrix, recognised
+    from ...reporting.figures import drawn
     from ...reporting.summary import checked_predictions, of_classifier
 
-    predictions, figures = checked_predictions(predictions), []
+    predictions, figures = checked_predictions(predictions), run.outputs("figures")
+    pictures = []
     for found in findings:
-        answers = of_classifier(predictions, found["best"])
-        figures.append(
-            recognised(found["classes"])
-            if found["several_labels"]
-            else confusion_matrix(answers["label"].to_list(), answers["predicted"].to_list())
-        )
-    return figures
+        if found["several_labels"]:
+            pictures.append(drawn(figures, "confusion.recognised", found["classes"]))
+        else:
+            answers = of_classifier(predictions, found["best"])
+            both = answers["label"].to_list(), answers["predicted"].to_list()
+            pictures.append(drawn(figures, "confusion.confusion_matrix", *both))
+    return pictures
 
 
 def list_missing_tasks(tasks: dict) -> pd.DataFrame:
@@ -175,11 +194,11 @@ def summarise_label_efficiency(scores: pd.DataFrame, teacher: str) -> pd.DataFra
     return label_curves(scores, teacher=teacher)
 
 
-def draw_label_efficiency(curves: pd.DataFrame) -> Any:
+def draw_label_efficiency(curves: pd.DataFrame, run: Run) -> bytes:
     """Draw every encoder's score against the number of labels."""
-    from ...reporting.figures.curves import label_efficiency
+    from ...reporting.figures import drawn
 
-    return label_efficiency(curves)
+    return drawn(run.outputs("figures"), "curves.label_efficiency", curves)
 
 
 def write_report(findings: list[dict[str, Any]], **shown: Any) -> tuple[str, str]:

@@ -68,7 +68,9 @@ def _clusters(task: str) -> Pipeline:
         [
             node(nodes.place_clusters, given, "tsne_points"),
             node(
-                nodes.draw_clusters, ["tsne_points", "pseudo_label_quality"], "tsne_pseudo_labels"
+                nodes.draw_clusters,
+                ["tsne_points", "pseudo_label_quality", "params:run"],
+                "tsne_pseudo_labels",
             ),
         ],
         namespace=task,
@@ -91,7 +93,7 @@ def _tables(tasks: Sequence[str]) -> list[Node]:
         *(_join(name, tasks) for name in ("results", "predictions", "pseudo_label_quality")),
         node(
             nodes.summarise_results,
-            ["results", "predictions", "params:evaluation", "params:teacher"],
+            ["results", "predictions", "params:evaluation", "params:teacher", "params:run"],
             ["summary", "comparisons"],
         ),
         node(nodes.find_weaknesses, [*found, *_each(tasks, "corpus")], "findings"),
@@ -105,15 +107,16 @@ def _tables(tasks: Sequence[str]) -> list[Node]:
 
 
 def _figures(tasks: Sequence[str], training: str, methods: Sequence[str]) -> list[Node]:
+    run = "params:run"
     histories = {method: f"{method}.history" for method in methods}
     for task in tasks:
         histories |= {f"{task}_{at}": f"{task}.{at}_history" for at in ("student", "supervised")}
-    shown = ["pretraining_corpus", "kmix_centroids", f"{tasks[0]}.corpus", training]
+    shown = ["pretraining_corpus", "kmix_centroids", f"{tasks[0]}.corpus", training, run]
     confusions = _each(tasks, "confusion_matrix")
     return [
-        node(nodes.draw_learning_curves, histories, "learning_curves"),
+        node(nodes.draw_learning_curves, {"run": run, **histories}, "learning_curves"),
         node(nodes.draw_augmentation_views, shown, "augmentation_views"),
-        node(nodes.draw_confusion, ["predictions", "findings"], confusions),
+        node(nodes.draw_confusion, ["predictions", "findings", run], confusions),
     ]
 
 
@@ -125,7 +128,9 @@ def _few_labels(tasks: Sequence[str]) -> list[Node]:
             ["label_efficiency", "params:teacher"],
             "label_curves",
         ),
-        node(nodes.draw_label_efficiency, "label_curves", "label_efficiency_curves"),
+        node(
+            nodes.draw_label_efficiency, ["label_curves", "params:run"], "label_efficiency_curves"
+        ),
     ]
 
 
