@@ -1,10 +1,10 @@
 """The Python that README and docs show runs, page by page, after a run."""
 
-import json
 import os
 import shutil
-import subprocess
-import sys
+import traceback
+from contextlib import chdir
+from unittest import mock
 
 import pytest
 
@@ -22,20 +22,6 @@ SHORTER = {
     "clip_updates=200_000": "clip_updates=64",
     "UnFuSeD(teacher, n_clusters=10)": "UnFuSeD(teacher, n_clusters=10, clip_updates=64)",
 }
-RUNNER = """
-import json, sys, traceback
-
-failed = {}
-for page, blocks in json.load(open(sys.argv[1], encoding="utf-8")).items():
-    names = {"__name__": "snippets"}
-    for block in blocks:
-        try:
-            exec(compile(block, page, "exec"), names)
-        except Exception:
-            failed[page] = block + traceback.format_exc()
-            break
-json.dump(failed, open(sys.argv[2], "w", encoding="utf-8"))
-"""
 
 
 def snippets(page):
@@ -53,7 +39,7 @@ WITH_CODE = [page for page in PAGES if snippets(page)]
 
 @pytest.fixture(scope="module")
 def failed(finished, class_folders, tmp_path_factory):
-    """Page -> what went wrong there, of those where something did."""
+    """Page -> what went wrong there; None where nothing did."""
     folder = tmp_path_factory.mktemp("snippets")
     (folder / "data").symlink_to(finished.data)
     (folder / "my_sounds").symlink_to(class_folders)
@@ -62,22 +48,24 @@ def failed(finished, class_folders, tmp_path_factory):
     for name in ("recordings", "new_recordings"):
         (folder / name).mkdir()
         shutil.copy(clip, folder / name / "dog_1.wav")
-    code = {name_of(page): snippets(page) for page in WITH_CODE}
-    (folder / "code.json").write_text(json.dumps(code), encoding="utf-8")
-    (folder / "runner.py").write_text(RUNNER, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "runner.py", "code.json", "failed.json"],
-        cwd=folder,
-        env={**os.environ, "MPLBACKEND": "Agg", "XDG_CACHE_HOME": str(folder / "cache")},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads((folder / "failed.json").read_text(encoding="utf-8"))
+    with chdir(folder), mock.patch.dict(os.environ, XDG_CACHE_HOME=str(folder / "cache")):
+        return {name_of(page): failure(page) for page in WITH_CODE}
+
+
+def failure(page):
+    """Run a page's blocks one after the other, and return what went wrong, if anything did."""
+    names = {"__name__": "snippets"}
+    for block in snippets(page):
+        try:
+            exec(compile(block, name_of(page), "exec"), names)
+        except Exception:
+            return block + traceback.format_exc()
+    return None
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
 def test_snippets_run(page, failed):
-    assert name_of(page) not in failed, failed[name_of(page)]
+    assert failed[name_of(page)] is None, failed[name_of(page)]
 
 
 def test_the_reasons_are_of_blocks_that_are_shown():

@@ -1,6 +1,7 @@
 """Runs with a name: what they share, what is their own, and how they are compared."""
 
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -9,7 +10,7 @@ import yaml
 from unfused.cli import run
 from unfused.config import run_folder
 
-LOWER, HIGHER = 0.3, 0.9
+LOWER, HIGHER = 0.3, 0.7  # the configured one, whose student is there
 ALPHA = "unfused.distillation.alpha"
 COMPARED = ["results", "parameters_used"]
 SHARED = {"04_feature", "06_models"}
@@ -25,8 +26,10 @@ def files(folder):
 
 @pytest.fixture(scope="module")
 def sweep(own_data_run, tmp_path_factory):
-    """Two named runs of a tiny study, one after the other, and the table of both."""
+    """Two named runs of a tiny study after one without a name, and the table of both."""
     project = own_data_run.copy_settings(tmp_path_factory.mktemp("sweep") / "results")
+    for name in SHARED:
+        shutil.copytree(own_data_run.data / name, project.data / name)
     project.run(to=COMPARED, run_name="lower", **{ALPHA: LOWER})
     before = files(project.data / "runs/lower")
     second = project.run(run_name="higher", **{ALPHA: HIGHER})

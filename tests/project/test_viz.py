@@ -1,34 +1,13 @@
 """What Kedro-Viz shows: stages that fold, layers in order, nothing without a layer."""
 
 import json
-import os
-import subprocess
-import sys
+
+import pytest
 
 LAYERS = [
     *("raw audio", "scanned files", "log-mels", "corpora", "training input", "teachers"),
     *("pseudo-labels", "students", "candidates", "scores", "model", "report"),
 ]
-SCRIPT = """
-import json, sys, pathlib
-from kedro.framework.startup import bootstrap_project
-from kedro_viz.api.rest.responses.pipelines import get_pipeline_response
-from kedro_viz.server import load_and_populate_data
-root = pathlib.Path.cwd()
-bootstrap_project(root)
-given = json.loads(sys.argv[2])
-load_and_populate_data(root, env=sys.argv[1], include_hooks=True, extra_params=given)
-print("\\n" + get_pipeline_response().model_dump_json())
-"""
-METADATA = """
-from kedro_viz.api.rest.responses.nodes import get_node_metadata_response
-from kedro_viz.api.rest.responses.utils import get_encoded_response
-from kedro_viz.data_access import data_access_manager as data
-nodes = [node for node in data.nodes.as_list() if node.type != "parameters"]
-answers = {node.name: get_encoded_response(get_node_metadata_response(node.id)).decode()
-           for node in nodes if node.type in ("data", "task")}
-print("\\n" + json.dumps(answers))
-"""
 SHOWN = {
     "demo_corpus": "<audio controls",
     "instrument.manifest": "<table",
@@ -46,17 +25,35 @@ FOLDED = [  # a stage, and in it a method or a task
 ]
 DESCRIBED = "<p style='max-width"  # how every description begins
 
+pytestmark = pytest.mark.filterwarnings("ignore:ORJSONResponse")  # Kedro-Viz's own
 
-def shown(root, env, script=SCRIPT, data_root="data/test", **params):
-    command = [sys.executable, "-c", script, env, json.dumps(params)]
-    environment = {**os.environ, "UNFUSED_TEST_DATA_ROOT": str(data_root)}
-    done = subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "could not be previewed" not in done.stdout + done.stderr
-    graph, *answers = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    return json.loads(graph), *map(json.loads, answers)
+
+@pytest.fixture
+def shown(untouched_project, monkeypatch, caplog):
+    """Return the graph of a study, and what is said of its nodes when they are looked at."""
+    from kedro_viz.api.rest.responses.nodes import get_node_metadata_response
+    from kedro_viz.api.rest.responses.pipelines import get_pipeline_response
+    from kedro_viz.api.rest.responses.utils import get_encoded_response
+    from kedro_viz.data_access import data_access_manager as viz
+    from kedro_viz.server import load_and_populate_data
+
+    for name, value in untouched_project.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def graph_and_answers(**params):
+        viz.reset_fields()
+        load_and_populate_data(
+            untouched_project.root, env="test", include_hooks=True, extra_params=params
+        )
+        found = {
+            node.name: json.loads(get_encoded_response(get_node_metadata_response(node.id)))
+            for node in viz.nodes.as_list()
+            if node.type in ("data", "task")
+        }
+        assert "could not be previewed" not in caplog.text
+        return json.loads(get_pipeline_response().model_dump_json()), found
+
+    return graph_and_answers
 
 
 def assert_stages(graph, layers):
@@ -69,20 +66,18 @@ def assert_stages(graph, layers):
     assert {"data_engineering", "pretraining", "unfused", "evaluation", "reporting"} <= folded
 
 
-def test_stages_of_own_data(project_root):
-    params = {"data": "some/folder", "unlabelled": "other"}
-    (graph,) = shown(project_root, "test", **params)
+def test_stages_of_own_data(shown):
+    graph, _ = shown(data="some/folder", unlabelled="other")
     assert_stages(graph, LAYERS[1:])  # nothing is rendered
 
 
-def test_before_any_run_everything_is_described(project_root, tmp_path):
-    tasks = {"tasks": ["instrument", "instrument_family", "pitch_class", "mixtures"]}
-    graph, answers = shown(project_root, "test", SCRIPT + METADATA, tmp_path, select=tasks)
+def test_before_any_run_everything_is_described(shown):
+    tasks = ["instrument", "instrument_family", "pitch_class", "mixtures"]
+    graph, answers = shown(select={"tasks": tasks})
     assert_stages(graph, LAYERS)
     assert set(FOLDED) <= set(graph["modular_pipelines"])
     silent = []
-    for name, answer in answers.items():
-        found = json.loads(answer)
+    for name, found in answers.items():
         preview = found["preview"]
         text = preview if "type" in found else (preview or {}).get("content", "")
         if not text or ("type" in found and not text.startswith(DESCRIBED)):

@@ -3,9 +3,10 @@ import threading
 import numpy as np
 import pytest
 import torch
-from toy_training import FRAMES, N_MELS, MemoryStore
 
 from unfused.training.batches import CropSource, crop_starts
+
+from .toy_training import FRAMES, N_MELS, MemoryStore
 
 LENGTHS = [3, 12, 40, 25, 7, 12, 90, 13, 30, 11]
 

@@ -3,10 +3,11 @@ import logging
 
 import pytest
 import torch
-from toy_training import N_CLIPS, Toy, settings_for, source_for, train, views_for
 
 from unfused.training.checkpoint import CheckpointError
 from unfused.training.loop import TrainingDiverged, fit
+
+from .toy_training import N_CLIPS, Toy, settings_for, source_for, train, views_for
 
 
 class Spoilt(Toy):

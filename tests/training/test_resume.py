@@ -3,19 +3,17 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
+from multiprocessing import get_context
 
 import pytest
 import torch
-from toy_training import Toy, settings_for, train
 
 from unfused.training.checkpoint import CheckpointError
 
-HERE = Path(__file__).parent
+from .toy_training import Toy, settings_for, train, train_until_killed
+
 TOTAL = 9  # 3 epochs of 3 steps
 
 
@@ -88,14 +86,12 @@ def test_a_signal_in_the_last_step_is_not_lost(tmp_path, uninterrupted, name):
 @pytest.mark.parametrize("seconds", [0, 1e6])
 def test_killed(tmp_path, uninterrupted, seconds):
     """With seconds=1e6 there is no checkpoint yet, but rows of metrics that must go."""
-    command = [sys.executable, str(HERE / "toy_training.py")]
-    killed = subprocess.run(
-        [*command, str(tmp_path), "SIGKILL", "7", str(seconds)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        check=False,
+    killed = get_context("forkserver").Process(
+        target=train_until_killed, args=(tmp_path, 7, seconds)
     )
-    assert killed.returncode == -9, killed.stderr
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     assert (tmp_path / "checkpoint.pt").exists() == (seconds == 0)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 9, "lo')  # the line it was writing

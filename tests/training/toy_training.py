@@ -1,8 +1,7 @@
-"""A small method that uses everything a loop must keep exact, and a run of it as a command."""
+"""A small method that uses everything a loop must keep exact."""
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +138,7 @@ def train(folder, method=None, settings=None, seed=0, **arguments):
     return method, history
 
 
-if __name__ == "__main__":
+def train_until_killed(folder, stop_at, seconds):
+    """Be a process that a system kills in a step."""
     torch.set_num_threads(1)
-    folder, kind, stop_at, seconds = sys.argv[1:]
-    train(folder, Toy(int(stop_at), kind), settings_for(checkpoint_seconds=float(seconds)))
+    train(folder, Toy(stop_at, "SIGKILL"), settings_for(checkpoint_seconds=seconds))
