@@ -25,7 +25,7 @@ from ..core.seeding import derive_seed
 from ..data.store import LogMelStore
 from ..encoders.encoder import Encoder, Moments
 from ..encoders.trained import TrainedEncoder
-from ..training.precision import pick_device
+from ..training.precision import keep_freed_memory, pick_device
 
 Statistic = Literal["mean", "max", "std", "max+mean"]
 Padding = Literal["none", "repeat", "silence"]
@@ -179,9 +179,11 @@ def read_out(
         drawn = item.seed if item.crop_frames is not None else 0
         sharing[item.clip_normalisation, item.padding, item.crop_frames, drawn].append(i)
     found: dict[int, NDArray[np.float32]] = {}
+    if (device := pick_device(device)).type == "cpu":
+        keep_freed_memory()
     for numbers in sharing.values():
         items = [wanted[i] for i in numbers]
-        heard = Heard(trained, store, rows, items[0], pick_device(device))
+        heard = Heard(trained, store, rows, items[0], device)
         found |= zip(numbers, _one_pass(heard, items, each), strict=True)
     return [found[i] for i in range(len(wanted))]
 

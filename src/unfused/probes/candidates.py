@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,15 +18,16 @@ from ..core.progress import progress
 from ..core.repeats import Repeat
 from ..core.source import source_digest
 from ..embeddings.embedder import UNTRAINED, Embedder, EncoderEmbedder, Joined, as_embedder
-from ..embeddings.read_out import ReadOut, read_out
+from ..embeddings.read_out import ReadOut, deepest_tap, read_out
 from ..encoders.collection import EncoderCollection
 from ..encoders.registry import ENCODERS, settings_of
-from ..encoders.trained import load_encoder
+from ..encoders.trained import TrainedEncoder, load_encoder
 from ..tasks.corpus import Corpus
 from ..training.estimator import untrained_like
 from .results import NO_CONTROLS
 
 RANDOM_INIT = "random_init"
+FULL = "_full"
 EMBEDDING_STUDENT = "embedding_student"
 """The student that learnt its teacher's vectors, not pseudo-labels (ours)."""
 PLAIN: Mapping[str, Mapping[str, Any]] = {
@@ -92,6 +94,17 @@ class Candidate:
     def load(self) -> Embedder:
         """Return its embedder."""
         return as_embedder(self.settings)
+
+    @property
+    def network(self) -> tuple[str, ...]:
+        """What a student has in common with the full network that it is the first part of."""
+        return self.label.removesuffix(FULL), self.source, self.repeat.name
+
+    @property
+    def read_outs(self) -> list[ReadOut]:
+        """How its encoder, or those that it joins, are read out."""
+        parts = [self.embedder, *self.embedder.get("parts", ())]
+        return [ReadOut(**part["read_out"]) for part in parts if "read_out" in part]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -182,23 +195,27 @@ def embed_candidates(
 ) -> dict[str, Path]:
     """Embed a corpus's labelled clips with every candidate, once.
 
-    Read-outs of one encoder share its passes, joined candidates the vectors of their parts, and
-    folds that share an encoder its vectors.
+    Read-outs of one encoder share its passes, those of a student the passes of the full network
+    that it is a part of, joined candidates the vectors of their parts, and folds that share an
+    encoder its vectors.
 
     Returns:
         :attr:`Candidate.key` -> folder of its :class:`Vectors`.
     """
-    clips, passes = corpus.labelled, _Passes(candidates, corpus.labelled, device)
+    clips, passes = corpus.labelled, _Passes(corpus.labelled, device)
     known = {
         "corpus": clips.mark,
         "source": source_digest("embeddings.embedder", "embeddings.outside", "encoders"),
     }
+    asked: dict[tuple[str, ...], list[ReadOut]] = defaultdict(list)
+    for candidate in candidates:
+        asked[candidate.network] += candidate.read_outs
     folders = {}
     for candidate in progress(candidates, total=len(candidates), desc="embedding", unit="encoder"):
 
         def build(folder: Path, of: Candidate = candidate) -> None:
             embedder = of.load()
-            np.save(folder / "vectors.npy", passes.embed(embedder))
+            np.save(folder / "vectors.npy", passes.embed(embedder, asked[of.network]))
             clip_ids = clips.clips["clip_id"].to_numpy().astype(str)
             np.savez(folder / "clips.npz", clip_ids=clip_ids, n_parameters=embedder.n_parameters)
 
@@ -217,32 +234,36 @@ def vectors_in(folder: Path, corpus: Corpus) -> NDArray[np.float32] | None:
 class _Passes:
     """Vectors of clips by several embedders; an encoder passes over them once for its read-outs."""
 
-    def __init__(self, candidates: Sequence[Candidate], clips: Corpus, device: str) -> None:
+    def __init__(self, clips: Corpus, device: str) -> None:
         self.clips, self.device = clips, device
-        asked = (item.embedder.get("read_out") for item in candidates)
-        self.read_outs = [ReadOut(**given) for given in asked if given is not None]
-        self.found: dict[ReadOut, NDArray[np.float32]] = {}  # of the last encoder
-        self.encoder = ""
+        self.found: dict[tuple[str, ReadOut], NDArray[np.float32]] = {}  # of the last encoder
         self.others: dict[str, NDArray[np.float32]] = {}  # of what is no encoder, by digest
 
-    def embed(self, embedder: Embedder) -> NDArray[np.float32]:
-        """Return the clips' vectors, (N, D)."""
+    def embed(self, embedder: Embedder, asked: Sequence[ReadOut]) -> NDArray[np.float32]:
+        """Return the clips' vectors, (N, D); ``asked`` is how else its network is read out."""
         if isinstance(embedder, Joined):
-            return np.concatenate([self.embed(part) for part in embedder.parts], axis=1)
+            return np.concatenate([self.embed(part, asked) for part in embedder.parts], axis=1)
         if not isinstance(embedder, EncoderEmbedder):
             if embedder.digest not in self.others:
                 self.others[embedder.digest] = embedder.embed(self.clips, device=self.device)
             return self.others[embedder.digest]
-        if embedder.weights != self.encoder:
-            self.encoder, self.found = embedder.weights, {}
-        if embedder.read_out not in self.found:
-            taps, trained = embedder.trained.encoder.dims, embedder.trained
-            possible = [item for item in self.read_outs if set(item.taps) <= set(taps)]
-            items = list(dict.fromkeys([embedder.read_out, *(i.of(trained) for i in possible)]))
+        trained, mine = embedder.trained, embedder.read_out
+        if (_heard(trained, mine), mine) not in self.found:
+            known = [
+                item.of(trained) for item in asked if set(item.taps) <= {*trained.encoder.dims}
+            ]
+            items = list(dict.fromkeys([mine, *known]))
             rows, store = self.clips.rows, self.clips.store
             vectors = read_out(trained, store, rows, items, device=self.device)
-            self.found = dict(zip(items, vectors, strict=True))
-        return self.found[embedder.read_out]
+            keys = [(_heard(trained, item), item) for item in items]
+            self.found = dict(zip(keys, vectors, strict=True))
+        return self.found[_heard(trained, mine), mine]
+
+
+def _heard(trained: TrainedEncoder, item: ReadOut) -> str:
+    """Return a hash of the encoder up to the deepest tap of a read-out."""
+    part = trained.encoder.truncated(deepest_tap(trained.encoder, item.taps))
+    return EncoderEmbedder(replace(trained, encoder=part)).weights
 
 
 def _untrained(
@@ -321,7 +342,7 @@ def _students(
         label, folder = "unfused", students.folder(name)
         if source == "embeddings":
             label, source = EMBEDDING_STUDENT, ""
-        label = label if kind == "student" else f"{label}_full"
+        label = label if kind == "student" else label + FULL
         bare = Candidate(label, source, *repeat, {"kind": EncoderEmbedder.kind}, str(folder))
         if kind == "student":
             yield from _read_out(bare, short, read_outs)

@@ -35,20 +35,23 @@ class KNNProbe(Probe):
     def __init__(self, *, seed: int = 0, kind: LabelKind = SINGLE_LABEL) -> None:
         super().__init__(lda=False, seed=seed, kind=kind)
 
-    def _models(self, x: NDArray[np.float32], y: NDArray[Any]) -> Iterator[tuple[Setting, Any]]:
+    def _learnt(self, x: NDArray[np.float32], y: NDArray[Any]) -> Any:
+        return x, y if y.ndim == 2 else np.eye(len(self.classes_), dtype=np.float32)[y]
+
+    def _models(self, learnt: Any) -> Iterator[tuple[Setting, Any]]:
         for k in NEIGHBOURS:
-            yield k, self._fitted(x, y, k)
+            yield k, self._fitted(learnt, k)
 
     def _without_choice(self, n: int) -> Setting:
         return min(_WITHOUT_CHOICE, n)
 
-    def _fitted(self, x: NDArray[np.float32], y: NDArray[Any], setting: Setting) -> _Votes:
-        hits = y if y.ndim == 2 else np.eye(len(self.classes_), dtype=np.float32)[y]
+    def _fitted(self, learnt: Any, setting: Setting) -> _Votes:
+        x, hits = learnt
         model = KNeighborsRegressor(
             min(int(setting), len(x)), metric="cosine",
             weights=lambda distance: np.exp(-distance / TEMPERATURE),
         )  # fmt: skip
-        return _Votes(model.fit(x, hits), 0.5 if y.ndim == 2 else 0.0)
+        return _Votes(model.fit(x, hits), 0.0 if self.kind is SINGLE_LABEL else 0.5)
 
 
 class _Votes(NamedTuple):

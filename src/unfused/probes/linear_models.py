@@ -14,14 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from scipy.special import expit
 from threadpoolctl import ThreadpoolController
 
 _NEVER = -30.0  # logit of a class that no training clip has, relative to nothing known
 _ROWS = 4096
 _GRADIENT, _MOST_ITERATIONS = 3e-4, 5000
+_NO_PROGRESS = 64 * np.finfo(float).eps  # relative; scikit-learn's
 _FOR_THREADS = 10_000_000  # values of a training set from which several threads are faster
-_LIKE_ZERO = 1e-10  # eigenvalues below this share of the largest are rounding
+_LIKE_ZERO = 1e-10  # eigenvalues below this share of the largest, and spreads, are rounding
 
 
 class Linear(NamedTuple):
@@ -107,6 +109,30 @@ class Standardised:
         hits = hits[:, hits.any(axis=0)]
         return np.asarray(hits.T @ self.x / hits.sum(axis=0)[:, None])
 
+    @cached_property
+    def lda(self) -> Linear:
+        """See :func:`shrinkage_lda`."""
+        return shrinkage_lda(self)
+
+    @cached_property
+    def spanned(self) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Features in the space that they span, (N, R), and what makes its axes of them, (R, N).
+
+        With a penalty on the weights' length the optimum lies there. No axes where there are as
+        many clips as dimensions: R is D.
+        """
+        if len(self.x) >= self.x.shape[1]:
+            return self.x, None
+        values, vectors = linalg.eigh(self.x @ self.x.T)
+        kept = values > _LIKE_ZERO * values[-1]
+        lengths, vectors = np.sqrt(values[kept]), vectors[:, kept]
+        return np.ascontiguousarray(vectors * lengths), (vectors / lengths).T
+
+    def of_features(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return weights in the space that the features span, (C, R), as theirs, (C, D)."""
+        axes = self.spanned[1]
+        return weight if axes is None else weight @ axes @ self.x
+
 
 def logistic_path(
     data: Standardised, strengths: Sequence[float], *, tolerance: float = 1.0
@@ -120,28 +146,63 @@ def logistic_path(
     Penalties are best given from strong to weak. The tolerance says how large the gradient may be
     at the end, as a multiple of the penalty, or of 3e-4 where that is less.
     """
-    x, basis = _spanned(data.x)
-    several = data.targets.ndim == 2
+    x, several = data.spanned[0], data.targets.ndim == 2
     problems = list(data.targets.T.astype(np.int64)) if several else [data.targets]
-    known = [np.unique(y) for y in problems]
-    models = [LogisticRegression(max_iter=_MOST_ITERATIONS, warm_start=True) for _ in problems]
+    known = [np.unique(y, return_inverse=True) for y in problems]
+    found = [np.zeros((x.shape[1] + 1, _columns(names))) for names, _ in known]
     for strength in strengths:
-        rows = []
-        for model, y, classes in zip(models, problems, known, strict=True):
-            if len(classes) == 1:  # every clip has this label, or none has
-                rows.append((np.zeros((1, x.shape[1])), np.full(1, _NEVER * (1 - 2 * classes[0]))))
+        for number, (names, y) in enumerate(known):
+            if len(names) == 1:  # every clip has this label, or none has
+                found[number][-1] = _NEVER * (1 - 2 * names[0])
                 continue
             # two classes are one regression of w = w_1 - w_0, whose squared norm is twice theirs
-            doubled = 2 if len(classes) == 2 and not several else 1
+            penalty = strength / 2 if len(names) == 2 and not several else strength
             tol = tolerance * min(strength, _GRADIENT)
-            model.set_params(C=doubled / (len(x) * strength), tol=tol)
-            model.fit(x, y)
-            rows.append((model.coef_, model.intercept_))
-        if several:
-            weight, bias = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+            found[number] = _regression(x, y, found[number], penalty, tol)
+        joined = np.concatenate(found, axis=1).T
+        weight, bias = joined[:, :-1], joined[:, -1]
+        if not several:
+            weight, bias = _all_classes(weight, bias, known[0][0], data.n_classes)
+        yield data.linear(data.of_features(weight), bias)
+
+
+def _columns(classes: NDArray[np.int64]) -> int:
+    return len(classes) if len(classes) > 2 else 1
+
+
+def _regression(
+    x: NDArray[np.float64], y: NDArray[np.int64], start: NDArray[np.float64], penalty: float,
+    tolerance: float,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return the logistic regression of classes y, (N,): weights above biases, (R + 1, C).
+
+    One column stands for two classes. Step by step it is scikit-learn's ``LogisticRegression``,
+    which on few clips takes longer to look at its arguments than to compute.
+    """
+    n, hits = len(x), np.eye(start.shape[1])[y] if start.shape[1] > 1 else y[:, None]
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        given = flat.reshape(start.shape)
+        weight, error = given[:-1], x @ given[:-1] + given[-1]
+        if error.shape[1] == 1:
+            value = np.logaddexp(0, error).sum() - np.vdot(hits, error)
+            error = expit(error)
         else:
-            weight, bias = _all_classes(*rows[0], known[0], data.n_classes)
-        yield data.linear(weight if basis is None else weight @ basis, bias)
+            error -= error.max(axis=1, keepdims=True)
+            value = -np.vdot(hits, error)
+            np.exp(error, out=error)
+            error /= (total := error.sum(axis=1, keepdims=True))
+            value += np.log(total).sum()
+        error -= hits
+        error /= n
+        gradient = np.empty_like(given)
+        gradient[:-1] = x.T @ error + penalty * weight
+        gradient[-1] = error.sum(axis=0)
+        return value / n + penalty / 2 * np.vdot(weight, weight), gradient.ravel()
+
+    options = {"maxiter": _MOST_ITERATIONS, "maxls": 50, "gtol": tolerance, "ftol": _NO_PROGRESS}
+    found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x).reshape(start.shape)
 
 
 def shrinkage_lda(data: Standardised) -> Linear:
@@ -154,21 +215,31 @@ def shrinkage_lda(data: Standardised) -> Linear:
     """
     (n, dim), y = data.x.shape, data.targets
     classes, counts = np.unique(y, return_counts=True)
-    means, within, noise = np.empty((len(classes), dim)), np.empty((n, dim)), np.zeros(dim)
+    means, noise, within, first = (
+        np.empty((len(classes), dim)),
+        np.zeros(dim),
+        np.empty((n, dim)),
+        0,
+    )
     for k, (code, count) in enumerate(zip(classes, counts, strict=True)):
-        of_class = data.x[y == code]
+        of_class, first = within[first : first + count], first + count
+        np.take(data.x, np.flatnonzero(y == code), axis=0, out=of_class)
         means[k] = of_class.mean(axis=0)
-        of_class = of_class - means[k]
-        scale = of_class.std(axis=0)
-        scale[scale == 0] = 1.0
-        share, level = _ledoit_wolf(of_class / scale)
-        within[y == code] = of_class * ((1 - share) / n) ** 0.5
-        noise += count / n * share * level * scale**2
+        of_class -= means[k]
+        variance = np.einsum("nd,nd->d", of_class, of_class) / count
+        variance[variance < _LIKE_ZERO**2] = 1.0  # constant in this class
+        share, level = _ledoit_wolf(of_class / np.sqrt(variance))
+        of_class *= ((1 - share) / n) ** 0.5
+        noise += count / n * share * level * variance
     noise += 1e-9  # features that are constant within every class
-    scaled = means / noise
     if n < dim:
-        inner = np.eye(n) + (within / noise) @ within.T
-        weight = scaled - linalg.solve(inner, within @ scaled.T, assume_a="pos").T @ within / noise
+        spread = np.sqrt(noise)
+        within /= spread
+        scaled = means / spread
+        inner = within @ within.T
+        inner.flat[:: n + 1] += 1
+        weight = scaled - linalg.solve(inner, within @ scaled.T, assume_a="pos").T @ within
+        weight /= spread
     else:
         weight = linalg.solve(within.T @ within + np.diag(noise), means.T, assume_a="pos").T
     bias = np.log(counts / n) - np.einsum("kd,kd->k", weight, means) / 2
@@ -187,19 +258,6 @@ def threads_for(features: NDArray[np.floating]) -> AbstractContextManager[object
 def _threads() -> ThreadpoolController:
     """Return what limits threads; finding the libraries that have some costs as much as a fit."""
     return ThreadpoolController()
-
-
-def _spanned(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Return features in the space that they span, and its orthonormal basis (R, D).
-
-    With a penalty on the weights' length the optimum lies there.
-    """
-    if len(x) >= x.shape[1]:
-        return x, None
-    values, vectors = linalg.eigh(x @ x.T)
-    kept = values > _LIKE_ZERO * values[-1]
-    lengths = np.sqrt(values[kept])
-    return vectors[:, kept] * lengths, vectors[:, kept].T @ x / lengths[:, None]
 
 
 def _all_classes(

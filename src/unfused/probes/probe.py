@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from ..core.errors import UserError
 from ..scores.intervals import interval
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .calibration import Calibration, calibrate
-from .linear_models import Standardised, logistic_path, shrinkage_lda, threads_for
+from .linear_models import Standardised, logistic_path, threads_for
 from .results import prediction_table, score_labels
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ class Probe:
         y = self.kind.targets(names, self.classes_)
         splits = self._splits(self.kind.strata(names), held, units)
         with threads_for(x):
-            logits, far = self._held_out(x, y, splits)
+            logits, far, learnt = self._held_out(x, y, splits)
         rows = np.array([row for _, _, score in splits for row in score], dtype=np.int64)
         self.scores_ = {key: self.kind.score(y[rows], found) for key, found in logits.items()}
         if max(self.scores_.values(), default=0) == 0:  # one clip or group of each class
@@ -162,8 +163,14 @@ class Probe:
         self.calibration_ = calibrate(y[rows], logits.get(self.setting_), far, len(self.classes_))
         self._dim, setting = x.shape[1], self.setting_
         with threads_for(x):
-            self.all_ = self._fitted(x, y, setting)
-            self.train_ = self._fitted(x[~held], y[~held], setting) if held.any() else self.all_
+            if held.any():
+                if self.chosen_on_ != "validation":  # else it is that already
+                    learnt = self._learnt(x[~held], y[~held])
+                self.train_ = self._fitted(learnt, setting)
+            del learnt  # there is room for one
+            self.all_ = self._fitted(self._learnt(x, y), setting)
+            if not held.any():
+                self.train_ = self.all_
         return self
 
     def decision_function(self, features: ArrayLike) -> NDArray[np.float32]:
@@ -203,12 +210,9 @@ class Probe:
             return [(0, np.flatnonzero(~held), np.flatnonzero(held))]
         n_units = len(strata) if groups is None else len(np.unique(groups))
         n_folds, splits = min(N_FOLDS, int(counts.max()), n_units), []
-        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+        clips = tuple(strata), None if groups is None else tuple(groups)
         for repeat in range(min(_MOST_REPEATS, -(-FEW // len(strata))) if n_folds > 1 else 0):
-            folds = kind(n_folds, shuffle=True, random_state=(self.seed + repeat) % 2**32)
-            with warnings.catch_warnings():  # a class of fewer clips than folds is no mistake here
-                warnings.simplefilter("ignore", UserWarning)
-                pairs = list(folds.split(strata, strata, groups))
+            pairs = _folds(*clips, n_folds, (self.seed + repeat) % 2**32)
             splits += [
                 (repeat, fit, score)
                 for fit, score in pairs
@@ -219,16 +223,16 @@ class Probe:
 
     def _held_out(
         self, x: NDArray[np.float32], y: NDArray[Any], splits: Sequence[tuple[int, Rows, Rows]]
-    ) -> tuple[dict[Setting, NDArray[np.float32]], NDArray[np.float32] | None]:
+    ) -> tuple[dict[Setting, NDArray[np.float32]], NDArray[np.float32] | None, Any]:
         """Return every setting's logits of the rows that are scored, and their distances.
 
-        No distances if there is nothing to calibrate.
+        No distances if there is nothing to calibrate. And what the last split has learnt from.
         """
         found: dict[Setting, list[NDArray[np.float32]]] = defaultdict(list)
-        far = []
+        far, learnt = [], None
         for _, fit, score in splits:
-            best, worse = -1.0, 0
-            for setting, model in self._models(x[fit], y[fit]):
+            best, worse, learnt = -1.0, 0, self._learnt(x[fit], y[fit])
+            for setting, model in self._models(learnt):
                 found[setting].append(logits := model.logits(x[score]))
                 now = self.kind.score(y[score], logits) if len(splits) == 1 else best
                 best, worse = max(best, now), worse + 1 if now < best else 0
@@ -237,25 +241,39 @@ class Probe:
             if self._calibrated:
                 far.append(model.distances(x[score]))  # the same for every setting
         joined = {key: np.concatenate(parts) for key, parts in found.items()}
-        return joined, np.concatenate(far) if far else None
+        return joined, np.concatenate(far) if far else None, learnt
 
-    def _models(self, x: NDArray[np.float32], y: NDArray[Any]) -> Iterator[tuple[Setting, Any]]:
+    def _learnt(self, x: NDArray[np.float32], y: NDArray[Any]) -> Any:
+        """Return what models of every setting are fitted to."""
+        return Standardised(x, y, len(self.classes_))
+
+    def _models(self, learnt: Any) -> Iterator[tuple[Setting, Any]]:
         """Yield every setting with what :meth:`_fitted` would return, but fitted less finely."""
-        data = Standardised(x, y, len(self.classes_))
         if self.lda:
-            yield LDA, shrinkage_lda(data)
-        yield from zip(self.strengths, logistic_path(data, self.strengths), strict=True)
+            yield LDA, learnt.lda
+        yield from zip(self.strengths, logistic_path(learnt, self.strengths), strict=True)
 
     def _without_choice(self, n: int) -> Setting:
         """Return the setting where nothing can choose one, of ``n`` clips."""
         return min(self.strengths, key=lambda strength: abs(np.log(strength / WITHOUT_CHOICE)))
 
-    def _fitted(self, x: NDArray[np.float32], y: NDArray[Any], setting: Setting) -> Any:
+    def _fitted(self, learnt: Any, setting: Setting) -> Any:
         """Return what has ``logits``, as :class:`~unfused.probes.linear_models.Linear` has."""
-        data = Standardised(x, y, len(self.classes_))
         if setting == LDA:
-            return shrinkage_lda(data)
-        return next(logistic_path(data, [float(setting)], tolerance=_FINE))
+            return learnt.lda
+        return next(logistic_path(learnt, [float(setting)], tolerance=_FINE))
+
+
+@lru_cache(maxsize=64)  # every encoder's probe asks for the same ones
+def _folds(
+    strata: tuple[str, ...], groups: tuple[int, ...] | None, n_folds: int, seed: int
+) -> list[tuple[Rows, Rows]]:
+    """Return rows to fit on and rows to score of each fold, groups whole, classes spread evenly."""
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    folds = kind(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():  # a class of fewer clips than folds is no mistake here
+        warnings.simplefilter("ignore", UserWarning)
+        return list(folds.split(strata, strata, groups))
 
 
 def _finite(features: ArrayLike) -> NDArray[np.float32]:

@@ -73,9 +73,9 @@ def cpu_has_bf16() -> bool:
 def keep_freed_memory() -> bool:
     """Tell glibc's allocator to keep freed blocks, and return whether it does; elsewhere nothing.
 
-    glibc gives every large block back when it is freed. A training step on a CPU frees and
-    allocates hundreds of megabytes of activations; fetching their pages again can take as long as
-    computing them.
+    glibc gives every large block back when it is freed. An encoder on a CPU frees and allocates
+    hundreds of megabytes of activations, step after step; fetching their pages again can take as
+    long as computing them.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -86,5 +86,5 @@ def keep_freed_memory() -> bool:
     largest, (trim, mmap) = 2**31 - 1, (-1, -3)  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
     kept = [mallopt(option, largest) for option in (mmap, trim)]
     if not all(kept):
-        log.debug("the allocator refuses to keep freed memory; training takes longer")
+        log.debug("the allocator refuses to keep freed memory; encoders take longer")
     return all(kept)
