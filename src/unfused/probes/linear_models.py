@@ -14,14 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from scipy.optimize import minimize
-from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 from threadpoolctl import ThreadpoolController
 
 _NEVER = -30.0  # logit of a class that no training clip has, relative to nothing known
 _ROWS = 4096
 _GRADIENT, _MOST_ITERATIONS = 3e-4, 5000
-_NO_PROGRESS = 64 * np.finfo(float).eps  # relative; scikit-learn's
 _FOR_THREADS = 10_000_000  # values of a training set from which several threads are faster
 _LIKE_ZERO = 1e-10  # eigenvalues below this share of the largest, and spreads, are rounding
 
@@ -148,61 +146,25 @@ def logistic_path(
     """
     x, several = data.spanned[0], data.targets.ndim == 2
     problems = list(data.targets.T.astype(np.int64)) if several else [data.targets]
-    known = [np.unique(y, return_inverse=True) for y in problems]
-    found = [np.zeros((x.shape[1] + 1, _columns(names))) for names, _ in known]
+    known = [np.unique(y) for y in problems]
+    models = [LogisticRegression(max_iter=_MOST_ITERATIONS, warm_start=True) for _ in problems]
     for strength in strengths:
-        for number, (names, y) in enumerate(known):
-            if len(names) == 1:  # every clip has this label, or none has
-                found[number][-1] = _NEVER * (1 - 2 * names[0])
+        rows = []
+        for model, y, classes in zip(models, problems, known, strict=True):
+            if len(classes) == 1:  # every clip has this label, or none has
+                rows.append((np.zeros((1, x.shape[1])), np.full(1, _NEVER * (1 - 2 * classes[0]))))
                 continue
             # two classes are one regression of w = w_1 - w_0, whose squared norm is twice theirs
-            penalty = strength / 2 if len(names) == 2 and not several else strength
+            doubled = 2 if len(classes) == 2 and not several else 1
             tol = tolerance * min(strength, _GRADIENT)
-            found[number] = _regression(x, y, found[number], penalty, tol)
-        joined = np.concatenate(found, axis=1).T
-        weight, bias = joined[:, :-1], joined[:, -1]
-        if not several:
-            weight, bias = _all_classes(weight, bias, known[0][0], data.n_classes)
-        yield data.linear(data.of_features(weight), bias)
-
-
-def _columns(classes: NDArray[np.int64]) -> int:
-    return len(classes) if len(classes) > 2 else 1
-
-
-def _regression(
-    x: NDArray[np.float64], y: NDArray[np.int64], start: NDArray[np.float64], penalty: float,
-    tolerance: float,
-) -> NDArray[np.float64]:  # fmt: skip
-    """Return the logistic regression of classes y, (N,): weights above biases, (R + 1, C).
-
-    One column stands for two classes. Step by step it is scikit-learn's ``LogisticRegression``,
-    which on few clips takes longer to look at its arguments than to compute.
-    """
-    n, hits = len(x), np.eye(start.shape[1])[y] if start.shape[1] > 1 else y[:, None]
-
-    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        given = flat.reshape(start.shape)
-        weight, error = given[:-1], x @ given[:-1] + given[-1]
-        if error.shape[1] == 1:
-            value = np.logaddexp(0, error).sum() - np.vdot(hits, error)
-            error = expit(error)
+            model.set_params(C=doubled / (len(x) * strength), tol=tol)
+            model.fit(x, y)
+            rows.append((model.coef_, model.intercept_))
+        if several:
+            weight, bias = (np.concatenate(parts) for parts in zip(*rows, strict=True))
         else:
-            error -= error.max(axis=1, keepdims=True)
-            value = -np.vdot(hits, error)
-            np.exp(error, out=error)
-            error /= (total := error.sum(axis=1, keepdims=True))
-            value += np.log(total).sum()
-        error -= hits
-        error /= n
-        gradient = np.empty_like(given)
-        gradient[:-1] = x.T @ error + penalty * weight
-        gradient[-1] = error.sum(axis=0)
-        return value / n + penalty / 2 * np.vdot(weight, weight), gradient.ravel()
-
-    options = {"maxiter": _MOST_ITERATIONS, "maxls": 50, "gtol": tolerance, "ftol": _NO_PROGRESS}
-    found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(found.x).reshape(start.shape)
+            weight, bias = _all_classes(*rows[0], known[0], data.n_classes)
+        yield data.linear(data.of_features(weight), bias)
 
 
 def shrinkage_lda(data: Standardised) -> Linear:
