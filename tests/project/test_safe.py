@@ -1,5 +1,6 @@
 """Nothing in data becomes code, a path or a page: odd labels and names come through as they are."""
 
+import json
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ from unfused.encoders.published import load_lape
 from unfused.probes.candidates import Vectors
 from unfused.training.checkpoint import CheckpointError, load_checkpoint
 
-from .test_viz import METADATA, SCRIPT, shown
+from .test_viz import graph_and_answers
 
 LABELS = [
     "../../x",
@@ -105,8 +106,10 @@ def test_no_label_becomes_a_part_of_a_page(odd):
             assert f"{source}{quote}http" not in page
 
 
-def test_no_label_becomes_a_part_of_kedro_viz(odd):
-    _, answers = shown(odd.root, "test", SCRIPT + METADATA, odd.data, data=odd.params["data"])
+@pytest.mark.filterwarnings("ignore:ORJSONResponse")  # Kedro-Viz's own
+def test_no_label_becomes_a_part_of_kedro_viz(odd, monkeypatch, caplog):
+    _, found = graph_and_answers(odd, monkeypatch, caplog, data=odd.params["data"])
+    answers = {name: json.dumps(answer) for name, answer in found.items()}
     assert "&lt;script&gt;alert" in answers["own_data.manifest"]
     assert "&lt;b&gt;bold" in answers["own_data.manifest"]
     for name, answer in answers.items():

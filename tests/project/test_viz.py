@@ -1,6 +1,7 @@
 """What Kedro-Viz shows: stages that fold, layers in order, nothing without a layer."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -28,8 +29,7 @@ DESCRIBED = "<p style='max-width"  # how every description begins
 pytestmark = pytest.mark.filterwarnings("ignore:ORJSONResponse")  # Kedro-Viz's own
 
 
-@pytest.fixture
-def shown(untouched_project, monkeypatch, caplog):
+def graph_and_answers(project, monkeypatch, caplog, **params):
     """Return the graph of a study, and what is said of its nodes when they are looked at."""
     from kedro_viz.api.rest.responses.nodes import get_node_metadata_response
     from kedro_viz.api.rest.responses.pipelines import get_pipeline_response
@@ -37,23 +37,22 @@ def shown(untouched_project, monkeypatch, caplog):
     from kedro_viz.data_access import data_access_manager as viz
     from kedro_viz.server import load_and_populate_data
 
-    for name, value in untouched_project.environment.items():
+    for name, value in project.environment.items():
         monkeypatch.setenv(name, value)
+    viz.reset_fields()
+    load_and_populate_data(project.root, env="test", include_hooks=True, extra_params=params)
+    found = {
+        node.name: json.loads(get_encoded_response(get_node_metadata_response(node.id)))
+        for node in viz.nodes.as_list()
+        if node.type in ("data", "task")
+    }
+    assert "could not be previewed" not in caplog.text
+    return json.loads(get_pipeline_response().model_dump_json()), found
 
-    def graph_and_answers(**params):
-        viz.reset_fields()
-        load_and_populate_data(
-            untouched_project.root, env="test", include_hooks=True, extra_params=params
-        )
-        found = {
-            node.name: json.loads(get_encoded_response(get_node_metadata_response(node.id)))
-            for node in viz.nodes.as_list()
-            if node.type in ("data", "task")
-        }
-        assert "could not be previewed" not in caplog.text
-        return json.loads(get_pipeline_response().model_dump_json()), found
 
-    return graph_and_answers
+@pytest.fixture
+def shown(untouched_project, monkeypatch, caplog):
+    return partial(graph_and_answers, untouched_project, monkeypatch, caplog)
 
 
 def assert_stages(graph, layers):
