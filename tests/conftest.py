@@ -25,14 +25,13 @@ get_context("forkserver").set_forkserver_preload(
 LONG = (  # files by the time they take; the first two make what others share, each something else
     "project/test_docs_commands.py",
     "project/test_damage.py",
-    "project/test_reuse.py",
     "project/test_interruption.py",
-    "project/test_two_at_once.py",
-    "methods/test_learning.py",
-    "training/test_processes.py",
+    "project/test_reuse.py",
     "inference/test_export.py",
+    "methods/test_learning.py",
+    "project/test_bad_input.py",
     "project/test_own_data.py",
-    "project/test_runs.py",
+    "training/test_processes.py",
     "project/test_viz_browser.py",
 )
 
