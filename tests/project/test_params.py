@@ -1,9 +1,11 @@
 """Typed parameters reach the library."""
 
 import pytest
+from pydantic import ValidationError
 
 from unfused.distillation.unfused import UnFuSeD
 from unfused.params import Distillation, EncoderParams, FineTuning, Run
+from unfused.params.audio import Demo, FrontEndParams
 from unfused.pipelines.unfused.nodes import parameters_of
 
 TRAINING = {"learning_rate": 0.1, "clip_updates": 8}
@@ -41,3 +43,17 @@ def test_a_number_of_seeds():
     assert Run(seeds=[4]).seeds == [4]
     with pytest.raises(ValueError, match="seeds"):
         Run(seeds=0)
+
+
+@pytest.mark.parametrize(
+    ("group", "given"),
+    [
+        *((FrontEndParams, {"sample_rate": 7999}), (FrontEndParams, {"n_fft": 63})),
+        *((FrontEndParams, {"n_mels": 7}), (Demo, {"n_notes": 119}), (Demo, {"n_mixtures": 29})),
+        *((Demo, {"seconds": 0.1}), (Distillation, {"crop_frames": 15, "training": {"epochs": 1}})),
+    ],
+    ids=str,
+)
+def test_parameters_may_be_narrower_than_the_library(group, given):
+    with pytest.raises(ValidationError, match="greater than"):
+        group(**given)

@@ -16,6 +16,10 @@ from .model import Folder, Model, Outputs, like
 class FrontEndParams(like(FrontEndSettings, "eps")):  # type: ignore[misc]
     """Log-mel front-end; see :class:`unfused.data.log_mel.FrontEnd`."""
 
+    sample_rate: int = Field(16000, ge=8000)  # narrower than the library's
+    n_fft: int = Field(1024, ge=64)
+    n_mels: int = Field(64, ge=8)
+
     @model_validator(mode="after")
     def _consistent(self) -> FrontEndParams:
         from ..data.log_mel import FrontEnd
@@ -176,5 +180,8 @@ class Demo(like(DemoSettings, "seed")):  # type: ignore[misc]
         expected: How long UnFuSeD takes on the demo, in words; printed first.
     """
 
+    n_notes: int = Field(2000, ge=120, le=3000)  # narrower than the library's
+    n_mixtures: int = Field(2000, ge=30)
+    seconds: float = Field(1.5, gt=0.1)
     folder: Folder = Path("data/01_raw")
     expected: str | None = None

@@ -24,6 +24,7 @@ class FineTuning(like(FineTuningSettings, "training", "views")):  # type: ignore
         from_scratch: The same from a random one.
     """
 
+    crop_frames: int = Field(96, ge=16)  # narrower than the library's
     encoders: list[str]
     views: Views
     fine_tuning: Training

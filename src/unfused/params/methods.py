@@ -70,6 +70,7 @@ class Distillation(like(DistillationSettings)):  # type: ignore[misc]
         training: Length, optimiser and precision.
     """
 
+    crop_frames: int = Field(96, ge=16)  # narrower than the library's
     embeddings: bool = False
     views: Views = Field(default_factory=Views)
     training: Training

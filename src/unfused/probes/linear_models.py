@@ -177,12 +177,8 @@ def shrinkage_lda(data: Standardised) -> Linear:
     """
     (n, dim), y = data.x.shape, data.targets
     classes, counts = np.unique(y, return_counts=True)
-    means, noise, within, first = (
-        np.empty((len(classes), dim)),
-        np.zeros(dim),
-        np.empty((n, dim)),
-        0,
-    )
+    means, noise = np.empty((len(classes), dim)), np.zeros(dim)
+    within, first = np.empty((n, dim)), 0
     for k, (code, count) in enumerate(zip(classes, counts, strict=True)):
         of_class, first = within[first : first + count], first + count
         np.take(data.x, np.flatnonzero(y == code), axis=0, out=of_class)

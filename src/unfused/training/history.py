@@ -104,14 +104,14 @@ class MetricsFile:
         self._note(line)
         self.rows.append(strict)
 
-    def begin(self, facts: Sequence[Any] = (0, "")) -> None:
+    def begin(self, facts: Sequence[Any] | None) -> None:
         """Make the file, or cut it back to what it was by its :attr:`facts`.
 
         Raises:
             CheckpointError: It is no longer what it was.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        size, digest = facts
+        size, digest = facts or (0, "")
         kept = self.path.read_bytes()[:size] if size and self.path.exists() else b""
         self._note(kept)
         if size and self.facts != [size, digest]:

@@ -195,7 +195,7 @@ class Training:
         self._first = self._logged_step = self.step
         if not self.replicas.is_first:
             return
-        self.file.begin(*[] if saved is None else [saved["metrics"]])
+        self.file.begin(None if saved is None else saved["metrics"])
         source, count = self.source, self.replicas.count
         log.info(
             "%s %s: %d steps of %d clips (%.1f epochs of %d clips) on %s in %s%s; curves: %s",
