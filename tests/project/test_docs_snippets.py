@@ -8,6 +8,9 @@ from unittest import mock
 
 import pytest
 
+from unfused.tasks.layouts import available
+from unfused.tasks.layouts.layout import LAYOUTS
+
 from .docs_pages import PAGES, blocks, name_of
 
 NOT_RUN = {  # what stands in a block -> why it is not run here
@@ -48,7 +51,9 @@ def failed(finished, class_folders, tmp_path_factory):
     for name in ("recordings", "new_recordings"):
         (folder / name).mkdir()
         shutil.copy(clip, folder / name / "dog_1.wav")
-    with chdir(folder), mock.patch.dict(os.environ, XDG_CACHE_HOME=str(folder / "cache")):
+    cache = {"XDG_CACHE_HOME": str(folder / "cache")}
+    available()  # all are known; a page adds a layout, which other tests must not see
+    with chdir(folder), mock.patch.dict(os.environ, cache), mock.patch.dict(LAYOUTS):
         return {name_of(page): failure(page) for page in WITH_CODE}
 
 
