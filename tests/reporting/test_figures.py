@@ -155,7 +155,7 @@ CENTROIDS = np.random.default_rng(1).normal(-9, 2, (5, 64)).astype("f4")
 )  # fmt: skip
 def test_examples_show_every_step_of_the_views(store, views, steps):
     clips = CLIPS.assign(label=[f"class {i % 3}" for i in range(30)])
-    given = {"mean": -9.0, "std": 3.0, "centroids": CENTROIDS, "n_examples": 4}
+    given = {"statistics": (-9.0, 3.0), "centroids": CENTROIDS, "n_examples": 4}
     examples = example_views(store, clips, views, **given)
     assert len(examples) == 4
     assert len({name.split(", ")[1] for name in examples}) == 3  # different classes first
@@ -172,7 +172,7 @@ def test_examples_show_every_step_of_the_views(store, views, steps):
 
 
 def test_a_mixture_lies_between_crop_and_partner(store):
-    given = {"mean": -9.0, "std": 3.0, "centroids": CENTROIDS}
+    given = {"statistics": (-9.0, 3.0), "centroids": CENTROIDS}
     views = {"mixing": "k_mix", "mixup_bank": 16, "k_mix_furthest": 4}
     for name, images in example_views(store, CLIPS, views, **given).items():
         share = float(name.split(", ")[1].split(" ")[0]) / 100

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,20 +31,6 @@ COLUMNS = ("task", *RowKeys._fields, "budget", "draw", "n_labels", "metric", "va
 Budget = int | str
 
 
-class Work(NamedTuple):
-    """One table of scores with few labels.
-
-    Attributes:
-        name: What people call it.
-        made_of: Whatever decides it but corpus, budgets and draws.
-        rows: Makes it in a folder, which keeps unfinished work.
-    """
-
-    name: str
-    made_of: dict[str, Any]
-    rows: Callable[[Path], pd.DataFrame]
-
-
 def few_label_work(
     probed: Sequence[Candidate],
     embeddings: Mapping[str, Path],
@@ -55,35 +40,31 @@ def few_label_work(
     protocols: Sequence[FrozenProtocol],
     device: str = "auto",
     **how: Any,
-) -> Iterator[Work]:
-    """Yield what is measured: probes of frozen encoders, and trainings end to end.
+) -> Iterator[tuple[str, dict[str, Any], Callable[[Path], dict[str, pd.DataFrame]]]]:
+    """Yield what :meth:`~unfused.core.outputs.OutputFolder.tables` takes: name, made_of, build.
 
-    Args:
-        probed: Frozen encoders.
-        embeddings: Of them; see :func:`~unfused.probes.candidates.embed_candidates`.
-        trained: What is trained end to end.
-        corpus: The task.
-        protocols: Probes of each frozen encoder.
-        device: Where to train.
-        **how: ``budgets``, ``draws`` and ``transductive`` of :func:`probe_with_few_labels`.
+    Frozen encoders are probed, by the vectors of
+    :func:`~unfused.probes.candidates.embed_candidates`; what is planned is trained end to end. What
+    the ``rows`` are made of lacks corpus, budgets and draws. ``how`` has ``budgets``, ``draws`` and
+    ``transductive`` of :func:`probe_with_few_labels`.
     """
     for candidate in probed:
         folder = embeddings[candidate.key]
         for protocol in protocols:
+
+            def probe(
+                _: Path, of: Candidate = candidate, given: Path = folder, by: Any = protocol
+            ) -> dict[str, pd.DataFrame]:
+                return {"rows": probe_with_few_labels(of, Vectors.load(given), corpus, by, **how)}
+
             made_of = {"protocol": protocol, "of": folder.name, "candidate": candidate.key}
-            rows = partial(_probed, candidate, folder, corpus, protocol, **how)
-            yield Work(f"{candidate.key}-{protocol}", made_of, rows)
+            yield f"{candidate.key}-{protocol}", made_of, probe
     for plan in trained:
-        rows = partial(train_with_few_labels, plan, corpus, device=device, **how)
-        yield Work(plan.name, {"plan": plan.identity()}, rows)
 
+        def train(folder: Path, of: Plan = plan) -> dict[str, pd.DataFrame]:
+            return {"rows": train_with_few_labels(of, corpus, folder, device=device, **how)}
 
-def _probed(
-    candidate: Candidate, embedded: Path, corpus: Corpus, protocol: FrozenProtocol, _: Path,
-    **how: Any,
-) -> pd.DataFrame:  # fmt: skip
-    vectors = Vectors.load(embedded)
-    return probe_with_few_labels(candidate, vectors, corpus, protocol, **how)
+        yield plan.name, {"plan": plan.identity()}, train
 
 
 def probe_with_few_labels(
@@ -130,27 +111,26 @@ def train_with_few_labels(
     """
     source, repeat, rows = plan.encoder(), plan.candidate.repeat, []
     parts = checked_parts(source, corpus, repeat.fold, transductive=transductive)
+    test = parts["test"]
     for given, chosen in _draws(parts["train"], repeat, budgets, draws):
-        draw = f"{given['budget']}-{given['draw']}".replace("%", "percent")
-        train = partial(_trained_scores, plan, corpus.name, chosen, parts["test"], given, device)
-        rows.append(OutputFolder(folder).tables(draw, given, train)["scores"])
+        draw = f"{given['budget']}-{given['draw']}"
+
+        def scores(
+            own: Path, given: Any = given, chosen: Corpus = chosen, draw: str = draw
+        ) -> dict[str, pd.DataFrame]:
+            tuned = fine_tune(
+                source.trained, chosen, None, plan.settings, folder=own / "training",
+                seed=repeat.seed, device=device,
+                title=f"{plan.name}, task {corpus.name}, labels {draw}",
+            )  # fmt: skip
+            logits = tuned.head.logits(tuned.embedder.embed(test, device=device))
+            found, _ = scored_rows(plan.keys(tuned), test, logits, tuned.head.classes)
+            rmtree(own / "training")
+            return {"scores": found.assign(**given)[list(COLUMNS)]}
+
+        output = draw.replace("%", "percent")
+        rows.append(OutputFolder(folder).tables(output, given, scores)["scores"])
     return pd.concat(rows, ignore_index=True)
-
-
-def _trained_scores(
-    plan: Plan, task: str, chosen: Corpus, test: Corpus, given: Mapping[str, Any], device: str,
-    folder: Path,
-) -> dict[str, pd.DataFrame]:  # fmt: skip
-    """Train end to end on the chosen clips; the scores are the table of an output."""
-    tuned = fine_tune(
-        plan.encoder().trained, chosen, None, plan.settings, folder=folder / "training",
-        seed=plan.candidate.repeat.seed, device=device,
-        title=f"{plan.name}, task {task}, labels {given['budget']}-{given['draw']}",
-    )  # fmt: skip
-    logits = tuned.head.logits(tuned.embedder.embed(test, device=device))
-    found, _ = scored_rows(plan.keys(tuned), test, logits, tuned.head.classes)
-    rmtree(folder / "training")
-    return {"scores": found.assign(**given)[list(COLUMNS)]}
 
 
 def labels_given(budget: Budget, available: int) -> int:

@@ -22,22 +22,22 @@ def example_views(
     store: LogMelStore,
     clips: pd.DataFrame,
     views: Mapping[str, Any],
-    *,
-    mean: float,
-    std: float,
+    statistics: tuple[float, float],
     centroids: np.ndarray,
+    *,
     n_examples: int = 4,
     seed: int = 0,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return the steps from crop to views for training clips of different classes.
 
-    Views are arguments of :class:`~unfused.views.make_views.ViewMaker`; mean and std are those of
-    the training log-mels, the centroids, (K, F), those of k-mix.
+    Views are arguments of :class:`~unfused.views.make_views.ViewMaker`; the statistics are mean and
+    deviation of the training log-mels, the centroids, (K, F), those of k-mix.
 
     Returns:
         Name of the example -> step (``crop``, its ``partner`` and the ``mixture`` where views mix,
         ``view A``, ``view B``) -> normalised log-mel, (F, T).
     """
+    mean, std = statistics
     maker = ViewMaker(
         n_mels=store.front_end.n_mels, crop_frames=_FRAMES, mean=mean, std=std,
         k_mix_centroids=torch.from_numpy(centroids), **views,

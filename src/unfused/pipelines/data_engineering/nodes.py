@@ -5,37 +5,28 @@ from typing import Any
 
 import pandas as pd
 
+from ... import params
 from ...core.errors import UserError
-from ...params import (
-    Audio,
-    Demo,
-    Evaluation,
-    Extraction,
-    FrontEndParams,
-    KMixParams,
-    Pretraining,
-    PseudoLabels,
-    Run,
-    Task,
-)
+from ...core.source import source_digest
+from ...reporting.figures import drawn
 
 
-def render_demo_corpus(demo: Demo) -> Path:
+def render_demo_corpus(demo: params.Demo) -> Path:
     """Render short recordings of twelve instruments, or what is missing of them."""
     return _rendered(demo, "instrument")
 
 
-def render_demo_notes(demo: Demo) -> Path:
+def render_demo_notes(demo: params.Demo) -> Path:
     """Render single notes of the families of instruments, or what is missing of them."""
     return _rendered(demo, "notes")
 
 
-def render_demo_mixtures(demo: Demo) -> Path:
+def render_demo_mixtures(demo: params.Demo) -> Path:
     """Render clips of one to three instruments, or what is missing of them."""
     return _rendered(demo, "mixtures")
 
 
-def _rendered(demo: Demo, name: str) -> Path:
+def _rendered(demo: params.Demo, name: str) -> Path:
     from ...demo.corpus import render_demo
     from ...demo.settings import DemoSettings
 
@@ -43,7 +34,7 @@ def _rendered(demo: Demo, name: str) -> Path:
     return render_demo(demo.folder, name, DemoSettings(**settings))
 
 
-def scan_task_audio(source: Task, *rendered: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def scan_task_audio(source: params.Task, *rendered: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the headers of a task's files, and see that there are labels."""
     from ...data.manifest import check_classes
 
@@ -65,7 +56,7 @@ def scan_task_audio(source: Task, *rendered: Path) -> tuple[pd.DataFrame, pd.Dat
     return usable, unusable
 
 
-def columns_found(source: Task) -> str:
+def columns_found(source: params.Task) -> str:
     """Say which columns the tables of a task without labels have."""
     from ...data.sources import FOLDER_TABLE
     from ...data.table import ManifestError, read_table
@@ -80,55 +71,41 @@ def columns_found(source: Task) -> str:
     return ""
 
 
-def scan_pool_audio(source: Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
+def scan_pool_audio(source: params.Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the headers of a corpus's files; list what can be used and what cannot, with reasons."""
     from ...data.manifest import scan_audio
     from ...data.sources import corpus_name
     from ...tasks.layouts import read_layout
 
-    layout = source.layout if isinstance(source, Task) else None
-    options = source.layout_options if isinstance(source, Task) else {}
+    layout = source.layout if isinstance(source, params.Task) else None
+    options = source.layout_options if isinstance(source, params.Task) else {}
+    how = {"labels", "columns", "label_separator", "labelled_since"}
+    how |= {"min_seconds", "max_seconds", "window_seconds"}
     return scan_audio(
         source.paths,
         corpus=corpus_name(source.audio or []),
-        labels=source.labels,
-        columns=source.columns,
         listing=layout and read_layout(layout, source.paths[0], **options),
-        label_separator=getattr(source, "label_separator", None),
-        min_seconds=source.min_seconds,
-        max_seconds=source.max_seconds,
-        window_seconds=source.window_seconds,
-        labelled_since=source.labelled_since,
+        **source.model_dump(include=how),
     )
 
 
 def extract_log_mels(
-    scanned: pd.DataFrame,
-    unreadable: pd.DataFrame,
-    front_end: FrontEndParams,
-    extraction: Extraction,
-) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
+    scanned: pd.DataFrame, unreadable: pd.DataFrame,
+    front_end: params.FrontEndParams, extraction: params.Extraction,
+) -> tuple[Any, pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Decode, mix down, resample and transform every clip, once."""
-    from ...data.log_mel import FrontEnd
-
-    return extracted(scanned, unreadable, FrontEnd(**front_end.model_dump()), extraction)
-
-
-def extracted(
-    scanned: pd.DataFrame, unreadable: pd.DataFrame, front_end: Any, extraction: Extraction
-) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
-    """Return the log-mel store of a corpus, its clips, and the files that are not in it."""
-    from ...core.source import source_digest
     from ...data.extraction import extract_log_mels as extract
+    from ...data.log_mel import FrontEnd
     from ...data.manifest import AUDIO_KEY
     from ...data.store import LogMelStore
 
     how = extraction.model_dump(exclude={"folder", "fresh"})
     source = source_digest("data.extraction", "data.log_mel", "data.reading")
-    made_of = {"clips": scanned[AUDIO_KEY], "front_end": front_end, "source": source}
+    of_audio = FrontEnd(**front_end.model_dump())
+    made_of = {"clips": scanned[AUDIO_KEY], "front_end": of_audio, "source": source}
 
     def build(folder: Path) -> None:
-        extract(scanned, folder, front_end, **how).to_parquet(folder / "undecodable.parquet")
+        extract(scanned, folder, of_audio, **how).to_parquet(folder / "undecodable.parquet")
 
     name = str(scanned["corpus"].iloc[0]) if len(scanned) else "nothing"
     folder = extraction.outputs(name).built("log_mels", made_of, build)
@@ -138,25 +115,18 @@ def extracted(
 
 
 def split_task(
-    store: Any,
-    manifest: pd.DataFrame,
-    rejected: pd.DataFrame,
-    source: Task,
-    pseudo_labels: PseudoLabels,
-) -> tuple[Any, pd.DataFrame]:
+    store: Any, manifest: pd.DataFrame, rejected: pd.DataFrame,
+    source: params.Task, pseudo_labels: params.PseudoLabels,
+) -> tuple[Any, pd.DataFrame]:  # fmt: skip
     """Say which clips train, validate and test, in every fold."""
     from ...data.manifest import AUDIO_KEY
     from ...data.splits import assign_splits
     from ...distillation.pseudo_labels import check_n_clusters
     from ...tasks.corpus import Corpus
 
-    splits = assign_splits(
-        manifest,
-        seed=source.split_seed,
-        valid_fraction=source.valid_fraction,
-        test_fraction=source.test_fraction,
-        n_folds=source.n_folds,
-    ).merge(manifest[AUDIO_KEY], on="clip_id")
+    how = source.model_dump(include={"valid_fraction", "test_fraction", "n_folds"})
+    splits = assign_splits(manifest, seed=source.split_seed, **how)
+    splits = splits.merge(manifest[AUDIO_KEY], on="clip_id")
     corpus = Corpus.of(store, manifest, splits, name=source.name, rejected=rejected)
     for fold in corpus.folds:  # before hours of pre-training show it
         check_n_clusters(pseudo_labels.n_clusters, len(corpus.for_training(fold)))
@@ -176,7 +146,7 @@ def split_pool(
 
 
 def select_pretraining_clips(
-    evaluation: Evaluation, pretraining: Pretraining, *corpora: Any
+    evaluation: params.Evaluation, pretraining: params.Pretraining, *corpora: Any
 ) -> Any:
     """Put the clips together that no task holds out, for every fold; labels are taken away."""
     from ...data.store import LogMelStore
@@ -191,9 +161,8 @@ def select_pretraining_clips(
     return Corpus.of(store, clips, chosen.assign(split="unlabelled"), name="pretraining")
 
 
-def fit_kmix_centroids(corpus: Any, k_mix: KMixParams, run: Run) -> pd.DataFrame:
+def fit_kmix_centroids(corpus: Any, k_mix: params.KMixParams, run: params.Run) -> pd.DataFrame:
     """Cluster the pre-training clips of every fold by their time-means, for k-mix."""
-    from ...core.source import source_digest
     from ...views.k_mix_centroids import centroid_table, fit_centroids
 
     settings = k_mix.model_dump(include={"n_centroids", "max_clips", "seed"})
@@ -202,9 +171,8 @@ def fit_kmix_centroids(corpus: Any, k_mix: KMixParams, run: Run) -> pd.DataFrame
         clips = corpus.for_training(fold)
 
         def build(_: Path, clips: Any = clips) -> dict[str, pd.DataFrame]:
-            return {
-                "centroids": centroid_table(*fit_centroids(clips.store, clips.rows, **settings))
-            }
+            fitted = fit_centroids(clips.store, clips.rows, **settings)
+            return {"centroids": centroid_table(*fitted)}
 
         made_of = {**settings, "clips": clips.mark, "source": source}
         tables = run.outputs("k_mix").tables(f"fold{fold}", made_of, build)
@@ -212,7 +180,7 @@ def fit_kmix_centroids(corpus: Any, k_mix: KMixParams, run: Run) -> pd.DataFrame
     return pd.concat(found, ignore_index=True)
 
 
-def fill_kmix_bank(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams) -> pd.DataFrame:
+def fill_kmix_bank(corpus: Any, centroids: pd.DataFrame, k_mix: params.KMixParams) -> pd.DataFrame:
     """List the crops of a full bank of k-mix, as training on the first fold comes to have it."""
     from ...training.k_mix_bank import draw_bank
     from ...views.k_mix_centroids import centroids_of
@@ -222,18 +190,19 @@ def fill_kmix_bank(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams) -> p
     return draw_bank(clips, centroids_of(centroids, fold), size=size, seed=k_mix.seed)
 
 
-def draw_example_views(corpus: Any, centroids: pd.DataFrame, k_mix: KMixParams, run: Run) -> bytes:
+def draw_example_views(
+    corpus: Any, centroids: pd.DataFrame, k_mix: params.KMixParams, run: params.Run
+) -> bytes:
     """Draw a few training crops of the first fold, their k-mix partners, mixtures and views."""
     from ...reporting.example_views import example_views
-    from ...reporting.figures import drawn
     from ...views.k_mix_centroids import centroids_of
 
     fold = corpus.folds[0]
     clips, middle = corpus.for_training(fold), centroids_of(centroids, fold)
-    mean, std = clips.statistics
-    how: dict[str, Any] = {"n_examples": k_mix.n_examples, "seed": k_mix.seed}
-    how |= {"mean": mean, "std": std, "centroids": middle}
-    examples = example_views(clips.store, clips.clips, k_mix.views.model_dump(), **how)
+    examples = example_views(
+        clips.store, clips.clips, k_mix.views.model_dump(), clips.statistics, middle,
+        n_examples=k_mix.n_examples, seed=k_mix.seed,
+    )  # fmt: skip
     front_end = clips.store.front_end
     hop_seconds = front_end.hop / front_end.sample_rate
     figures = run.outputs("figures")

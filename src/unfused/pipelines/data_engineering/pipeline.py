@@ -13,10 +13,7 @@ def create_pipeline(
 ) -> Pipeline:
     """Return the pipeline from audio to what encoders may be pre-trained on.
 
-    Args:
-        tasks: Names of the tasks.
-        pools: Names of the unlabelled corpora.
-        rendered: Those of the tasks that are rendered -> the rendered dataset.
+    ``rendered`` has those of the tasks that are rendered -> the rendered dataset.
     """
     parts = [_corpus(f"tasks.{name}", rendered.get(name)) for name in tasks]
     parts += [_corpus(f"pools.{name}") for name in pools]

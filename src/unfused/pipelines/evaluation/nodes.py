@@ -5,6 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from ...core.progress import progress
+from ...core.repeats import repeats
+from ...core.source import source_digest
 from ...params import EncoderParams, Evaluation, Run
 
 TRUTH = ["clip_id", "label", "group"]  # of the clips: files may move without changing a score
@@ -19,7 +22,6 @@ def list_candidates(
     **methods: Any,
 ) -> list:
     """List the encoders that are compared: baselines, methods, students and their controls."""
-    from ...core.repeats import repeats
     from ...embeddings.read_out import ReadOut
     from ...probes.candidates import PLAIN
     from ...probes.candidates import list_candidates as listed
@@ -47,8 +49,6 @@ def probe_encoders(
     candidates: list, embeddings: dict[str, Path], corpus: Any, evaluation: Evaluation, run: Run
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Probe every frozen encoder of every repeat."""
-    from ...core.progress import progress
-    from ...core.source import source_digest
     from ...probes.candidates import Vectors
     from ...probes.evaluation import evaluate_frozen
 
@@ -72,7 +72,6 @@ def fine_tune_encoders(
     candidates: list, corpus: Any, evaluation: Evaluation, run: Run
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Path]]:
     """Train end to end on the true labels: chosen encoders, and random ones from scratch."""
-    from ...core.source import source_digest
     from ...probes.evaluation import NETWORK, evaluate_fine_tuned, plans
 
     found, networks, outputs = [], {}, run.outputs(corpus.name, "networks")
@@ -97,7 +96,6 @@ def measure_label_efficiency(
     candidates: list, embeddings: dict[str, Path], corpus: Any, evaluation: Evaluation, run: Run
 ) -> pd.DataFrame:
     """Score chosen encoders after learning from few labels, for every budget and draw."""
-    from ...core.source import source_digest
     from ...probes.evaluation import plans
     from ...probes.label_efficiency import COLUMNS, few_label_work
 
@@ -109,12 +107,8 @@ def measure_label_efficiency(
     wanted = evaluation.supervised.settings()
     trained = plans(candidates, asked.fine_tuning, *wanted) if asked.fine_tuning else []
     how |= {"protocols": asked.protocols, "device": run.device}
-    for work in few_label_work(probed, embeddings, trained, corpus, **how):
-
-        def build(folder: Path, rows: Any = work.rows) -> dict[str, pd.DataFrame]:
-            return {"rows": rows(folder)}
-
-        found.append(outputs.tables(work.name, {**known, **work.made_of}, build))
+    for name, made_of, build in few_label_work(probed, embeddings, trained, corpus, **how):
+        found.append(outputs.tables(name, {**known, **made_of}, build))
     return joined(found, "rows") if found else pd.DataFrame(columns=list(COLUMNS))
 
 

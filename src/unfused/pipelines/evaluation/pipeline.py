@@ -12,11 +12,6 @@ def create_pipeline(task: str, methods: Sequence[str], *, few_labels: bool = Fal
     """Return the pipeline from encoders to result rows.
 
     Each method's encoders are an input of their own: Kedro then runs the methods that are compared.
-
-    Args:
-        task: Name of the task in the configuration.
-        methods: Names of the methods whose encoders are evaluated.
-        few_labels: Whether label efficiency is measured.
     """
     encoders = {method: f"{method}.encoders" for method in methods}
     settings = ("evaluation", "encoder", "run")

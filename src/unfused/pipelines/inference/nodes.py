@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from ...core.errors import NotFoundError
+from ...core.source import source_digest
 from ...params import Classify, Export, LabelNext, Run, Task, TrainedModel
 from ..data_engineering.nodes import scan_pool_audio
 from ..evaluation.nodes import truth
@@ -18,7 +20,6 @@ def choose_model(
     results: pd.DataFrame, predictions: pd.DataFrame, model: TrainedModel, source: Task
 ) -> dict[str, Any]:
     """Choose the classifier to use: the best on validation clips, or the one that is asked for."""
-    from ...core.errors import NotFoundError
     from ...probes.choose_model import choose_model as chosen
 
     asked = {name: value for name, value in model.asked().items() if value is not None}
@@ -39,7 +40,6 @@ def fit_model(
     networks: dict[str, Path], corpus: Any, run: Run,
 ) -> Path:  # fmt: skip
     """Fit the chosen classifier on all labelled clips; a trained network is taken as it is."""
-    from ...core.source import source_digest
     from ...inference.classifier import Classifier, load_classifier
     from ...probes.candidates import vectors_in
     from ...probes.choose_model import candidate_of
@@ -79,12 +79,8 @@ def classify_audio(
     """Embed and classify new audio, long files segment by segment."""
     from ...inference.label_tracks import label_tracks
 
-    found = model.set_params(device=run.device).classify(
-        scanned,
-        segment_seconds=classify.segment_seconds,
-        hop_seconds=classify.hop_seconds,
-        top_k=classify.top_k,
-    )
+    how = classify.model_dump(include={"segment_seconds", "hop_seconds", "top_k"})
+    found = model.set_params(device=run.device).classify(scanned, **how)
     predictions = found.predictions
     usual = predictions["label"].replace("", "(none)").value_counts()
     said = [f"{count} x {label}" for label, count in usual.head(5).items()]
@@ -145,7 +141,6 @@ def labelled_places(table: str) -> pd.DataFrame:
 
 def export_model(model: Any, export: Export, run: Run) -> Path:
     """Write the model as safetensors and JSON, and as ONNX where that can be."""
-    from ...core.source import source_digest
     from ...inference.export import export_classifier
 
     made_of = {"model": model.facts_, "onnx": export.onnx, "head": model.head_.linear.weight}

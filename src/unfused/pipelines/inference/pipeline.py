@@ -7,11 +7,7 @@ from . import nodes
 
 
 def create_model(task: str) -> Pipeline:
-    """Return the pipeline from a task's scores to the model that is kept.
-
-    Args:
-        task: Name of the task in the configuration.
-    """
+    """Return the pipeline from a task's scores to the model that is kept."""
     scores = [f"{task}.results", f"{task}.predictions", "params:model", f"params:tasks.{task}"]
     names = ("candidates", "embeddings", "networks", "corpus")
     given = ["chosen_model", *(f"{task}.{name}" for name in names)]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from ...core.repeats import repeats
 from ...params import EncoderParams, MethodParams, Run
 
 
@@ -14,7 +15,6 @@ def pretrain_encoders(
 
     One encoder for every seed and fold; finished ones are reused, an unfinished one goes on.
     """
-    from ...core.repeats import repeats
     from ...encoders.collection import EncoderCollection
     from ...training.pretraining import estimator
     from ...views.k_mix_centroids import centroids_of

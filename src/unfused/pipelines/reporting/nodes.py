@@ -5,7 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from ...core.source import source_digest
 from ...params import Evaluation, MethodViews, Report, Run
+from ...reporting.figures import drawn
 from ...reporting.names import encoder_name, is_control
 
 log = logging.getLogger(__name__)
@@ -37,8 +39,6 @@ def summarise_results(
     results: pd.DataFrame, predictions: pd.DataFrame, evaluation: Evaluation, teacher: str, run: Run
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Average over seeds and folds, with intervals, and make the planned comparisons."""
-    from ...core.source import source_digest
-
     known: dict[str, Any] = {"n_draws": evaluation.bootstrap, "teacher": teacher}
 
     def build(_: Any) -> dict[str, pd.DataFrame]:
@@ -77,7 +77,6 @@ def place_clusters(
     features: pd.DataFrame, pseudo_labels: pd.DataFrame, corpus: Any, report: Report, run: Run
 ) -> pd.DataFrame:
     """Place the first repeat's clips on a t-SNE map of the teacher's features."""
-    from ...core.source import source_digest
 
     def build(_: Any) -> dict[str, pd.DataFrame]:
         from ...reporting.figures.clusters import tsne_points
@@ -98,8 +97,6 @@ def place_clusters(
 
 def draw_clusters(points: pd.DataFrame, quality: list, run: Run) -> bytes:
     """Draw a task's t-SNE map by pseudo-label and by true label."""
-    from ...reporting.figures import drawn
-
     of_teacher = pd.DataFrame(quality).query("source == 'teacher'").iloc[0]
     return drawn(
         run.outputs("figures"),
@@ -114,8 +111,6 @@ def draw_clusters(points: pd.DataFrame, quality: list, run: Run) -> bytes:
 
 def draw_learning_curves(run: Run, **histories: pd.DataFrame) -> bytes:
     """Draw loss, collapse measures and learning rate of every training of the run."""
-    from ...reporting.figures import drawn
-
     stages = []
     for name, table in histories.items():
         if "task" not in table:
@@ -140,16 +135,14 @@ def draw_augmentation_views(
 ) -> bytes:
     """Draw what the views of the teacher's training make of a few clips."""
     from ...reporting.example_views import example_views
-    from ...reporting.figures import drawn
     from ...views.k_mix_centroids import centroids_of
 
     fold = pretraining.folds[0]
-    mean, std = pretraining.for_training(fold).statistics
+    statistics = pretraining.for_training(fold).statistics
     clips, middle = corpus.for_training(corpus.folds[0]), centroids_of(centroids, fold)
-    level: dict[str, Any] = {"mean": mean, "std": std, "centroids": middle}
     given = training if isinstance(training, dict) else training.model_dump()
     views = MethodViews(**given["views"]).model_dump()
-    examples = example_views(clips.store, clips.clips, views, **level)
+    examples = example_views(clips.store, clips.clips, views, statistics, middle)
     front_end = clips.store.front_end
     hop_seconds = front_end.hop / front_end.sample_rate
     figures = run.outputs("figures")
@@ -160,7 +153,6 @@ def draw_confusion(
     predictions: pd.DataFrame, findings: list[dict[str, Any]], run: Run
 ) -> list[bytes]:
     """Draw what the best classifier of each task takes for what; one figure per task."""
-    from ...reporting.figures import drawn
     from ...reporting.summary import checked_predictions, of_classifier
 
     predictions, figures = checked_predictions(predictions), run.outputs("figures")
@@ -196,8 +188,6 @@ def summarise_label_efficiency(scores: pd.DataFrame, teacher: str) -> pd.DataFra
 
 def draw_label_efficiency(curves: pd.DataFrame, run: Run) -> bytes:
     """Draw every encoder's score against the number of labels."""
-    from ...reporting.figures import drawn
-
     return drawn(run.outputs("figures"), "curves.label_efficiency", curves)
 
 

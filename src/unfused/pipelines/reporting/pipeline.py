@@ -19,13 +19,8 @@ def create_pipeline(
 ) -> Pipeline:
     """Return the pipeline from result rows to the report.
 
-    Args:
-        tasks: Names of the tasks.
-        pools: Names of the unlabelled corpora.
-        training: Parameters with the views that are shown.
-        methods: Names of the methods whose encoders were evaluated.
-        few_labels: Whether label efficiency was measured.
-        benchmark: Whether public data sets that are not there are listed.
+    ``training`` names the parameters with the views that are shown; of a benchmark, public data
+    sets that are not there are listed.
     """
     shared = [*_tables(tasks), *_figures(tasks, training, methods), _report(tasks, few_labels)]
     shared += _few_labels(tasks) if few_labels else []
@@ -36,12 +31,7 @@ def create_pipeline(
 
 
 def create_data_report(tasks: Sequence[str], pools: Sequence[str]) -> Pipeline:
-    """Return the pipeline from corpora to the data card and the list of rejected files.
-
-    Args:
-        tasks: Names of the tasks.
-        pools: Names of the unlabelled corpora.
-    """
+    """Return the pipeline from corpora to the data card and the list of rejected files."""
     corpora = [*tasks, *pools]
     rejected = node(nodes.list_rejected_audio, _each(corpora, "corpus"), "rejected_audio")
     cards = [
