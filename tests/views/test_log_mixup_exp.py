@@ -108,19 +108,6 @@ def test_the_state_is_whole():
     assert torch.equal(mixed(mixup, crop), mixed(other, crop))
 
 
-@pytest.mark.parametrize(
-    ("ratio", "size", "spans", "named"),
-    [
-        (1.5, 8, "own", "mixup_ratio=1.5"),
-        (0.4, 0, "own", "mixup_bank=0"),
-        (0.4, 8, "both", "spans_of_mix='both'"),
-    ],
-)
-def test_errors_name_value_and_rule(ratio, size, spans, named):
-    with pytest.raises(ValueError, match=named):
-        LogMixupExp(ratio=ratio, bank_size=size, n_mels=4, crop_frames=6, spans=spans)
-
-
 def test_the_span_of_a_mixture_may_cover_the_partner_too():
     """Whose crops end at frame 4, in a batch that begins at frame 2 or later."""
     bank = torch.randn(8, 1, 4, 6)

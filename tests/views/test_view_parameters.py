@@ -21,10 +21,15 @@ def test_parameters_are_the_settings_of_the_views():
         ("mixup_ratio", 1.5, r"in \[0, 1\]"),
         ("mixup_bank", 0, "at least 1"),
         ("spans_of_mix", "both", "choose from"),
-        ("freq_scale", (1.5, 0.6), "low <= high"),
+        ("freq_scale", (0.0, 1.0), "low <= high"),
+        ("time_scale", (1.5, 0.6), "low <= high"),
+        ("virtual_crop", (1.0, 0.9), "holds the whole crop"),
+        ("freq_masks", -1, "at least 0"),
         ("time_masks", -1, "at least 0"),
+        ("freq_mask_width", 0, "at least 1"),
         ("time_mask_width", 0, "at least 1"),
         ("linear_gain", -0.1, "at least 0"),
+        ("linear_gain", float("nan"), "at least 0"),
     ],
 )
 def test_errors_name_value_and_rule(name, value, rule):

@@ -54,20 +54,14 @@ class KMix(LogMixupExp):
         n_mels: As :class:`~unfused.views.mixup.LogMixupExp` takes it, as all others.
 
     Raises:
-        UserError: A value is out of its range, or the centroids are not finite and (K, F).
+        UserError: There are no centroids, or they are not finite and (K, F).
     """
 
     centroids: Tensor
     order: Tensor
 
     def __init__(
-        self,
-        centroids: Tensor | None,
-        *,
-        furthest: int,
-        n_mels: int,
-        bank_size: int,
-        **bank: Any,
+        self, centroids: Tensor | None, *, furthest: int, n_mels: int, **bank: Any
     ) -> None:
         if centroids is None:
             raise UserError(
@@ -80,12 +74,7 @@ class KMix(LogMixupExp):
                 f"k_mix_centroids of shape {tuple(centroids.shape)} must be (K, {n_mels}) and must "
                 "be finite: fit them on log-mels of this front-end"
             )
-        if not 1 <= furthest < bank_size:
-            raise UserError(
-                f"k_mix_furthest={furthest} must be at least 1 and less than mixup_bank="
-                f"{bank_size}: with the whole bank to draw from k-mix is plain mixup"
-            )
-        super().__init__(bank_size=bank_size, n_mels=n_mels, **bank)
+        super().__init__(n_mels=n_mels, **bank)
         self.furthest = furthest
         self.register_buffer("centroids", centroids.float())
         self.register_buffer("order", furthest_first(self.centroids))

@@ -67,13 +67,11 @@ class ViewMaker(nn.Module):
             **{"ratio": how.mixup_ratio, "bank_size": how.mixup_bank, "crop_frames": crop_frames},
             **{"spans": how.spans_of_mix, "min_level": how.mixup_min_level, "n_mels": n_mels},
         }
-        mixup = LogMixupExp(**bank)
+        self.mixup = LogMixupExp(**bank) if how.mixing == "mixup" and how.mixup_ratio else None
         if how.mixing == "k_mix":
             mixup = KMix(k_mix_centroids, furthest=how.k_mix_furthest, **bank)
-        self.mixup = mixup if how.mixup_ratio > 0 and how.mixing != "none" else None
-        self.resize_crop = RandomResizeCrop(
-            freq_scale=how.freq_scale, time_scale=how.time_scale, virtual_crop=how.virtual_crop
-        )
+            self.mixup = mixup if how.mixup_ratio else None
+        self.resize_crop = RandomResizeCrop(how.freq_scale, how.time_scale, how.virtual_crop)
         self.fader = RandomLinearFader(how.linear_gain)
         self.masks = SpecAugment(
             how.freq_masks, how.freq_mask_width, how.time_masks, how.time_mask_width

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import UserError, must_be_one_of
 from .settings import SpansOfMix
 from .view import View, union
 
@@ -36,9 +35,6 @@ class LogMixupExp(nn.Module):
     view's input to its bank; here :meth:`remember` is called once per batch, whatever the number of
     views. Nothing waits for the device. Arguments: see :class:`~.settings.MethodViewSettings`,
     where they are ``mixup_ratio``, ``mixup_bank``, ``spans_of_mix`` and ``mixup_min_level``.
-
-    Raises:
-        UserError: ``ratio`` is outside [0, 1], ``bank_size`` below 1 or ``spans`` unknown.
     """
 
     bank: Tensor
@@ -58,11 +54,6 @@ class LogMixupExp(nn.Module):
         min_level: float | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= ratio <= 1:
-            raise UserError(f"mixup_ratio={ratio!r} must lie in [0, 1]; 0 switches mixup off")
-        if bank_size < 1:
-            raise UserError(f"mixup_bank={bank_size!r} must be at least 1; mixup_ratio=0: no mixup")
-        must_be_one_of(get_args(SpansOfMix), spans_of_mix=spans)
         self.ratio, self.spans_of_mix, self.min_level = ratio, spans, min_level
         self.furthest = bank_size
         self.register_buffer("bank", torch.zeros(bank_size, n_mels, crop_frames))

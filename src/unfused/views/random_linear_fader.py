@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core.errors import UserError
 from .view import View
 
 
@@ -26,10 +25,6 @@ class RandomLinearFader:
     """
 
     gain: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.gain >= 0.0:
-            raise UserError(f"linear_gain={self.gain!r} must be at least 0; 0 switches it off")
 
     def __call__(self, view: View, generator: torch.Generator) -> View:
         """Draw and fade, (B, 1, F, T); without a gain nothing is drawn."""

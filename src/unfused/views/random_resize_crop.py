@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..core.errors import UserError
 from .settings import Range
 from .view import View
 
@@ -88,24 +87,6 @@ class RandomResizeCrop:
     time_scale: Range = (0.6, 1.5)
     virtual_crop: Range = (1.0, 1.5)
 
-    def __post_init__(self) -> None:
-        for name in ("freq_scale", "time_scale"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise UserError(
-                    f"{name}={(low, high)} must be 0 < low <= high; (1, 1) leaves the axis alone"
-                )
-        if min(self.virtual_crop) < 1:
-            raise UserError(
-                f"virtual_crop={tuple(self.virtual_crop)} must be at least (1, 1): the canvas "
-                "holds the whole crop"
-            )
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether every box is the whole crop."""
-        return tuple(self.freq_scale) == tuple(self.time_scale) == (1, 1)
-
     def draw(self, view: View, generator: torch.Generator) -> Boxes:
         """Draw one box for each crop of the batch."""
         n_mels, n_frames = view.log_mel.shape[-2:]
@@ -114,13 +95,14 @@ class RandomResizeCrop:
         everything[:, 1].fill_(n_mels)  # a copied list would make the host wait for the device
         high, wide = self.virtual_crop
         vertical = _draw_axis(uniform[:2], self.freq_scale, n_mels, high, everything)
-        return Boxes(
-            *vertical, *_draw_axis(uniform[2:], self.time_scale, n_frames, wide, view.spans)
-        )
+        horizontal = _draw_axis(uniform[2:], self.time_scale, n_frames, wide, view.spans)
+        return Boxes(*vertical, *horizontal)
 
     def __call__(self, view: View, generator: torch.Generator) -> View:
-        """Draw and apply; identity ranges return ``view`` itself."""
-        return view if self.is_identity else resize_crop(view, self.draw(view, generator))
+        """Draw and apply; where both scales are (1, 1), ``view`` itself comes back."""
+        if tuple(self.freq_scale) == tuple(self.time_scale) == (1, 1):
+            return view
+        return resize_crop(view, self.draw(view, generator))
 
 
 def _draw_axis(

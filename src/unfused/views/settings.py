@@ -57,7 +57,14 @@ class ViewSettings:
         for name in ("freq_scale", "time_scale"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise UserError(f"{name}=({low}, {high}) must be 0 < low <= high")
+                raise UserError(
+                    f"{name}=({low}, {high}) must be 0 < low <= high; (1, 1) leaves the axis alone"
+                )
+        if min(self.virtual_crop) < 1:
+            raise UserError(
+                f"virtual_crop={tuple(self.virtual_crop)} must be at least (1, 1): the canvas "
+                "holds the whole crop"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

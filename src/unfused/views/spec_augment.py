@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..core.errors import UserError
 from .view import View
 
 
@@ -31,11 +30,6 @@ class SpecAugment:
     freq_mask_width: int = 16
     time_masks: int = 0
     time_mask_width: int = 16
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value < (least := int(name.endswith("width"))):
-                raise UserError(f"{name}={value!r} must be at least {least}; no masks: 0")
 
     def __call__(self, view: View, generator: torch.Generator) -> View:
         """Draw and hide, (B, 1, F, T); without masks nothing is drawn."""
