@@ -134,7 +134,7 @@ def test_random_crops_and_outside_models_have_no_file(encoder, tones):
         onnx_graph.OnnxClassifier(model)
     outside = as_embedder({"kind": "function", "function": "numpy:ptp"})
     with pytest.raises(UserError, match="ONNX"):
-        onnx_graph.embedder_module(outside)
+        onnx_graph.embedder_modules(outside)
 
 
 def test_without_the_extra_the_rest_is_written(classifier, tones, tmp_path, monkeypatch, caplog):

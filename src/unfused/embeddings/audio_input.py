@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.errors import UserError
 from ..data.log_mel import FrontEnd
 from ..data.reading import UnreadableAudio, read_mono_blocks
 from ..data.store import LogMelStore
+from .read_out import Floats
 
 Audio = str | os.PathLike[str] | np.ndarray | Tensor
 """A path, or samples (N,) or (channels, N); a list stands for several clips."""
@@ -36,16 +36,14 @@ def audio_store(
     return LogMelStore.in_memory(front_end, blocks)
 
 
-def _log_mel_blocks(
-    audio: Audio, front_end: FrontEnd, sample_rate: int | None
-) -> Iterator[NDArray[np.float32]]:
+def _log_mel_blocks(audio: Audio, front_end: FrontEnd, sample_rate: int | None) -> Iterator[Floats]:
     for block in front_end.log_mel_blocks(_waveform(audio, front_end.sample_rate, sample_rate)):
         if not np.isfinite(block).all():
             raise UnreadableAudio("not finite: samples so large that their power overflows")
         yield block
 
 
-def _waveform(audio: Audio, wanted: int, sample_rate: int | None) -> Iterable[NDArray[np.float32]]:
+def _waveform(audio: Audio, wanted: int, sample_rate: int | None) -> Iterable[Floats]:
     if isinstance(audio, str | os.PathLike):
         return read_mono_blocks(Path(audio), sample_rate=wanted)
     rate, mono = checked_rate(sample_rate), mono_samples(audio)
@@ -66,7 +64,7 @@ def checked_rate(sample_rate: int | None) -> int:
     return sample_rate
 
 
-def mono_samples(audio: Any) -> NDArray[np.float32]:
+def mono_samples(audio: Any) -> Floats:
     """Return samples as one channel, (N,) float32.
 
     Args:

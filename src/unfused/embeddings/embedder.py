@@ -29,7 +29,7 @@ from ..tasks.corpus import Corpus
 from ..training.estimator import untrained_like
 from .audio_input import Audio, audio_store
 from .frames import Embedding, embed_with_frames
-from .read_out import ReadOut, deepest_tap, read_out
+from .read_out import Floats, ReadOut, deepest_tap, read_out
 
 FILE = "embedder.json"
 UNTRAINED = "untrained"
@@ -62,7 +62,7 @@ class Embedder(ABC):
     facts: Mapping[str, Any] = {}
 
     @abstractmethod
-    def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]:
+    def embed(self, audio: Corpus, *, device: Device = "auto") -> Floats:
         """Return the vectors of a corpus's clips, (N, D)."""
 
     def save(self, folder: str | Path) -> None:
@@ -161,7 +161,7 @@ class EncoderEmbedder(Embedder):
         return self.front_end.sample_rate
 
     @overload
-    def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]: ...
+    def embed(self, audio: Corpus, *, device: Device = "auto") -> Floats: ...
 
     @overload
     def embed(
@@ -179,7 +179,7 @@ class EncoderEmbedder(Embedder):
         *,
         sample_rate: int | None = None,
         device: Device = "auto",
-    ) -> NDArray[np.float32] | Embedding | list[Embedding]:
+    ) -> Floats | Embedding | list[Embedding]:
         """Embed a corpus, a clip, or a list of clips; a clip's vector depends on it alone.
 
         Args:
@@ -237,13 +237,13 @@ class _Statistics(Configured):
         decides = {k: v for k, v in asdict(self).items() if k not in ("name", "facts")}
         self.digest = mark_of(kind=self.kind, **decides)
 
-    def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]:
+    def embed(self, audio: Corpus, *, device: Device = "auto") -> Floats:
         """See :meth:`Embedder.embed`; computed on the CPU."""
         rows = [self._vector(audio.store.clip(int(row))) for row in audio.rows]
         return np.stack(rows).astype(np.float32)
 
     @abstractmethod
-    def _vector(self, log_mel: NDArray[np.float32]) -> NDArray[np.floating]: ...
+    def _vector(self, log_mel: Floats) -> NDArray[np.floating]: ...
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -254,7 +254,7 @@ class LogMelStatistics(_Statistics):
     title = "Log-mel statistics"
     segments: int = 3
 
-    def _vector(self, log_mel: NDArray[np.float32]) -> NDArray[np.floating]:
+    def _vector(self, log_mel: Floats) -> NDArray[np.floating]:
         return np.concatenate([*segment_means(log_mel, self.segments), log_mel.std(0)])
 
 
@@ -277,7 +277,7 @@ class MFCCStatistics(_Statistics):
             raise UserError(f"n_mfcc={self.n_mfcc} must be from 1 to {self.n_mels}, the mel bands")
         super().__post_init__()
 
-    def _vector(self, log_mel: NDArray[np.float32]) -> NDArray[np.floating]:
+    def _vector(self, log_mel: Floats) -> NDArray[np.floating]:
         mfcc = dct(log_mel, type=2, norm="ortho", axis=1)[:, : self.n_mfcc]
         differences = mfcc[self.step :] - mfcc[: -self.step]
         spread = differences.std(0) if len(differences) else np.zeros(self.n_mfcc)
@@ -300,7 +300,7 @@ class Joined(Embedder):
         self.trained_on = pd.concat([part.trained_on for part in parts]).drop_duplicates()
         self.facts = {part.name: dict(part.facts) for part in parts}
 
-    def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]:
+    def embed(self, audio: Corpus, *, device: Device = "auto") -> Floats:
         """See :meth:`Embedder.embed`."""
         return np.concatenate([part.embed(audio, device=device) for part in self.parts], axis=1)
 
@@ -315,7 +315,7 @@ class Joined(Embedder):
         return cls([load_embedder(part, trust_code=trust_code) for part in parts])
 
 
-def segment_means(frames: NDArray[np.float32], segments: int) -> list[NDArray[np.float32]]:
+def segment_means(frames: Floats, segments: int) -> list[Floats]:
     """Return the mean of each of a clip's equal parts, (T, D) -> segments times (D,).
 
     >>> [part.tolist() for part in segment_means(np.arange(6.0)[:, None], 3)]

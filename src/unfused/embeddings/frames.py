@@ -15,6 +15,7 @@ from ..training.precision import pick_device
 from .read_out import (
     MAX_SECONDS,
     Chunks,
+    Floats,
     Heard,
     ReadOut,
     deepest_tap,
@@ -33,9 +34,9 @@ class Embedding(NamedTuple):
         seconds: Where the centre of each frame lies, (T,) float32.
     """
 
-    frames: NDArray[np.float32]
-    clip: NDArray[np.float32]
-    seconds: NDArray[np.float32]
+    frames: Floats
+    clip: Floats
+    seconds: Floats
 
 
 def embed_with_frames(
@@ -47,7 +48,7 @@ def embed_with_frames(
 ) -> list[Embedding]:
     """Embed all clips of a store, keeping the frames that their vectors are statistics of."""
     tap = deepest_tap(trained.encoder, item.of(trained).taps)
-    parts: list[dict[int, tuple[NDArray[np.float32], NDArray[np.float64]]]]
+    parts: list[dict[int, tuple[Floats, NDArray[np.float64]]]]
     parts = [{} for _ in range(len(store))]  # of each clip, by their first frame
 
     def keep(batch: Chunks, found: dict[str, Moments]) -> None:
@@ -74,7 +75,7 @@ def even_frames(
     *,
     max_hop_ms: float,
     device: torch.device | str = "auto",
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[Floats, Floats]:
     """Embed equally long clips at even moments from their first frame to their last.
 
     Where the encoder's own hop is longer than asked for, it passes over the clip several times,

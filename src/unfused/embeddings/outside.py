@@ -20,7 +20,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from ..core.errors import NotFoundError, UserError
 from ..core.outputs import digest_of, mark_of
@@ -29,11 +28,12 @@ from ..data.reading import read_mono
 from ..tasks.corpus import Corpus
 from ..training.precision import pick_device
 from .embedder import Configured, Device
+from .read_out import Floats
 
 TRIED_SECONDS = (0.1, 1.0, 3.7)
 """Lengths of noise that a model is tried out with."""
 _STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max, "std": np.std}
-_Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+_Run = Callable[[Floats], Floats]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -75,10 +75,10 @@ class OutsideModel(Configured):
         """Open the model, and return what identifies it and its own name."""
 
     @abstractmethod
-    def _frames(self, samples: NDArray[np.float32]) -> Any:
+    def _frames(self, samples: Floats) -> Any:
         """Return what the model says of samples (N,), an array (D,) or (T, D)."""
 
-    def _vector(self, samples: NDArray[np.float32], path: str) -> NDArray[np.float32]:
+    def _vector(self, samples: Floats, path: str) -> Floats:
         missing = round(self.min_seconds * self.sample_rate) - len(samples)
         try:
             frames = self._frames(np.pad(samples, (0, max(missing, 0))))
@@ -95,7 +95,7 @@ class OutsideModel(Configured):
             )
         return np.concatenate([_STATISTICS[name](frames, axis=0) for name in self.statistics])
 
-    def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]:
+    def embed(self, audio: Corpus, *, device: Device = "auto") -> Floats:
         """See :meth:`Embedder.embed`; the clips' files are read."""
         vectors = np.empty((len(audio), self.dim), np.float32)
         clips = audio.clips[["path", "offset", "frames"]].itertuples(index=False)
@@ -132,7 +132,7 @@ class Function(OutsideModel):
         self._rate = [self.sample_rate] if len(demanded) > 1 else []
         return {"function": self.function}, self.function
 
-    def _frames(self, samples: NDArray[np.float32]) -> Any:
+    def _frames(self, samples: Floats) -> Any:
         return self._call(samples, *self._rate)
 
 
@@ -162,7 +162,7 @@ class HearModule(OutsideModel):
         model = digest_of(file) if file.is_file() else ""
         return {"module": self.module, "model": model}, self.module
 
-    def _frames(self, samples: NDArray[np.float32]) -> Any:
+    def _frames(self, samples: Floats) -> Any:
         audio = torch.from_numpy(samples)[None].to(self._device)
         with torch.inference_mode():
             return self._hear.get_scene_embeddings(audio, self._loaded)[0].float().cpu()
@@ -188,7 +188,7 @@ class Stage:
     offset: float = 0.0
     output: str | None = None
 
-    def windows(self, frames: NDArray[np.float32], *, fill: bool) -> NDArray[np.float32]:
+    def windows(self, frames: Floats, *, fill: bool) -> Floats:
         """Cut (T, ...) into windows (W, window, ...); a rest is filled with zeros or dropped."""
         frames = frames * np.float32(self.scale) + np.float32(self.offset)
         size = self.window or len(frames)
@@ -223,7 +223,7 @@ class ModelFile(OutsideModel):
             made_of.append((digest_of(file), replace(stage, file="")))
         return {"stages": made_of}, " + ".join(file.stem for file in self._files)
 
-    def _frames(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _frames(self, samples: Floats) -> Floats:
         frames = samples
         for number, (stage, run) in enumerate(zip(self._stages, self._runs, strict=True)):
             windows = stage.windows(frames, fill=not number)
@@ -270,7 +270,7 @@ class EmbeddingTable(Configured):
         self.dim = self._vectors.shape[1]
         self.digest = mark_of(kind=self.kind, file=digest_of(path))
 
-    def embed(self, audio: Corpus, *, device: Device = "auto") -> NDArray[np.float32]:
+    def embed(self, audio: Corpus, *, device: Device = "auto") -> Floats:
         """See :meth:`Embedder.embed`.
 
         Raises:
@@ -335,7 +335,7 @@ def _tflite(file: Path, output: str | None) -> _Run:
     wanted = tensors[output] if output else model.get_output_details()[0]["index"]
     shape: tuple[int, ...] = ()
 
-    def run(window: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(window: Floats) -> Floats:
         nonlocal shape
         given = model.get_input_details()[0]
         batch = _batch(window, len(given["shape"]))
@@ -345,13 +345,13 @@ def _tflite(file: Path, output: str | None) -> _Run:
             shape = batch.shape
         model.set_tensor(given["index"], batch)
         model.invoke()
-        found: NDArray[np.float32] = model.get_tensor(wanted)
+        found: Floats = model.get_tensor(wanted)
         return found
 
     return run
 
 
-def _batch(window: NDArray[np.float32], n_axes: int) -> NDArray[np.float32]:
+def _batch(window: Floats, n_axes: int) -> Floats:
     """Return one window with so many axes: (T, C) as (1, T, C) or (1, T, C, 1)."""
     batch = window[None] if n_axes > window.ndim else window
     return batch.reshape(*batch.shape, *[1] * (n_axes - batch.ndim))

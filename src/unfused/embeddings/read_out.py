@@ -27,6 +27,7 @@ from ..encoders.encoder import Encoder, Moments
 from ..encoders.trained import TrainedEncoder
 from ..training.precision import keep_freed_memory, pick_device
 
+Floats = NDArray[np.float32]
 Statistic = Literal["mean", "max", "std", "max+mean"]
 Padding = Literal["none", "repeat", "silence"]
 MAX_SECONDS = 12.0
@@ -160,7 +161,7 @@ def read_out(
     *,
     device: torch.device | str = "auto",
     each: Callable[[Chunks, dict[str, Moments]], None] | None = None,
-) -> list[NDArray[np.float32]]:
+) -> list[Floats]:
     """Embed clips; read-outs that hear the same input share one pass.
 
     What comes out for a clip does not depend on the others. A copy of the encoder computes;
@@ -178,7 +179,7 @@ def read_out(
     for i, item in enumerate(wanted):
         drawn = item.seed if item.crop_frames is not None else 0
         sharing[item.clip_normalisation, item.padding, item.crop_frames, drawn].append(i)
-    found: dict[int, NDArray[np.float32]] = {}
+    found: dict[int, Floats] = {}
     if (device := pick_device(device)).type == "cpu":
         keep_freed_memory()
     for numbers in sharing.values():
@@ -192,7 +193,7 @@ def _one_pass(
     heard: Heard,
     wanted: Sequence[ReadOut],
     each: Callable[[Chunks, dict[str, Moments]], None] | None,
-) -> list[NDArray[np.float32]]:
+) -> list[Floats]:
     taps = tuple(dict.fromkeys(tap for item in wanted for tap in item.taps))
     encoder = inference_copy(heard.trained.encoder, taps, heard.device)
     n_segments = {item.segments for item in wanted}
@@ -288,7 +289,7 @@ class _Running:
         return {"mean": self.mean, "max": self.max, "max+mean": self.max + self.mean}[name]
 
 
-def _vector(item: ReadOut, running: dict[str, _Running]) -> NDArray[np.float32]:
+def _vector(item: ReadOut, running: dict[str, _Running]) -> Floats:
     parts = [
         running[tap].statistic(name, item.segments) for tap in item.taps for name in item.statistics
     ]

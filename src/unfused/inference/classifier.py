@@ -16,7 +16,7 @@ from ..core.errors import UserError, must_be
 from ..core.outputs import mark_of, whole
 from ..data.log_mel import FrontEnd
 from ..embeddings.embedder import Device, Embedder, EncoderEmbedder, as_embedder, load_embedder
-from ..embeddings.read_out import MAX_SECONDS, ReadOut
+from ..embeddings.read_out import MAX_SECONDS, Floats, ReadOut
 from ..probes.head import Head, load_head, save_head
 from ..probes.probe import Probe
 from ..probes.results import score_labels
@@ -144,7 +144,7 @@ class Classifier(BaseEstimator):
             return self.embedder_.front_end
         return FrontEnd(**self.facts_["front_end"])
 
-    def fit(self, corpus: Corpus, vectors: NDArray[np.float32] | None = None) -> Classifier:
+    def fit(self, corpus: Corpus, vectors: Floats | None = None) -> Classifier:
         """Embed the labelled clips, choose a probe, and fit it on all of them.
 
         It is chosen on the corpus's validation part or, where that is too small, by folds.
@@ -190,7 +190,7 @@ class Classifier(BaseEstimator):
         vectors = self.embedder_.embed(corpus, device=self.device)
         return self.scored(self.head_.probabilities(vectors), corpus)
 
-    def scored(self, probabilities: NDArray[np.float32], corpus: Corpus) -> float:
+    def scored(self, probabilities: Floats, corpus: Corpus) -> float:
         """Return how good probabilities (N, C) of a corpus's clips are, as in :meth:`score`."""
         kind, labels = self.head_.kind, corpus.labels
         if kind is SINGLE_LABEL:
@@ -314,9 +314,7 @@ class Classifier(BaseEstimator):
         strangeness = np.where(silent, np.inf, self.head_.strangeness(matrix))
         return _Heard(place, matrix, self.head_.probabilities(matrix), strangeness, rejected)
 
-    def _prediction(
-        self, probabilities: NDArray[np.float32], strangeness: NDArray[np.float32], path: str
-    ) -> Prediction:
+    def _prediction(self, probabilities: Floats, strangeness: Floats, path: str) -> Prediction:
         """Return what several segments say together, (S, C) and (S,)."""
         known = strangeness <= STRANGE
         heard = known if known.any() else np.ones(len(known), bool)
@@ -334,9 +332,9 @@ class _Heard(NamedTuple):
     """What is known of S segments: where they lie, vectors (S, D), probabilities (S, C) ..."""
 
     places: pd.DataFrame
-    vectors: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
-    strangeness: NDArray[np.float32]
+    vectors: Floats
+    probabilities: Floats
+    strangeness: Floats
     rejected: pd.DataFrame
 
 

@@ -20,23 +20,15 @@ FACTS_FILE, SCRIPT = "onnx.json", "classify_onnx.py"
 
 
 def export_classifier(
-    classifier: Classifier,
-    folder: str | Path,
-    *,
-    onnx: bool = True,
-    int8_on: Corpus | None = None,
+    classifier: Classifier, folder: str | Path, *, onnx: bool = True, int8_on: Corpus | None = None
 ) -> None:
     """Write a classifier, also as ONNX; what an earlier export left is replaced.
 
-    Args:
-        classifier: What to export.
-        folder: Receives what :func:`~unfused.inference.classifier.load_classifier` reads,
-            ``config.json`` for the Hugging Face hub, ``model.onnx`` with ``classify_onnx.py``,
-            which runs it, and ``onnx.json``, which says what it is and how far from PyTorch, or why
-            there is none.
-        onnx: Whether ONNX is wanted.
-        int8_on: Labelled clips; a second ONNX file with 8-bit weights is written, and measured on
-            these.
+    The folder receives what :func:`~unfused.inference.classifier.load_classifier` reads,
+    ``config.json`` for the Hugging Face hub, ``model.onnx`` with ``classify_onnx.py``, which runs
+    it, and ``onnx.json``, which says what it is and how far from PyTorch, or why there is none.
+    With labelled clips ``int8_on`` a second ONNX file has weights in 8 bits, and is measured on
+    them.
 
     Raises:
         OnnxMismatchError: ONNX Runtime computes something else than PyTorch.

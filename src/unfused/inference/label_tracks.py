@@ -24,15 +24,12 @@ def label_tracks(said: pd.DataFrame, form: Literal["audacity", "raven"]) -> dict
     write, ending = (as_raven, ".selections") if form == "raven" else (as_audacity, "")
     paths = list(said["path"].unique())
     common = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
-    tracks: dict[str, str] = {}
-    known = said[~said["label"].isin(["", UNKNOWN])]
-    pieces = merged(known)
-    rows_of = pieces.groupby("path").indices
+    pieces = merged(said[~said["label"].isin(["", UNKNOWN])])
+    rows_of, tracks = pieces.groupby("path").indices, dict[str, str]()
     for path in paths:
-        rows = pieces.iloc[rows_of.get(path, [])]
         file = Path(os.path.relpath(str(path), common or "."))
         name = file.with_suffix("") if f"{file.with_suffix('')}{ending}" not in tracks else file
-        tracks[f"{name.as_posix()}{ending}"] = write(rows)
+        tracks[f"{name.as_posix()}{ending}"] = write(pieces.iloc[rows_of.get(path, [])])
     return tracks
 
 
@@ -56,25 +53,14 @@ def as_raven(said: pd.DataFrame) -> str:
 def merged(said: pd.DataFrame) -> pd.DataFrame:
     """Return predictions with neighbouring segments of one label put together.
 
-    Args:
-        said: Columns path, start_seconds, end_seconds, label, probability, by path and start.
-
-    Returns:
-        The same columns; the probability is the highest of its segments.
+    They have columns path, start_seconds, end_seconds, label and probability, which becomes the
+    highest of the segments, and are in the order of path and start.
     """
     previous = said.shift()
-    apart = (
-        (said["path"] != previous["path"])
-        | (said["label"] != previous["label"])
-        | (said["start_seconds"] > previous["end_seconds"] + 1e-3)
-    )
-    pieces = said.groupby(apart.cumsum()).agg(
-        path=("path", "first"),
-        start_seconds=("start_seconds", "first"),
-        end_seconds=("end_seconds", "max"),
-        label=("label", "first"),
-        probability=("probability", "max"),
-    )
+    apart = (said[["path", "label"]] != previous[["path", "label"]]).any(axis=1)
+    apart |= said["start_seconds"] > previous["end_seconds"] + 1e-3
+    kept = {"path": "first", "start_seconds": "first", "end_seconds": "max", "label": "first"}
+    pieces = said.groupby(apart.cumsum()).agg({**kept, "probability": "max"})
     return pieces.reset_index(drop=True)
 
 

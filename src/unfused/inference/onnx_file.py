@@ -111,9 +111,8 @@ def check_onnx(classifier: Classifier, path: str | Path) -> dict[str, Any]:
         samples = rng.normal(0, 0.1, (2, int(seconds * front_end.sample_rate))).astype(np.float32)
         samples[1] *= np.linspace(1, 0.01, samples.shape[1])
         store = audio_store(list(samples), front_end, front_end.sample_rate)
-        expected = classifier.embedder_.embed(
-            Corpus.of(store, store.index[["clip_id"]]), device="cpu"
-        )
+        clips = Corpus.of(store, store.index[["clip_id"]])
+        expected = classifier.embedder_.embed(clips, device="cpu")
         likely, found = session.run(["probabilities", "embedding"], {"samples": samples})
         difference = np.abs(found - expected).max()
         size = max(float(np.sqrt(np.square(expected).mean())), 1e-12)
@@ -153,17 +152,15 @@ def quantise(classifier: Classifier, path: Path, smaller: Path, corpus: Corpus) 
         quantize_dynamic(path, smaller, weight_type=QuantType.QUInt8, nodes_to_exclude=exact)
     rate = classifier.front_end_.sample_rate
     sessions, likely = [_session(path), _session(smaller)], []
-    for path_, offset, n in corpus.clips[["path", "offset", "frames"]].itertuples(index=False):
-        samples = read_mono(path_, offset=offset, frames=n, sample_rate=rate)[None]
-        likely.append(
-            [session.run(["probabilities"], {"samples": samples})[0][0] for session in sessions]
-        )
-    exact_, rough = np.array(likely).transpose(1, 0, 2)
-    named = [classifier.head_.named(part) for part in (exact_, rough)]
+    for file, offset, n in corpus.clips[["path", "offset", "frames"]].itertuples(index=False):
+        given = {"samples": read_mono(file, offset=offset, frames=n, sample_rate=rate)[None]}
+        likely.append([session.run(["probabilities"], given)[0][0] for session in sessions])
+    before, after = np.array(likely).transpose(1, 0, 2)
+    named = [classifier.head_.named(part) for part in (before, after)]
     return {
         "file": smaller.name,
-        "score": classifier.scored(exact_, corpus),
-        "score_int8": classifier.scored(rough, corpus),
+        "score": classifier.scored(before, corpus),
+        "score_int8": classifier.scored(after, corpus),
         "same_label": float((named[0] == named[1]).mean()),
         "bytes": path.stat().st_size,
         "bytes_int8": smaller.stat().st_size,

@@ -36,7 +36,7 @@ class OnnxClassifier(nn.Module):
         super().__init__()
         head = classifier.head_
         self.log_mel = LogMel(classifier.front_end_)
-        self.embedder = embedder_module(classifier.embedder_)
+        self.parts = nn.ModuleList(embedder_modules(classifier.embedder_))
         weight = head.linear.weight / head.linear.scale / head.calibration.temperature
         bias = head.linear.bias / head.calibration.temperature - weight @ head.linear.mean
         self.register_buffer("weight", torch.from_numpy(weight.T.astype(np.float32)))
@@ -45,7 +45,8 @@ class OnnxClassifier(nn.Module):
 
     def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Return probabilities (B, C) and vectors (B, D) of samples (B, N)."""
-        embedding = self.embedder(self.log_mel(samples))
+        log_mel = self.log_mel(samples)
+        embedding = torch.cat([part(log_mel) for part in self.parts], dim=1)
         logits = embedding @ self.weight + self.bias
         return logits.sigmoid() if self.several else logits.softmax(1), embedding
 
@@ -152,8 +153,7 @@ class StatisticsModule(nn.Module):
         """Return vectors (B, D) of log-mels (B, T, F)."""
         frames = log_mel @ self.dct if self.step else log_mel
         n_frames, n = frames.shape[1], self.segments
-        place = torch.arange(n_frames)
-        parts = []
+        place, parts = torch.arange(n_frames), []
         for i in range(n):
             member = (place >= i * n_frames // n) & (place < (i + 1) * n_frames // n)
             weight = member.to(frames.dtype)[None, :, None]
@@ -165,28 +165,16 @@ class StatisticsModule(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-class JoinedModule(nn.Module):
-    """Several embedders side by side."""
-
-    def __init__(self, embedder: Joined) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList([embedder_module(part) for part in embedder.parts])
-
-    def forward(self, log_mel: Tensor) -> Tensor:
-        """Return vectors (B, D) of log-mels (B, T, F)."""
-        return torch.cat([part(log_mel) for part in self.parts], dim=1)
-
-
-def embedder_module(embedder: Embedder) -> nn.Module:
-    """Return what computes an embedder's vectors (B, D) of log-mels (B, T, F).
+def embedder_modules(embedder: Embedder) -> list[nn.Module]:
+    """Return what computes parts of an embedder's vectors, (B, D_i), of log-mels (B, T, F).
 
     Raises:
         UserError: It is from outside, so it is no network of this package.
     """
-    if isinstance(embedder, EncoderEmbedder):
-        return ReadOutModule(embedder)
-    if isinstance(embedder, LogMelStatistics | MFCCStatistics):
-        return StatisticsModule(embedder)
     if isinstance(embedder, Joined):
-        return JoinedModule(embedder)
+        return [module for part in embedder.parts for module in embedder_modules(part)]
+    if isinstance(embedder, EncoderEmbedder):
+        return [ReadOutModule(embedder)]
+    if isinstance(embedder, LogMelStatistics | MFCCStatistics):
+        return [StatisticsModule(embedder)]
     raise UserError(f"{embedder} cannot be an ONNX file: only encoders and plain statistics can")

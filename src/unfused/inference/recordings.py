@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import soundfile
-from numpy.typing import NDArray
 
 from ..core.errors import UserError
 from ..core.progress import progress
@@ -23,13 +22,14 @@ from ..data.reading import UnreadableAudio, probe, read_mono_blocks
 from ..data.store import LogMelStore
 from ..data.table import TABLE_SUFFIXES
 from ..embeddings.audio_input import Audio, checked_rate, mono_samples
+from ..embeddings.read_out import Floats
 from ..tasks.corpus import Corpus
 
 log = logging.getLogger(__name__)
 PLACE = ["path", "start_seconds", "end_seconds"]
 HELD_FRAMES = 60_000
 """Log-mel frames of segments that are held at once: ten minutes, 8 MB."""
-_Segment = tuple[int, int, NDArray[np.float32]]  # number of the recording, first frame, frames
+_Segment = tuple[int, int, Floats]  # number of the recording, first frame, frames
 
 
 class Recordings(NamedTuple):
@@ -86,8 +86,7 @@ def _recording(clip: Audio, file: Path, sample_rate: int | None) -> dict[str, An
     if isinstance(clip, str | os.PathLike):
         shown, file = os.fspath(clip), Path(clip)
     else:
-        rate, samples = checked_rate(sample_rate), mono_samples(clip)
-        soundfile.write(file, samples, rate, subtype="FLOAT")
+        soundfile.write(file, mono_samples(clip), checked_rate(sample_rate), subtype="FLOAT")
     try:
         info = probe(file)
     except UnreadableAudio as error:
@@ -96,20 +95,11 @@ def _recording(clip: Audio, file: Path, sample_rate: int | None) -> dict[str, An
             "sample_rate": info.sample_rate, "shown": shown}  # fmt: skip
 
 
-def cut(
-    blocks: Iterable[NDArray[np.float32]], length: int, hop: int
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Cut a log-mel that arrives in blocks into segments.
+def cut(blocks: Iterable[Floats], length: int, hop: int) -> Iterator[tuple[int, Floats]]:
+    """Cut a log-mel that arrives in blocks, (T_i, F), and yield segments and their first frames.
 
-    A rest of at most a tenth of a segment belongs to the last one.
-
-    Args:
-        blocks: Consecutive frames, (T_i, F), at least one in all.
-        length: Frames of a segment.
-        hop: Frames from one segment's start to the next.
-
-    Yields:
-        First frame, and the frames of the segment.
+    A segment has ``length`` frames, and the next begins ``hop`` frames later; a rest of at most a
+    tenth of a segment belongs to the last one. There must be a frame.
 
     >>> [(first, len(part)) for first, part in cut([np.zeros((150, 1))] * 2, 100, 100)]
     [(0, 100), (100, 100), (200, 100)]
@@ -138,11 +128,14 @@ def segments_of(
 ) -> Iterator[Corpus]:
     """Read recordings and yield their segments, some minutes at once.
 
+    Recordings have columns path, offset, frames and sample_rate. One that is longer than a segment
+    by less than a tenth stays whole; the last segment ends with the recording.
+
     Args:
-        recordings: Columns path, offset, frames and sample_rate.
+        recordings: What to read.
         front_end: How log-mels are made.
-        seconds: Length of a segment. A recording longer by less than a tenth stays whole.
-        hop_seconds: From one segment's start to the next; the last one ends with the recording.
+        seconds: Length of a segment.
+        hop_seconds: From one segment's start to the next.
         rejected: Receives numbers of recordings that turn out to be damaged, some of whose segments
             may have been yielded, and the reasons.
 
@@ -159,45 +152,31 @@ def segments_of(
             f"segment_seconds={seconds} and hop_seconds={hop_seconds} must be above 0, and the hop "
             "no longer than a segment: audio in between would not be heard"
         )
-    held: list[_Segment] = []
-    n_held = 0
-    for number, first, frames in _listened(recordings, front_end, seconds, hop_seconds, rejected):
-        held.append((number, first, frames))
-        n_held += len(frames)
-        if n_held >= HELD_FRAMES:
-            yield _gathered(held, recordings, front_end)
-            held, n_held = [], 0
-    if held:
-        yield _gathered(held, recordings, front_end)
-
-
-def _listened(
-    recordings: pd.DataFrame,
-    front_end: FrontEnd,
-    seconds: float,
-    hop_seconds: float,
-    rejected: dict[int, str] | None,
-) -> Iterator[_Segment]:
-    length = front_end.frames(seconds)
-    hop = max(1, round(hop_seconds * front_end.sample_rate / front_end.hop))
+    length, rate = front_end.frames(seconds), front_end.sample_rate
+    hop = max(1, round(hop_seconds * rate / front_end.hop))
+    held, n_held = list[_Segment](), 0
     total = (recordings["frames"] / recordings["sample_rate"]).sum()
     places = recordings[["path", "offset", "frames"]].itertuples(index=False)
     with progress(total=round(total), desc="listening", unit="s") as bar:
         for number, (path, offset, n) in enumerate(places):
-            blocks = read_mono_blocks(
-                path, offset=offset, frames=n, sample_rate=front_end.sample_rate
-            )
+            blocks = read_mono_blocks(path, offset=offset, frames=n, sample_rate=rate)
             try:
                 for first, frames in cut(front_end.log_mel_blocks(blocks), length, hop):
                     if not np.isfinite(frames).all():
                         raise UnreadableAudio("not finite: its power overflows")
-                    yield number, first, frames
+                    held.append((number, first, frames))
+                    n_held += len(frames)
                     bar.update(hop_seconds)
+                    if n_held >= HELD_FRAMES:
+                        yield _gathered(held, recordings, front_end)
+                        held, n_held = [], 0
             except UnreadableAudio as error:
                 if rejected is None:
                     raise UnreadableAudio(f"{path}: {error}") from error
                 log.warning("%s is left out: %s", path, error)
                 rejected[number] = str(error)
+    if held:
+        yield _gathered(held, recordings, front_end)
 
 
 def _gathered(held: list[_Segment], recordings: pd.DataFrame, front_end: FrontEnd) -> Corpus:

@@ -34,16 +34,11 @@ def clips_to_label(
 ) -> pd.DataFrame:
     """Return the segments of classified recordings that are to be labelled next.
 
-    Args:
-        model: What classified them.
-        predictions: As :meth:`~unfused.inference.classifier.Classifier.classify` made them.
-        embeddings: The same rows.
-        seconds: Length of each recording by its path.
-        n_clips: How many are wanted.
-        per_clip: As for :func:`label_next`.
-        like: A recording; those most like it are taken in place of doubtful ones.
-        known: ``path`` and ``start`` of clips that have a label by now.
-        seed: Of k-means.
+    Predictions and embeddings are rows that the model's
+    :meth:`~unfused.inference.classifier.Classifier.classify` made; ``seconds`` is the length of
+    each recording by its path. Those are chosen that :func:`label_next` finds or, where ``like``
+    is a recording, those most like it; clips in ``known``, by ``path`` and ``start``, have a label
+    by now.
 
     Returns:
         Columns path, start, end (seconds; NaN: to the end of the file), label (empty), suggestion
@@ -84,15 +79,10 @@ def label_next(
 ) -> NDArray[np.int64]:
     """Return the clips that are most worth a label, the most doubtful first.
 
-    Those with the smallest margins between their two most likely classes are clustered, and of each
-    cluster the most doubtful one is taken: doubt alone would ask for the same sound many times.
-
-    Args:
-        vectors: Of the clips, (N, D).
-        probabilities: What the classifier says of them, (N, C), at least two classes.
-        n_clips: How many are wanted, at most N.
-        per_clip: So many doubtful ones are clustered for each that is wanted.
-        seed: Of k-means.
+    Those with the smallest margins between their two most likely classes, of two or more, are
+    clustered, ``per_clip`` for each that is wanted, and of each cluster the most doubtful one is
+    taken: doubt alone would ask for the same sound many times. Vectors are (N, D), probabilities
+    (N, C).
     """
     n_clips = min(n_clips, len(vectors))
     if n_clips == 0:

@@ -54,11 +54,7 @@ SINGLE = (
     "model_folder",
 )
 """Parameters outside of groups; all but the first are short for ``--params``."""
-RENDERED = {
-    "demo": "demo_corpus",
-    "demo_notes": "demo_notes",
-    "demo_mixtures": "demo_mixtures",
-}
+RENDERED = {"demo": "demo_corpus", "demo_notes": "demo_notes", "demo_mixtures": "demo_mixtures"}
 """What a task's ``audio`` may say instead of a place -> the dataset that is rendered for it."""
 RESERVED = {
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),

@@ -15,6 +15,7 @@ from scipy.special import expit, log_softmax, logsumexp, softmax
 from sklearn.metrics import precision_recall_curve
 
 from ..scores.metrics import calibration_error
+from .linear_models import Floats
 
 _FEWEST = 5  # held-out clips of a class for a threshold of its own
 
@@ -36,14 +37,12 @@ class Calibration(NamedTuple):
     evidence: tuple[float, float] = (0.0, 1.0)
     distance: tuple[float, float] = (0.0, 1.0)
 
-    def probabilities(self, logits: NDArray[Any], *, several: bool) -> NDArray[np.float32]:
+    def probabilities(self, logits: NDArray[Any], *, several: bool) -> Floats:
         """Return how likely each class is, (N, C): of one label a clip, rows sum to 1."""
         scaled = np.asarray(logits, float) / self.temperature
         return (expit(scaled) if several else softmax(scaled, axis=1)).astype(np.float32)
 
-    def strangeness(
-        self, logits: NDArray[Any], distances: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def strangeness(self, logits: NDArray[Any], distances: Floats) -> Floats:
         """Return by how many standard deviations clips look less like any class, (N,).
 
         Clips like the training clips have less than 1 on average; from 2 or 3 on, "none of these"
@@ -64,10 +63,7 @@ def _evidence(scaled: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def calibrate(
-    targets: NDArray[Any],
-    logits: NDArray[np.float32] | None,
-    distances: NDArray[np.float32] | None,
-    n_classes: int,
+    targets: NDArray[Any], logits: Floats | None, distances: Floats | None, n_classes: int
 ) -> Calibration:
     """Return the calibration that held-out clips ask for; a neutral one where there are none.
 
@@ -105,7 +101,7 @@ def _loss(targets: NDArray[Any], scaled: NDArray[np.float64]) -> float:
     return float(-log_softmax(scaled, axis=1)[np.arange(len(targets)), targets].mean())
 
 
-def _best_f1(likely: NDArray[np.float32], hits: NDArray[np.bool_]) -> float:
+def _best_f1(likely: Floats, hits: NDArray[np.bool_]) -> float:
     if hits.sum() < _FEWEST or hits.all():
         return 0.5
     precision, recall, threshold = precision_recall_curve(hits, likely)

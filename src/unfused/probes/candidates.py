@@ -18,7 +18,7 @@ from ..core.progress import progress
 from ..core.repeats import Repeat
 from ..core.source import source_digest
 from ..embeddings.embedder import UNTRAINED, Embedder, EncoderEmbedder, Joined, as_embedder
-from ..embeddings.read_out import ReadOut, deepest_tap, read_out
+from ..embeddings.read_out import Floats, ReadOut, deepest_tap, read_out
 from ..encoders.collection import EncoderCollection
 from ..encoders.registry import ENCODERS, settings_of
 from ..encoders.trained import TrainedEncoder, load_encoder
@@ -167,7 +167,7 @@ class Vectors(NamedTuple):
     """
 
     clip_ids: NDArray[np.str_]
-    matrix: NDArray[np.float32]
+    matrix: Floats
     n_parameters: int
 
     @classmethod
@@ -178,7 +178,7 @@ class Vectors(NamedTuple):
         matrix = np.load(folder / "vectors.npy", mmap_mode="r")
         return cls(held["clip_ids"], matrix, int(held["n_parameters"]))
 
-    def of(self, corpus: Corpus) -> NDArray[np.float32]:
+    def of(self, corpus: Corpus) -> Floats:
         """Return the vectors of a corpus's clips, (M, D).
 
         Raises:
@@ -224,7 +224,7 @@ def embed_candidates(
     return folders
 
 
-def vectors_in(folder: Path, corpus: Corpus) -> NDArray[np.float32] | None:
+def vectors_in(folder: Path, corpus: Corpus) -> Floats | None:
     """Return the vectors of a corpus's clips, (N, D); None if some were not embedded there."""
     there = Vectors.load(folder)
     known = corpus.clips["clip_id"].isin(there.clip_ids).all()
@@ -236,10 +236,10 @@ class _Passes:
 
     def __init__(self, clips: Corpus, device: str) -> None:
         self.clips, self.device = clips, device
-        self.found: dict[tuple[str, ReadOut], NDArray[np.float32]] = {}  # of the last encoder
-        self.others: dict[str, NDArray[np.float32]] = {}  # of what is no encoder, by digest
+        self.found: dict[tuple[str, ReadOut], Floats] = {}  # of the last encoder
+        self.others: dict[str, Floats] = {}  # of what is no encoder, by digest
 
-    def embed(self, embedder: Embedder, asked: Sequence[ReadOut]) -> NDArray[np.float32]:
+    def embed(self, embedder: Embedder, asked: Sequence[ReadOut]) -> Floats:
         """Return the clips' vectors, (N, D); ``asked`` is how else its network is read out."""
         if isinstance(embedder, Joined):
             return np.concatenate([self.embed(part, asked) for part in embedder.parts], axis=1)

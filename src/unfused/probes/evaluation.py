@@ -193,12 +193,7 @@ def plans(
 
 
 def evaluate_fine_tuned(
-    plan: Plan,
-    corpus: Corpus,
-    folder: Path,
-    *,
-    transductive: bool = False,
-    device: str = "auto",
+    plan: Plan, corpus: Corpus, folder: Path, *, transductive: bool = False, device: str = "auto"
 ) -> dict[str, pd.DataFrame]:
     """Train on the training part, choose the epoch on validation, score once on the test part.
 

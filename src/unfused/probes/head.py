@@ -16,7 +16,7 @@ from ..core.outputs import check_output, digest_of, write_bytes, write_json
 from ..data.label_sets import BAR
 from ..tasks.label_kinds import MULTI_LABEL, SINGLE_LABEL, LabelKind
 from .calibration import Calibration
-from .linear_models import Linear
+from .linear_models import Floats, Linear
 from .probe import Probe
 
 FORMAT_VERSION = 2
@@ -68,7 +68,7 @@ class Head:
         """Dimension of the vectors that it takes."""
         return len(self.linear.mean)
 
-    def logits(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, vectors: Floats) -> Floats:
         """Return the logits of each class, (N, D) -> (N, C).
 
         Raises:
@@ -81,12 +81,12 @@ class Head:
             )
         return self.linear.logits(vectors)
 
-    def probabilities(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    def probabilities(self, vectors: Floats) -> Floats:
         """Return how likely each class is, (N, D) -> (N, C); of one label a clip, rows sum to 1."""
         several = self.kind is MULTI_LABEL
         return self.calibration.probabilities(self.logits(vectors), several=several)
 
-    def strangeness(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    def strangeness(self, vectors: Floats) -> Floats:
         """Return :meth:`~unfused.probes.calibration.Calibration.strangeness` of vectors, (N,)."""
         return self.calibration.strangeness(self.logits(vectors), self.linear.distances(vectors))
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsRegressor
 
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
+from .linear_models import Floats
 from .probe import Probe, Setting
 
 NEIGHBOURS = (50, 20, 10, 5, 1)
@@ -35,7 +36,7 @@ class KNNProbe(Probe):
     def __init__(self, *, seed: int = 0, kind: LabelKind = SINGLE_LABEL) -> None:
         super().__init__(lda=False, seed=seed, kind=kind)
 
-    def _learnt(self, x: NDArray[np.float32], y: NDArray[Any]) -> Any:
+    def _learnt(self, x: Floats, y: NDArray[Any]) -> Any:
         return x, y if y.ndim == 2 else np.eye(len(self.classes_), dtype=np.float32)[y]
 
     def _models(self, learnt: Any) -> Iterator[tuple[Setting, Any]]:
@@ -58,7 +59,7 @@ class _Votes(NamedTuple):
     model: KNeighborsRegressor
     threshold: float
 
-    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, features: Floats) -> Floats:
         """Return the share of votes of each class beyond the threshold, (N, C)."""
-        found: NDArray[np.float32] = self.model.predict(features).astype(np.float32)
+        found: Floats = self.model.predict(features).astype(np.float32)
         return found - np.float32(self.threshold)

@@ -17,6 +17,7 @@ from scipy import linalg
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import ThreadpoolController
 
+Floats = NDArray[np.float32]
 _NEVER = -30.0  # logit of a class that no training clip has, relative to nothing known
 _ROWS = 4096
 _GRADIENT, _MOST_ITERATIONS = 3e-4, 5000
@@ -36,20 +37,20 @@ class Linear(NamedTuple):
             none where clips have several labels.
     """
 
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    mean: NDArray[np.float32]
-    scale: NDArray[np.float32]
-    centres: NDArray[np.float32]
+    weight: Floats
+    bias: Floats
+    mean: Floats
+    scale: Floats
+    centres: Floats
 
-    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, features: Floats) -> Floats:
         """Return the logits of features as they come, (N, D) -> (N, C)."""
         found = np.empty((len(features), len(self.bias)), np.float32)
         for rows, scaled in self._scaled(features):
             found[rows] = scaled @ self.weight.T + self.bias
         return found
 
-    def distances(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def distances(self, features: Floats) -> Floats:
         """Return the logarithm of the mean square distance to the nearest centre, (N,).
 
         Minus infinity where there are no centres.
@@ -64,7 +65,7 @@ class Linear(NamedTuple):
             found[rows] = np.log(np.maximum(squares, 1e-6))
         return found
 
-    def _scaled(self, features: NDArray[np.float32]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    def _scaled(self, features: Floats) -> Iterator[tuple[slice, Floats]]:
         for first in range(0, len(features), _ROWS):  # standardised copies stay small
             rows = slice(first, first + _ROWS)
             yield rows, (features[rows] - self.mean) / self.scale
@@ -81,9 +82,7 @@ class Standardised:
         n_classes: C; some may have no training clip.
     """
 
-    def __init__(
-        self, features: NDArray[np.float32], targets: NDArray[Any], n_classes: int
-    ) -> None:
+    def __init__(self, features: Floats, targets: NDArray[Any], n_classes: int) -> None:
         self.targets, self.n_classes = targets, n_classes
         self.x = features.astype(np.float64)
         self.mean = self.x.mean(axis=0)
@@ -219,10 +218,7 @@ def _threads() -> ThreadpoolController:
 
 
 def _all_classes(
-    weight: NDArray[np.float64],
-    bias: NDArray[np.float64],
-    known: NDArray[np.int64],
-    n_classes: int,
+    weight: NDArray[np.float64], bias: NDArray[np.float64], known: NDArray[np.int64], n_classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return weights and biases of all classes; those without a training clip are never likely."""
     if len(weight) == 1:  # two classes, in one regression

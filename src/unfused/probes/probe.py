@@ -22,7 +22,7 @@ from ..core.errors import UserError
 from ..scores.intervals import interval
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .calibration import Calibration, calibrate
-from .linear_models import Standardised, logistic_path, threads_for
+from .linear_models import Floats, Standardised, logistic_path, threads_for
 from .results import prediction_table, score_labels
 
 log = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ class Probe:
                 self.train_ = self.all_
         return self
 
-    def decision_function(self, features: ArrayLike) -> NDArray[np.float32]:
+    def decision_function(self, features: ArrayLike) -> Floats:
         """Return the logits of each class, (N, C)."""
         x = _finite(features)
         if x.shape[1] != self._dim:
@@ -181,7 +181,7 @@ class Probe:
                 f"features have {x.shape[1]} dimensions, the probe was fitted on {self._dim}; "
                 "embed both with the same embedder"
             )
-        found: NDArray[np.float32] = self.all_.logits(x)
+        found: Floats = self.all_.logits(x)
         return found
 
     def predict(self, features: ArrayLike) -> NDArray[np.str_]:
@@ -222,13 +222,13 @@ class Probe:
         return splits[:1] if many else splits
 
     def _held_out(
-        self, x: NDArray[np.float32], y: NDArray[Any], splits: Sequence[tuple[int, Rows, Rows]]
-    ) -> tuple[dict[Setting, NDArray[np.float32]], NDArray[np.float32] | None, Any]:
+        self, x: Floats, y: NDArray[Any], splits: Sequence[tuple[int, Rows, Rows]]
+    ) -> tuple[dict[Setting, Floats], Floats | None, Any]:
         """Return every setting's logits of the rows that are scored, and their distances.
 
         No distances if there is nothing to calibrate. And what the last split has learnt from.
         """
-        found: dict[Setting, list[NDArray[np.float32]]] = defaultdict(list)
+        found: dict[Setting, list[Floats]] = defaultdict(list)
         far, learnt = [], None
         for _, fit, score in splits:
             best, worse, learnt = -1.0, 0, self._learnt(x[fit], y[fit])
@@ -243,7 +243,7 @@ class Probe:
         joined = {key: np.concatenate(parts) for key, parts in found.items()}
         return joined, np.concatenate(far) if far else None, learnt
 
-    def _learnt(self, x: NDArray[np.float32], y: NDArray[Any]) -> Any:
+    def _learnt(self, x: Floats, y: NDArray[Any]) -> Any:
         """Return what models of every setting are fitted to."""
         return Standardised(x, y, len(self.classes_))
 
@@ -276,7 +276,7 @@ def _folds(
         return list(folds.split(strata, strata, groups))
 
 
-def _finite(features: ArrayLike) -> NDArray[np.float32]:
+def _finite(features: ArrayLike) -> Floats:
     rows = np.ascontiguousarray(features, dtype=np.float32)
     if rows.ndim != 2:
         raise UserError(f"features have shape {rows.shape}, expected (N, D)")

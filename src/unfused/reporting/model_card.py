@@ -17,10 +17,7 @@ from .words import percent
 
 
 def model_card(
-    classifier: Any,
-    onnx: Mapping[str, Any],
-    *,
-    summary: pd.DataFrame | None = None,
+    classifier: Any, onnx: Mapping[str, Any], *, summary: pd.DataFrame | None = None
 ) -> str:
     """Return the card of a fitted :class:`~unfused.inference.classifier.Classifier` as Markdown.
 

@@ -114,9 +114,7 @@ def _few_labels(tasks: Sequence[str]) -> list[Node]:
     return [
         _join("label_efficiency", tasks),
         node(
-            nodes.summarise_label_efficiency,
-            ["label_efficiency", "params:teacher"],
-            "label_curves",
+            nodes.summarise_label_efficiency, ["label_efficiency", "params:teacher"], "label_curves"
         ),
         node(
             nodes.draw_label_efficiency, ["label_curves", "params:run"], "label_efficiency_curves"
