@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -240,14 +241,18 @@ def test_mixup_and_masks_train_other_weights_and_can_be_resumed(usual, tune, tmp
 
 def test_best_epoch_keeps_the_earlier_of_two_equals(tmp_path):
     layer, scores = torch.nn.Linear(1, 1), iter([0.5, 0.7, 0.7, 0.6])
-    given = SETTINGS, 4, tmp_path / "best.pt", "m"
-    best = fine_tuning._BestEpoch(layer, lambda: next(scores), *given)
+    network = SimpleNamespace(
+        method=layer, settings=SETTINGS, valid="clips", mark=lambda: "m", score=lambda: next(scores)
+    )
+    given = network, 4, tmp_path / "best.pt"
+    best = fine_tuning._BestEpoch(*given)
     for epoch in range(4):
         torch.nn.init.constant_(layer.weight, epoch)
         best(epoch)
     best.restore()
     assert (best.epoch, best.score, layer.weight.item()) == (1, 0.7, 1.0)
-    again = fine_tuning._BestEpoch(layer, lambda: 0.7, *given)
+    network.score = lambda: 0.7
+    again = fine_tuning._BestEpoch(*given)
     again(1)  # told an epoch twice after a crash
     assert again.scores == {0: 0.5, 1: 0.7, 2: 0.7, 3: 0.6}
     assert again.epoch == 1

@@ -66,30 +66,23 @@ def choose_model(
         found["plain"], found["gain"] = asdict(interval(theirs)), asdict(difference(mine, theirs))
         found["plain_encoder"] = rival[0]
     named = [found["encoder"], found["read_out"], found["protocol"].replace("_", " ")]
-    return {**found, "why": _why(found), "title": ", ".join(filter(None, named))}
+    why = "{validation:.3f} on validation: the best validation score of {n_candidates} classifiers"
+    if found["validation"] < found["best_validation"]:
+        why = (
+            "{validation:.3f} on validation: the fewest parameters ({parameters:,}) of those "
+            "within one standard error ({validation_error:.3f}) of the best of {n_candidates} "
+            "classifiers, {best_validation:.3f}"
+        )
+    return {**found, "why": why.format(**found), "title": ", ".join(filter(None, named))}
 
 
 def candidate_of(chosen: Mapping[str, Any], candidates: Iterable[Candidate]) -> Candidate | None:
     """Return what the chosen classifier is a probe of; None: it was trained end to end."""
     if chosen["protocol"] != "linear_probe":
         return None
-    names = {"label": "encoder", **{name: name for name in ("source", "read_out", "seed", "fold")}}
-    wanted = {name: chosen[column] for name, column in names.items()}
-    return next(
-        item for item in candidates if all(getattr(item, key) == wanted[key] for key in wanted)
-    )
-
-
-def _why(found: dict[str, Any]) -> str:
-    """Return the reason in one sentence."""
-    validation, best, n = found["validation"], found["best_validation"], found["n_candidates"]
-    place = f"the best validation score of {n} classifiers"
-    if validation < best:
-        place = (
-            f"the fewest parameters ({found['parameters']:,}) of those within one standard error "
-            f"({found['validation_error']:.3f}) of the best of {n} classifiers, {best:.3f}"
-        )
-    return f"{validation:.3f} on validation: {place}"
+    wanted = {name: chosen[name] for name in ("source", "read_out", "seed", "fold")}
+    wanted["label"] = chosen["encoder"]
+    return next(item for item in candidates if wanted.items() <= asdict(item).items())
 
 
 def _scores(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

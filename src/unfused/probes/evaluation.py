@@ -70,36 +70,30 @@ def evaluate_frozen(
         LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
     """
     parts = checked_parts(candidate.load(), corpus, candidate.fold, transductive=transductive)
-    shared = _facts(candidate, parts, transductive)
     test, kind, tables = parts["test"], corpus.kind, []
     for protocol in protocols:
         probe = fit_probe(protocol, vectors, parts["train"], parts["valid"])
         warn_of_unseen(test.labels, probe.classes_, kind)
         if probe.chosen_on_ == "nothing":
             log.warning("%s: too few clips to choose the probe's setting", corpus.name)
-        facts: dict[str, Any] = {
-            **shared,
-            "parameters": vectors.n_parameters,
-            "dimension": vectors.matrix.shape[1],
-            "setting": str(probe.setting_),
-            "chosen_on": probe.chosen_on_,
-            "validation": probe.validation_,
-            "validation_error": probe.validation_error_,
-        }
+        facts = {
+            **_facts(candidate, parts, transductive),
+            "parameters": vectors.n_parameters, "dimension": vectors.matrix.shape[1],
+            "setting": str(probe.setting_), "chosen_on": probe.chosen_on_,
+            "validation": probe.validation_, "validation_error": probe.validation_error_,
+        }  # fmt: skip
         named = candidate.label, candidate.source, candidate.read_out, protocol
         for fitted_on, fitted in ((TRAIN, probe.train_), (TRAIN_VALID, probe.all_)):
-            logits = fitted.logits(vectors.of(test))
-            likely = logits
+            likely = logits = fitted.logits(vectors.of(test))
             if protocol == "linear_probe":
                 several = kind is MULTI_LABEL
                 likely = probe.calibration_.probabilities(logits, several=several)
             keys = RowKeys(*named, fitted_on, *candidate.repeat)
             tables.append(scored_rows(keys, test, logits, probe.classes_, likely.max(1), **facts))
-    results, predictions = zip(*tables, strict=True)
-    return {
-        "results": pd.concat(results, ignore_index=True),
-        "predictions": pd.concat(predictions, ignore_index=True),
-    }
+    results, predictions = (
+        pd.concat(rows, ignore_index=True) for rows in zip(*tables, strict=True)
+    )
+    return {"results": results, "predictions": predictions}
 
 
 def _facts(candidate: Candidate, parts: dict[str, Corpus], transductive: bool) -> dict[str, Any]:
@@ -156,8 +150,8 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """Return what decides the result: not how the encoder is read out."""
         start = self.candidate
-        embedder = {key: value for key, value in start.embedder.items() if key != "read_out"}
         begins_with: Any = None
+        embedder = {key: value for key, value in start.embedder.items() if key != "read_out"}
         if start.folder is not None and start.embedder["kind"] == UNTRAINED:
             like = load_encoder(start.folder)
             begins_with = [like.mean, like.std]
@@ -179,16 +173,13 @@ def plans(
 
     Each is trained once, however often it is read out; controls are not.
     """
-    wanted = []
+    found: dict[Any, Plan] = {}
     for candidate in candidates:
         if candidate.label in encoders and candidate.source in NO_CONTROLS:
-            wanted.append(Plan(fine_tuning, candidate))
+            found.setdefault((candidate.name, candidate.repeat), Plan(fine_tuning, candidate))
         if candidate.label.startswith(RANDOM_INIT):
-            scratch = candidate.label.replace(RANDOM_INIT, "supervised")
-            wanted.append(Plan(from_scratch, replace(candidate, label=scratch)))
-    found: dict[Any, Plan] = {}
-    for plan in wanted:
-        found.setdefault((plan.candidate.name, plan.candidate.repeat), plan)
+            scratch = replace(candidate, label=candidate.label.replace(RANDOM_INIT, "supervised"))
+            found.setdefault((scratch.name, scratch.repeat), Plan(from_scratch, scratch))
     return list(found.values())
 
 
@@ -238,8 +229,7 @@ def evaluate_fine_tuned(
 
 def warn_of_unseen(labels: ArrayLike, classes: Iterable[str], kind: LabelKind) -> None:
     """Name the labels that no training clip has; predictions for their clips can only be wrong."""
-    unseen = sorted(set(map(str, kind.classes(labels))) - set(map(str, classes)))
-    if unseen:
-        names = np.asarray(labels, dtype=object).astype(str)
+    names = np.asarray(labels, dtype=object).astype(str)
+    if unseen := sorted(set(map(str, kind.classes(names))) - set(map(str, classes))):
         n = sum(not set(unseen).isdisjoint(kind.classes([name])) for name in names)
         log.warning("no training clip is labelled %s: %d test clips count as errors", unseen, n)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..core.outputs import mark_of
 from ..core.seeding import derive_seed
@@ -46,11 +45,9 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class FineTuned:
-    """An encoder and a classifier on it, both trained on labels.
+    """An encoder, on the CPU and with its own pooling, and a classifier, both trained on labels.
 
     Attributes:
-        embedder: The encoder with its own pooling, on the CPU.
-        head: The classifier, calibrated on validation clips.
         epoch: The epoch chosen on validation; None: the last, because there were no such clips.
         validation: Its score there, NaN without.
         validation_error: Standard error of that score.
@@ -122,21 +119,17 @@ class _Network:
     device: torch.device
 
     def __post_init__(self) -> None:
-        kind, settings = self.train.kind, self.settings
+        kind = self.train.kind
         self.classes = kind.classes(self.train.labels)
-        head = self._first_head()
+        names = ("dropout", "label_smoothing", "mixup_alpha", "crop_frames")
+        head, how = self._first_head(), {name: getattr(self.settings, name) for name in names}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, "classifier"))
             self.method = Supervised(
                 deepcopy(self.source.encoder).requires_grad_(True),
                 labels=torch.from_numpy(kind.targets(self.train.labels, self.classes)),
-                n_classes=len(self.classes),
-                dropout=settings.dropout,
-                label_smoothing=settings.label_smoothing,
-                mixup_alpha=settings.mixup_alpha,
-                head=head,
-                crop_frames=settings.crop_frames,
-            )
+                n_classes=len(self.classes), head=head, **how,
+            )  # fmt: skip
 
     def mark(self) -> str:
         """Return a hash of what decides the result."""
@@ -183,9 +176,8 @@ class _Network:
         vectors = self.embedder().embed(self.valid, device=self.device)
         kind, labels, logits = self.valid.kind, self.valid.labels, linear.logits(vectors)
         ids = self.valid.clips["clip_id"].to_numpy()
-        rows = prediction_table(
-            logits, self.classes, kind, labels=labels, clip_ids=ids, groups=self.valid.groups
-        )
+        how: dict[str, Any] = {"labels": labels, "clip_ids": ids, "groups": self.valid.groups}
+        rows = prediction_table(logits, self.classes, kind, **how)
         error = interval(rows, kind.chosen_by).standard_error
         known = np.isin(labels, self.classes) | (kind is MULTI_LABEL)
         targets = kind.targets(labels[known], self.classes)
@@ -210,27 +202,23 @@ class _Network:
 
 
 class _BestEpoch:
-    """Scores a module after some epochs and keeps its best weights, the earlier ones on a tie.
+    """Scores a network after some epochs and keeps its best weights, the earlier ones on a tie.
 
     It may be told an epoch twice, as happens when a run is resumed.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        score: Callable[[], float] | None,
-        settings: FineTuningSettings,
-        n_epochs: int,
-        file: Path,
-        mark: str,
-    ) -> None:
-        self.module, self._score, self.settings, self.n_epochs = module, score, settings, n_epochs
-        self._file, self._mark = file, mark
-        kept = load_checkpoint(file, mark, "cpu") or {"scores": {}, "state": None}
+    def __init__(self, network: _Network, n_epochs: int, file: Path) -> None:
+        self.network, self.n_epochs, self._file, self._mark = (
+            network,
+            n_epochs,
+            file,
+            network.mark(),
+        )
+        kept = load_checkpoint(file, self._mark, "cpu") or {"scores": {}, "state": None}
         self.scores: dict[int, float] = kept["scores"]
         self._state: dict[str, Tensor] | None = kept["state"]
         if not file.exists():  # claims the folder for this training
-            save_checkpoint(file, mark, kept)
+            save_checkpoint(file, self._mark, kept)
 
     @property
     def epoch(self) -> int | None:
@@ -243,21 +231,22 @@ class _BestEpoch:
         return None if self.epoch is None else self.scores[self.epoch]
 
     def __call__(self, epoch: int) -> bool:
-        """Score the module after ``epoch``; return whether patience has run out."""
-        due = (epoch + 1) % self.settings.validate_every == 0 or epoch + 1 == self.n_epochs
-        if self._score is None or not due:
+        """Score the network after ``epoch``; return whether patience has run out."""
+        settings = self.network.settings
+        due = (epoch + 1) % settings.validate_every == 0 or epoch + 1 == self.n_epochs
+        if self.network.valid is None or not due:
             return False
-        self.scores[epoch] = self._score()
+        self.scores[epoch] = self.network.score()
         if self.epoch == epoch:
-            self._state = deepcopy(self.module.state_dict())
+            self._state = deepcopy(self.network.method.state_dict())
         save_checkpoint(self._file, self._mark, {"scores": self.scores, "state": self._state})
         since = sum(scored > (self.epoch or 0) for scored in self.scores)
-        return self.settings.patience is not None and since >= self.settings.patience
+        return settings.patience is not None and since >= settings.patience
 
     def restore(self) -> None:
-        """Give the module the weights of the best epoch; without validation, leave the last."""
+        """Give the network the weights of the best epoch; without validation, leave the last."""
         if self._state is not None:
-            self.module.load_state_dict(self._state)
+            self.network.method.load_state_dict(self._state)
             log.info("best after epoch %d: %.3f on validation", (self.epoch or 0) + 1, self.score)
 
 
@@ -274,10 +263,7 @@ def _train(network: _Network, folder: Path, title: str) -> tuple[pd.DataFrame, _
     )
     with crop_source(train, network.method, training, seed, device) as crops:
         n_epochs = math.ceil(training.total_steps(crops.n_clips) / crops.steps_per_epoch)
-        score = network.score if network.valid is not None else None
-        best = _BestEpoch(
-            network.method, score, settings, n_epochs, folder / "best.pt", network.mark()
-        )
+        best = _BestEpoch(network, n_epochs, folder / "best.pt")
         history = fit(
             network.method, crops, views, training, folder=folder, seed=seed, device=device,
             epoch_end=best, title=title,
