@@ -91,7 +91,7 @@ def test_the_plain_alternative_is_the_one_that_validates_best(experiment, valida
     assert found["plain"]["name"].startswith(f"{name} statistics")
     assert found["plain"]["outcome"] == BETTER
     assert (comparisons["question"] == "plain").sum() == 1
-    assert "clearly beats" in against_plain(found)
+    assert "clearly better" in against_plain(found)
 
 
 def test_where_log_mel_statistics_win_the_words_say_so_of_them(experiment):

@@ -49,11 +49,9 @@ class Calibration(NamedTuple):
         is a better answer than any class. Logits notice what lies between classes, distances what
         is far from all of them: those of :meth:`~unfused.probes.linear_models.Linear.distances`.
         """
-        weak = (
-            self.evidence[0] - _evidence(np.asarray(logits) / self.temperature)
-        ) / self.evidence[1]
+        (usual, spread), evidence = self.evidence, _evidence(np.asarray(logits) / self.temperature)
         far = (distances - self.distance[0]) / self.distance[1]
-        return np.asarray(np.maximum(weak, far), np.float32)
+        return np.asarray(np.maximum((usual - evidence) / spread, far), np.float32)
 
 
 def _evidence(scaled: NDArray[Any]) -> NDArray[np.float64]:
@@ -90,9 +88,7 @@ def calibrate(
 
 
 def _mean_and_spread(values: NDArray[Any]) -> tuple[float, float]:
-    if not len(values):
-        return 0.0, 1.0
-    return float(values.mean()), float(values.std()) or 1.0
+    return (float(values.mean()), float(values.std()) or 1.0) if len(values) else (0.0, 1.0)
 
 
 def _loss(targets: NDArray[Any], scaled: NDArray[np.float64]) -> float:

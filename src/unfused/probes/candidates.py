@@ -125,14 +125,15 @@ def list_candidates(
     """Return the candidates of every repeat, one for each way that an encoder is read out.
 
     A method that brings its own architecture (a Conformer among AudioNTTs) also brings a random
-    encoder of it, ``random_init_<method>``.
+    encoder of it, ``random_init_<method>``. An encoder that has none of the read-outs' taps is read
+    out by its default.
 
     Args:
         methods: Method -> its pre-trained encoders; none where the teacher is from outside.
         students: Names ``<source>-<repeat>/student`` and ``.../full``; None: there are none.
         repeats: Seeds and folds of the task.
         untrained: Name and settings of the random encoder.
-        read_outs: How encoders are read out; one that has none of the taps by its default.
+        read_outs: How encoders are read out.
         others: Label -> settings of embedders that no seed changes; they are evaluated once.
         joined: Labels of candidates that are also evaluated side by side.
 
@@ -227,8 +228,7 @@ def embed_candidates(
 def vectors_in(folder: Path, corpus: Corpus) -> Floats | None:
     """Return the vectors of a corpus's clips, (N, D); None if some were not embedded there."""
     there = Vectors.load(folder)
-    known = corpus.clips["clip_id"].isin(there.clip_ids).all()
-    return there.of(corpus) if known else None
+    return there.of(corpus) if corpus.clips["clip_id"].isin(there.clip_ids).all() else None
 
 
 class _Passes:
@@ -248,16 +248,15 @@ class _Passes:
                 self.others[embedder.digest] = embedder.embed(self.clips, device=self.device)
             return self.others[embedder.digest]
         trained, mine = embedder.trained, embedder.read_out
-        if (_heard(trained, mine), mine) not in self.found:
-            known = [
-                item.of(trained) for item in asked if set(item.taps) <= {*trained.encoder.dims}
-            ]
+        if (key := (_heard(trained, mine), mine)) not in self.found:
+            taps = {*trained.encoder.dims}
+            known = [item.of(trained) for item in asked if set(item.taps) <= taps]
             items = list(dict.fromkeys([mine, *known]))
             rows, store = self.clips.rows, self.clips.store
             vectors = read_out(trained, store, rows, items, device=self.device)
             keys = [(_heard(trained, item), item) for item in items]
             self.found = dict(zip(keys, vectors, strict=True))
-        return self.found[_heard(trained, mine), mine]
+        return self.found[key]
 
 
 def _heard(trained: TrainedEncoder, item: ReadOut) -> str:
@@ -280,11 +279,8 @@ def _untrained(
         if _architecture(*own) != _architecture(*untrained):
             random[f"{RANDOM_INIT}_{label}"] = own
         for title, (name, settings) in random.items():
-            given = {
-                **{"kind": UNTRAINED, "seed": repeat.seed},
-                **{"encoder": name, "settings": dict(settings)},
-            }
-            bare = Candidate(title, "", *repeat, given, str(folder))
+            given = {"encoder": name, "settings": dict(settings), "seed": repeat.seed}
+            bare = Candidate(title, "", *repeat, {"kind": UNTRAINED, **given}, str(folder))
             taps = untrained_like(trained, name, settings, repeat.seed).encoder.dims
             yield from _read_out(bare, taps, read_outs)
 
@@ -301,13 +297,8 @@ def _side_by_side(
     repeat: Repeat, labels: Sequence[str], found: Sequence[Candidate]
 ) -> Iterator[Candidate]:
     """Yield candidates that put others side by side, one for each read-out that they share."""
-    usable = [
-        item
-        for item in found
-        if item.source in NO_CONTROLS
-        and item.fold == repeat.fold
-        and (item.seed == repeat.seed or not item.read_out)  # no seed changes plain statistics
-    ]
+    usable = [item for item in found if item.source in NO_CONTROLS and item.fold == repeat.fold
+              and (item.seed == repeat.seed or not item.read_out)]  # fmt: skip
     parts = [[item for item in usable if item.label == label] for label in labels]
     if not all(parts):
         known = sorted({item.label for item in usable})

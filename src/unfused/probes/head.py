@@ -54,13 +54,11 @@ class Head:
     def of_probe(cls, probe: Probe, **provenance: Any) -> Head:
         """Return what a fitted probe learnt from all the labels that it was given."""
         facts = {
-            "protocol": "linear_probe",
-            "setting": str(probe.setting_),
-            "chosen_by": probe.kind.chosen_by,
-            "chosen_on": probe.chosen_on_,
+            "protocol": "linear_probe", "setting": str(probe.setting_),
+            "chosen_by": probe.kind.chosen_by, "chosen_on": probe.chosen_on_,
             "validation_scores": {str(key): value for key, value in probe.scores_.items()},
             **provenance,
-        }
+        }  # fmt: skip
         return cls(probe.classes_, probe.kind, probe.all_, probe.calibration_, facts)
 
     @property
@@ -144,11 +142,6 @@ def load_head(folder: str | Path) -> Head:
         )
     known = settings["calibration"]
     pairs = {name: tuple(known[name]) for name in ("thresholds", "evidence", "distance")}
-    calibration = Calibration(**{**known, **pairs})
-    return Head(
-        np.array(settings["classes"]),
-        MULTI_LABEL if settings["kind"] == MULTI_LABEL.name else SINGLE_LABEL,
-        Linear(**load(weights_file.read_bytes())),
-        calibration,
-        settings["provenance"],
-    )
+    kind = MULTI_LABEL if settings["kind"] == MULTI_LABEL.name else SINGLE_LABEL
+    linear, calibration = Linear(**load(weights_file.read_bytes())), Calibration(**known | pairs)
+    return Head(np.array(settings["classes"]), kind, linear, calibration, settings["provenance"])

@@ -152,11 +152,10 @@ class Probe:
             self.setting_ = self._without_choice(len(x))
         else:
             self.setting_ = max(self.scores_, key=lambda key: (self.scores_[key], key != LDA))
-            repeat = [number for number, _, score in splits for _ in score]
             table = prediction_table(
                 logits[self.setting_], self.classes_, self.kind, labels=names[rows],
                 clip_ids=rows, groups=None if units is None else units[rows],
-            ).assign(seed=repeat)  # fmt: skip
+            ).assign(seed=[number for number, _, score in splits for _ in score])  # fmt: skip
             of_choice = interval(table, self.kind.chosen_by, n=_RESAMPLES)
             self.validation_ = self.scores_[self.setting_]
             self.validation_error_ = of_choice.standard_error
@@ -169,8 +168,8 @@ class Probe:
                 self.train_ = self._fitted(learnt, setting)
             del learnt  # there is room for one
             self.all_ = self._fitted(self._learnt(x, y), setting)
-            if not held.any():
-                self.train_ = self.all_
+        if not held.any():
+            self.train_ = self.all_
         return self
 
     def decision_function(self, features: ArrayLike) -> Floats:

@@ -21,7 +21,7 @@ NO_CONTROLS = ("", "teacher")
 
 
 class RowKeys(NamedTuple):
-    """What was evaluated, and how.
+    """What was evaluated, and how; a fixed split is fold 0.
 
     Attributes:
         encoder: ``random_init``, a method's name, ``unfused``, ``unfused_full``, ``supervised``,
@@ -30,8 +30,6 @@ class RowKeys(NamedTuple):
         read_out: How the encoder is read out; empty where there is none.
         protocol: ``linear_probe``, ``knn`` or ``fine_tuning``.
         fitted_on: :data:`TRAIN` or :data:`TRAIN_VALID`.
-        seed: Seed of the whole study.
-        fold: Held-out fold; 0 for a fixed split.
     """
 
     encoder: str
@@ -102,21 +100,16 @@ def scored_rows(
     Logits, or votes, are (N, C); the probability of the most likely class is given where it is
     calibrated, (N,). Facts are values of some of :data:`FACT_COLUMNS`.
     """
-    kind, clip_ids = test.kind, test.clips["clip_id"].to_numpy()
-    rows = prediction_table(
-        logits, classes, kind, labels=test.labels, clip_ids=clip_ids, groups=test.groups
-    )
+    if unknown := sorted(set(facts) - set(FACT_COLUMNS)):
+        raise UserError(f"{unknown} are no columns of the table; it has {list(RESULT_COLUMNS)}")
+    clip_ids, known = test.clips["clip_id"].to_numpy(), {**keys._asdict(), "task": test.name}
+    how: dict[str, Any] = {"labels": test.labels, "clip_ids": clip_ids, "groups": test.groups}
+    rows = prediction_table(logits, classes, test.kind, **how).assign(**known)
     values = {name: score(rows, name) for name in metrics_of(rows)}
     if probability is not None:
         rows = rows.assign(probability=np.asarray(probability, np.float32))
-        if kind is not MULTI_LABEL:
+        if test.kind is not MULTI_LABEL:
             right = (rows["label"] == rows["predicted"]).to_numpy()
             values["calibration_error"] = calibration_error(probability, right)
-    results = pd.DataFrame({"metric": list(values), "value": list(values.values())})
-    known = keys._asdict() | {"task": test.name}
-    if unknown := sorted(set(facts) - set(FACT_COLUMNS)):
-        raise UserError(f"{unknown} are no columns of the table; it has {list(RESULT_COLUMNS)}")
-    return (
-        results.assign(**known, **facts).reindex(columns=RESULT_COLUMNS),
-        rows.assign(**known).reindex(columns=PREDICTION_COLUMNS),
-    )
+    results = pd.DataFrame(values.items(), columns=["metric", "value"]).assign(**known, **facts)
+    return results.reindex(columns=RESULT_COLUMNS), rows.reindex(columns=PREDICTION_COLUMNS)

@@ -7,11 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from .findings import BETTER, CHOSEN, WORSE
+from .findings import BETTER, CHOSEN, SAME, WORSE
 from .names import counted, short_label
 
 Finding = Mapping[str, Any]
 _WEAK = 3  # classes named
+_VERDICTS = {
+    BETTER: "clearly better than", WORSE: "clearly worse than", SAME: "not clearly different from"
+}  # fmt: skip
 
 
 def percent(value: float | None, *, signed: bool = False) -> str:
@@ -28,36 +31,29 @@ def percent(value: float | None, *, signed: bool = False) -> str:
 
 def first_sentence(finding: Finding) -> str:
     """Say which classifier is used, why, and how good it is."""
-    best, several = finding["best"], finding["several_labels"]
-    on = "There were no validation clips to choose by; "
-    if best["validation"] is not None:
-        on = "On validation clips, "
-    does = f"labels {percent(best['mean'])} % of {counted(best['n_test'], 'test clip')} correctly"
-    chance = "Always naming the most frequent class:"
-    if several:
-        does = f"reaches a mean average precision of {percent(best['mean'])} %"
-        chance = "Equal scores for all clips would give"
-    interval = best["interval"]
-    if best["low"] is not None:
-        bounds = f"{percent(best['low'])} to {percent(best['high'])} %"
-        interval = f"95 % interval {bounds}, {interval}"
-    balanced = ""
-    if best["balanced"] is not None:
-        balanced = f", {percent(best['balanced'])} % if every class counts the same"
-    return (
-        f"{on}{best['title']} is {_rank(finding)}. It {does} ({interval}){balanced}. "
-        f"{chance} {percent(best['chance'])} %."
+    best = finding["best"]
+    mean, low, high, balanced, chance = (
+        percent(best[name]) for name in ("mean", "low", "high", "balanced", "chance")
     )
+    does = f"labels {mean} % of {counted(best['n_test'], 'test clip')} correctly"
+    last = f"Always naming the most frequent class: {chance} %."
+    if finding["several_labels"]:
+        does = f"reaches a mean average precision of {mean} %"
+        last = f"Equal scores for all clips would give {chance} %."
+    chosen = best["validation"] is not None
+    on = "On validation clips," if chosen else "There were no validation clips to choose by;"
+    bounds = "" if best["low"] is None else f"95 % interval {low} to {high} %, "
+    also = "" if best["balanced"] is None else f", {balanced} % if every class counts the same"
+    it = f"It {does} ({bounds}{best['interval']}){also}."
+    return f"{on} {best['title']} is {_rank(finding)}. {it} {last}"
 
 
 def _rank(finding: Finding) -> str:
     """Return what made it the one to use."""
     of = counted(finding["n_classifiers"], "classifier")
-    if finding["best"]["validation"] is None:
-        return f"the smallest of {of}"
-    return (
-        f"as good as the best of {of}, and smaller" if finding["smaller"] else f"the best of {of}"
-    )
+    if finding["smaller"]:
+        return f"as good as the best of {of}, and smaller"
+    return f"the {'smallest' if finding['best']['validation'] is None else 'best'} of {of}"
 
 
 def weak_classes(finding: Finding) -> list[Mapping[str, Any]]:
@@ -89,13 +85,10 @@ def against_plain(finding: Finding) -> str:
         by = ": nothing trained beats it by more than a standard error on validation clips"
         known = finding["best"]["validation"] is not None
         return f"That is the plain method itself ({method}){by if known else ''}."
-    verdict = {BETTER: "It clearly beats", WORSE: "It is clearly worse than"}
-    start = verdict.get(plain["outcome"], "It is not clearly different from")
-    known = plain["p_holm"] is not None
-    how = plain["interval"] + (f"; p {plain['p_holm']:.3f}, corrected" if known else "")
+    p = "" if plain["p_holm"] is None else f"; p {plain['p_holm']:.3f}, corrected"
     return (
-        f"{start} the plain alternative, {method} ({percent(plain['mean'])} %): "
-        f"{points(plain)} points ({how})."
+        f"It is {_VERDICTS[plain['outcome']]} the plain alternative, {method} "
+        f"({percent(plain['mean'])} %): {points(plain)} points ({plain['interval']}{p})."
     )
 
 
@@ -119,12 +112,8 @@ def points(row: Finding) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def next_steps(finding: Finding) -> str:
-    """Say what is worth doing next."""
-    return f"What to do next: {_steps(finding, 'below')}."
-
-
-def _steps(finding: Finding, where: str) -> str:
+def next_steps(finding: Finding, where: str = "below") -> str:
+    """Say what is worth doing next, where clips with labels that look wrong are there."""
     weak, suspects, steps = weak_classes(finding), finding["suspects"], []
     if weak:
         named = [f"{short_label(row['label'], 40)} (so far {row['n_labelled']:,})" for row in weak]
@@ -154,23 +143,24 @@ def closing_words(findings: Sequence[Finding], overall: Mapping[str, Any] | None
 
 
 def _over_tasks(findings: Sequence[Finding], overall: Mapping[str, Any] | None) -> list[str]:
-    start = f"Over {len(findings)} tasks no classifier was measured everywhere."
+    n, start = len(findings), f"Over {len(findings)} tasks no classifier was measured everywhere."
     if overall is not None:
         mean, low, high = (percent(overall[name]) for name in ("mean", "low", "high"))
         start = (
-            f"Over {len(findings)} tasks, {overall['name']} does best on validation clips and "
-            f"reaches {mean} % on average on test clips ({low} to {high} %)."
+            f"Over {n} tasks, {overall['name']} does best on validation clips and reaches {mean} % "
+            f"on average on test clips ({low} to {high} %)."
         )
-    scores = {one["task"]: one["best"]["mean"] for one in findings}
-    highest, lowest = max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__)
-    best, worst = short_label(highest, 40), short_label(lowest, 40)
     beaten = sum((one["plain"] or {}).get("outcome") == BETTER for one in findings)
+    ranked = sorted(findings, key=lambda one: float(one["best"]["mean"]))
+    worst, best = (
+        f"{short_label(one['task'], 40)} ({percent(one['best']['mean'])} %)"
+        for one in (ranked[0], ranked[-1])
+    )
     return [
         start,
-        f"The best classifier of each task clearly beats the plain method on {beaten} of "
-        f"{len(findings)}; it does best on {best} ({percent(scores[highest])} %) and "
-        f"worst on {worst} ({percent(scores[lowest])} %).",
-        f"Next, look at what is confused on {worst}: the report has clips to listen to.",
+        f"The best classifier of each task clearly beats the plain method on {beaten} of {n}; it "
+        f"does best on {best} and worst on {worst}.",
+        "Next, look at what is confused there: the report has clips to listen to.",
     ]
 
 
@@ -185,15 +175,14 @@ def _of_task(finding: Finding) -> list[str]:
         does += f"; on other clips like these it may be anything from {low:.0f} to {high:.0f}"
     middle = "There is no plain method to compare it with"
     if plain is not None:
-        verdict = {BETTER: "clearly better than ", WORSE: "clearly worse than ", CHOSEN: ""}
-        start = verdict.get(plain["outcome"], "not clearly different from ")
-        middle = f"That is {start}the plain method, {plain['name']} with logistic regression"
+        method = f"the plain method, {plain['name']} with logistic regression"
+        middle = f"That is {method}"
         if plain["outcome"] != CHOSEN:
-            middle += f" ({100 * plain['mean']:.0f})"
+            middle = f"That is {_VERDICTS[plain['outcome']]} {method} ({100 * plain['mean']:.0f})"
     if pairs:
         middle += f"; its most frequent mistake: {mistake(pairs[0])}"
     return [
         f"On {task}, {name} ({_rank(finding)}) {does}.",
         f"{middle}.",
-        f"Next, {_steps(finding, 'in the report')}.",
+        f"Next, {next_steps(finding, 'in the report')}.",
     ]
