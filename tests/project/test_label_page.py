@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from unfused.core.errors import UserError
-from unfused.reporting.label_page import label_page
+from unfused.reporting.page import label_page
 
 from .browser import browser, installed, served
 

@@ -109,9 +109,8 @@ def _is_plain(row: pd.Series) -> bool:
 
 def _plain(rows: pd.DataFrame) -> pd.Series | None:
     """Return the plain alternative, of several the one that is best on validation clips."""
-    plain = rows[
-        (rows["protocol"] == "linear_probe") & rows["encoder"].map(baseline_of).isin(PLAIN)
-    ]
+    probed = rows[rows["protocol"] == "linear_probe"]
+    plain = probed[probed["encoder"].map(baseline_of).isin(PLAIN)]
     return best_of(plain) if len(plain) else None
 
 
@@ -123,11 +122,9 @@ def findings(
 ) -> list[dict[str, Any]]:
     """Return what was found on each task, as JSON values.
 
-    Args:
-        summary: Rows of :func:`~unfused.reporting.summary.summarise`.
-        comparisons: Rows of :func:`compare`.
-        predictions: Prediction rows; with ``probability``, labels that look wrong are looked for.
-        clips: Task -> manifest of its clips: ``clip_id, label`` and where its audio is.
+    Of the summary, its comparisons and the predictions; where these have a ``probability``, labels
+    that look wrong are looked for. ``clips`` is task -> manifest: ``clip_id, label`` and where the
+    audio is.
 
     Returns:
         For each task ``task``, ``n_classifiers`` (that were compared on validation clips),
@@ -140,17 +137,17 @@ def findings(
     """
     predictions, found = checked_predictions(predictions), []
     for task, rows in shown(summary).groupby("task", sort=False):
-        best = best_of(rows)
+        best, compared = best_of(rows), _usable(rows)
         answers = of_classifier(predictions, best)
         several = is_ranked(answers)
         manifest = clips[str(task)].drop_duplicates("clip_id").set_index("clip_id")
         files = manifest[[name for name in _FILE if name in manifest]]
         answers = answers.join(files, on="clip_id")
         if "probability" not in answers:
-            answers = answers.assign(probability=np.nan)
+            answers["probability"] = np.nan
         found.append({
             "task": task,
-            "n_classifiers": len(compared := _usable(rows)),
+            "n_classifiers": len(compared),
             "smaller": bool(best["validation"] < compared["validation"].max()),
             "several_labels": several,
             "best": _best(summary, best),
@@ -181,10 +178,9 @@ def _against_plain(
     known = {"name": plain["name"], "title": title_of(plain), "mean": float(plain["mean"])}
     if plain is best:
         return {**known, "outcome": CHOSEN}
-    asked = comparisons[comparisons["question"] == "plain"]
-    return (
-        known | _records(asked[["difference", "low", "high", "interval", "p_holm", "outcome"]])[0]
-    )
+    columns = ["difference", "low", "high", "interval", "p_holm", "outcome"]
+    (asked,) = _records(comparisons.loc[comparisons["question"] == "plain", columns])
+    return known | asked
 
 
 def _sets(labels: pd.Series, several: bool) -> pd.Series:

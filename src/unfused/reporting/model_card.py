@@ -69,13 +69,10 @@ def _scores(
     base = rows["encoder"].map(baseline_of)
     comparable = (rows["protocol"] == places["protocol"]) | (base == "supervised")
     rivals = rows[base.notna() & comparable & ~rows.index.isin(mine.index)]
-    return [
-        {
-            **row,
-            "name": "**this model**" if place == mine.index[0] else title_of(row),
-            "metric": metric_name(row["metric"]),
-            "score": percent(row["mean"]),
-            "bounds": f"{percent(row['low'])} to {percent(row['high'])}",
-        }
-        for place, row in pd.concat([mine.head(1), rivals]).iterrows()
-    ]
+    found = pd.concat([mine.head(1), rivals])
+    scores = found.assign(
+        name=["**this model**", *(title_of(row) for _, row in rivals.iterrows())],
+        metric=found["metric"].map(metric_name), score=found["mean"].map(percent),
+        bounds=found["low"].map(percent) + " to " + found["high"].map(percent),
+    )  # fmt: skip
+    return list(scores.to_dict("records"))

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing beside it, for a screen of any width and paper."""
+"""Pages of one HTML file that need nothing beside them: the report, and one that takes labels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from ..core.outputs import mark_of
 from ..core.repeats import seeds_of
 from ..encoders.origin import git_commit, versions
 from . import words
@@ -39,16 +40,11 @@ _DETAILS = r"[:(].*|(?<=duplicate) of.*"  # what differs between files rejected 
 class ReportContent:
     """Everything the report shows; what is empty is left out.
 
-    Findings and comparisons are those of :mod:`.findings`, the summary that of :mod:`.summary`.
-
-    Attributes:
-        parameters: The resolved parameters, typed or not.
-        of_tasks: Task -> ``confusion`` and ``clusters`` -> PNG.
-        figures: Other figures, name -> PNG: ``learning_curves, label_efficiency_curves,
-            augmentation_views``.
-        quality: One row per clustering.
-        data_card: One row per corpus and fold.
-        rejected: Rejected files: ``corpus, path, stage, reason``.
+    Findings and comparisons are those of :mod:`.findings`, the summary that of :mod:`.summary`, the
+    parameters typed or not. ``of_tasks`` is task -> ``confusion`` and ``clusters`` -> PNG, and
+    ``figures`` name -> PNG of ``learning_curves``, ``label_efficiency_curves`` and
+    ``augmentation_views``. Quality has a row for each clustering, the data card for each corpus and
+    fold, and rejected files have ``corpus, path, stage, reason``.
     """
 
     findings: Sequence[Mapping[str, Any]]
@@ -82,7 +78,8 @@ class ReportContent:
 
 def render_report(content: ReportContent) -> str:
     """Return the report as one self-contained HTML page; all text is escaped."""
-    page = TEMPLATES.get_template("report.html").render(
+    return _rendered(
+        "report.html",
         content=content,
         title="UnFuSeD: " + ", ".join(found["task"] for found in content.findings),
         words=words,
@@ -97,6 +94,28 @@ def render_report(content: ReportContent) -> str:
         listed=content.rejected.head(_LISTED),
         parameters=json.dumps(plain(content.parameters), indent=2, ensure_ascii=False),
     )
+
+
+def label_page(clips: pd.DataFrame, classes: Sequence[str], *, title: str, note: str) -> str:
+    """Return a page as HTML that plays clips and takes labels, also others than the classes.
+
+    Clips have a path, start, end (seconds; NaN: that of the file), sample_rate, words on each, and
+    seconds, where it ends in any case.
+    """
+    shown = []
+    for clip in clips.to_dict("records"):
+        rate, seconds = int(clip["sample_rate"]), clip["seconds"] - clip["start"]
+        place = {"offset": round(clip["start"] * rate), "frames": max(1, round(seconds * rate))}
+        shown.append(heard({**clip, **place, "clip_id": ""}, seconds=seconds))
+    rows = clips[["path", "start", "end"]].astype(object)
+    rows = rows.where(rows.notna(), "")
+    key, known = f"labels-{mark_of(clips=rows)}", {"title": title, "note": note, "clips": shown}
+    records = rows.to_dict("records")
+    return _rendered("label_page.html", classes=list(classes), rows=records, key=key, **known)
+
+
+def _rendered(template: str, **shown: Any) -> str:
+    page = TEMPLATES.get_template(template).render(**shown)
     return page.encode("utf-8", "replace").decode("utf-8")  # file names need not be valid text
 
 
@@ -108,11 +127,11 @@ def _text(value: Any) -> str:
     """
     if hasattr(value, "__len__") and not isinstance(value, str):
         return ", ".join(map(str, value))
-    if isinstance(value, str) or value is None or value != value:  # NaN
-        return " ".join(value.split()) if isinstance(value, str) else ""
+    if value is None or value != value:  # NaN
+        return ""
     if isinstance(value, float | int) and not isinstance(value, bool):
         return format(value, ",.0f" if abs(value) >= 1000 or value == int(value) else ".3g")
-    return str(value)
+    return " ".join(str(value).split())
 
 
 def _reasons(rejected: pd.DataFrame) -> pd.DataFrame:

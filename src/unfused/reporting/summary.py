@@ -98,25 +98,23 @@ def summarise(
             rows.append(_row(key, metric, found, part) | {"chance": chance[metric]})
     tasks = list(dict.fromkeys(predictions["task"]))
     for classifier in dict.fromkeys(key[1:] for key in parts) if len(tasks) > 1 else ():
-        of_tasks = {
-            task: parts[task, *classifier] for task in tasks if (task, *classifier) in parts
-        }
-        metrics = {metrics_of(part)[0] for part in of_tasks.values()}
-        if len(of_tasks) == len(tasks) and len(metrics) == 1:
-            (metric,) = metrics
-            found = mean_over_tasks(of_tasks, metric=metric, n=n_draws)
-            rows.append(_row((MEAN, *classifier), metric, found, pd.concat(of_tasks.values())))
+        whole = {task: parts[task, *classifier] for task in tasks if (task, *classifier) in parts}
+        metric, *others = {metrics_of(part)[0] for part in whole.values()}
+        if len(whole) == len(tasks) and not others:
+            found = mean_over_tasks(whole, metric=metric, n=n_draws)
+            rows.append(_row((MEAN, *classifier), metric, found, pd.concat(whole.values())))
     return _ordered(pd.DataFrame(rows).merge(known, on=KEY, how="left"), teacher)
 
 
 def _row(
     key: tuple[str, ...], metric: str, found: Interval, predictions: pd.DataFrame
 ) -> dict[str, Any]:
-    row: dict[str, Any] = dict(zip(KEY, key, strict=True)) | {"metric": metric}
-    row |= {"mean": found.value, "low": found.low, "high": found.high, "interval": found.text}
-    groups = predictions["group"].nunique() if "group" in predictions else 0
-    sizes = {"n_test": predictions["clip_id"].nunique(), "n_groups": groups}
-    return row | {"n_seeds": found.n_seeds} | sizes
+    return {
+        **dict(zip(KEY, key, strict=True)), "metric": metric, "mean": found.value,
+        "low": found.low, "high": found.high, "interval": found.text, "n_seeds": found.n_seeds,
+        "n_test": predictions["clip_id"].nunique(),
+        "n_groups": predictions["group"].nunique() if "group" in predictions else 0,
+    }  # fmt: skip
 
 
 def shown(summary: pd.DataFrame) -> pd.DataFrame:
@@ -194,16 +192,8 @@ def data_card(
     """
     by_fold = splits.groupby("fold")
     made_by = by_fold["made_by"].agg(lambda names: ", ".join(sorted(names.astype(str).unique())))
-    counts = by_fold["split"].value_counts().unstack(fill_value=0).reindex(columns=_PARTS)
-    return (
-        counts.fillna(0)
-        .astype(int)
-        .reset_index()
-        .assign(
-            classes=manifest["label"].nunique(),
-            groups=manifest["group"].nunique(),
-            hours=round(hours, 2),
-            rejected=len(rejected),
-            split=made_by.to_numpy(),
-        )
-    )
+    counts = by_fold["split"].value_counts().unstack().reindex(columns=_PARTS)
+    return counts.fillna(0).astype(int).reset_index().assign(
+        classes=manifest["label"].nunique(), groups=manifest["group"].nunique(),
+        hours=round(hours, 2), rejected=len(rejected), split=made_by.to_numpy(),
+    )  # fmt: skip

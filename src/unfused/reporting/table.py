@@ -58,11 +58,8 @@ def score_table(summary: pd.DataFrame) -> ScoreTable:
     cells, chosen = [], []
     for key, part in rows.groupby(whose, sort=False):
         first = part.iloc[0]
-        remark = " (transductive)" * bool(first.get("transductive"))
-        row = {
-            "Classifier": title_of(first) + remark,
-            **dict.fromkeys(headings.values(), "not run"),
-        }
+        row = {"Classifier": title_of(first) + " (transductive)" * bool(first.get("transductive"))}
+        row |= dict.fromkeys(headings.values(), "not run")
         row |= {headings[one["task"]]: _cell(summary, one) for _, one in part.iterrows()}
         if len(means):
             row["Mean over tasks"] = _bounded(means.loc[key]) if key in means.index else ""
@@ -121,9 +118,7 @@ def _notes(rows: pd.DataFrame) -> tuple[str, ...]:
     if (rows["fitted_on"] != "train").any():
         notes.append("Probes were fitted again on training and validation clips before the test.")
     if rows["task"].nunique() > 1:
-        notes.append(
-            "Mean over tasks: the interval is about other clips or seeds, not other tasks."
-        )
+        notes.append("Mean over tasks: its interval is about other clips or seeds, not tasks.")
     if (rows["source"] == UPPER_BOUND).any():
         notes.append("The upper bound was trained on the true labels.")
     if "transductive" in rows and rows["transductive"].eq(True).any():

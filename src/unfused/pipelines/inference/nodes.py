@@ -114,7 +114,7 @@ def draw_label_page(
     model: Any, clips: pd.DataFrame, scanned: pd.DataFrame, label_next: LabelNext
 ) -> str:
     """Make a page that plays the chosen clips and takes labels for them."""
-    from ...reporting.label_page import label_page
+    from ...reporting.page import label_page
 
     files = clips["path"].map(
         scanned.drop_duplicates("path").set_index("path").to_dict("index").get
