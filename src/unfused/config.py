@@ -63,11 +63,8 @@ def parameters() -> dict[str, Any]:
 def run_folder(data_root: str, run_name: object = None) -> str:
     """Return where a run leaves its tables and reports; the resolver ``run_folder`` of the catalog.
 
-    Audio, log-mels and trained encoders lie under ``data_root``, where all runs find them.
-
-    Args:
-        data_root: Of ``globals.yml``.
-        run_name: Of ``--params run_name=...``; None: the run has none.
+    Audio, log-mels and trained encoders lie under ``data_root`` of ``globals.yml``, where all runs
+    find them; ``run_name`` is that of ``--params run_name=...``.
 
     Raises:
         UserError: The name would not be one folder.

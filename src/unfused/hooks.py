@@ -48,9 +48,8 @@ class ProjectHooks:
 
         config.keep(context)
         study, parameters = Study.of(config.parameters()), config.parameters()
-        folder = config.run_folder(
-            context.config_loader["globals"]["data_root"], parameters.get("run_name")
-        )
+        root = context.config_loader["globals"]["data_root"]
+        folder = config.run_folder(root, parameters.get("run_name"))
         self._folder = Path(context.project_path) / folder
         command = click.get_current_context(silent=True)
         if command is not None and command.info_name == "run":

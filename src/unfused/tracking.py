@@ -43,25 +43,19 @@ class TrackingHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
         """Log what the run was given, its scores, and the folder of its report."""
-        with_report = "summary" in pipeline.all_outputs()
-        self._log(run_params, pipeline, catalog, with_report=with_report)
+        self._log(run_params, pipeline, catalog)
 
     @hook_impl
     def on_pipeline_error(
         self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
         """Log what a failed run was given, and why it failed."""
-        self._log(run_params, pipeline, catalog, error=error)
+        self._log(run_params, pipeline, catalog, error)
 
     def _log(
-        self,
-        run_params: dict[str, Any],
-        pipeline: Pipeline,
-        catalog: Any,
-        *,
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any,
         error: Exception | None = None,
-        with_report: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if self._mlflow is None:
             return
         from .reporting.runs import flatten
@@ -74,21 +68,17 @@ class TrackingHooks:
         run_name = (run_params.get("runtime_params") or {}).get("run_name")
         self._mlflow.start_run(run_name=run_name and str(run_name), tags=tags)
         self._mlflow.log_params({name: str(value)[:6000] for name, value in given.items()})
-        if with_report:
+        if error is None and "summary" in pipeline.all_outputs():
             self._mlflow.log_metrics(metrics_of(catalog.load("summary")))
             self._mlflow.log_artifacts(Path(catalog.get("summary").filepath).parent, "reporting")
         self._mlflow.end_run("FINISHED" if error is None else "FAILED")
 
 
 def metrics_of(summary: Any) -> dict[str, float]:
-    """Return mean scores by task, encoder, source, read-out, protocol, fitted on and metric.
+    """Return the summary's mean scores by task, encoder, ..., fitted on and metric."""
+    from .reporting.summary import KEY
 
-    Args:
-        summary: See :func:`unfused.reporting.summary.summarise`.
-    """
     summary = summary.dropna(subset="mean")
-    named = summary[
-        ["task", "encoder", "source", "read_out", "protocol", "fitted_on", "metric"]
-    ].astype(str)
+    named = summary[[*KEY, "metric"]].astype(str)
     names = named.agg("/".join, axis=1).str.replace(r"[^/\w.\- ]", "_", regex=True)
     return dict(zip(names, summary["mean"].astype(float), strict=True))

@@ -106,11 +106,8 @@ class Configured(Embedder):
 class EncoderEmbedder(Embedder):
     """A trained encoder and how it is read out; it also embeds files and samples.
 
-    Args:
-        trained: The encoder.
-        read_out: How it is read out; None: the mean, maximum and deviation of its own choice.
-        trained_on: Clips that it has seen; None: not recorded.
-        name: What tables call it; None: as the encoder.
+    Without a read-out: by mean, maximum and deviation of its own choice. ``trained_on`` are clips
+    that it has seen, where they are recorded; its name is the encoder's, unless one is given.
     """
 
     kind = "encoder"
@@ -196,10 +193,8 @@ class EncoderEmbedder(Embedder):
             UserError: Samples without their rate or of a wrong shape, or an empty list.
         """
         if isinstance(audio, Corpus):
-            (vectors,) = read_out(
-                self.trained, audio.store, audio.rows, [self.read_out], device=device
-            )
-            return vectors
+            given = self.trained, audio.store, audio.rows, [self.read_out]
+            return read_out(*given, device=device)[0]
         clips = audio if isinstance(audio, list) else [audio]
         store = audio_store(clips, self.front_end, sample_rate)
         found = embed_with_frames(self.trained, store, self.read_out, device=device)
@@ -322,10 +317,9 @@ def segment_means(frames: Floats, segments: int) -> list[Floats]:
     [[0.5], [2.5], [4.5]]
     """
     edges = np.arange(segments + 1) * len(frames) // segments
-    return [
-        frames[begin : max(end, begin + 1)].mean(0)
-        for begin, end in zip(np.minimum(edges[:-1], len(frames) - 1), edges[1:], strict=True)
-    ]
+    begins = np.minimum(edges[:-1], len(frames) - 1)  # of very few frames some count twice
+    ends = np.maximum(edges[1:], begins + 1)
+    return [frames[begin:end].mean(0) for begin, end in zip(begins, ends, strict=True)]
 
 
 def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
@@ -366,12 +360,9 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
 def load_embedder(
     folder: str | Path, read_out: ReadOut | None = None, *, trust_code: bool = False
 ) -> Embedder:
-    """Read an embedder, or a trained encoder's folder.
+    """Read an embedder, or a trained encoder's folder, which names no read-out.
 
-    Args:
-        folder: What :meth:`Embedder.save` or training wrote.
-        read_out: How a trained encoder's folder that names no read-out is read out.
-        trust_code: Run code that the folder names, too: a function or a HEAR module.
+    With ``trust_code`` code that the folder names is run, too: a function or a HEAR module.
 
     Raises:
         NotFoundError: Nothing of the kind is there.
@@ -405,8 +396,8 @@ def _configured(settings: Mapping[str, Any]) -> Embedder:
         if kind == EncoderEmbedder.kind:
             return load_embedder(given["folder"], ReadOut(**given.get("read_out", {})))
         if kind == UNTRAINED:  # by its normalisation it has seen what the trained one has
-            like, settings = load_encoder(given["folder"]), given["settings"]
-            random = untrained_like(like, given["encoder"], settings, given["seed"])
+            how = given["encoder"], given["settings"], given["seed"]
+            random = untrained_like(load_encoder(given["folder"]), *how)
             seen = read_trained_on(given["folder"])
             return EncoderEmbedder(random, ReadOut(**given["read_out"]), trained_on=seen)
         if kind == Joined.kind:
@@ -419,7 +410,6 @@ def _configured(settings: Mapping[str, Any]) -> Embedder:
 
 
 def _kind(kind: Any) -> Any:
-    """Return the class of a kind."""
     from . import outside
 
     known = {found.kind: found for found in (EncoderEmbedder, Joined, *_PLAIN, *outside.KINDS)}

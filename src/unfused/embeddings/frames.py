@@ -78,13 +78,10 @@ def even_frames(
 ) -> tuple[Floats, Floats]:
     """Embed equally long clips at even moments from their first frame to their last.
 
-    Where the encoder's own hop is longer than asked for, it passes over the clip several times,
-    each time a fraction of its stride later, and the passes are interleaved. The frames are those
-    of the deepest tap that is read out. Moments are at most ``max_hop_ms`` milliseconds apart, but
-    never less than the front-end's own hop.
-
-    Returns:
-        Frames (N, T, D') float32, and their centres in milliseconds (T,) float32.
+    Returned are the frames of the deepest tap that is read out, (N, T, D') float32, and their
+    centres in milliseconds, (T,) float32: at most ``max_hop_ms`` apart, but never less than the
+    front-end's own hop. Where the encoder's own hop is longer, it passes over the clip several
+    times, each time a fraction of its stride later, and the passes are interleaved.
     """
     rows, front_end = np.arange(len(store)), store.front_end
     heard = Heard(trained, store, rows, item.of(trained), pick_device(device))

@@ -89,10 +89,8 @@ class OutsideModel(Configured):
                 f"({type(error).__name__}: {error})"
             ) from error
         if frames.ndim != 2 or not frames.size or not np.isfinite(frames).all():
-            raise UserError(
-                f"{self.name} must give a finite array (D,) or (T, D); for {path} its shape is "
-                f"{frames.shape}"
-            )
+            wanted = f"{self.name} must give a finite array (D,) or (T, D)"
+            raise UserError(f"{wanted}; for {path} its shape is {frames.shape}")
         return np.concatenate([_STATISTICS[name](frames, axis=0) for name in self.statistics])
 
     def embed(self, audio: Corpus, *, device: Device = "auto") -> Floats:
@@ -271,11 +269,7 @@ class EmbeddingTable(Configured):
         self.digest = mark_of(kind=self.kind, file=digest_of(path))
 
     def embed(self, audio: Corpus, *, device: Device = "auto") -> Floats:
-        """See :meth:`Embedder.embed`.
-
-        Raises:
-            UserError: The table lacks a clip, or does not tell clips of one file apart.
-        """
+        """See :meth:`Embedder.embed`; UserError where clips are missing, or share a path."""
         keys = audio.clips[self._key].astype(str)
         if missing := keys[~keys.isin(self._vectors.index)].tolist():
             raise UserError(
@@ -316,9 +310,8 @@ def _file(name: str) -> Path:
 
 
 def _onnx(file: Path, output: str | None) -> _Run:
-    session = _imported("onnxruntime").InferenceSession(
-        str(file), providers=["CPUExecutionProvider"]
-    )
+    runtime = _imported("onnxruntime")
+    session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0]
     wanted = [output] if output else None
     return lambda window: session.run(wanted, {given.name: _batch(window, len(given.shape))})[0]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
-from ..core.errors import UserError, must_be_one_of
+from ..core.errors import UserError, must_be, must_be_one_of
 from ..core.progress import progress
 from ..core.seeding import derive_seed
 from ..data.store import LogMelStore
@@ -81,8 +81,7 @@ class ReadOut:
         must_be_one_of(get_args(Padding), padding=self.padding)
         if self.segments < 1 or (self.segments > 1 and "mean" not in self.statistics):
             raise UserError(f"segments={self.segments} must be at least 1, and 1 without 'mean'")
-        if self.crop_frames is not None and self.crop_frames < MULTIPLE:
-            raise UserError(f"crop_frames={self.crop_frames} must be at least {MULTIPLE}, or None")
+        must_be(f"at least {MULTIPLE}", crop_frames=self.crop_frames)
 
     @property
     def name(self) -> str:

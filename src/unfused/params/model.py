@@ -37,12 +37,7 @@ def names_in(group: Any) -> list[str]:
 def check_keys(given: Any, group: type, where: str = "") -> None:
     """Refuse names that a group of parameters, or a group in it, does not have.
 
-    Values are not looked at, so nothing heavy is imported.
-
-    Args:
-        given: The group as configured; None: nothing.
-        group: What it may say.
-        where: Its dotted name.
+    Values are not looked at, so nothing heavy is imported. ``where`` is the group's dotted name.
 
     Raises:
         UserError: A name is unknown, or a group is a single value.
@@ -51,13 +46,12 @@ def check_keys(given: Any, group: type, where: str = "") -> None:
     if given is not None and not isinstance(given, dict):
         raise UserError(f"{where}={given!r} is a group of parameters: set one of {known} in it")
     for name, value in (given or {}).items():
+        place = f"{where}.{name}" if where else str(name)
         if name not in known:
-            raise UserError(
-                f"{where}{'.' if where else ''}{name} is no parameter: choose from {known}"
-                f"{did_you_mean(str(name), known)}"
-            )
+            hint = did_you_mean(str(name), known)
+            raise UserError(f"{place} is no parameter: choose from {known}{hint}")
         if names_in(inner := _types(group)[name]):
-            check_keys(value, inner, f"{where}{'.' if where else ''}{name}")
+            check_keys(value, inner, place)
 
 
 _types = cache(get_type_hints)  # it evaluates every annotation of a class, and its parents', anew
@@ -72,9 +66,8 @@ class Model(BaseModel):
 def like(settings: type, *without: str) -> Any:
     """Return a group with names, types, defaults, rules and docstring of the library's settings.
 
-    Args:
-        settings: A dataclass, which refuses bad values when it is made.
-        without: Its fields that are no parameters, or are typed by the group itself.
+    These are a dataclass, which refuses bad values when it is made; fields ``without`` are no
+    parameters, or typed by the group itself.
     """
     hints, known = get_type_hints(settings, include_extras=True), {}
     for item in fields(settings):

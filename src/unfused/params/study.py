@@ -42,16 +42,8 @@ GROUPS: dict[str, type[Model]] = {
 ENTRIES = ("tasks", "pools", "methods")
 """Those groups of which there are several, each under a name of its own."""
 SINGLE = (
-    "teacher",
-    "data",
-    "unlabelled",
-    "new_audio",
-    "like",
-    "labels",
-    "fresh",
-    "device",
-    "run_name",
-    "model_folder",
+    *("teacher", "data", "unlabelled", "new_audio", "like", "labels", "fresh", "device"),
+    *("run_name", "model_folder"),
 )
 """Parameters outside of groups; all but the first are short for ``--params``."""
 RENDERED = {"demo": "demo_corpus", "demo_notes": "demo_notes", "demo_mixtures": "demo_mixtures"}
@@ -131,21 +123,15 @@ class Study:
 
     def as_benchmark(self, parameters: Mapping[str, Any]) -> Study:
         """Return the study of all methods, on the public tasks that are there as well."""
-        entries = _entries(parameters, "tasks")
-        public = [
-            name for name in entries if entries[name].get("card") and _is_there(entries[name])
-        ]
-        own = self.tasks == ("own_data",)
-        tasks = self.tasks if own else tuple(dict.fromkeys([*self.tasks, *public]))
+        entries, tasks = _entries(parameters, "tasks"), self.tasks
+        if tasks != ("own_data",):
+            public = [name for name, entry in entries.items() if entry.get("card")]
+            there = [name for name in public if _is_there(entries[name])]
+            tasks = tuple(dict.fromkeys([*tasks, *there]))
         asked = (parameters.get("select") or {}).get("methods") or self.methods
-        compared = _known(_listed(asked), self.methods, "select.methods")
-        return replace(
-            self,
-            tasks=tasks,
-            compared=tuple(dict.fromkeys([*self.compared, *compared])),
-            rendered=_rendered(parameters, tasks),
-            benchmark=True,
-        )
+        methods = [*self.compared, *_known(_listed(asked), self.methods, "select.methods")]
+        rendered, compared = _rendered(parameters, tasks), tuple(dict.fromkeys(methods))
+        return replace(self, tasks=tasks, compared=compared, rendered=rendered, benchmark=True)
 
 
 def check_names(parameters: Mapping[str, Any]) -> None:
@@ -184,11 +170,11 @@ def check_values(parameters: Mapping[str, Any]) -> None:
             GROUPS[group].model_validate(values)
         except ValidationError as error:
             for found in error.errors():
-                place, said = ".".join(map(str, (where, *found["loc"]))), found["msg"]
-                if "error" in found.get("ctx", {}):  # words of our own, which name the value
-                    wrong.append(f"{place}: {found['ctx']['error']}")
-                else:
-                    wrong.append(f"{place}={found['input']!r}: {said}")
+                place = ".".join(map(str, (where, *found["loc"])))
+                own = found.get("ctx", {}).get("error")  # names the value itself
+                wrong.append(
+                    f"{place}: {own}" if own else f"{place}={found['input']!r}: {found['msg']}"
+                )
     if wrong:
         raise UserError("; ".join(wrong))
 
@@ -202,12 +188,7 @@ def check_together(
 ) -> None:
     """Refuse settings that only together make no sense, before hours of training show it.
 
-    Args:
-        methods: Name -> those of the run, which may bring encoders of their own.
-        encoder: The run's encoder.
-        front_end: Makes the log-mels.
-        unfused: Of the student, which has the run's encoder.
-        evaluation: Where encoders are probed.
+    The student has the run's encoder; methods, by name, may bring their own.
 
     Raises:
         UserError: A cut is no tap of any encoder, or an encoder expects other log-mels.
@@ -215,18 +196,13 @@ def check_together(
     from ..encoders import create
 
     own = {f"methods.{name}.": method.encoder for name, method in methods.items()}
-    modules = {
-        where: create(item.name, **item.settings)
-        for where, item in {"": encoder, **own}.items()
-        if item is not None
-    }
+    encoders = {where: item for where, item in {"": encoder, **own}.items() if item is not None}
+    modules = {where: create(item.name, **item.settings) for where, item in encoders.items()}
     taps = list(modules[""].dims)
     every = list(dict.fromkeys(tap for module in modules.values() for tap in module.dims))
-    distillation = unfused.distillation
-    _known([distillation.cut], taps, "unfused.distillation.cut")
-    _known(
-        distillation.blocks or [], taps[:-1], "unfused.distillation.blocks"
-    )  # the last one teaches
+    cut, blocks = unfused.distillation.cut, unfused.distillation.blocks or []
+    _known([cut], taps, "unfused.distillation.cut")
+    _known(blocks, taps[:-1], "unfused.distillation.blocks")  # the last one teaches
     asked = [tap for given in evaluation.read_outs for tap in given.get("taps", [])]
     _known(asked, every, "evaluation.read_outs.taps")
     for where, module in modules.items():
