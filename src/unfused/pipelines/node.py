@@ -1,4 +1,4 @@
-"""A node that Kedro-Viz shows with the description of its function."""
+"""Nodes that Kedro-Viz shows with the description of their function, and stages of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from kedro.pipeline import Node
+from kedro.pipeline import Node, Pipeline
 from kedro.pipeline.preview_contract import TextPreview
 
 _WIDTH = 46  # characters beside the graph
@@ -24,6 +24,11 @@ def node(function: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
     return Node(
         function, inputs, outputs, name=name, preview_fn=partial(_docstring, told), **options
     )
+
+
+def stage(name: str, parts: Any, *tags: str) -> Pipeline:
+    """Return a stage of the study: an outer namespace of nodes that renames no dataset."""
+    return Pipeline(parts, namespace=name, prefix_datasets_with_namespace=False, tags=tags)
 
 
 def _docstring(function: Callable[..., Any]) -> TextPreview:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from kedro.pipeline import Pipeline
 
-from ..node import node
+from ..node import node, stage
 from . import nodes
 
 
@@ -18,18 +18,9 @@ def create_pipeline(
     parts = [_corpus(f"tasks.{name}", rendered.get(name)) for name in tasks]
     parts += [_corpus(f"pools.{name}") for name in pools]
     parts.append(_pretraining([f"{name}.corpus" for name in (*tasks, *pools)]))
-    parts += [_demo(dataset) for dataset in sorted(set(rendered.values()))]
-    return Pipeline(
-        sum(parts, Pipeline([])),
-        namespace="data_engineering",
-        prefix_datasets_with_namespace=False,
-        tags=["data_engineering"],
-    )
-
-
-def _demo(dataset: str) -> Pipeline:
-    """Return the part that renders one of the demo's corpora."""
-    return Pipeline([node(getattr(nodes, f"render_{dataset}"), "params:demo", dataset)])
+    for dataset in sorted(set(rendered.values())):
+        parts.append(Pipeline([node(getattr(nodes, f"render_{dataset}"), "params:demo", dataset)]))
+    return stage("data_engineering", sum(parts, Pipeline([])), "data_engineering")
 
 
 def _corpus(entry: str, rendered: str | None = None) -> Pipeline:
@@ -38,29 +29,20 @@ def _corpus(entry: str, rendered: str | None = None) -> Pipeline:
     labelled = kind == "tasks"
     scan = nodes.scan_task_audio if labelled else nodes.scan_pool_audio
     split = nodes.split_task if labelled else nodes.split_pool
-    clips = ["log_mels", "manifest", "rejected_audio"]
+    audio, clips = ["scanned_audio", "unreadable_audio"], ["log_mels", "manifest", "rejected_audio"]
     known = ["params:source", "params:pseudo_labels"] if labelled else []
+    how = ["params:front_end", "params:extraction"]
+    place = ["params:source", *([rendered] if rendered else [])]
     return Pipeline(
         [
-            node(
-                scan,
-                ["params:source", *([rendered] if rendered else [])],
-                ["scanned_audio", "unreadable_audio"],
-                name="scan_audio",
-            ),
-            node(
-                nodes.extract_log_mels,
-                ["scanned_audio", "unreadable_audio", "params:front_end", "params:extraction"],
-                clips,
-            ),
+            node(scan, place, audio, name="scan_audio"),
+            node(nodes.extract_log_mels, [*audio, *how], clips),
             node(split, [*clips, *known], ["corpus", "splits"], name="split_clips"),
         ],
         namespace=name,
         inputs={rendered} if rendered else None,
         parameters={
-            "params:source": f"params:{entry}",
-            "params:front_end": "params:front_end",
-            "params:extraction": "params:extraction",
+            **{"params:source": f"params:{entry}", **{name: name for name in how}},
             **({"params:pseudo_labels": "params:unfused.pseudo_labels"} if labelled else {}),
         },
     )
@@ -68,27 +50,13 @@ def _corpus(entry: str, rendered: str | None = None) -> Pipeline:
 
 def _pretraining(corpora: Sequence[str]) -> Pipeline:
     """Return what all methods share; k-mix runs whether or not one uses it, for it is cheap."""
+    selected = ["params:evaluation", "params:pretraining", *corpora]
+    shared, how = ["pretraining_corpus", "kmix_centroids"], ["params:k_mix", "params:run"]
     return Pipeline(
         [
-            node(
-                nodes.select_pretraining_clips,
-                ["params:evaluation", "params:pretraining", *corpora],
-                "pretraining_corpus",
-            ),
-            node(
-                nodes.fit_kmix_centroids,
-                ["pretraining_corpus", "params:k_mix", "params:run"],
-                "kmix_centroids",
-            ),
-            node(
-                nodes.fill_kmix_bank,
-                ["pretraining_corpus", "kmix_centroids", "params:k_mix"],
-                "kmix_bank",
-            ),
-            node(
-                nodes.draw_example_views,
-                ["pretraining_corpus", "kmix_centroids", "params:k_mix", "params:run"],
-                "example_views",
-            ),
+            node(nodes.select_pretraining_clips, selected, "pretraining_corpus"),
+            node(nodes.fit_kmix_centroids, ["pretraining_corpus", *how], "kmix_centroids"),
+            node(nodes.fill_kmix_bank, [*shared, "params:k_mix"], "kmix_bank"),
+            node(nodes.draw_example_views, [*shared, *how], "example_views"),
         ]
     )

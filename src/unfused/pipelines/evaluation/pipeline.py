@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Pipeline
 
-from ..node import node
+from ..node import node, stage
 from . import nodes
 
 
@@ -18,22 +18,19 @@ def create_pipeline(task: str, methods: Sequence[str], *, few_labels: bool = Fal
     given = {name: name for name in ("corpus", "students")}
     given |= {name: f"params:{name}" for name in settings} | encoders
     how = ["params:evaluation", "params:run"]
+    embedded = ["candidates", "embeddings", "corpus", *how]
     frozen = ["frozen_results", "frozen_predictions"]
     supervised = ["supervised_results", "supervised_predictions"]
+    trained = [*supervised, "supervised_history", "networks"]
     nodes_ = [
         node(nodes.list_candidates, given, "candidates"),
         node(nodes.embed_clips, ["candidates", "corpus", "params:run"], "embeddings"),
-        node(nodes.probe_encoders, ["candidates", "embeddings", "corpus", *how], frozen),
-        node(
-            nodes.fine_tune_encoders,
-            ["candidates", "corpus", *how],
-            [*supervised, "supervised_history", "networks"],
-        ),
+        node(nodes.probe_encoders, embedded, frozen),
+        node(nodes.fine_tune_encoders, ["candidates", "corpus", *how], trained),
         node(nodes.collect_results, [*frozen, *supervised], ["results", "predictions"]),
     ]
     if few_labels:
-        measured = ["candidates", "embeddings", "corpus", *how]
-        nodes_.append(node(nodes.measure_label_efficiency, measured, "label_efficiency"))
+        nodes_.append(node(nodes.measure_label_efficiency, embedded, "label_efficiency"))
     of_task = Pipeline(
         nodes_,
         namespace=task,
@@ -41,4 +38,4 @@ def create_pipeline(task: str, methods: Sequence[str], *, few_labels: bool = Fal
         parameters={f"params:{name}" for name in settings},
         tags=["modelling", "evaluation"],
     )
-    return Pipeline(of_task, namespace="evaluation", prefix_datasets_with_namespace=False)
+    return stage("evaluation", of_task)

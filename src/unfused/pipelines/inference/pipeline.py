@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
-from ..node import node
+from ..node import node, stage
 from . import nodes
 
 
@@ -11,13 +11,9 @@ def create_model(task: str) -> Pipeline:
     scores = [f"{task}.results", f"{task}.predictions", "params:model", f"params:tasks.{task}"]
     names = ("candidates", "embeddings", "networks", "corpus")
     given = ["chosen_model", *(f"{task}.{name}" for name in names)]
-    return _stage(
-        [
-            node(nodes.choose_model, scores, "chosen_model"),
-            node(nodes.fit_model, [*given, "params:run"], "model"),
-        ],
-        "modelling",
-    )
+    chosen = node(nodes.choose_model, scores, "chosen_model")
+    fitted = node(nodes.fit_model, [*given, "params:run"], "model")
+    return stage("inference", [chosen, fitted], "modelling")
 
 
 def create_classify() -> Pipeline:
@@ -25,13 +21,9 @@ def create_classify() -> Pipeline:
     scanned = ["new_audio.scanned_audio", "new_audio.unreadable_audio"]
     names = ("predictions", "embeddings", "rejected_audio", "label_tracks")
     made = [f"new_audio.{name}" for name in names]
-    return _stage(
-        [
-            node(nodes.scan_new_audio, "params:classify", scanned),
-            node(nodes.classify_audio, ["model", *scanned, "params:classify", "params:run"], made),
-        ],
-        "classify",
-    )
+    given = ["model", *scanned, "params:classify", "params:run"]
+    scan = node(nodes.scan_new_audio, "params:classify", scanned)
+    return stage("inference", [scan, node(nodes.classify_audio, given, made)], "classify")
 
 
 def create_label_next() -> Pipeline:
@@ -39,25 +31,13 @@ def create_label_next() -> Pipeline:
     heard = [f"new_audio.{name}" for name in ("predictions", "embeddings", "scanned_audio")]
     chosen, how = "new_audio.label_next", "params:label_next"
     shown = ["model", chosen, "new_audio.scanned_audio", how]
-    return _stage(
-        [
-            node(nodes.choose_clips_to_label, ["model", *heard, how], chosen),
-            node(nodes.draw_label_page, shown, "new_audio.label_page"),
-        ],
-        "label_next",
-    )
+    choose = node(nodes.choose_clips_to_label, ["model", *heard, how], chosen)
+    page = node(nodes.draw_label_page, shown, "new_audio.label_page")
+    return stage("inference", [choose, page], "label_next")
 
 
 def create_export() -> Pipeline:
     """Return the pipeline from the model to files for others."""
-    return _stage(
-        [
-            node(nodes.export_model, ["model", "params:export", "params:run"], "exported_model"),
-            node(nodes.write_model_card, ["exported_model", "summary"], "model_card"),
-        ],
-        "export",
-    )
-
-
-def _stage(made: list, name: str) -> Pipeline:
-    return Pipeline(made, namespace="inference", prefix_datasets_with_namespace=False, tags=[name])
+    export = node(nodes.export_model, ["model", "params:export", "params:run"], "exported_model")
+    card = node(nodes.write_model_card, ["exported_model", "summary"], "model_card")
+    return stage("inference", [export, card], "export")

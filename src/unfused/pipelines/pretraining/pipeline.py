@@ -2,28 +2,19 @@
 
 from kedro.pipeline import Pipeline
 
-from ..node import node
+from ..node import node, stage
 from . import nodes
 
 
 def create_pipeline(method: str) -> Pipeline:
     """Return the pre-training pipeline of one self-supervised method; its name is configuration."""
-    shared = ["pretraining_corpus", "kmix_centroids"]
+    shared, how = ["pretraining_corpus", "kmix_centroids"], ["params:encoder", "params:run"]
+    given = [*shared, "params:method", *how]
     pretraining = Pipeline(
-        [
-            node(
-                nodes.pretrain_encoders,
-                [*shared, "params:method", "params:encoder", "params:run"],
-                ["encoders", "history"],
-            )
-        ],
+        [node(nodes.pretrain_encoders, given, ["encoders", "history"])],
         namespace=method,
         inputs=set(shared),
-        parameters={
-            "params:method": f"params:methods.{method}",
-            "params:encoder": "params:encoder",
-            "params:run": "params:run",
-        },
+        parameters={"params:method": f"params:methods.{method}", **{name: name for name in how}},
         tags=["modelling", method],
     )
-    return Pipeline(pretraining, namespace="pretraining", prefix_datasets_with_namespace=False)
+    return stage("pretraining", pretraining)

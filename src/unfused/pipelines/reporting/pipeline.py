@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from ..node import node
+from ..node import node, stage
 from . import nodes
 
 
@@ -27,7 +27,8 @@ def create_pipeline(
     if benchmark:
         shared.append(node(nodes.list_missing_tasks, "params:tasks", "missing_tasks"))
     of_tasks = (_clusters(task) for task in tasks)
-    return _stage(sum(of_tasks, Pipeline(shared))) + create_data_report(tasks, pools)
+    parts = sum(of_tasks, Pipeline(shared))
+    return stage("reporting", parts, "reporting") + create_data_report(tasks, pools)
 
 
 def create_data_report(tasks: Sequence[str], pools: Sequence[str]) -> Pipeline:
@@ -38,7 +39,8 @@ def create_data_report(tasks: Sequence[str], pools: Sequence[str]) -> Pipeline:
         Pipeline([node(nodes.describe_corpus, "corpus", "data_card")], namespace=name)
         for name in corpora
     ]
-    return _stage(sum(cards, Pipeline([_join("data_card", corpora), rejected])))
+    parts = sum(cards, Pipeline([_join("data_card", corpora), rejected]))
+    return stage("reporting", parts, "reporting")
 
 
 def create_comparison() -> Pipeline:
@@ -46,26 +48,12 @@ def create_comparison() -> Pipeline:
     return Pipeline([node(nodes.compare_runs, "runs", "run_comparison", tags=["reporting"])])
 
 
-def _stage(parts: Pipeline) -> Pipeline:
-    return Pipeline(
-        parts, tags=["reporting"], namespace="reporting", prefix_datasets_with_namespace=False
-    )
-
-
 def _clusters(task: str) -> Pipeline:
     given = ["cluster_features", "pseudo_labels", "corpus", "params:report", "params:run"]
-    return Pipeline(
-        [
-            node(nodes.place_clusters, given, "tsne_points"),
-            node(
-                nodes.draw_clusters,
-                ["tsne_points", "pseudo_label_quality", "params:run"],
-                "tsne_pseudo_labels",
-            ),
-        ],
-        namespace=task,
-        parameters={"params:report", "params:run"},
-    )
+    shown = ["tsne_points", "pseudo_label_quality", "params:run"]
+    place = node(nodes.place_clusters, given, "tsne_points")
+    draw = node(nodes.draw_clusters, shown, "tsne_pseudo_labels")
+    return Pipeline([place, draw], namespace=task, parameters={"params:report", "params:run"})
 
 
 def _join(name: str, parts: Sequence[str]) -> Node:
@@ -78,20 +66,14 @@ def _each(parts: Sequence[str], name: str) -> list[str]:
 
 
 def _tables(tasks: Sequence[str]) -> list[Node]:
-    found = ["summary", "comparisons", "predictions"]
+    how = ["params:evaluation", "params:teacher", "params:run"]
+    found = ["summary", "comparisons"]
+    written = ["lape_table_csv", "lape_table_md", "lape_table_tex"]
     return [
         *(_join(name, tasks) for name in ("results", "predictions", "pseudo_label_quality")),
-        node(
-            nodes.summarise_results,
-            ["results", "predictions", "params:evaluation", "params:teacher", "params:run"],
-            ["summary", "comparisons"],
-        ),
-        node(nodes.find_weaknesses, [*found, *_each(tasks, "corpus")], "findings"),
-        node(
-            nodes.write_score_table,
-            "summary",
-            ["lape_table_csv", "lape_table_md", "lape_table_tex"],
-        ),
+        node(nodes.summarise_results, ["results", "predictions", *how], found),
+        node(nodes.find_weaknesses, [*found, "predictions", *_each(tasks, "corpus")], "findings"),
+        node(nodes.write_score_table, "summary", written),
         node(nodes.record_parameters, ["parameters", "results"], "parameters_used"),
     ]
 
@@ -111,14 +93,11 @@ def _figures(tasks: Sequence[str], training: str, methods: Sequence[str]) -> lis
 
 
 def _few_labels(tasks: Sequence[str]) -> list[Node]:
+    scores, curves = ["label_efficiency", "params:teacher"], ["label_curves", "params:run"]
     return [
         _join("label_efficiency", tasks),
-        node(
-            nodes.summarise_label_efficiency, ["label_efficiency", "params:teacher"], "label_curves"
-        ),
-        node(
-            nodes.draw_label_efficiency, ["label_curves", "params:run"], "label_efficiency_curves"
-        ),
+        node(nodes.summarise_label_efficiency, scores, "label_curves"),
+        node(nodes.draw_label_efficiency, curves, "label_efficiency_curves"),
     ]
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pandas as pd
 
-from ...core.repeats import repeats
 from ...params import Distillation, EncoderParams, Evaluation, PseudoLabels, Run, Unfused
 
 
@@ -16,6 +15,7 @@ def cluster_pseudo_labels(
     Clips that sound alike to the teacher get the same number. Done for every seed and fold, and for
     the controls: a random encoder, plain statistics, shuffled numbers.
     """
+    from ...core.repeats import repeats
     from ...distillation.controls import cluster_quality, labels_by_source
 
     labels, quality, points = [], [], []

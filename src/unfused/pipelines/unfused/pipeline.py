@@ -7,7 +7,12 @@ from . import nodes
 
 
 def create_pipeline(task: str, teacher: str) -> Pipeline:
-    """Return the pipeline from a teacher, its dataset or parameters, to a task's students."""
+    """Return the pipeline from a teacher to a task's students.
+
+    Args:
+        task: Name of the task in the configuration.
+        teacher: Dataset or parameters of what clusters the task's audio.
+    """
     shared = ["params:encoder", "params:run"]
     outside = teacher.startswith("params:")
     whose = "params:teacher" if outside else "teachers"
