@@ -87,9 +87,6 @@ class Classifier(BaseEstimator):
     Attributes:
         embedder_: Embeds clips.
         head_: Turns vectors into probabilities.
-        classes_: Names of the classes, (C,).
-        cv_score_: Of the held-out clips that the probe was chosen on: balanced accuracy, with
-            several labels a clip mAP; NaN where there were too few to choose.
         seen_: Clips that encoder or probe were fitted on: corpus, clip_id, digest.
 
     >>> model = Classifier("mfcc_statistics").fit(train)  # doctest: +SKIP
@@ -134,7 +131,10 @@ class Classifier(BaseEstimator):
 
     @property
     def cv_score_(self) -> float:
-        """See the class."""
+        """Balanced accuracy of the held-out clips that the probe was chosen on, NaN without any.
+
+        With several labels a clip: mAP.
+        """
         return float(self.facts_.get("cv_score", np.nan))
 
     @property
@@ -169,13 +169,9 @@ class Classifier(BaseEstimator):
         self.embedder_ = embedder
         self.seen_ = pd.concat([embedder.trained_on, labelled.clips[known]], ignore_index=True)
         self.head_ = Head.of_probe(
-            probe,
-            task=labelled.name,
-            n_train=len(labelled),
-            cv_score=probe.validation_,
-            front_end=labelled.store.front_end.settings(),
-            **labelled.facts(),
-        )
+            probe, task=labelled.name, n_train=len(labelled), cv_score=probe.validation_,
+            front_end=labelled.store.front_end.settings(), **labelled.facts(),
+        )  # fmt: skip
         return self
 
     def score(self, corpus: Corpus) -> float:
@@ -291,13 +287,12 @@ class Classifier(BaseEstimator):
             save_head(path, replace(self.head_, provenance=provenance))
 
     def _heard(
-        self, found: Recordings, seconds: float | None = None, hop_seconds: float | None = None
+        self, found: Recordings, seconds: float | None = None, hop: float | None = None
     ) -> _Heard:
-        damaged: dict[int, str] = {}
-        places, vectors = [], []
+        damaged, places, vectors = dict[int, str](), [], []
         length = self.segment_seconds_ if seconds is None else seconds
-        hop, noted = hop_seconds or length, None if found.named else damaged
-        for corpus in segments_of(found.table, self.front_end_, length, hop, noted):
+        how = length, hop or length, None if found.named else damaged
+        for corpus in segments_of(found.table, self.front_end_, *how):
             places.append(corpus.clips[["recording", *PLACE, "level"]])
             vectors.append(self.embedder_.embed(corpus, device=self.device))
         shown = found.table["shown"].to_numpy()
@@ -319,13 +314,11 @@ class Classifier(BaseEstimator):
         known = strangeness <= STRANGE
         heard = known if known.any() else np.ones(len(known), bool)
         likely = probabilities[heard].mean(0)
-        order = np.argsort(-likely, kind="stable")
         label = str(self.head_.named(likely[None])[0]) if known.any() else UNKNOWN
+        order = np.argsort(-likely, kind="stable")
         named = {str(self.classes_[c]): float(likely[c]) for c in order}
         strange = float(strangeness[heard].mean())
-        return Prediction(
-            label, named[str(self.classes_[order[0]])], named, strange, len(known), path
-        )
+        return Prediction(label, float(likely.max()), named, strange, len(known), path)
 
 
 class _Heard(NamedTuple):

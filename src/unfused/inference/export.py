@@ -39,14 +39,12 @@ def export_classifier(
         (folder / name).unlink(missing_ok=True)
     classifier.save(folder)
     config = {
-        "library_name": "unfused",
-        "pipeline_tag": "audio-classification",
-        "embedder": classifier.embedder_.name,
-        "hidden_size": classifier.embedder_.dim,
+        "library_name": "unfused", "pipeline_tag": "audio-classification",
+        "embedder": classifier.embedder_.name, "hidden_size": classifier.embedder_.dim,
         "sampling_rate": classifier.front_end_.sample_rate,
         "id2label": {str(i): str(name) for i, name in enumerate(classifier.classes_)},
         "task": classifier.facts_.get("task"),
-    }
+    }  # fmt: skip
     write_json(folder / "config.json", config)
     facts: dict[str, Any] = {"file": None, "why": "not asked for (export.onnx=false)"}
     if onnx:

@@ -26,11 +26,8 @@ MAX_HOP_MS = 50.0
 class HearModel(nn.Module):
     """An encoder with its read-out, as HEAR takes it.
 
-    Attributes:
-        sample_rate: In Hz.
-        scene_embedding_size: Dimension D of a clip's embedding.
-        timestamp_embedding_size: Dimension D' of a moment's embedding.
-        hop_ms: From one moment to the next, in milliseconds.
+    It has the sample rate in Hz, the dimensions D of a clip's embedding and D' of a moment's, and
+    the milliseconds from one moment to the next.
     """
 
     def __init__(self, embedder: EncoderEmbedder) -> None:

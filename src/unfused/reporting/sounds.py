@@ -19,11 +19,9 @@ _RATE, _PEAK = 16_000, 0.9
 def heard(clip: Mapping[str, Any], *, seconds: float = 3.0) -> dict[str, Any]:
     """Return a clip with ``sound``, the data address of its beginning, and ``file``, its name.
 
-    ``sound`` is empty, and ``missing`` says why, where the file cannot be read any more.
-
-    Args:
-        clip: ``clip_id`` and, where known, ``path, offset, frames, sample_rate``.
-        seconds: How much of it; it is made to peak just below 1, mono, at 16 kHz.
+    It is made to peak just below 1, mono, at 16 kHz. ``sound`` is empty, and ``missing`` says why,
+    where the file cannot be read any more. A clip has ``clip_id`` and, where known, ``path, offset,
+    frames, sample_rate``.
     """
     if not clip.get("path"):
         return {**clip, "sound": "", "file": clip["clip_id"], "missing": "its file is not known"}

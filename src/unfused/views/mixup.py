@@ -124,13 +124,8 @@ class LogMixupExp(nn.Module):
 def draw_mixup(n: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw for each of ``n`` labelled crops the share of a partner, and which crop that is.
 
-    Args:
-        n: Number of crops.
-        alpha: Of the distribution Beta(alpha, alpha) of the shares; small: nearly unmixed.
-        generator: Source of randomness, on the CPU.
-
-    Returns:
-        Shares, (n,) in [0, 1], and partners, (n,) int64, a permutation of the crops.
+    Shares, (n,) in [0, 1], are from Beta(alpha, alpha): with a small alpha crops are nearly
+    unmixed. Partners, (n,) int64, are a permutation of the crops. The generator is on the CPU.
     """
     concentration = torch.full((2, n), float(alpha))
     gamma = torch._standard_gamma(concentration, generator=generator)
@@ -146,13 +141,8 @@ def mix_labelled(
     """Mix crops with their partners, and the targets by the same shares.
 
     Zhang et al. 2018 (arXiv 1710.09412), eq. 1, on the exponentials of normalised log-mels,
-    as the log-mixup-exp of BYOL-A does. The real audio of a mixed crop is that of both.
-
-    Args:
-        view: Normalised log-mels, (B, 1, F, T).
-        targets: Share of each class, (B, K).
-        weight: Share of the partner, (B,).
-        partner: Crop that each crop is mixed with, (B,) int64.
+    as the log-mixup-exp of BYOL-A does. The real audio of a mixed crop is that of both. Targets
+    are the share of each class, (B, K), weights that of the partner, (B,).
     """
     log_mel = log_mixup_exp(view.log_mel, view.log_mel[partner], weight)
     mixed = torch.lerp(targets, targets[partner], weight[:, None])

@@ -16,12 +16,8 @@ PICTURE = "figure.png"
 def drawn(outputs: OutputFolder, figure: str, *shown: Any, **options: Any) -> bytes:
     """Return a figure as a PNG, which is drawn only if what it shows, or its code, is new.
 
-    Args:
-        outputs: Where pictures are kept.
-        figure: A function in a module of this package, such as ``"curves.learning_curves"``;
-            matplotlib is imported only if it is called.
-        *shown: Its arguments.
-        **options: Its keyword arguments.
+    It is a function in a module of this package, such as ``"curves.learning_curves"``, of what is
+    shown and options; matplotlib is imported only if it is called.
     """
     module, name = figure.split(".")
     told = [dict(given) if isinstance(given, pd.DataFrame) else given for given in shown]

@@ -30,12 +30,8 @@ def tsne_points(
 
     PCA to at most 50 dimensions, then Barnes-Hut t-SNE (van der Maaten 2014) started from the first
     two components; perplexity 30, less for few clips. Embeddings on a line are placed on a line,
-    three clips or fewer and clips that are all alike on a circle.
-
-    Args:
-        embeddings: One row per clip of *one* data set, (N, D).
-        seed: Which clips are drawn, if there are more than ``max_points``.
-        max_points: How many clips to draw at most.
+    three clips or fewer and clips that are all alike on a circle. They are those of *one* data set,
+    (N, D); of more than ``max_points`` the seed draws some.
 
     Returns:
         Rows of the embeddings that are placed, (n,) int64 ascending, and where, (n, 2) float32.
@@ -73,12 +69,8 @@ def cluster_map(
     with (one cluster per class), so equal pictures mean equal partitions. Of more, the largest have
     a small picture each: no two share a colour.
 
-    Args:
-        xy: Places of the clips, (n, 2).
-        pseudo_labels: Cluster of each point, (n,).
-        labels: True class of each point, (n,); None, NaN or "" where unknown.
-        n_clips: How many clips there are altogether, if more than are drawn.
-        ami: Adjusted mutual information of clusters and classes; None where no label is known.
+    Places are (n, 2), labels (n,): None, NaN or "" where unknown. ``n_clips`` is how many there are
+    altogether, ``ami`` the adjusted mutual information with the classes, where they are known.
     """
     cluster = pd.Series([str(value) for value in pseudo_labels], dtype=object)
     truth = pd.Series(list(labels), dtype=object)
@@ -128,10 +120,8 @@ def _scatter(
 
 
 def _small_multiples(xy: np.ndarray, cluster: pd.Series, truth: pd.Series, heading: str) -> Figure:
-    clusters, classes = (
-        sorted(names.value_counts().index[:_MULTIPLES], key=natural_order)
-        for names in (cluster, truth)
-    )
+    largest = [names.value_counts().index[:_MULTIPLES] for names in (cluster, truth)]
+    clusters, classes = (sorted(names, key=natural_order) for names in largest)
     first = -(-len(clusters) // _COLUMNS) * _COLUMNS  # where the classes begin
     n = first + len(classes)
     figure = new_figure(6, 1.4 * -(-n // _COLUMNS) + 0.5)

@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from ...core.errors import UserError
 from ..names import baseline_of, counted, encoder_rank, metric_name, protocol_name
@@ -32,9 +32,8 @@ _CLASSIFIER = ["task", "encoder", "source", "protocol"]
 def learning_curves(metrics: pd.DataFrame) -> Figure:
     """Draw every logged quantity of every stage over the steps, one thin line per seed and fold.
 
-    Args:
-        metrics: Logged rows with ``stage, seed, step``, perhaps ``fold``, and one numeric column
-            for each quantity (NaN where a stage does not have it).
+    Metrics are logged rows with ``stage, seed, step``, perhaps ``fold``, and one numeric column for
+    each quantity (NaN where a stage does not have it).
 
     Raises:
         UserError: There is nothing to draw.
@@ -86,9 +85,7 @@ def _draw_quantity(
     title = {"std": "embedding std", "lr": "learning rate"}.get(name, name.replace("_", " "))
     panel.set_title(fill(title, _TITLE_WIDTH), fontsize=10, fontweight="normal")
     panel.xaxis.set_major_locator(MaxNLocator(3, integer=True))
-    panel.xaxis.set_major_formatter(
-        FuncFormatter(lambda step, _: f"{step / 1000:g}k" if step >= 1000 else f"{step:g}")
-    )
+    panel.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}")
     panel.yaxis.set_major_locator(MaxNLocator(4))
     panel.grid(alpha=0.3, linewidth=0.5)
 
@@ -98,10 +95,8 @@ def label_efficiency(curves: pd.DataFrame) -> Figure:
     """Draw one line per encoder and protocol, with its band, over the number of labels.
 
     An encoder with several read-outs is drawn with the one that is best with most labels. Dashed:
-    trained end to end; grey: baselines.
-
-    Args:
-        curves: Rows of :func:`~unfused.reporting.summary.label_curves`.
+    trained end to end; grey: baselines. Rows are
+    :func:`~unfused.reporting.summary.label_curves`'s.
 
     Raises:
         UserError: There is no row.
@@ -156,7 +151,7 @@ def _draw_task(panel: Axes, curves: pd.DataFrame, lines: Mapping[tuple[str, str]
     for labels in sorted(curves["n_labels"].unique()):  # none too near the one before
         ticks += [labels] if not ticks or labels > 1.3 * ticks[-1] else []
     panel.set_xticks(ticks)
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    panel.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    panel.xaxis.set_minor_formatter(lambda value, _: "")
     panel.set_xlabel("labels to learn from")
     panel.set_ylabel(f"{metric_name(curves['metric'].iloc[0])}, %")

@@ -23,9 +23,7 @@ def view_steps(
 ) -> Figure:
     """Draw examples as rows and the steps of the views as columns, one colour scale per row.
 
-    Args:
-        examples: Name of the example -> step -> normalised log-mel, (F, T); all the same steps.
-        hop_seconds: Seconds per frame.
+    Name of the example -> step, the same in all -> normalised log-mel, (F, T).
     """
     steps = list(next(iter(examples.values())))
     figure = new_figure(1.5 * len(steps) + 0.5, 1.45 * len(examples) + 0.35)
