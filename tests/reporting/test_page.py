@@ -12,8 +12,7 @@ import soundfile
 from unfused.params import Run
 from unfused.reporting.figures.confusion import confusion_matrix
 from unfused.reporting.findings import compare, findings
-from unfused.reporting.page import ReportContent, render_report
-from unfused.reporting.sounds import heard
+from unfused.reporting.page import ReportContent, heard, render_report
 from unfused.reporting.summary import summarise
 
 EVIL = "<script>alert('ačiū & co')</script>\n" + "y" * 300

@@ -85,12 +85,7 @@ class Embedder(ABC):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class Configured(Embedder):
-    """What its settings describe: its fields are what a file keeps of it.
-
-    Attributes:
-        name: What tables call it; "": by what it is.
-        facts: Licence, pre-training data and the like.
-    """
+    """What its settings describe; its fields are what a file keeps. A name "": by what it is."""
 
     name: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)

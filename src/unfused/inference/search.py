@@ -27,18 +27,17 @@ def clips_to_label(
     seconds: pd.Series,
     *,
     n_clips: int = 50,
-    per_clip: int = 10,
     like: Any = None,
     known: pd.DataFrame | None = None,
-    seed: int = 0,
+    **doubt: int,
 ) -> pd.DataFrame:
     """Return the segments of classified recordings that are to be labelled next.
 
     Predictions and embeddings are rows that the model's
     :meth:`~unfused.inference.classifier.Classifier.classify` made; ``seconds`` is the length of
-    each recording by its path. Those are chosen that :func:`label_next` finds or, where ``like``
-    is a recording, those most like it; clips in ``known``, by ``path`` and ``start``, have a label
-    by now.
+    each recording by its path. Those are chosen that :func:`label_next`, which takes ``doubt``,
+    finds or, where ``like`` is a recording, those most like it; clips in ``known``, by ``path`` and
+    ``start``, have a label by now.
 
     Returns:
         Columns path, start, end (seconds; NaN: to the end of the file), label (empty), suggestion
@@ -56,7 +55,7 @@ def clips_to_label(
     said, vectors = predictions[shown], embeddings.filter(regex=_VECTOR).to_numpy("f4")[shown]
     likely = model.head_.probabilities(vectors)
     if like is None:
-        rows = label_next(vectors, likely, n_clips, per_clip=per_clip, seed=seed)
+        rows = label_next(vectors, likely, n_clips, **doubt)
     else:
         query = model.classify(like).embeddings.filter(regex=_VECTOR).mean()
         rows, _ = nearest(vectors, query.to_numpy(), n_clips)

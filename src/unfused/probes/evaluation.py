@@ -98,12 +98,9 @@ def evaluate_frozen(
 
 def _facts(candidate: Candidate, parts: dict[str, Corpus], transductive: bool) -> dict[str, Any]:
     """Return what result rows say whatever the protocol is."""
-    return {
-        **{f"n_{name}": len(part) for name, part in parts.items()},
-        "pretraining_clips": candidate.pretraining_clips,
-        "transductive": transductive,
-        **candidate.facts,
-    }
+    sizes = {f"n_{name}": len(part) for name, part in parts.items()}
+    seen = {"pretraining_clips": candidate.pretraining_clips, "transductive": transductive}
+    return {**sizes, **seen, **candidate.facts}
 
 
 def fit_probe(

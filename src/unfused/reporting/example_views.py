@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..core.outputs import OutputFolder
 from ..core.seeding import torch_generator
 from ..data.store import LogMelStore
+from ..tasks.corpus import Corpus
 from ..views.make_views import ViewMaker
 from ..views.view import View
+from .figures import drawn
 from .names import short_label
 
 _FRAMES = 96
@@ -67,6 +70,14 @@ def example_views(
         }
         for row, label in enumerate(labels)
     }
+
+
+def drawn_examples(outputs: OutputFolder, clips: Corpus, *how: Any, **options: Any) -> bytes:
+    """Return the picture of :func:`example_views` of a corpus's clips, as a PNG."""
+    examples = example_views(clips.store, clips.clips, *how, **options)
+    front_end = clips.store.front_end
+    hop_seconds = front_end.hop / front_end.sample_rate
+    return drawn(outputs, "log_mels.view_steps", examples, hop_seconds=hop_seconds)
 
 
 def _crops(store: LogMelStore, clip_ids: np.ndarray) -> View:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import soundfile
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from ..core.outputs import mark_of
 from ..core.repeats import seeds_of
+from ..data.reading import UnreadableAudio, read_mono
 from ..encoders.origin import git_commit, versions
 from . import words
 from .findings import best_over_tasks
 from .names import counted, short_label
 from .published import PUBLISHED_NOTE
 from .runs import plain
-from .sounds import heard
 from .table import score_table
 
 TEMPLATES = Environment(
@@ -32,6 +36,7 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     finalize=lambda value: value.replace(" %", "\xa0%") if isinstance(value, str) else value,
 )
+_RATE, _PEAK = 16_000, 0.9  # of clips to listen to
 _LONGEST, _LISTED = 60, 20  # characters of a name, rejected files
 _DETAILS = r"[:(].*|(?<=duplicate) of.*"  # what differs between files rejected for one reason
 
@@ -112,6 +117,30 @@ def label_page(clips: pd.DataFrame, classes: Sequence[str], *, title: str, note:
     key, known = f"labels-{mark_of(clips=rows)}", {"title": title, "note": note, "clips": shown}
     records = rows.to_dict("records")
     return _rendered("label_page.html", classes=list(classes), rows=records, key=key, **known)
+
+
+def heard(clip: Mapping[str, Any], *, seconds: float = 3.0) -> dict[str, Any]:
+    """Return a clip with ``sound``, the data address of its beginning, and ``file``, its name.
+
+    It is made to peak just below 1, mono, at 16 kHz. ``sound`` is empty, and ``missing`` says why,
+    where the file cannot be read any more. A clip has ``clip_id`` and, where known, ``path, offset,
+    frames, sample_rate``.
+    """
+    if not clip.get("path"):
+        return {**clip, "sound": "", "file": clip["clip_id"], "missing": "its file is not known"}
+    known = {**clip, "file": Path(clip["path"]).name, "missing": ""}
+    frames = min(int(clip["frames"]), max(1, int(seconds * clip["sample_rate"])))
+    try:
+        samples = read_mono(
+            clip["path"], offset=int(clip["offset"]), frames=frames, sample_rate=_RATE
+        )
+    except UnreadableAudio as error:  # moved or damaged since its log-mel was made
+        return {**known, "sound": "", "missing": str(error)}
+    samples = samples * (_PEAK / max(1e-6, float(np.abs(samples).max())))
+    file = io.BytesIO()
+    soundfile.write(file, samples, _RATE, format="FLAC", subtype="PCM_16")
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    return {**known, "sound": f"data:audio/flac;base64,{data}"}
 
 
 def _rendered(template: str, **shown: Any) -> str:

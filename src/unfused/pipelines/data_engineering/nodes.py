@@ -8,7 +8,6 @@ import pandas as pd
 from ... import params
 from ...core.errors import UserError
 from ...core.source import source_digest
-from ...reporting.figures import drawn
 
 
 def render_demo_corpus(demo: params.Demo) -> Path:
@@ -194,16 +193,10 @@ def draw_example_views(
     corpus: Any, centroids: pd.DataFrame, k_mix: params.KMixParams, run: params.Run
 ) -> bytes:
     """Draw a few training crops of the first fold, their k-mix partners, mixtures and views."""
-    from ...reporting.example_views import example_views
+    from ...reporting.example_views import drawn_examples
     from ...views.k_mix_centroids import centroids_of
 
     fold = corpus.folds[0]
-    clips, middle = corpus.for_training(fold), centroids_of(centroids, fold)
-    examples = example_views(
-        clips.store, clips.clips, k_mix.views.model_dump(), clips.statistics, middle,
-        n_examples=k_mix.n_examples, seed=k_mix.seed,
-    )  # fmt: skip
-    front_end = clips.store.front_end
-    hop_seconds = front_end.hop / front_end.sample_rate
-    figures = run.outputs("figures")
-    return drawn(figures, "log_mels.view_steps", examples, hop_seconds=hop_seconds)
+    clips, how = corpus.for_training(fold), k_mix.model_dump(include={"n_examples", "seed"})
+    given = k_mix.views.model_dump(), clips.statistics, centroids_of(centroids, fold)
+    return drawn_examples(run.outputs("figures"), clips, *given, **how)

@@ -134,7 +134,7 @@ def draw_augmentation_views(
     pretraining: Any, centroids: pd.DataFrame, corpus: Any, training: Any, run: Run
 ) -> bytes:
     """Draw what the views of the teacher's training make of a few clips."""
-    from ...reporting.example_views import example_views
+    from ...reporting.example_views import drawn_examples
     from ...views.k_mix_centroids import centroids_of
 
     fold = pretraining.folds[0]
@@ -142,11 +142,7 @@ def draw_augmentation_views(
     clips, middle = corpus.for_training(corpus.folds[0]), centroids_of(centroids, fold)
     given = training if isinstance(training, dict) else training.model_dump()
     views = MethodViews(**given["views"]).model_dump()
-    examples = example_views(clips.store, clips.clips, views, statistics, middle)
-    front_end = clips.store.front_end
-    hop_seconds = front_end.hop / front_end.sample_rate
-    figures = run.outputs("figures")
-    return drawn(figures, "log_mels.view_steps", examples, hop_seconds=hop_seconds)
+    return drawn_examples(run.outputs("figures"), clips, views, statistics, middle)
 
 
 def draw_confusion(
