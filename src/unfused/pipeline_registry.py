@@ -11,17 +11,17 @@ def register_pipelines() -> dict[str, Pipeline]:
     from .pipelines import data_engineering, inference, pretraining, reporting
 
     study = Study.of(config.parameters())
-    data = data_engineering.create_pipeline(study.tasks, study.pools, study.rendered)
+    data = data_engineering.create_pipeline(study)
     methods = {name: data + pretraining.create_pipeline(name) for name in study.methods}
-    modelling, report = models_of(study), report_of(study)
+    modelling, report = models_of(study), reporting.create_pipeline(study)
     benchmark = study.as_benchmark(config.parameters())
     return {
-        "data_engineering": data + reporting.create_data_report(study.tasks, study.pools),
+        "data_engineering": data + reporting.create_data_report(study),
         **methods,
         "modelling": modelling,
         "reporting": report,
         "unfused": modelling + report,
-        "lape": models_of(benchmark) + report_of(benchmark),
+        "lape": models_of(benchmark) + reporting.create_pipeline(benchmark),
         "compare_runs": reporting.create_comparison(),
         "model": inference.create_model(study.model_task),
         "classify": inference.create_classify(),
@@ -35,24 +35,10 @@ def models_of(study: Study) -> Pipeline:
     """Return the pipeline from audio to a study's encoders, their scores and the model."""
     from .pipelines import data_engineering, evaluation, inference, pretraining, unfused
 
-    made = data_engineering.create_pipeline(study.tasks, study.pools, study.rendered)
+    made = data_engineering.create_pipeline(study)
     for method in study.compared:
         made += pretraining.create_pipeline(method)
     for task in study.tasks:
         made += unfused.create_pipeline(task, study.teacher_dataset)
         made += evaluation.create_pipeline(task, study.compared, few_labels=study.few_labels)
     return made + inference.create_model(study.model_task)
-
-
-def report_of(study: Study) -> Pipeline:
-    """Return the pipeline from a study's scores to its report."""
-    from .pipelines import reporting
-
-    return reporting.create_pipeline(
-        study.tasks,
-        study.pools,
-        study.shown_training,
-        study.compared,
-        few_labels=study.few_labels,
-        benchmark=study.benchmark,
-    )

@@ -21,7 +21,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from ..core.errors import UserError
 from ..scores.intervals import interval
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
-from .calibration import Calibration, calibrate
+from .calibration import calibrate
 from .linear_models import Floats, Standardised, logistic_path, threads_for
 from .results import prediction_table, score_labels
 
@@ -78,15 +78,6 @@ class Probe:
     ['low', 'high']
     """
 
-    classes_: NDArray[np.str_]
-    setting_: Setting
-    scores_: dict[Setting, float]
-    validation_: float
-    validation_error_: float
-    chosen_on_: str
-    train_: Any
-    all_: Any
-    calibration_: Calibration
     _calibrated = True
 
     def __init__(

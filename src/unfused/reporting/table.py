@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -98,9 +99,8 @@ def _cell(summary: pd.DataFrame, row: pd.Series) -> str:
     return _bounded(row) + beside
 
 
-def _whole(value: object) -> str:
-    number = pd.to_numeric(value, errors="coerce") if value is not None else np.nan
-    return "" if pd.isna(number) else f"{round(number):,}"
+def _whole(value: Any) -> str:
+    return "" if pd.isna(value) else f"{round(value):,}"
 
 
 def _notes(rows: pd.DataFrame) -> tuple[str, ...]:

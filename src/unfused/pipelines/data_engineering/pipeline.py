@@ -1,24 +1,20 @@
 """Wiring of the data-engineering pipeline: a stage with one namespace per corpus."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from kedro.pipeline import Pipeline
 
+from ...params import Study
 from ..node import node, stage
 from . import nodes
 
 
-def create_pipeline(
-    tasks: Sequence[str], pools: Sequence[str], rendered: Mapping[str, str]
-) -> Pipeline:
-    """Return the pipeline from audio to what encoders may be pre-trained on.
-
-    ``rendered`` has those of the tasks that are rendered -> the rendered dataset.
-    """
-    parts = [_corpus(f"tasks.{name}", rendered.get(name)) for name in tasks]
-    parts += [_corpus(f"pools.{name}") for name in pools]
-    parts.append(_pretraining([f"{name}.corpus" for name in (*tasks, *pools)]))
-    for dataset in sorted(set(rendered.values())):
+def create_pipeline(study: Study) -> Pipeline:
+    """Return the pipeline from audio to what encoders may be pre-trained on."""
+    parts = [_corpus(f"tasks.{name}", study.rendered.get(name)) for name in study.tasks]
+    parts += [_corpus(f"pools.{name}") for name in study.pools]
+    parts.append(_pretraining([f"{name}.corpus" for name in (*study.tasks, *study.pools)]))
+    for dataset in sorted(set(study.rendered.values())):
         parts.append(Pipeline([node(getattr(nodes, f"render_{dataset}"), "params:demo", dataset)]))
     return stage("data_engineering", sum(parts, Pipeline([])), "data_engineering")
 

@@ -53,9 +53,7 @@ def probe_encoders(
     from ...probes.evaluation import evaluate_frozen
 
     found, outputs = [], run.outputs(corpus.name, "probes")
-    how: dict[str, Any] = {
-        name: getattr(evaluation, name) for name in ("protocols", "transductive")
-    }
+    how = evaluation.model_dump(include={"protocols", "transductive"})
     known = {**how, **truth(corpus), "source": source_digest("probes.evaluation")}
     for candidate in progress(candidates, total=len(candidates), desc="probing", unit="encoder"):
         folder = embeddings[candidate.key]
@@ -100,7 +98,7 @@ def measure_label_efficiency(
     from ...probes.label_efficiency import COLUMNS, few_label_work
 
     asked, outputs, found = evaluation.label_efficiency, run.outputs(corpus.name, "few_labels"), []
-    how: dict[str, Any] = {"budgets": asked.budgets, "draws": asked.draws}
+    how = asked.model_dump(include={"budgets", "draws"})
     how["transductive"] = evaluation.transductive
     known = {**truth(corpus), **how, "source": source_digest("probes.label_efficiency")}
     probed = [item for item in candidates if asked.takes(item.label, item.source)]

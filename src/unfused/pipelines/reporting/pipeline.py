@@ -4,36 +4,27 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
+from ...params import Study
 from ..node import node, stage
 from . import nodes
 
 
-def create_pipeline(
-    tasks: Sequence[str],
-    pools: Sequence[str],
-    training: str,
-    methods: Sequence[str],
-    *,
-    few_labels: bool = False,
-    benchmark: bool = False,
-) -> Pipeline:
+def create_pipeline(study: Study) -> Pipeline:
     """Return the pipeline from result rows to the report.
 
-    ``training`` names the parameters with the views that are shown; of a benchmark, public data
-    sets that are not there are listed.
+    Of a benchmark, public data sets that are not there are listed too.
     """
-    shared = [*_tables(tasks), *_figures(tasks, training, methods), _report(tasks, few_labels)]
-    shared += _few_labels(tasks) if few_labels else []
-    if benchmark:
+    shared = [*_tables(study.tasks), *_figures(study), _report(study)]
+    shared += _few_labels(study.tasks) if study.few_labels else []
+    if study.benchmark:
         shared.append(node(nodes.list_missing_tasks, "params:tasks", "missing_tasks"))
-    of_tasks = (_clusters(task) for task in tasks)
-    parts = sum(of_tasks, Pipeline(shared))
-    return stage("reporting", parts, "reporting") + create_data_report(tasks, pools)
+    parts = sum((_clusters(task) for task in study.tasks), Pipeline(shared))
+    return stage("reporting", parts, "reporting") + create_data_report(study)
 
 
-def create_data_report(tasks: Sequence[str], pools: Sequence[str]) -> Pipeline:
+def create_data_report(study: Study) -> Pipeline:
     """Return the pipeline from corpora to the data card and the list of rejected files."""
-    corpora = [*tasks, *pools]
+    corpora = [*study.tasks, *study.pools]
     rejected = node(nodes.list_rejected_audio, _each(corpora, "corpus"), "rejected_audio")
     cards = [
         Pipeline([node(nodes.describe_corpus, "corpus", "data_card")], namespace=name)
@@ -78,16 +69,16 @@ def _tables(tasks: Sequence[str]) -> list[Node]:
     ]
 
 
-def _figures(tasks: Sequence[str], training: str, methods: Sequence[str]) -> list[Node]:
-    run = "params:run"
-    histories = {method: f"{method}.history" for method in methods}
+def _figures(study: Study) -> list[Node]:
+    tasks, run = study.tasks, "params:run"
+    histories = {method: f"{method}.history" for method in study.compared}
     for task in tasks:
         histories |= {f"{task}_{at}": f"{task}.{at}_history" for at in ("student", "supervised")}
-    shown = ["pretraining_corpus", "kmix_centroids", f"{tasks[0]}.corpus", training, run]
-    confusions = _each(tasks, "confusion_matrix")
+    audio = ["pretraining_corpus", "kmix_centroids", f"{tasks[0]}.corpus"]
+    confusions, views = _each(tasks, "confusion_matrix"), "augmentation_views"
     return [
         node(nodes.draw_learning_curves, {"run": run, **histories}, "learning_curves"),
-        node(nodes.draw_augmentation_views, shown, "augmentation_views"),
+        node(nodes.draw_augmentation_views, [*audio, study.shown_training, run], views),
         node(nodes.draw_confusion, ["predictions", "findings", run], confusions),
     ]
 
@@ -101,13 +92,13 @@ def _few_labels(tasks: Sequence[str]) -> list[Node]:
     ]
 
 
-def _report(tasks: Sequence[str], few_labels: bool) -> Node:
+def _report(study: Study) -> Node:
     figures = ["learning_curves", "augmentation_views"]
-    figures += ["label_efficiency_curves"] if few_labels else []
+    figures += ["label_efficiency_curves"] if study.few_labels else []
     tables = ("findings", "summary", "parameters", "comparisons", "data_card", *figures)
     given = {**{name: name for name in tables}, "quality": "pseudo_label_quality"}
     given["rejected"] = "rejected_audio"
-    for number, task in enumerate(tasks):
+    for number, task in enumerate(study.tasks):
         given[f"confusion_of_{number}"] = f"{task}.confusion_matrix"
         given[f"clusters_of_{number}"] = f"{task}.tsne_pseudo_labels"
     return node(nodes.write_report, given, ["report", "closing_words"])
