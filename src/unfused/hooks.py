@@ -158,11 +158,7 @@ def check_inputs(pipeline: Pipeline, catalog: Any) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder of results, and see that there is room for anything in it.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """Make a folder of results, and see that there is room for anything in it, else OSError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:

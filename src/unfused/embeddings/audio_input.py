@@ -65,10 +65,7 @@ def checked_rate(sample_rate: int | None) -> int:
 
 
 def mono_samples(audio: Any) -> Floats:
-    """Return samples as one channel, (N,) float32.
-
-    Args:
-        audio: (N,) or (channels, N), floating point with full scale at 1.
+    """Return samples, (N,) or (channels, N) with full scale at 1, as one channel, (N,) float32.
 
     Raises:
         UnreadableAudio: NaN or infinite samples.

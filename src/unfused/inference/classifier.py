@@ -334,9 +334,8 @@ class _Heard(NamedTuple):
 def load_classifier(folder: str | Path, *, trust_code: bool = False) -> Classifier:
     """Read a classifier; neither the data that it was fitted on nor a project are needed.
 
-    Args:
-        folder: What :meth:`Classifier.save` wrote, a run's pipeline, or a network's training.
-        trust_code: Run code that the folder names, too: an encoder from outside may be a function.
+    :meth:`Classifier.save` wrote it, a run's pipeline, or a network's training. ``trust_code`` runs
+    code that the folder names, too: an encoder from outside may be a function.
 
     Raises:
         NotFoundError: There is no classifier in ``folder``.

@@ -52,12 +52,9 @@ class Recordings(NamedTuple):
 def recordings_of(audio: Any, sample_rate: int | None = None) -> Iterator[Recordings]:
     """Give audio of any kind as recordings.
 
-    Samples are written to files for the time being, so that every embedder can hear them.
-
-    Args:
-        audio: A path, samples, or a list of either; a folder, or a table with the column ``path``;
-            or such a table in memory with offset, frames and sample_rate.
-        sample_rate: Rate of samples in Hz.
+    That is a path, samples with their rate in Hz, or a list of either; a folder, or a table with
+    the column ``path``; or such a table in memory with offset, frames and sample_rate. Samples are
+    written to files for the time being, so that every embedder can hear them.
 
     Raises:
         UnreadableAudio: A file that is named cannot be used.
@@ -128,16 +125,10 @@ def segments_of(
 ) -> Iterator[Corpus]:
     """Read recordings and yield their segments, some minutes at once.
 
-    Recordings have columns path, offset, frames and sample_rate. One that is longer than a segment
-    by less than a tenth stays whole; the last segment ends with the recording.
-
-    Args:
-        recordings: What to read.
-        front_end: How log-mels are made.
-        seconds: Length of a segment.
-        hop_seconds: From one segment's start to the next.
-        rejected: Receives numbers of recordings that turn out to be damaged, some of whose segments
-            may have been yielded, and the reasons.
+    Recordings have columns path, offset, frames and sample_rate. A segment has so many seconds, and
+    the next begins ``hop_seconds`` later. A recording longer by less than a tenth stays whole; the
+    last segment ends with the recording. ``rejected`` receives numbers of recordings that turn out
+    to be damaged, some of whose segments may have been yielded, and the reasons.
 
     Yields:
         Segments whose ``clips`` say where they lie, by recording (its number), path, start_seconds

@@ -38,10 +38,9 @@ _PROBES: dict[FrozenProtocol, type[Probe]] = {"linear_probe": Probe, "knn": KNNP
 def checked_parts(
     embedder: Embedder, corpus: Corpus, fold: int, *, transductive: bool
 ) -> dict[str, Corpus]:
-    """Return the labelled parts of a fold, once sure that an encoder has seen no held-out clip.
+    """Return a fold's labelled parts; LeakError if the encoder has seen a held-out clip.
 
-    Raises:
-        LeakError: It has, and the evaluation is not ``transductive``.
+    It may have in a ``transductive`` evaluation.
     """
     parts = {name: corpus.part(name, fold) for name in PARTS}
     if not transductive:

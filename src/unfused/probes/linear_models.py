@@ -72,14 +72,10 @@ class Linear(NamedTuple):
 
 
 class Standardised:
-    """Training features on their own scale, and the targets.
+    """Training features, (N, D), on their own scale, and the targets.
 
-    A constant feature is only centred.
-
-    Args:
-        features: (N, D).
-        targets: Class numbers, (N,) int64, or multi-hot, (N, C) float32.
-        n_classes: C; some may have no training clip.
+    A constant feature is only centred. Targets are class numbers, (N,) int64, or multi-hot, (N, C)
+    float32; some of the C classes may have no training clip.
     """
 
     def __init__(self, features: Floats, targets: NDArray[Any], n_classes: int) -> None:

@@ -92,11 +92,8 @@ class ViewMaker(nn.Module):
     ) -> tuple[View, ...]:
         """Return independently augmented views of each clip, (B, 1, F, T), and remember the crops.
 
-        Args:
-            batch: Log-mel crops in nats, (n_crops * B, 1, F, T), with their spans.
-            n_views: How many views to make.
-            generator: Source of randomness, on the batch's device.
-            n_crops: Crops of each clip; view v is made from crop v modulo ``n_crops``.
+        The batch has crops in nats, (n_crops * B, 1, F, T); view v is made from a clip's crop v
+        modulo ``n_crops``. The generator is on its device.
         """
         normal = self.normalised(batch)
         clusters = None if self.mixup is None else self.mixup.nearest(batch)

@@ -116,14 +116,11 @@ def draw_label_page(
     """Make a page that plays the chosen clips and takes labels for them."""
     from ...reporting.page import label_page
 
-    files = clips["path"].map(
-        scanned.drop_duplicates("path").set_index("path").to_dict("index").get
-    )
+    files = scanned.drop_duplicates("path").set_index("path").loc[clips["path"]].reset_index()
     found = clips.assign(
-        seconds=clips["end"].fillna(pd.Series([file["duration"] for file in files])),
-        sample_rate=[file["sample_rate"] for file in files],
+        seconds=clips["end"].fillna(files["duration"]), sample_rate=files["sample_rate"],
         words=clips["suggestion"].astype(str) + ", else " + clips["second"].astype(str),
-    )
+    )  # fmt: skip
     title, note = "Label next", "The clips that the classifier would learn most from."
     if label_next.like is not None:
         title, note = "Find similar", f"The clips most like {Path(label_next.like).name}."

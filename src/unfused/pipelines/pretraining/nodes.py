@@ -36,11 +36,6 @@ def parameters_of(method: MethodParams, encoder: EncoderParams) -> dict[str, Any
     """Return a method's configuration as the parameters of its estimator."""
     from ...training.estimator import flat
 
-    architecture = method.encoder or encoder
-    return {
-        **method.settings,
-        **flat(method.training),
-        "encoder": architecture.name,
-        "encoder_settings": architecture.settings,
-        "views": method.views.model_dump(),
-    }
+    architecture, views = method.encoder or encoder, method.views.model_dump()
+    own = {"encoder": architecture.name, "encoder_settings": architecture.settings, "views": views}
+    return {**method.settings, **flat(method.training), **own}

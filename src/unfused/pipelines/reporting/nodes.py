@@ -98,15 +98,11 @@ def place_clusters(
 def draw_clusters(points: pd.DataFrame, quality: list, run: Run) -> bytes:
     """Draw a task's t-SNE map by pseudo-label and by true label."""
     of_teacher = pd.DataFrame(quality).query("source == 'teacher'").iloc[0]
-    return drawn(
-        run.outputs("figures"),
-        "clusters.cluster_map",
-        points[["x", "y"]].to_numpy(),
-        points["pseudo_label"].to_numpy(),
-        points["label"].to_numpy(),
-        n_clips=int(points["n_clips"].iloc[0]),
-        ami=None if pd.isna(of_teacher["ami"]) else of_teacher["ami"],
-    )
+    ami = None if pd.isna(of_teacher["ami"]) else of_teacher["ami"]
+    columns = (["x", "y"], "pseudo_label", "label")
+    shown, n_clips = [points[name].to_numpy() for name in columns], int(points["n_clips"].iloc[0])
+    figures = run.outputs("figures")
+    return drawn(figures, "clusters.cluster_map", *shown, n_clips=n_clips, ami=ami)
 
 
 def draw_learning_curves(run: Run, **histories: pd.DataFrame) -> bytes:

@@ -45,11 +45,7 @@ def view_steps(
 
 @styled()
 def log_mels(clips: Mapping[str, np.ndarray], *, hop_seconds: float = 0.01) -> Figure:
-    """Draw log-mels, name -> (T, F), side by side, with one colour scale.
-
-    Raises:
-        UserError: There is no clip.
-    """
+    """Draw log-mels, name -> (T, F), side by side, with one colour scale; UserError if none."""
     if not clips:
         raise UserError("there is no clip to draw; give at least one")
     rows, columns = -(-len(clips) // _COLUMNS), min(len(clips), _COLUMNS)
