@@ -355,9 +355,10 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
 def load_embedder(
     folder: str | Path, read_out: ReadOut | None = None, *, trust_code: bool = False
 ) -> Embedder:
-    """Read an embedder, or a trained encoder's folder, which names no read-out.
+    """Read an embedder, or a trained encoder, which brings no read-out, from its folder.
 
-    With ``trust_code`` code that the folder names is run, too: a function or a HEAR module.
+    An encoder is read out by ``read_out``. With ``trust_code`` code that the folder names is run,
+    too: a function or a HEAR module.
 
     Raises:
         NotFoundError: Nothing of the kind is there.
