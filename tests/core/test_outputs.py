@@ -113,7 +113,7 @@ def test_a_damaged_output_is_built_again(folder, attack, victim, another_process
     folder.built("a", {"x": 1}, write("weights of some length"))
     assert (path / "weights").read_text() == "weights of some length"
     assert sum(outputs.OUTCOMES[name] for name in ("rebuilt", "resumed")) == 1
-    assert not damage(path)
+    assert not damage(path / RECORD)
 
 
 def test_the_output_of_something_else_is_not_taken(folder, another_process):
@@ -129,7 +129,7 @@ def test_what_is_damaged_after_the_first_look_is_found_by_the_next_process(folde
     path = folder.built("a", {}, write("one"))
     flip(path / "weights")
     another_process()
-    assert "weights" in damage(path)
+    assert "weights" in damage(path / RECORD)
 
 
 def test_a_record_says_what_made_the_output(folder):

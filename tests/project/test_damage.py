@@ -60,7 +60,7 @@ def noticed(file, record):
         return True  # unfinished
     if record.name == RECORD:
         mark = re.search(r"-([0-9a-f]{12})$", record.parent.name)  # a copy has none in its name
-        return bool(damage(record.parent, mark and mark[1]))
+        return bool(damage(record, mark and mark[1]))
     try:
         if record.name == "corpus.json":
             Corpus.load(record.parent)

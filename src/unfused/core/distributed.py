@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -21,16 +21,13 @@ def rank() -> int:
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """Return the rows of all processes in the order of their ranks, (W * B, ...).
+    """Return the rows, (B, ...), of all processes in the order of their ranks, (W * B, ...).
 
     Differentiable: a row's gradient is the sum of what every process's loss asks of it. So when
     every process computes the same loss of all rows, and gradients are then averaged over
     processes (:func:`average` does, as DistributedDataParallel would), they are those of one
     process with the whole batch. Every process must bring the same number of rows. Outside a
     process group: ``rows`` itself.
-
-    Args:
-        rows: This process's rows, (B, ...).
     """
     if world_size() == 1:
         return rows
@@ -43,17 +40,16 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def average(tensors: Iterable[Tensor]) -> None:
-    """Replace tensors, in place, by their means over all processes.
+    """Replace floating-point tensors on one device, in place, by their means over all processes.
 
     Tensors of one dtype travel as one message. Every process must bring the same shapes in the
     same order.
-
-    Args:
-        tensors: Floating-point tensors on one device.
     """
     if world_size() == 1:
         return
-    for group in _by_dtype(tensors):
+    given = list(tensors)
+    for dtype in dict.fromkeys(tensor.dtype for tensor in given):
+        group = [tensor for tensor in given if tensor.dtype == dtype]
         flat = torch.cat([tensor.reshape(-1) for tensor in group])
         dist.all_reduce(flat)
         flat /= world_size()
@@ -76,20 +72,11 @@ def spread(tensors: Iterable[Tensor]) -> None:
 def join_rows(rows: Tensor, places: Tensor, total: int) -> Tensor:
     """Return a table whose rows several processes have computed, (total, D), in all of them.
 
-    Args:
-        rows: This process's rows, (B, D), without gradient; B may differ between processes.
-        places: Where in the table they belong, (B,) int64; no two processes have the same place.
-        total: Rows of the table.
+    This process has ``rows``, (B, D), without gradient, which belong at ``places``, (B,) int64. B
+    may differ between processes; no two have the same place.
     """
     table = rows.new_zeros(total, *rows.shape[1:])
     table[places] = rows
     if world_size() > 1:
         dist.all_reduce(table)
     return table
-
-
-def _by_dtype(tensors: Iterable[Tensor]) -> Sequence[list[Tensor]]:
-    groups: dict[torch.dtype, list[Tensor]] = {}
-    for tensor in tensors:
-        groups.setdefault(tensor.dtype, []).append(tensor)
-    return list(groups.values())

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError
 
@@ -23,6 +24,7 @@ except ImportError:  # Windows has other locks: there nothing is locked
 
 log = logging.getLogger(__name__)
 _FREE = -1
+_NOTES = ".running-*.json"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -30,11 +32,8 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 def locked(file: Path, what: str = "") -> Iterator[None]:
     """Hold a lock, which is a file that is there as long as it is held; wait for it if need be.
 
-    A process that ends in any way holds it no more. One process may wait for itself.
-
-    Args:
-        file: The lock.
-        what: What is waited for, to be logged; "": it never takes long.
+    A process that ends in any way holds it no more. One process may wait for itself. ``what`` is
+    waited for is logged, unless it never takes long: "".
     """
     held = _take(file)
     while held is None:  # of another process
@@ -62,10 +61,8 @@ class Claim:
         names = sorted(files)
         self._file = folder / f".running-{socket.gethostname()}-{os.getpid()}.json"
         with locked(folder / ".running.lock"):
-            for other in folder.glob(".running-*.json"):
-                if (held := _take(other)) is not None:  # of a process that is no more
-                    _release(other, held)
-                elif both := set(names) & _written_by(other):
+            for other in _held(folder.glob(_NOTES)):
+                if both := set(names).intersection(_said_by(other).get("writes", ())):
                     raise UserError(
                         f"{_holder(other)} is writing {min(both)}: let it end, or write to another "
                         f"folder than {folder}",
@@ -115,31 +112,30 @@ def _release(file: Path, held: int) -> None:
     os.close(held)
 
 
-def _written_by(file: Path) -> set[str]:
+def _held(files: Iterable[Path]) -> Iterator[Path]:
+    """Yield the locks that other processes hold; those of processes that are no more go."""
+    for file in files:
+        if (held := _take(file)) is None:
+            yield file
+        else:
+            _release(file, held)
+
+
+def _said_by(file: Path) -> dict[str, Any]:
     try:
-        return set(json.loads(file.read_text(encoding="utf-8"))["writes"])
+        said: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # it has just ended
-        return set()
+        return {}
+    return said
 
 
 def _holder(file: Path) -> str:
-    try:
-        whose = json.loads(file.read_text(encoding="utf-8"))
-        return f"process {whose['process']} on {whose['host']} (since {whose['since']})"
-    except (OSError, ValueError, KeyError):
+    if not (said := _said_by(file)):
         return "another process"
+    return f"process {said['process']} on {said['host']} (since {said['since']})"
 
 
-def running(folder: Path) -> list[str]:
-    """Return which runs are going on in a folder: process, host and since when."""
-    found = []
-    for file in sorted(folder.rglob(".running-*.json")):
-        if (held := _take(file)) is None:
-            found.append(_holder(file))
-        else:
-            _release(file, held)
-    return found
-
-
-if __name__ == "__main__" and (holders := running(Path(sys.argv[1]))):  # for `make clean`
-    sys.exit(f"{', '.join(holders)} is at work in {sys.argv[1]}: let it end first")
+if __name__ == "__main__":  # for `make clean`
+    _folder = Path(sys.argv[1])
+    if _at_work := [_holder(file) for file in _held(sorted(_folder.rglob(_NOTES)))]:
+        sys.exit(f"{', '.join(_at_work)} is at work in {_folder}: let it end first")

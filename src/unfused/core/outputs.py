@@ -58,16 +58,14 @@ class OutputFolder:
     fresh: bool = False
 
     def built(self, name: str, made_of: Mapping[str, Any], build: Callable[[Path], object]) -> Path:
-        """Return the folder of an output, built only if it does not stand there whole.
+        """Return the folder of an output, ``<name>-<mark>``, built only if it is not there whole.
+
+        What became of it is logged and counted in :data:`OUTCOMES`.
 
         Args:
             name: What people call it.
             made_of: Everything that its content depends on, by name.
             build: Fills the folder that it is given; may resume what it finds there.
-
-        Returns:
-            The folder ``<name>-<mark>``. What became of it is logged and counted in
-            :data:`OUTCOMES`.
 
         Raises:
             OSError: The folder cannot be written.
@@ -95,13 +93,7 @@ class OutputFolder:
         made_of: Mapping[str, Any],
         build: Callable[[Path], Mapping[str, pd.DataFrame]],
     ) -> dict[str, pd.DataFrame]:
-        """Return the tables of an output, built only if they do not stand there whole.
-
-        Args:
-            name: What people call it.
-            made_of: Everything that the tables depend on, by name.
-            build: Makes the tables; may keep unfinished work in the folder that it is given.
-        """
+        """Return an output's tables, as :meth:`built`; ``build`` returns them by name."""
 
         def write(path: Path) -> None:
             for key, table in build(path).items():
@@ -118,7 +110,7 @@ class OutputFolder:
             return "rebuilt"
         if not (path / RECORD).exists():
             return "resumed"
-        return "rebuilt" if _wrong(path, mark) else "reused"
+        return "rebuilt" if damage(path / RECORD, mark) else "reused"
 
     def _prepared(self, path: Path, mark: str, label: str) -> str:
         """Clear the place of an output where needed; return what is going to become of it."""
@@ -126,7 +118,8 @@ class OutputFolder:
         if state in ("resumed", "rebuilt"):
             log.info("%s %s", state, label)
         if state == "rebuilt":
-            wrong = {} if self.fresh and path not in _built else _wrong(path, mark)
+            fresh = self.fresh and path not in _built
+            wrong = {} if fresh else damage(path / RECORD, mark)
             for name, what in wrong.items():
                 log.warning("%s is damaged and is built again: %s %s", label, name, what)
             if not wrong or RECORD in wrong:
@@ -137,41 +130,35 @@ class OutputFolder:
         return state
 
 
-def damage(path: Path, mark: str | None = None) -> str:
-    """Return what is wrong with a finished output; "" if nothing is.
-
-    Args:
-        path: Its folder.
-        mark: What its record must say; None: whatever it says.
-    """
-    return next((f"{name} {what}" for name, what in _wrong(path, mark).items()), "")
-
-
 def check_output(folder: Path) -> None:
     """See that what belongs to a finished output, or to a copy of one, is what was written.
 
-    Args:
-        folder: Of the output, or in it; one that has no record may hold anything.
+    ``folder`` is the output's, or lies in it; one that has no record may hold anything.
 
     Raises:
         UserError: It is damaged; the message names the file.
     """
     for path in (folder, folder.absolute().parent):
         if (path / RECORD).is_file():
-            if wrong := damage(path):
+            for name, what in damage(path / RECORD).items():
                 raise UserError(
-                    f"{shown(path)} is damaged ({wrong}): run again what made it, which replaces "
-                    "what is damaged, or copy the folder again"
+                    f"{shown(path)} is damaged ({name} {what}): run again what made it, which "
+                    "replaces what is damaged, or copy the folder again"
                 )
             return
 
 
-def _wrong(path: Path, mark: str | None) -> dict[str, str]:
-    """Return what is wrong with which files of a finished output."""
-    record = read_sealed(path / RECORD)
-    if record is None or mark not in (None, record["mark"]):
-        return {RECORD: "is not what was written"}
-    found = {name: file_damage(path / name, facts) for name, facts in record["files"].items()}
+def damage(record: Path, mark: str | None = None) -> dict[str, str]:
+    """Return which files of a record are not what was written, and what is wrong with each.
+
+    A record is sealed JSON with ``files``, name in its folder -> :func:`file_facts`. ``mark`` is
+    what it must say, if that is known.
+    """
+    known = read_sealed(record)
+    if known is None or mark not in (None, known.get("mark")):
+        return {record.name: "is not what was written"}
+    files = known["files"].items()
+    found = {name: file_damage(record.with_name(name), facts) for name, facts in files}
     return {name: what for name, what in found.items() if what}
 
 
@@ -181,13 +168,9 @@ def file_facts(path: Path) -> list[Any]:
 
 
 def file_damage(path: Path, facts: Sequence[Any]) -> str:
-    """Say what is wrong with a file; "" if nothing is.
+    """Say what is wrong with a file of which :func:`file_facts` said this; "" if nothing is.
 
     The digest is compared once in a process, as long as the file does not change.
-
-    Args:
-        path: The file.
-        facts: What :func:`file_facts` said when it was written.
     """
     size, digest = facts
     if not path.is_file():

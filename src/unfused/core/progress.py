@@ -26,15 +26,9 @@ def progress(
     initial: int = 0,
     quiet: bool = False,
 ) -> tqdm[Any]:
-    """Return a progress bar, which is a context manager.
+    """Return a progress bar, which is a context manager; arguments are tqdm's.
 
-    Args:
-        iterable: What is gone through; None: call ``update(n)``.
-        total: How much there is to do.
-        desc: What is done, in a word or two.
-        unit: Of what, in the singular.
-        initial: How much is done already.
-        quiet: Show nothing (another process does).
+    Without an iterable call ``update(n)``. ``quiet`` shows nothing (another process does).
     """
     watched = sys.stderr is not None and sys.stderr.isatty()
     return tqdm(

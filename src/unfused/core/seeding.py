@@ -9,14 +9,9 @@ import torch
 
 
 def derive_seed(seed: int, *stream: int | str) -> int:
-    """Return a 63-bit seed for one named stream of randomness.
+    """Return a 63-bit seed for one named stream of randomness, such as ``"views", step``.
 
-    Args:
-        seed: The run's seed.
-        *stream: What the randomness is for, e.g. ``("views", step)``.
-
-    Returns:
-        The same number for the same arguments, on every machine and in every process.
+    It is the same for the same arguments, on every machine and in every process.
 
     >>> derive_seed(0, "views", 3) == derive_seed(0, "views", 3)
     True

@@ -26,11 +26,9 @@ DECIDES = (
 def source_digest(*modules: str, follow: Sequence[str] = ()) -> str:
     """Return a hash of some modules' code and of all modules of this package that they import.
 
-    Docstrings, comments and layout do not count, so editing them rebuilds nothing.
-
-    Args:
-        *modules: Names below the package, such as ``"methods.decar"``.
-        follow: Rooms of :data:`NOT_FOLLOWED` that decide this result all the same.
+    Docstrings, comments and layout do not count, so editing them rebuilds nothing. Names are those
+    below the package, such as ``"methods.decar"``; ``follow`` names rooms of :data:`NOT_FOLLOWED`
+    that decide this result all the same.
 
     Raises:
         FileNotFoundError: A module does not exist.

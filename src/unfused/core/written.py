@@ -16,7 +16,6 @@ from .locks import locked
 from .outputs import file_damage, file_facts, read_sealed, shown, write_sealed
 
 RECORD = "written.json"
-_REMEDY = "run again what makes it"
 
 
 def begin(folder: Path, files: Iterable[Path]) -> None:
@@ -45,19 +44,15 @@ def check(file: Path) -> None:
     """
     if file.is_dir() or (folder := _run_of(file)) is None:
         return  # folders have records of their own
-    known = read_sealed(folder / RECORD)
+    wrong, known = "", read_sealed(folder / RECORD)
     if known is None:
-        raise UserError(
-            f"{shown(folder / RECORD)} is not what was written: {_REMEDY}", remedy="again"
-        )
-    facts = known["files"].get(_name(folder, file))
-    if facts is None and not file.exists():
-        return  # nothing has been promised
-    if facts is None:
-        words = f"{shown(file)} is of a run that was not finished: {_REMEDY}"
-        raise UserError(words, remedy="again")
-    if wrong := file_damage(file, facts):
-        raise UserError(f"{shown(file)} {wrong}: {_REMEDY}", remedy="again")
+        file, wrong = folder / RECORD, "is not what was written"
+    elif facts := known["files"].get(_name(folder, file)):
+        wrong = file_damage(file, facts)
+    elif file.exists():  # else nothing has been promised
+        wrong = "is of a run that was not finished"
+    if wrong:
+        raise UserError(f"{shown(file)} {wrong}: run again what makes it", remedy="again")
 
 
 def _run_of(file: Path) -> Path | None:

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from ..core.errors import UserError
-from ..core.outputs import file_damage, file_facts, read_sealed, write_sealed
+from ..core.outputs import damage, file_facts, read_sealed, write_sealed
 from .log_mel import FrontEnd
 
 STORE_FILE, INDEX_FILE = "store.json", "index.parquet"
@@ -133,16 +133,11 @@ def check_store(folder: Path) -> tuple[FrontEnd, list[Path]]:
     if not (folder / STORE_FILE).is_file():
         state = "is unfinished" if any(folder.glob("shard-*")) else "does not exist"
         raise StoreError(f"the log-mel store {folder} {state}: run the extraction (again)")
-    record = read_sealed(folder / STORE_FILE)
-    if record is None:
-        raise _damaged(folder / STORE_FILE, "is not what was written")
-    for name, facts in record["files"].items():
-        if what := file_damage(folder / name, facts):
-            raise _damaged(folder / name, what)
+    for name, what in damage(folder / STORE_FILE).items():
+        raise StoreError(
+            f"{folder / name} {what}, so the store is damaged: run the extraction again; it makes "
+            "only what is damaged anew"
+        )
+    record = read_sealed(folder / STORE_FILE) or {}
     shards = sorted(folder / name for name in record["files"] if name != INDEX_FILE)
     return FrontEnd(**record["front_end"]), shards
-
-
-def _damaged(file: Path, what: str) -> StoreError:
-    text = f"{file} {what}, so the store is damaged: run the extraction again"
-    return StoreError(f"{text}; it makes only what is damaged anew")

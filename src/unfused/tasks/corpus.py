@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import NotFoundError, UserError
 from ..core.locks import locked
-from ..core.outputs import file_damage, file_facts, mark_of, read_sealed, write_sealed
+from ..core.outputs import damage, file_facts, mark_of, read_sealed, write_sealed
 from ..core.source import source_digest
 from ..data.extraction import MADE_BY, extract_log_mels
 from ..data.log_mel import FrontEnd
@@ -188,12 +188,9 @@ class Corpus:
         folder = Path(folder)
         if not (folder / RECORD).is_file():
             raise NotFoundError(f"there is no corpus in {folder}: save one there")
-        facts = read_sealed(folder / RECORD)
-        if facts is None:
-            raise UserError(f"{folder / RECORD} is not what was written: make the corpus again")
-        for name, of_file in facts["files"].items():
-            if wrong := file_damage(folder / name, of_file):
-                raise UserError(f"{folder / name} {wrong}: make the corpus again")
+        for name, what in damage(folder / RECORD).items():
+            raise UserError(f"{folder / name} {what}: make the corpus again")
+        facts = read_sealed(folder / RECORD) or {}
         tables = {Path(name).stem: pd.read_parquet(folder / name) for name in facts["files"]}
         stores = [
             LogMelStore.open(place if (place := (folder / near).resolve()).is_dir() else there)
