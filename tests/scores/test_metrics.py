@@ -110,7 +110,7 @@ def test_calibration_error_is_the_distance_between_sureness_and_success():
     assert calibration_error(np.full(100, 1.0), right) == pytest.approx(0.3)
     sure = np.r_[np.full(50, 0.9), np.full(50, 0.5)]
     right = np.r_[np.ones(50, bool), np.zeros(50, bool)]
-    assert calibration_error(sure, right, n_bins=2) == pytest.approx((0.1 + 0.5) / 2)
+    assert calibration_error(sure, right) == pytest.approx((0.1 + 0.5) / 2)
 
 
 def test_numeric_looking_labels_stay_apart():

@@ -64,12 +64,8 @@ class KMeans:
         init: Initialisation = "kmeans++",
         n_init: int = 1,
     ) -> None:
-        self.n_clusters = n_clusters
-        self.n_iterations = n_iterations
-        self.seed = seed
-        self.spherical = spherical
-        self.init = init
-        self.n_init = n_init
+        self.n_clusters, self.n_iterations, self.n_init = n_clusters, n_iterations, n_init
+        self.seed, self.spherical, self.init = seed, spherical, init
 
     def fit(self, points: Tensor) -> KMeans:
         """Find the centroids of points, (N, D), finite.
@@ -100,7 +96,7 @@ class KMeans:
         step = self._assign(points, centroids)
         for _ in range(self.n_iterations):
             means = step.sums / step.counts.clamp_min(1).unsqueeze(1)
-            centroids = self._shape(self._reseed(points, means.float(), step, generator))
+            centroids = self._shape(_reseeded(points, means.float(), step, generator))
             previous, step = step, self._assign(points, centroids)
             if torch.equal(previous.labels, step.labels):
                 break
@@ -122,19 +118,6 @@ class KMeans:
         counts = torch.bincount(joined, minlength=k)
         return _Step(joined, distance, sums, counts, distance.sum(dtype=wide))
 
-    def _reseed(
-        self, points: Tensor, means: Tensor, step: _Step, generator: torch.Generator
-    ) -> Tensor:
-        """Move empty clusters to points drawn by their squared distance, as k-means++ does.
-
-        So they split the clusters with the most inertia: the one with the most points may hold
-        nothing but copies of one clip.
-        """
-        empty = (step.counts == 0).nonzero().squeeze(1)
-        if len(empty) > 0:
-            means[empty] = points[_draw(step.distances, len(empty), generator)]
-        return means
-
     def _shape(self, centroids: Tensor) -> Tensor:
         return F.normalize(centroids, dim=1) if self.spherical else centroids
 
@@ -152,6 +135,18 @@ class KMeans:
         rows = max(1, _CHUNK_ELEMENTS // max(1, points.shape[1]))  # its copies stay small
         if not all(torch.isfinite(part).all() for part in points.split(rows)):
             raise UserError("some points are NaN or infinite; the features have diverged")
+
+
+def _reseeded(points: Tensor, means: Tensor, step: _Step, generator: torch.Generator) -> Tensor:
+    """Move empty clusters to points drawn by their squared distance, as k-means++ does.
+
+    So they split the clusters with the most inertia: the one with the most points may hold nothing
+    but copies of one clip.
+    """
+    empty = (step.counts == 0).nonzero().squeeze(1)
+    if len(empty) > 0:
+        means[empty] = points[_draw(step.distances, len(empty), generator)]
+    return means
 
 
 def _sum_by_label(points: Tensor, labels: Tensor, n_labels: int) -> Tensor:

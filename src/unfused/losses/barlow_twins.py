@@ -16,24 +16,20 @@ _EPS = 1e-5  # batch norm's
 
 
 class CrossCorrelation(NamedTuple):
-    """What the loss reads off the cross-correlation matrix C of two views.
+    """What the loss reads off the cross-correlation matrix C of two views."""
 
-    Attributes:
-        diagonal: C_ii, (D,).
-        off_diagonal: ``sum_{i != j} C_ij^2``, scalar.
-    """
-
-    diagonal: Tensor
-    off_diagonal: Tensor
+    diagonal: Tensor  # C_ii, (D,)
+    off_diagonal: Tensor  # sum_{i != j} C_ij^2, scalar
 
 
 def barlow_twins(
     z_a: Tensor, z_b: Tensor, redundancy_weight: float = 0.0051, scale: float = 1.0
 ) -> Tensor:
-    """Distance of two views' cross-correlation matrix to the identity.
+    """Return the distance of two views' cross-correlation matrix to the identity, a scalar.
 
     ``scale * (sum_i (1 - C_ii)^2 + redundancy_weight * sum_{i != j} C_ij^2)``, ``C = A^T B / N`` of
-    the views A and B after batch norm without weights (Barlow Twins, arXiv 2103.03230, eq. 1).
+    the views A and B after batch norm without weights (Barlow Twins, arXiv 2103.03230, eq. 1), in
+    at least float32.
 
     Args:
         z_a: Embeddings of view a, (N, D); of all processes, see
@@ -41,9 +37,6 @@ def barlow_twins(
         z_b: Those of view b, (N, D).
         redundancy_weight: The papers' lambda, 0.0051 in Barlow Twins and DeLoRes-S.
         scale: Factor of the whole.
-
-    Returns:
-        Scalar, in at least float32.
 
     Raises:
         ValueError: See :func:`cross_correlation`.
@@ -64,15 +57,11 @@ def redundancy_reduction(
 
 
 def cross_correlation(z_a: Tensor, z_b: Tensor) -> CrossCorrelation:
-    """Return what :func:`redundancy_reduction` needs of the views' cross-correlation matrix.
+    """Return what :func:`redundancy_reduction` needs of the matrix C of two views, (N, D) each.
 
     With at least twice as many dimensions as samples C is never built. Its diagonal needs no other
     entry, and the sum of its squares is, exactly, that of the samples' Gram matrices,
     ``||A^T B||^2 = <A A^T, B B^T>``: with both passes 6 N^2 D multiplications in place of 3 N D^2.
-
-    Args:
-        z_a: Embeddings of view a, (N, D).
-        z_b: Those of view b, (N, D).
 
     Raises:
         ValueError: The shapes differ or are not (N, D), or there is only one sample.
@@ -92,10 +81,8 @@ def cross_correlation(z_a: Tensor, z_b: Tensor) -> CrossCorrelation:
 def correlation_health(correlation: CrossCorrelation) -> dict[str, Tensor]:
     """Return how well the views agree and how much dimensions repeat, for any D.
 
-    Returns:
-        ``correlation``, the mean of the diagonal (1 at best, 0 after a collapse), and
-        ``redundancy``, the mean square of the other entries (0 at best; 1 / N where dimensions are
-        independent).
+    ``correlation`` is the mean of the diagonal (1 at best, 0 after a collapse), ``redundancy`` the
+    mean square of the other entries (0 at best; 1 / N where dimensions are independent).
     """
     dim = len(correlation.diagonal)
     return {

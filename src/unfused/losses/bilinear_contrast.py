@@ -10,13 +10,7 @@ from ..core.errors import UserError
 
 
 def bilinear_similarity(anchors: Tensor, positives: Tensor, weight: Tensor) -> Tensor:
-    """Return ``anchors @ weight @ positives.T``, (N, N), in at least float32.
-
-    Args:
-        anchors: Projections of one crop of each clip, (N, D).
-        positives: Projections of another crop of each clip, (N, D).
-        weight: The learned matrix W, (D, D).
-    """
+    """Return ``anchors @ weight @ positives.T``, (N, N), in at least float32."""
     dtype = torch.promote_types(anchors.dtype, torch.float32)
     with torch.autocast(anchors.device.type, enabled=False):
         return anchors.to(dtype) @ weight.to(dtype) @ positives.to(dtype).T
@@ -29,9 +23,9 @@ def bilinear_contrast(anchors: Tensor, positives: Tensor, weight: Tensor) -> tup
     arXiv 2010.10915, section 2): the other clips' crops are the negatives.
 
     Args:
-        anchors: Projections x, (N, D).
-        positives: Projections y, (N, D), in the same order.
-        weight: W, (D, D).
+        anchors: Projections x of one crop of each clip, (N, D).
+        positives: Projections y of another crop of each, (N, D), in the same order.
+        weight: The learned W, (D, D).
 
     Returns:
         The scalar loss, and the share of anchors that are most similar to their own positive,

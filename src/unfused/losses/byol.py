@@ -10,20 +10,17 @@ from torch.nn import functional as F
 def byol_loss(
     prediction_a: Tensor, prediction_b: Tensor, target_a: Tensor, target_b: Tensor
 ) -> Tensor:
-    """Distance of each view's prediction to the target of the other, both orders added up.
+    """Return the distance of each view's prediction to the other's target, both orders added up.
 
     ``mean_i (2 - 2 cos(p_a,i , t_b,i)) + mean_i (2 - 2 cos(p_b,i , t_a,i))``: the squared distances
-    of unit vectors (BYOL, arXiv 2006.07733, eq. 2; BYOL-A, arXiv 2103.06695). In [0, 8], computed
-    in at least float32. Targets get no gradient.
+    of unit vectors (BYOL, arXiv 2006.07733, eq. 2; BYOL-A, arXiv 2103.06695). A scalar in [0, 8],
+    computed in at least float32. Targets get no gradient.
 
     Args:
         prediction_a: Online network's prediction from view a, (B, D).
         prediction_b: The same from view b, (B, D).
         target_a: Target network's projection of view a, (B, D).
         target_b: The same of view b, (B, D).
-
-    Returns:
-        Scalar.
 
     >>> import torch
     >>> byol_loss(torch.eye(2), torch.eye(2), torch.eye(2), torch.eye(2).flip(0))
@@ -34,11 +31,6 @@ def byol_loss(
 
 
 def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Return 2 - 2 cos(a, b) averaged over the batch: the squared distance of unit vectors.
-
-    Args:
-        a: (B, D).
-        b: (B, D).
-    """
+    """Return the mean of 2 - 2 cos(a, b), (B, D) each: the squared distance of unit vectors."""
     wide = torch.promote_types(a.dtype, torch.float32)  # half precision is too coarse
     return (2.0 - 2.0 * F.cosine_similarity(a.to(wide), b.to(wide), dim=1)).mean()

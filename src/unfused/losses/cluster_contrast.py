@@ -33,12 +33,8 @@ def cluster_contrast(
         entropy_weight: Weight of ``log C - entropy of the mean row``, summed over the views; 0 when
             the batch fills the clusters evenly. SLICER: 0; Contrastive Clustering: 1.
 
-    Returns:
-        Scalar, in at least float32.
-
     Raises:
-        ValueError: The shapes differ, there is only one cluster, or ``temperature`` is not
-            positive.
+        ValueError: The shapes differ, there is only one cluster, or t is not positive.
 
     >>> cluster_contrast(torch.eye(2), torch.eye(2))
     tensor(0.5514)

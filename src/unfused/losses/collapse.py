@@ -8,15 +8,11 @@ from torch.nn import functional as F
 
 
 def embedding_health(z: Tensor) -> dict[str, Tensor]:
-    """Return how spread a batch of embeddings is, without gradient and without a host sync.
+    """Return how spread a batch of embeddings is, (B, D), without gradient or waiting for a GPU.
 
-    Args:
-        z: Embeddings, (B, D).
-
-    Returns:
-        ``std``, the standard deviation of the L2-normalised embeddings times sqrt(D), averaged over
-        dimensions (0 if all are the same, about 1 if they point everywhere; SimSiam, arXiv
-        2011.10566, section 4.1), and ``effective_rank``, see :func:`effective_rank`.
+    ``std`` is the standard deviation of the L2-normalised embeddings times sqrt(D), averaged over
+    dimensions (0 if all are the same, about 1 if they point everywhere; SimSiam, arXiv 2011.10566,
+    section 4.1); beside it stands :func:`effective_rank`.
     """
     z = z.detach().float()
     unit = F.normalize(z, dim=1)
@@ -29,10 +25,7 @@ def effective_rank(z: Tensor) -> Tensor:
 
     It is k if the variance is spread evenly over k directions, and 0 if there is none. Unlike the
     entropy of the singular values (RankMe, arXiv 2210.02885) it needs no decomposition: both sums
-    are read off the Gram matrix of the smaller side.
-
-    Args:
-        z: Embeddings, (B, D).
+    are read off the Gram matrix of the smaller side of the embeddings, (B, D).
 
     >>> effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
     tensor(2.)
@@ -47,10 +40,7 @@ def effective_rank(z: Tensor) -> Tensor:
 
 
 def perplexity(weights: Tensor) -> Tensor:
-    """Return exp(entropy) of a distribution: how many outcomes it uses evenly.
-
-    Args:
-        weights: Non-negative weights, (K,); they need not sum to 1.
+    """Return exp(entropy) of weights, (K,), >= 0, of any sum: how many outcomes are used evenly.
 
     >>> perplexity(torch.tensor([3.0, 3.0, 0.0]))
     tensor(2.)

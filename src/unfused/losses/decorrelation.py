@@ -18,7 +18,7 @@ _EPS = 1e-5  # batch norm's
 
 
 def decorrelation(z: Tensor, kind: Decorrelation = "covariance") -> Tensor:
-    """How much the dimensions of a batch of embeddings repeat each other: lower is better.
+    """Return how much the dimensions of embeddings, (B, D), repeat each other: lower is better.
 
     ``sum_{k != l} C_kl^2 / D``, where C is over the batch
 
@@ -28,13 +28,6 @@ def decorrelation(z: Tensor, kind: Decorrelation = "covariance") -> Tensor:
 
     Computed in at least float32. With fewer samples than dimensions C is never built: the sum of
     its squares is that of the B x B Gram matrix.
-
-    Args:
-        z: Embeddings, (B, D).
-        kind: Which of the two.
-
-    Returns:
-        Scalar.
 
     Raises:
         ValueError: There is only one sample, or ``kind`` is unknown.

@@ -21,9 +21,9 @@ Diversity = Literal["uniformity", "squared_cosine", "hinge"]
 def diversity(
     z: Tensor, kind: Diversity = "uniformity", *, sharpness: float = 2.0, margin: float = 0.0
 ) -> Tensor:
-    """How alike the embeddings of different samples are: lower is more diverse.
+    """Return how alike the embeddings of different samples are, (B, D): lower is more diverse.
 
-    With unit vectors u and pairs i != j:
+    With unit vectors u, normalised here, and pairs i != j:
 
     - ``uniformity``: ``log mean exp(-sharpness |u_i - u_j|^2)`` (Wang and Isola, arXiv 2005.10242,
       section 4.1). 0 after a collapse; least where points spread evenly over the sphere.
@@ -31,16 +31,8 @@ def diversity(
     - ``hinge``: ``mean max(0, u_i . u_j - margin)``. 1 - margin after a collapse; pairs that are
       less alike than the margin are left alone.
 
-    Computed in at least float32; the squared cosine from the smaller of the two Gram matrices.
-
-    Args:
-        z: Embeddings, (B, D); normalised here.
-        kind: Which of the three.
-        sharpness: t of ``uniformity``, positive.
-        margin: Cosine below which ``hinge`` is content, in [-1, 1).
-
-    Returns:
-        Scalar.
+    The sharpness is positive, the margin in [-1, 1). Computed in at least float32; the squared
+    cosine from the smaller of the two Gram matrices.
 
     Raises:
         ValueError: There is only one sample, ``kind`` is unknown or a number out of range.

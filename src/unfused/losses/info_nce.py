@@ -21,9 +21,6 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
         negatives: Normalised negatives, (K, D), the same for all queries.
         temperature: t.
 
-    Returns:
-        Scalar.
-
     Raises:
         ValueError: ``temperature`` is not positive.
 
@@ -36,13 +33,10 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
 def info_nce_logits(
     queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Return the cosines over the temperature that :func:`info_nce` contrasts.
+    """Return the cosines over t of :func:`info_nce`: the positives', (B,), and negatives', (B, K).
 
     For a method that wants to look at them too (:func:`instance_accuracy`) without a second matrix
     product. Arguments and errors are those of :func:`info_nce`.
-
-    Returns:
-        The positives' logits, (B,), and the negatives', (B, K).
     """
     must_be("positive", temperature=temperature)
     dtype = torch.promote_types(queries.dtype, torch.float32)
@@ -62,12 +56,8 @@ def contrast(positive: Tensor, negative: Tensor) -> Tensor:
 
 @torch.no_grad()
 def instance_accuracy(positive: Tensor, negative: Tensor) -> Tensor:
-    """Return the share of queries whose positive has the largest logit.
+    """Return the share of queries whose positive has the largest of :func:`info_nce_logits`.
 
     A tie up to rounding, as after a collapse, is no hit.
-
-    Args:
-        positive: (B,), of :func:`info_nce_logits`.
-        negative: (B, K).
     """
     return (positive > negative.amax(dim=1) + 1e-4).float().mean()

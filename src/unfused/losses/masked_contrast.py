@@ -16,11 +16,11 @@ def masked_contrast(
     counted: Tensor,
     temperature: float = 0.1,
 ) -> Tensor:
-    """Contrastive loss of masked frames (wav2vec 2.0, arXiv 2006.11477, eq. 3).
+    """Return the contrastive loss of masked frames (wav2vec 2.0, arXiv 2006.11477, eq. 3).
 
     ``-mean_j log(exp(cos(c_j, y_j) / t) / sum_{y in {y_j} and distractors} exp(cos(c_j, y) / t))``
     over all counted frames of the batch, so a clip weighs as much as it has masked frames.
-    Gradient reaches predictions and targets. Computed in at least float32.
+    Gradient reaches predictions and targets. Computed in at least float32; 0 if no frame counts.
 
     Args:
         predictions: Context vectors c of each clip's masked frames, (B, M, D).
@@ -29,9 +29,6 @@ def masked_contrast(
             (B, M, K) int64; from :func:`draw_distractors`.
         counted: Frames that count, (B, M) bool; the others are there to fill the tensor.
         temperature: t (wav2vec 2.0: 0.1).
-
-    Returns:
-        Scalar; 0 if no frame counts.
 
     Raises:
         ValueError: ``temperature`` is not positive.
@@ -48,19 +45,10 @@ def masked_contrast(
 def contrast_logits(
     predictions: Tensor, targets: Tensor, distractors: Tensor, temperature: float = 0.1
 ) -> Tensor:
-    """Return each frame's similarity to its target, first, and to its distractors.
+    """Return each frame's similarity to its target, first, and to its distractors, (B, M, 1 + K).
 
     A distractor that equals the target in every number (digital silence) is no distractor; its
-    logit is -inf. The official codes do the same.
-
-    Args:
-        predictions: (B, M, D).
-        targets: (B, M, D).
-        distractors: (B, M, K) int64.
-        temperature: Divides the cosines.
-
-    Returns:
-        (B, M, 1 + K).
+    logit is -inf. The official codes do the same. Arguments are those of :func:`masked_contrast`.
     """
     must_be("positive", temperature=temperature)
     dtype = torch.promote_types(predictions.dtype, torch.float32)
@@ -78,12 +66,7 @@ def contrast_logits(
 
 
 def clip_losses(logits: Tensor, counted: Tensor) -> Tensor:
-    """Return the sum of each clip's counted losses, the positive being class 0, (B,).
-
-    Args:
-        logits: (B, M, 1 + K).
-        counted: (B, M) bool.
-    """
+    """Return the sum of each clip's counted losses, the positive being class 0, (B,)."""
     losses = logits.logsumexp(dim=2) - logits[..., 0]
     return losses.masked_fill(~counted, 0.0).sum(dim=1)
 

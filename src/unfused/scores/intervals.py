@@ -119,11 +119,7 @@ def interval(
 
 
 def difference(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
-    metric: str = "accuracy",
-    *,
-    n: int = RESAMPLES,
+    first: pd.DataFrame, second: pd.DataFrame, metric: str = "accuracy", *, n: int = RESAMPLES
 ) -> Interval:
     """Return how much better ``first`` is than ``second`` on the same clips, unit by unit.
 

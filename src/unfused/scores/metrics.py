@@ -70,9 +70,7 @@ def score(predictions: pd.DataFrame, metric: str) -> float:
 
 
 def scorer(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Floats]:
-    """Return the function from row weights, (W, N), to the metric of each set of weights, (W,).
-
-    Arguments as of :func:`score`.
+    """Return the function from row weights, (W, N), to :func:`score` with each of them, (W,).
 
     Raises:
         UserError: A label is missing or a score is not finite.
@@ -93,20 +91,13 @@ def scorer(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Floats
     return averaged
 
 
-def calibration_error(
-    probability: NDArray[np.floating], right: NDArray[np.bool_], n_bins: int = 10
-) -> float:
-    """Return the expected calibration error (Naeini et al., AAAI 2015), bins of equally many clips.
+def calibration_error(probability: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
+    """Return the expected calibration error (Naeini et al., AAAI 2015), ten bins of equal counts.
 
-    The mean distance between how sure predictions were and how many of them were right.
-
-    Args:
-        probability: Of the predicted class, (N,).
-        right: Whether it was right, (N,).
-        n_bins: Number of bins; no more than clips.
+    The mean distance between how likely predicted classes seemed, (N,), and how many were right.
     """
     order = np.argsort(probability, kind="stable")
-    bins = np.array_split(order, min(n_bins, len(order)))
+    bins = np.array_split(order, min(10, len(order)))
     gaps = [len(rows) * abs(probability[rows].mean() - right[rows].mean()) for rows in bins]
     return float(sum(gaps) / len(order))
 
