@@ -31,7 +31,7 @@ from unfused.datasets.outputs import (
 )
 from unfused.datasets.previews import NOT_MADE
 from unfused.encoders import AudioNTT, TrainedEncoder, provenance, save_encoder
-from unfused.encoders.collection import EncoderCollection
+from unfused.encoders.trained import EncoderCollection
 from unfused.probes.candidates import Candidate
 from unfused.tasks.corpus import Corpus
 

@@ -6,7 +6,7 @@ from torchaudio.models import Conformer as TorchaudioConformer
 from torchaudio.models.conformer import ConformerLayer
 
 from unfused.encoders import Conformer, TrainedEncoder, create, load_encoder, save_encoder
-from unfused.encoders.conformer_block import ConformerBlock, masked_group_norm
+from unfused.encoders.conformer import ConformerBlock, masked_group_norm
 
 PADDING = -3.0
 TINY = {"n_mels": 16, "latent_dim": 32, "embed_dim": 64, "n_layers": 2, "n_heads": 4, "ffn_dim": 96}

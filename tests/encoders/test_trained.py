@@ -7,10 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from unfused.core.outputs import digest_of
 from unfused.encoders import (
     AudioNTT,
     Projector,
@@ -21,7 +19,6 @@ from unfused.encoders import (
     save_encoder,
 )
 from unfused.encoders.origin import git_commit
-from unfused.encoders.trained import SETTINGS_FILE, WEIGHTS_FILE
 
 FRONT_END = {"sample_rate": 16000, "hop": 160, "n_mels": 16}
 
@@ -51,17 +48,6 @@ def test_round_trip_is_exact(tmp_path: Path, cut: str, channels_last: bool) -> N
     assert list(state) == list(expected)
     assert all(torch.equal(state[key], expected[key]) for key in expected)
     assert not list((tmp_path / "new" / "folder").glob("*.tmp"))
-
-
-def test_files_that_hold_a_projector_too_are_loaded(tmp_path: Path) -> None:
-    save_encoder(tmp_path, before := trained())
-    old = {f"projector.{key}": value for key, value in Projector(inputs=12).state_dict().items()}
-    save_file({**load_file(tmp_path / WEIGHTS_FILE), **old}, tmp_path / WEIGHTS_FILE)
-    content = json.loads((tmp_path / SETTINGS_FILE).read_text())
-    content |= {"projector": {"inputs": 12}, "checksum": digest_of(tmp_path / WEIGHTS_FILE)}
-    (tmp_path / SETTINGS_FILE).write_text(json.dumps(content))
-    expected, state = before.encoder.state_dict(), load_encoder(tmp_path).encoder.state_dict()
-    assert all(torch.equal(state[key], expected[key]) for key in expected)
 
 
 def test_clips_that_were_seen_are_kept(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unfused.core.distributed import rank
-from unfused.methods.negatives_queue import NegativesQueue
+from unfused.methods.momentum import NegativesQueue
 
 from ..losses.two_processes import in_two_processes
 

@@ -12,7 +12,7 @@ from unfused.core.outputs import OutputFolder
 from unfused.core.repeats import Repeat
 from unfused.embeddings.read_out import ReadOut
 from unfused.encoders import AudioNTT, Conformer, TrainedEncoder, save_encoder
-from unfused.encoders.collection import EncoderCollection
+from unfused.encoders.trained import EncoderCollection
 from unfused.probes.candidates import Candidate, Vectors, embed_candidates, list_candidates
 from unfused.probes.evaluation import plans
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from unfused.encoders import read_trained_on, save_encoder
-from unfused.encoders.collection import EncoderCollection
+from unfused.encoders.trained import EncoderCollection
 from unfused.params import Distillation, EncoderParams, PseudoLabels, Run, Unfused
 from unfused.pipelines.unfused.nodes import cluster_pseudo_labels, distil_students
 from unfused.tasks.corpus import Corpus

@@ -97,11 +97,11 @@ class LogMelStoreDataset(AudioFolderDataset):
 
 
 class EncodersDataset(OutputsDataset):
-    """Trained encoders, an :class:`~unfused.encoders.collection.EncoderCollection`."""
+    """Trained encoders, an :class:`~unfused.encoders.trained.EncoderCollection`."""
 
     def load(self) -> Any:
         """Return the collection."""
-        from ..encoders.collection import EncoderCollection
+        from ..encoders.trained import EncoderCollection
 
         return EncoderCollection(super().load())
 

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torchaudio.models.conformer import ConformerLayer
 
 from ..core.errors import UserError, must_be
-from .conformer_block import ConformerBlock
 from .encoder import Encoder, Pooling, arguments
 
 
@@ -67,8 +67,8 @@ class Conformer(Encoder):
     ) -> None:
         settings = arguments(locals())
         super().__init__()
-        self.settings: dict[str, Any] = settings
-        _check(self.settings)
+        self.settings = settings
+        _check(settings)
         self.taps = ("features", *(f"layer{i + 1}" for i in range(n_layers)))
         self.cut = self.taps[-1] if cut is None else cut
         if self.cut not in self.taps:
@@ -90,9 +90,7 @@ class Conformer(Encoder):
     def latents(self, log_mel: Tensor, spans: Tensor | None = None) -> Tensor:
         """Return the layer-normed latents, what pre-training masks, (B, T // stride, latent_dim).
 
-        Args:
-            log_mel: Normalised log-mel spectrograms, (B, 1, F, T).
-            spans: Real part of each clip in input frames, (B, 2); None: all of it.
+        Arguments as of :meth:`forward`: log-mels, (B, 1, F, T), and their real parts, (B, 2).
         """
         self.check_input(log_mel, self.settings["n_mels"], self.stride)
         frames = log_mel.squeeze(1).transpose(1, 2)  # (B, T, F)
@@ -109,14 +107,10 @@ class Conformer(Encoder):
         return ((end - first) // self.stride).clamp(1, n_latents)
 
     def contextualised(self, latents: Tensor, n_real: Tensor | None) -> dict[str, Tensor]:
-        """Send latents, masked ones maybe, through the blocks.
+        """Send latents, (B, T', latent_dim), masked ones maybe, through the blocks.
 
-        Args:
-            latents: (B, T', latent_dim).
-            n_real: How many of each clip's latents are real, the first ones, (B,); None: all.
-
-        Returns:
-            Tap name -> (B, T', D_tap), ``features`` being the latents as given.
+        Of each clip the first ``n_real``, (B,), are real; None: all. Returned is tap name ->
+        (B, T', D_tap), ``features`` being the latents as given.
         """
         features = {"features": latents}
         if self.projection is None:
@@ -141,6 +135,67 @@ class Conformer(Encoder):
     def centres(self, spans: Tensor, n_frames: int, tap: str) -> Tensor:
         """See :meth:`Encoder.centres`."""
         return spans[:, :1].round() + super().centres(spans, n_frames, tap)
+
+
+class ConformerBlock(ConformerLayer):
+    """Half a feed-forward step, convolution, self-attention, half a feed-forward step, layer norm.
+
+    The block of Gulati et al. (arXiv 2005.08100, fig. 1) with the convolution before the attention
+    and group norm inside it, as in Meta's port of arXiv 2110.07313. torchaudio's own layer keeps
+    padding out of the attention alone: its convolution reads the padding behind a clip's end, and
+    its group norm averages over it. Here neither does, so that a padded clip gets the same output
+    as the clip alone. Parameters and their names are torchaudio's.
+
+    Sizes are width D, hidden width of the feed-forward steps, attention heads, and frames that the
+    depthwise convolution sees, odd.
+    """
+
+    def __init__(self, *sizes: int, dropout: float) -> None:
+        super().__init__(*sizes, dropout=dropout, use_group_norm=True, convolution_first=True)
+
+    def forward(self, input: Tensor, key_padding_mask: Tensor | None) -> Tensor:  # noqa: A002
+        """Transform frames, (T, B, D), of which those marked in (B, T) are padding, if given.
+
+        What comes out at padding has no meaning.
+        """
+        if key_padding_mask is None:
+            unpadded: Tensor = super().forward(input, None)
+            return unpadded
+        x = input + 0.5 * self.ffn1(input)
+        x = x + self._convolve(x, key_padding_mask)
+        query = self.self_attn_layer_norm(x)
+        attended, _ = self.self_attn(
+            query, query, query, key_padding_mask=key_padding_mask, need_weights=False
+        )
+        x = x + self.self_attn_dropout(attended)
+        x = x + 0.5 * self.ffn2(x)
+        output: Tensor = self.final_layer_norm(x)
+        return output
+
+    def _convolve(self, frames: Tensor, padding: Tensor) -> Tensor:
+        module, outside = self.conv_module, padding.unsqueeze(1)  # (B, 1, T)
+        pointwise, glu, depthwise, norm, *rest = module.sequential
+        x = module.layer_norm(frames).permute(1, 2, 0)  # (B, D, T)
+        x = glu(pointwise(x)).masked_fill(outside, 0.0)
+        x = masked_group_norm(depthwise(x), outside, norm)
+        for layer in rest:
+            x = layer(x)
+        return x.permute(2, 0, 1)
+
+
+def masked_group_norm(x: Tensor, padding: Tensor, norm: nn.GroupNorm) -> Tensor:
+    """Apply a group norm of one group, (B, D, T), with mean and variance of the real frames alone.
+
+    ``padding``, (B, 1, T), is not true of all frames of a clip. The result is at least float32, as
+    autocast has it for group norm.
+    """
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    size = (~padding).sum(dim=(1, 2), keepdim=True) * x.shape[1]
+    mean = x.masked_fill(padding, 0.0).sum(dim=(1, 2), keepdim=True) / size
+    centred = (x - mean).masked_fill(padding, 0.0)
+    variance = centred.square().sum(dim=(1, 2), keepdim=True) / size
+    normalised = centred * (variance + norm.eps).rsqrt()
+    return normalised * norm.weight[:, None] + norm.bias[:, None]
 
 
 def _moved_to_the_beginning(frames: Tensor, spans: Tensor) -> Tensor:

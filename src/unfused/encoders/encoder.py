@@ -14,17 +14,11 @@ Pooling = Literal["mean", "max", "max+mean"]
 
 
 class Moments(NamedTuple):
-    """The frames of one tap.
+    """The frames of one tap."""
 
-    Attributes:
-        features: (B, T', D).
-        mask: Which of them belong to the clip, at least one in each row, (B, T') bool.
-        centres: Where their centres lie, in input frames, (B, T').
-    """
-
-    features: Tensor
-    mask: Tensor
-    centres: Tensor
+    features: Tensor  # (B, T', D)
+    mask: Tensor  # which belong to the clip, at least one in each row, (B, T') bool
+    centres: Tensor  # where their centres lie, in input frames, (B, T')
 
 
 class Encoder(nn.Module):
@@ -49,24 +43,18 @@ class Encoder(nn.Module):
     settings: dict[str, Any]
 
     def frame_features(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the features of every frame at every tap up to the cut.
+        """Return each tap's frames up to the cut, tap -> (B, T // stride, D_tap).
 
         Args:
             log_mel: Normalised log-mel spectrograms, (B, 1, F, T).
             spans: Real part of each clip, (B, 2), for encoders whose features depend on it.
-
-        Returns:
-            Tap name -> (B, T // stride, D_tap).
         """
         raise NotImplementedError
 
     def pool(self, frames: Tensor, spans: Tensor | None, tap: str) -> Tensor:
-        """Pool one tap's frame features over the real frames of each clip, (B, D).
+        """Pool one tap's frames, (B, T', D), over the real ones of each clip, (B, D).
 
-        Args:
-            frames: (B, T', D), of an encoder that looks at spans made with the same ones.
-            spans: Real part of each clip in *input* frames, (B, 2); None: all of it.
-            tap: Which tap the frames come from.
+        ``spans``, (B, 2), are in *input* frames, the same as the frames were made with; None: all.
         """
         mask = None if spans is None else self.real(spans, frames.shape[1], tap)
         return pool_frames(frames, mask, self.poolings[tap])
@@ -81,12 +69,7 @@ class Encoder(nn.Module):
         return {tap: self.pool(frames, spans, tap) for tap, frames in features.items()}
 
     def moments(self, log_mel: Tensor, spans: Tensor) -> dict[str, Moments]:
-        """Return every tap's frames, with those marked that lie wholly in the real part.
-
-        Args:
-            log_mel: Normalised log-mel spectrograms, (B, 1, F, T).
-            spans: Real part of each clip in input frames, (B, 2).
-        """
+        """Return :meth:`frame_features` with those marked that lie wholly in the real part."""
         found = {}
         for tap, frames in self.frame_features(log_mel, spans).items():
             place = spans, frames.shape[1], tap
@@ -156,10 +139,7 @@ def arguments(of_constructor: Mapping[str, Any]) -> dict[str, Any]:
 def span_mask(spans: Tensor, n_frames: int, stride: int) -> Tensor:
     """Return which of T' frames overlap each clip's real part, (B, T') bool; never none of them.
 
-    Args:
-        spans: First and end input frame of the real part, (B, 2).
-        n_frames: Number of frames T'.
-        stride: Input frames per frame.
+    ``spans`` are first and end *input* frame of the real part, (B, 2), ``stride`` of them a frame.
     """
     frame = torch.arange(n_frames, device=spans.device)
     first = (spans[:, :1] / stride).floor()
@@ -176,12 +156,7 @@ def whole_frames(spans: Tensor, n_frames: int, stride: int) -> Tensor:
 
 
 def band_means(log_mel: Tensor, spans: Tensor | None) -> Tensor:
-    """Return each clip's mean over its real frames, (B, F) float32; padding does not count.
-
-    Args:
-        log_mel: (B, 1, F, T).
-        spans: First and end frame of the real part, (B, 2); None: all of it.
-    """
+    """Return the mean of each clip, (B, 1, F, T), over its real frames, (B, F) float32."""
     bands = log_mel.squeeze(1).float()
     if spans is None:
         return bands.mean(dim=2)
@@ -191,12 +166,10 @@ def band_means(log_mel: Tensor, spans: Tensor | None) -> Tensor:
 
 
 def pool_frames(frames: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
-    """Pool over time, (B, D); padding neither counts in the mean nor wins the maximum.
+    """Pool frames, (B, T', D), over time; padding neither counts in the mean nor wins the maximum.
 
-    Args:
-        frames: Frame features, (B, T', D).
-        mask: Frames that belong to the clip, (B, T') bool, at least one in each row; None: all.
-        pooling: ``"mean"``, ``"max"`` or ``"max+mean"`` (their sum, as in BYOL-A and DeLoRes).
+    ``mask`` are those of the clip, (B, T') bool, at least one in each row; None: all. ``max+mean``
+    is the sum of both, as in BYOL-A and DeLoRes.
 
     Raises:
         UserError: ``pooling`` is none of the three.

@@ -16,14 +16,7 @@ PACKAGES = ("unfused", "torch", "numpy", "scikit-learn", "soundfile", "soxr")
 def provenance(
     *, method: str, seed: int, parameters: Mapping[str, Any], **more: Any
 ) -> dict[str, Any]:
-    """Return how an encoder was made: the arguments, versions and the git commit of the code.
-
-    Args:
-        method: The method that trained it.
-        seed: The run's seed.
-        parameters: The resolved parameters.
-        **more: Anything else worth keeping, e.g. ``fold=2``.
-    """
+    """Return how an encoder was made: the arguments, versions and the git commit of the code."""
     facts = {"method": method, "seed": seed, "parameters": dict(parameters), **more}
     return {**facts, "versions": versions(), "git_commit": git_commit()}
 

@@ -16,11 +16,9 @@ T = TypeVar("T")
 
 
 class Setting(NamedTuple):
-    """One keyword-only constructor argument.
+    """One keyword-only constructor argument: its annotation, resolved, and its default.
 
-    Attributes:
-        type: Its annotation, resolved.
-        default: Its default; ``...`` if it has to be given, as ``pydantic.create_model`` has it.
+    That is ``...`` if it has to be given, as ``pydantic.create_model`` has it.
     """
 
     type: Any

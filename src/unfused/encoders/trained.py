@@ -1,8 +1,9 @@
-"""A trained encoder with all it takes to use it again, and its folder on disk."""
+"""A trained encoder with all it takes to use it again, its folder on disk, and many of them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,16 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ..core.errors import NotFoundError, UserError
+from ..core.errors import NotFoundError, UserError, did_you_mean
 from ..core.outputs import check_output, digest_of, write_bytes, write_json
+from ..core.repeats import Repeat, matching_fold, repeat_named
 from .encoder import Encoder, band_means
 from .registry import ENCODERS, create
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 TRAINED_ON = ("corpus", "clip_id", "digest")  # and offset, frames where they are known
 WEIGHTS_FILE, SETTINGS_FILE = "encoder.safetensors", "encoder.json"
 TRAINED_ON_FILE = "trained_on.parquet"
-_PREFIX = "encoder."
 
 
 @dataclass(repr=False)
@@ -57,11 +58,9 @@ class TrainedEncoder:
         return f"{type(self).__name__}({self.name!r}, dim={self.encoder.dim})"
 
     def normalise(self, log_mel: Tensor, spans: Tensor | None = None) -> Tensor:
-        """Turn log-mels as stored into the encoder's input, (B, T, F) -> (B, 1, F, T).
+        """Turn log-mels as stored, in nats, into the encoder's input, (B, T, F) -> (B, 1, F, T).
 
-        Args:
-            log_mel: In nats.
-            spans: Real part of each, (B, 2), which clip normalisation looks at; None: all of it.
+        Clip normalisation looks at the real part of each alone, ``spans``, (B, 2); None: all of it.
         """
         normal = ((log_mel - self.mean) / self.std).transpose(1, 2).unsqueeze(1)
         if self.clip_normalisation:
@@ -95,10 +94,7 @@ def save_encoder(
     The JSON comes last and holds the weights' digest, so that an interrupted save is noticed when
     loading.
 
-    Args:
-        folder: Where to; made if missing.
-        trained: What to save.
-        clip_ids: The clips that it has seen, with columns ``corpus``, ``clip_id`` and ``digest``.
+    ``clip_ids`` are the clips that it has seen, with columns ``corpus``, ``clip_id``, ``digest``.
 
     Raises:
         UserError: The weights are not finite, the encoder is not in the registry, or a column of
@@ -111,7 +107,7 @@ def save_encoder(
             f"loaded again: give the class a `name` and put its file in {ENCODERS.package}"
         )
     tensors = {
-        _PREFIX + name: tensor.to("cpu", copy=True).contiguous()
+        name: tensor.to("cpu", copy=True).contiguous()
         for name, tensor in trained.encoder.state_dict().items()
     }
     if broken := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
@@ -171,14 +167,11 @@ def load_encoder(folder: str | Path) -> TrainedEncoder:
             f"{weights_file} is not the file that {SETTINGS_FILE} describes (interrupted save or "
             "damaged copy): copy the folder again, or train again"
         )
-    content.pop("projector", None)  # files used to have the method's, which nothing read
-    architecture, weights = content.pop("architecture"), load_file(weights_file)
+    architecture = content.pop("architecture")
     encoder = create(architecture["name"], **architecture["settings"]).eval()
-    mine = {name.removeprefix(_PREFIX): weights[name] for name in weights
-            if not name.startswith("projector.")}  # fmt: skip
     trained = TrainedEncoder(encoder, **content)
     try:
-        encoder.load_state_dict(mine)
+        encoder.load_state_dict(load_file(weights_file))
     except RuntimeError as error:  # missing, left over or of another shape
         words = f"{weights_file} does not fit the architecture in {SETTINGS_FILE}: {error}"
         raise UserError(words) from error
@@ -189,3 +182,39 @@ def read_trained_on(folder: str | Path) -> pd.DataFrame | None:
     """Return the clips that the encoder in ``folder`` has seen; None if they were not recorded."""
     path = Path(folder) / TRAINED_ON_FILE
     return pd.read_parquet(path) if path.is_file() else None
+
+
+class EncoderCollection:
+    """A study's trained encoders, by the names of their repeats (``seed0-fold1``) -> folders.
+
+    They are loaded when used; one that is not among them is refused by a NotFoundError.
+    """
+
+    def __init__(self, folders: Mapping[str, str | Path]) -> None:
+        self._folders = {name: Path(folder) for name, folder in sorted(folders.items())}
+
+    def __repr__(self) -> str:
+        return f"EncoderCollection({self.names()})"
+
+    def names(self) -> list[str]:
+        """Return the names, sorted."""
+        return list(self._folders)
+
+    def folder(self, name: str) -> Path:
+        """Return where one encoder lies."""
+        if name not in self._folders:
+            raise NotFoundError(
+                f"no encoder {name!r} among {self.names()}{did_you_mean(name, self._folders)}"
+            )
+        return self._folders[name]
+
+    def load(self, name: str) -> TrainedEncoder:
+        """Return one encoder."""
+        return load_encoder(self.folder(name))
+
+    def matching(self, seed: int, fold: int) -> str:
+        """Return the name of the encoder that goes with a seed and with a fold of some task."""
+        folds = [repeat.fold for repeat in map(repeat_named, self._folders) if repeat.seed == seed]
+        if not folds:
+            raise NotFoundError(f"no encoder of seed {seed} among {self.names()}")
+        return Repeat(seed, matching_fold(fold, folds)).name

@@ -35,13 +35,10 @@ def check_settings(name: str, settings: dict[str, Any]) -> None:
 
 
 def create(name: str, encoder: Encoder, **settings: Any) -> Method:
-    """Return a method for an encoder.
+    """Return a method, one of :func:`available`, that trains an encoder.
 
-    Args:
-        name: One of :func:`available`.
-        encoder: What it is to train.
-        **settings: Its hyper-parameters, and what the data provides (``n_clips`` ...). Of the
-            latter, what the method does not take is left out.
+    Settings are its hyper-parameters, and what the data provides (``n_clips`` ...). Of the latter,
+    what the method does not take is left out.
 
     Raises:
         UserError: No method or no setting has this name, or a setting's value is refused.

@@ -21,19 +21,12 @@ from .method import LossAndMetrics, Method, Views
 
 
 class Draws(NamedTuple):
-    """What is random in one batch.
+    """What is random in one batch."""
 
-    Attributes:
-        masked: Latents that are hidden, (B, T').
-        order: Positions of each clip's masked latents, then of others to fill up, (B, M).
-        distractors: Which of those M are the distractors of each, (B, M, K).
-        counted: Which of the M are masked and have a distractor, (B, M).
-    """
-
-    masked: Tensor
-    order: Tensor
-    distractors: Tensor
-    counted: Tensor
+    masked: Tensor  # latents that are hidden, (B, T')
+    order: Tensor  # positions of each clip's masked latents, then of others to fill up, (B, M)
+    distractors: Tensor  # which of those M are the distractors of each, (B, M, K)
+    counted: Tensor  # which of the M are masked and have a distractor, (B, M)
 
 
 class ConformerWav2vec2(Method):

@@ -107,12 +107,8 @@ class DECAR(Method):
         self.prototypes.copy_(kmeans.centroids_)
         self.assignments.copy_(kmeans.labels_)
         sizes = torch.bincount(kmeans.labels_, minlength=self.n_prototypes).float()
-        return {
-            "cluster_perplexity": perplexity(sizes),
-            "cluster_inertia": torch.tensor(
-                kmeans.inertia_ / len(self.bank), device=self.bank.device
-            ),
-        }
+        inertia = torch.tensor(kmeans.inertia_ / len(self.bank), device=self.bank.device)
+        return {"cluster_perplexity": perplexity(sizes), "cluster_inertia": inertia}
 
     def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`."""
@@ -123,7 +119,12 @@ class DECAR(Method):
         z_b = self._z(view_b)
         targets = self.assignments[clip_ids]
         loss, logits = prototype_cross_entropy(z_b, self.prototypes, targets, self.temperature)
-        return loss, {"loss": loss.detach(), **_metrics(logits, targets, z_b)}
+        return loss, {
+            "loss": loss.detach(),
+            "assignment_accuracy": (logits.argmax(dim=1) == targets).float().mean(),
+            "prototype_perplexity": perplexity(logits.softmax(dim=1).mean(dim=0)),
+            **embedding_health(z_b),
+        }
 
     def _first_z(self, views: Views) -> Tensor:
         """Return view A's z as training will see it, in training mode.
@@ -137,14 +138,6 @@ class DECAR(Method):
     def _z(self, view: View) -> Tensor:
         z = self.project(view)
         return F.normalize(z.float(), dim=1) if self.normalise_z else z
-
-
-def _metrics(logits: Tensor, targets: Tensor, z: Tensor) -> dict[str, Tensor]:
-    return {
-        "assignment_accuracy": (logits.argmax(dim=1) == targets).float().mean(),
-        "prototype_perplexity": perplexity(logits.softmax(dim=1).mean(dim=0)),
-        **embedding_health(z),
-    }
 
 
 def _n_prototypes(asked: int | None, n_clips: int) -> int:

@@ -23,7 +23,7 @@ from ..losses.info_nce import contrast, info_nce_logits, instance_accuracy
 from ..views.view import View
 from .method import LossAndMetrics, Views
 from .momentum import MomentumContrast
-from .negatives_queue import queue_size as size_of_queue
+from .momentum import queue_size as size_of_queue
 
 BLOCKS = ("block1", "block2", "block3")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from copy import deepcopy
 from math import cos, pi
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..core.distributed import gather_rows
@@ -18,8 +20,9 @@ from ..losses.collapse import embedding_health
 from ..views.normalisation import post_normalisation
 from ..views.view import View
 from .method import Method
-from .negatives_queue import NegativesQueue
 
+log = logging.getLogger(__name__)
+MAX_QUEUE = 65536  # MoCo's, and that of the official code of SLICER and DeLoRes-M
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -42,10 +45,10 @@ def momentum_copy(online: M) -> M:
 def follow(teacher: nn.Module, online: nn.Module, momentum: float) -> None:
     """Move a momentum copy towards its network: ``teacher = m * teacher + (1 - m) * online``.
 
-    Parameters and floating-point buffers (batch norm's running averages) are averaged, all in a few
-    kernel launches; counters are copied. Weights in half precision are refused by a UserError.
+    Parameters and running averages are averaged, all in a few kernel launches; counters are copied.
+    Weights in half precision are refused by a UserError.
     """
-    mine, others = _state(teacher), _state(online)
+    mine, others = ([*module.parameters(), *module.buffers()] for module in (teacher, online))
     for m, o in zip(mine, others, strict=True):
         if not m.is_floating_point():
             m.copy_(o)
@@ -56,10 +59,6 @@ def follow(teacher: nn.Module, online: nn.Module, momentum: float) -> None:
             )
     copies, originals = ([t for t in each if t.is_floating_point()] for each in (mine, others))
     torch._foreach_lerp_(copies, originals, weight=1.0 - momentum)
-
-
-def _state(module: nn.Module) -> list[Tensor]:
-    return [*(parameter.data for parameter in module.parameters()), *module.buffers()]
 
 
 class MomentumMethod(Method):
@@ -113,13 +112,9 @@ class MomentumMethod(Method):
 
 
 class Branches(NamedTuple):
-    """What both networks make of two views of a batch, the rows of all processes.
+    """What both networks make of two views of a batch, the rows of all processes, (B, D) each.
 
-    Attributes:
-        prediction_a: Online network's prediction from view a, (B, D).
-        prediction_b: The same from view b.
-        target_a: Target network's projection of view a, (B, D), without gradient.
-        target_b: The same of view b.
+    The online network predicts, the target network projects; targets have no gradient.
     """
 
     prediction_a: Tensor
@@ -170,6 +165,65 @@ class OnlineTarget(MomentumMethod):
             targets = [self.teacher_projector(self.teacher_encoder(*view)) for view in views]
         rows = (self.predictor(z_a), self.predictor(z_b), *targets)
         return Branches(*(gather_rows(part.float()) for part in rows)), embedding_health(z_a)
+
+
+class NegativesQueue(nn.Module):
+    """First-in-first-out queue of ``size`` L2-normalised keys of ``dim`` dimensions, in buffers.
+
+    It starts full of random directions, as MoCo's does (arXiv 1911.05722). Reading and writing
+    never make the host wait. With several processes all of them hold the same queue.
+    """
+
+    keys: Tensor
+    position: Tensor
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        if size < 1 or dim < 1:
+            raise UserError(f"a queue of {size} keys of {dim} dimensions: both must be at least 1")
+        self.register_buffer("keys", F.normalize(torch.randn(size, dim), dim=1))
+        self.register_buffer("position", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def enqueue(self, keys: Tensor) -> None:
+        """Put keys, (B, D), normalised here, in the place of the oldest ones.
+
+        The keys of process 0 come first, then those of process 1 ...; of more keys than the queue
+        holds, the last stay.
+
+        Call it in :meth:`Method.after_step`, after every loss of the step is computed, so that no
+        sample is its own negative.
+        """
+        size = len(self.keys)
+        newest = F.normalize(gather_rows(keys.detach())[-size:].to(self.keys.dtype), dim=1)
+        slots = (self.position + torch.arange(len(newest), device=newest.device)) % size
+        self.keys.index_copy_(0, slots, newest)
+        self.position.copy_((self.position + len(newest)) % size)
+
+    def similarity(self, keys: Tensor) -> Tensor:
+        """Return the mean cosine of keys, (B, D), with the queue's: near 1 after a collapse."""
+        mean = F.normalize(keys.detach().float(), dim=1).mean(dim=0)
+        return mean @ self.keys.float().mean(dim=0)
+
+    def extra_repr(self) -> str:
+        """Return the size for the log."""
+        return "{} keys of {} dimensions".format(*self.keys.shape)
+
+
+def queue_size(asked: int | None, usual: int, keys_a_pass: int) -> int:
+    """Return how many keys a queue shall hold; None: as usual for the corpus, 1 to 65536.
+
+    More than are enqueued in a pass get a warning, because clips meet their own old keys.
+    """
+    if asked is None:
+        return min(MAX_QUEUE, max(1, usual))
+    if asked > keys_a_pass:
+        log.warning(
+            "queue_size=%d is %.1f passes over the training clips: clips find their own old keys "
+            "among their negatives; set queue_size to %d or less, or leave it out",
+            *(asked, asked / keys_a_pass, max(1, keys_a_pass // 2)),
+        )
+    return asked
 
 
 class MomentumContrast(MomentumMethod):

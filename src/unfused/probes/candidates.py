@@ -19,9 +19,8 @@ from ..core.repeats import Repeat
 from ..core.source import source_digest
 from ..embeddings.embedder import UNTRAINED, Embedder, EncoderEmbedder, Joined, as_embedder
 from ..embeddings.read_out import Floats, ReadOut, deepest_tap, read_out
-from ..encoders.collection import EncoderCollection
 from ..encoders.registry import ENCODERS, settings_of
-from ..encoders.trained import TrainedEncoder, load_encoder
+from ..encoders.trained import EncoderCollection, TrainedEncoder, load_encoder
 from ..tasks.corpus import Corpus
 from ..training.estimator import untrained_like
 from .results import NO_CONTROLS

@@ -15,7 +15,7 @@ def pretrain_encoders(
 
     One encoder for every seed and fold; finished ones are reused, an unfinished one goes on.
     """
-    from ...encoders.collection import EncoderCollection
+    from ...encoders.trained import EncoderCollection
     from ...training.pretraining import estimator
     from ...views.k_mix_centroids import centroids_of
 

@@ -43,7 +43,7 @@ def distil_students(
     Self-distillation (UnFuSeD): shallow exits of the network learn from its last layer.
     """
     from ...distillation.controls import lessons
-    from ...encoders.collection import EncoderCollection
+    from ...encoders.trained import EncoderCollection
 
     folders: dict[str, Any] = {}
     histories = []
