@@ -22,13 +22,8 @@ TRACK = ["start", "end", "label"]
 def list_tracks(folder: Path, names: Sequence[str]) -> pd.DataFrame | None:
     """Return the annotated pieces of recordings, or None where no recording has a label track.
 
-    Args:
-        folder: Where the recordings are.
-        names: Their paths in it.
-
-    Returns:
-        One row for each annotation: path, start and end in seconds, and label, as text; and one
-        row without the last three for each recording that has no track.
+    ``names`` are paths in the folder. There is one row for each annotation: path, start and end in
+    seconds, and label, as text; and one without the last three for a recording without a track.
 
     Raises:
         ManifestError: A line of a track is malformed.

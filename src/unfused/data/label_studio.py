@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
@@ -42,11 +43,8 @@ def read_label_studio(path: Path, control: str | None = None) -> pd.DataFrame:
         ) from error
     if control is not None and tasks and not any(control in task for task in tasks):
         raise UserError(f"no task of {path} has {control!r}, only {list(tasks[0])}")
-    table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
-    known: dict[str, str] = {}
-    there: dict[str, list[str]] = {}
-    for audio in dict.fromkeys(table["path"]):
-        known[audio] = _local(audio, path.parent, there)
+    table, there = pd.DataFrame(rows, columns=COLUMNS, dtype=object), dict[str, list[str]]()
+    known = {audio: _local(audio, path.parent, there) for audio in table["path"].unique()}
     return table.assign(path=table["path"].map(known))
 
 
@@ -101,9 +99,5 @@ def _local(audio: str, folder: Path, there: dict[str, list[str]]) -> str:
 
 def _common_end(one: list[str], other: list[str]) -> int:
     """Return how many parts two paths have in common from their ends."""
-    n = 0
-    for mine, theirs in zip(reversed(one), reversed(other), strict=False):
-        if mine != theirs:
-            break
-        n += 1
-    return n
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

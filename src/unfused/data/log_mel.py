@@ -64,11 +64,7 @@ class FrontEnd(FrontEndSettings):
         return np.concatenate(list(self.log_mel_blocks([waveform])))
 
     def log_mel_blocks(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield the frames of :meth:`log_mel`, (T_i, F) float32, of a clip that arrives in blocks.
-
-        Args:
-            blocks: Consecutive mono pieces of one clip, each (N_i,) float32.
-        """
+        """Yield the frames of :meth:`log_mel`, (T_i, F), of a clip in blocks, (N_i,), float32."""
         half = self.n_fft // 2
         held: np.ndarray = np.empty(0, dtype=np.float32)
         started = False
@@ -129,10 +125,9 @@ def _reflected(samples: np.ndarray, left: int, right: int) -> np.ndarray:
 
 
 def mel_filters(front_end: FrontEnd) -> np.ndarray:
-    """Return triangular filters, equally spaced on the mel scale (Slaney's, 1998, or HTK's).
+    """Return the weights from power to mel bands, (n_fft // 2 + 1, F) float32.
 
-    Returns:
-        Weights from power to mel bands, (n_fft // 2 + 1, F) float32.
+    Triangular filters, equally spaced on the mel scale (Slaney's, 1998, or HTK's).
     """
     to_mel, to_hz = _SCALES[front_end.mel_scale]
     lowest, highest = to_mel(front_end.f_min), to_mel(front_end.f_max)

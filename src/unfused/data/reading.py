@@ -152,16 +152,15 @@ def _missing_ogg_bytes(tail: bytes) -> int:
 def read_mono(
     path: str | Path, *, offset: int = 0, frames: int | None = None, sample_rate: int = 16000
 ) -> np.ndarray:
-    """Decode a file or a part of it, average its channels and resample (soxr, HQ).
+    """Return mono samples of a file or a part of it, (N,) float32, N >= 1.
+
+    Channels are averaged, and resampled (soxr, HQ) to ``sample_rate`` Hz.
 
     Args:
         path: The audio file.
         offset: First frame, at the file's own rate.
         frames: Number of frames at the file's own rate; None reads to the end.
         sample_rate: Rate of the result in Hz.
-
-    Returns:
-        Mono samples, (N,) float32, N >= 1.
 
     Raises:
         UnreadableAudio: As :func:`probe`; or truncated, damaged, NaN or infinite samples, or a part

@@ -56,10 +56,9 @@ def shard_file(folder: Path, shard: int) -> Path:
 
 
 def write_shard(path: Path, clips: Sequence[Clip], n_mels: int) -> list[tuple[Any, ...]]:
-    """Write the frames of some clips as one array, whole or not at all.
+    """Write some clips' frames as one array, whole or not at all.
 
-    Returns:
-        start, n_frames, total and total_sq of each clip.
+    Returned are start, n_frames, total and total_sq of each clip.
     """
     n_frames = [len(clip.frames) for clip in clips]
     # of this process alone: workers may outlive a killed run and meet the next one's
@@ -108,11 +107,8 @@ def finish_store(
 ) -> None:
     """Declare the shards in ``folder`` whole: write the index, then sizes and digests of all files.
 
-    Args:
-        folder: Folder of the store.
-        front_end: The front-end of all its clips.
-        rows: (clip_id, digest, shard, start, n_frames, total, total_sq) of each clip.
-        shards: Name of each shard's file -> its :func:`file_facts`; None: as they are now.
+    A row is (clip_id, digest, shard, start, n_frames, total, total_sq) of a clip. ``shards`` are
+    the files' names -> :func:`file_facts`; None: as they are now.
     """
     index = pd.DataFrame(list(rows), columns=list(_INDEX_TYPES)).astype(_INDEX_TYPES)
     temporary = folder / (INDEX_FILE + ".tmp")

@@ -41,15 +41,10 @@ def corpus_name(audio: str | Sequence[str]) -> str:
 def list_audio(source: Path, labels: str, columns: Columns) -> pd.DataFrame:
     """List the clips of one folder or table, without opening any audio.
 
-    Args:
-        source: The folder or the table; with ``labels="none"`` also a single audio file.
-        labels: As :func:`unfused.data.manifest.scan_audio` takes it, as the next one.
-        columns: Our name -> the table's column.
-
-    Returns:
-        One row per clip, all str: path (absolute), name (path within the corpus), label, split,
-        fold, group, offset and frames ("" where not given); and labelled (bool): whether labels
-        are due.
+    Arguments as of :func:`unfused.data.manifest.scan_audio`; with ``labels="none"`` the source may
+    be a single audio file. There is one row per clip, all str: path (absolute), name (path within
+    the corpus), label, split, fold, group, offset and frames ("" where not given); and labelled
+    (bool): whether labels are due.
 
     Raises:
         ManifestError: The source does not exist, or has no labels although they are asked for.
@@ -125,12 +120,10 @@ def _list_table(path: Path, labels: str, columns: Columns) -> pd.DataFrame:
 
 
 def list_rows(table: pd.DataFrame, folder: Path, *, labelled: bool = False) -> pd.DataFrame:
-    """List the clips of a table that is in memory, as :func:`list_audio` does.
+    """List the clips of a table in memory, as :func:`list_audio`; paths are relative to a folder.
 
-    Args:
-        table: Some columns of :data:`~unfused.data.table.KNOWN_AS`, as text; ``path`` at least.
-        folder: What its paths are relative to.
-        labelled: Whether labels are due even if it has none.
+    It has columns of :data:`~unfused.data.table.KNOWN_AS` as text, ``path`` at least. Labels are
+    due where there are any, or if ``labelled`` says so.
     """
     table = table.reindex(columns=list(KNOWN_AS), fill_value="")
     paths = [_resolved(text, folder) for text in table["path"]]

@@ -70,10 +70,6 @@ class LogMelStore:
     def open(cls, path: str | Path, front_end: FrontEnd | None = None) -> LogMelStore:
         """Open a finished store, memory-mapped; all of it is read once in this process and checked.
 
-        Args:
-            path: Folder of the store.
-            front_end: The front-end the caller needs; None takes the store's.
-
         Raises:
             StoreError: Missing, unfinished or damaged, or made with another front-end.
         """
@@ -114,13 +110,7 @@ class LogMelStore:
     def write(
         cls, path: str | Path, front_end: FrontEnd, log_mels: Mapping[str, np.ndarray]
     ) -> LogMelStore:
-        """Make and open a small store of log-mels that are in memory already.
-
-        Args:
-            path: Folder of the store; made if it is not there.
-            front_end: The front-end the log-mels were made with.
-            log_mels: Clip id -> log-mel, (T, F) with T >= 1.
-        """
+        """Make and open a small store of log-mels in memory: clip id -> (T, F) with T >= 1."""
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
         clips = [Clip.of([log_mel]) for log_mel in log_mels.values()]
@@ -135,9 +125,7 @@ class LogMelStore:
     ) -> LogMelStore:
         """Return a store without a disk, of clips "0", "1" ..., with the values one on disk has.
 
-        Args:
-            front_end: The front-end the log-mels were made with.
-            log_mels: Consecutive frames of each clip, each (T_i, F) float32.
+        Each clip comes in consecutive blocks of frames, (T_i, F) float32.
 
         Raises:
             StoreError: No clip.
@@ -179,7 +167,6 @@ class LogMelStore:
         rows: np.ndarray | Tensor,
         starts: np.ndarray | Tensor,
         length: int,
-        dtype: torch.dtype = torch.float32,
         *,
         repeat: bool = False,
     ) -> tuple[Tensor, Tensor]:
@@ -190,11 +177,10 @@ class LogMelStore:
             starts: First frame of each crop, (B,); negative ones and those that overrun the clip
                 reach into padding with log(eps).
             length: Frames per crop.
-            dtype: torch.float32, or torch.float16 to convert on another device.
             repeat: Fill what lies outside the clip with the clip itself, again and again.
 
         Returns:
-            Crops, (B, length, F), and the first and end frame of the clip in each, (B, 2) float32.
+            Crops, (B, length, F), and the first and end frame of the clip in each, (B, 2), float32.
         """
         rows = np.asarray(rows, dtype=np.int64)
         starts = np.asarray(starts, dtype=np.int64)
@@ -204,7 +190,7 @@ class LogMelStore:
             frames %= n_frames[:, None]
         np.clip(frames, 0, n_frames[:, None] - 1, out=frames)
         frames += self._start[rows, None]
-        crops = self._gather(self._shard[rows], frames, dtype)
+        crops = self._gather(self._shard[rows], frames)
         if repeat:
             return crops, torch.tensor([0.0, length]).expand(len(rows), 2)
         ends = np.clip(n_frames - starts, 0, length)
@@ -243,15 +229,15 @@ class LogMelStore:
         means = [self.clip(row).mean(axis=0) for row in np.asarray(rows, dtype=np.int64)]
         return np.array(means, dtype=np.float32).reshape(-1, self.front_end.n_mels)
 
-    def _gather(self, shards: np.ndarray, frames: np.ndarray, dtype: torch.dtype) -> Tensor:
+    def _gather(self, shards: np.ndarray, frames: np.ndarray) -> Tensor:
         """Copy frames (B, L) of each row's shard into (B, L, F), one take per shard."""
         order = np.argsort(shards, kind="stable")
         touched, first = np.unique(shards[order], return_index=True)
         frames = frames[order]
-        crops = torch.empty((*frames.shape, self.front_end.n_mels), dtype=dtype)
+        crops = torch.empty((*frames.shape, self.front_end.n_mels))
         target = crops.numpy()
         ends = np.append(first, len(order))[1:]
         for shard, i, j in zip(touched, first, ends, strict=True):
             taken = torch.from_numpy(self._shards[shard].take(frames[i:j], axis=0))
-            target[order[i:j]] = taken.to(dtype).numpy()  # a few crops: all of this stays in cache
+            target[order[i:j]] = taken.float().numpy()  # a few crops: all of this stays in cache
         return crops
