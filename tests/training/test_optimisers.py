@@ -102,18 +102,6 @@ def test_lars_without_adaptation_is_sgd():
     assert first == pytest.approx(second, rel=1e-4)
 
 
-def test_lars_calls_a_closure():
-    w = nn.Parameter(torch.ones(2, 2))
-
-    def closure():
-        loss = w.square().sum()
-        loss.backward()
-        return loss
-
-    assert LARS([w], 0.1).step(closure).item() == 4.0
-    assert (w < 1).all()
-
-
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_biases_may_have_a_rate_of_their_own(name):
     groups = create(name, network().parameters(), lr=0.2, bias_lr=0.0048).param_groups

@@ -17,12 +17,9 @@ class CheckpointError(UserError):
 
 
 def save_checkpoint(path: Path, mark: str, content: dict[str, Any]) -> None:
-    """Write a checkpoint beside the old one and put it in its place.
+    """Write a checkpoint (state dicts, numbers and strings) beside the old one and replace that.
 
-    Args:
-        path: The file.
-        mark: Hash of everything that decides the run's result.
-        content: State dicts, numbers and strings.
+    ``mark`` is a hash of everything that decides the run's result.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
@@ -43,13 +40,8 @@ def save_checkpoint(path: Path, mark: str, content: dict[str, Any]) -> None:
 def load_checkpoint(path: Path, mark: str, device: torch.device | str) -> dict[str, Any] | None:
     """Return what was saved, or None if there is no file; nothing that stands in it is executed.
 
-    Args:
-        path: The file.
-        mark: What the checkpoint must have been saved with.
-        device: Where its tensors go.
-
     Raises:
-        CheckpointError: The file is damaged, or from another run.
+        CheckpointError: The file is damaged, or from another run (saved with another mark).
     """
     if not path.exists():
         return None

@@ -43,17 +43,11 @@ _NAMES["momentum"] = "optimiser_momentum"  # methods have a momentum of their ow
 
 
 class LoopEstimator(BaseEstimator):
-    """Training of an encoder, with scikit-learn's conventions.
+    """Training of an encoder, with scikit-learn's conventions."""
 
-    Attributes:
-        further: What the constructor takes as ``**further``: name -> type and default.
-        clip_updates_usual: Length of a training that is told none.
-        kept: The fitted attribute that :meth:`save` writes.
-    """
-
-    further: ClassVar[Mapping[str, Setting]]
-    clip_updates_usual: ClassVar[int]
-    kept: ClassVar[str]
+    further: ClassVar[Mapping[str, Setting]]  # what the constructor takes as **further
+    clip_updates_usual: ClassVar[int]  # length of a training that is told none
+    kept: ClassVar[str]  # the fitted attribute that `save` writes
     encoder: str
     encoder_settings: Mapping[str, Any] | None
     seed: int

@@ -76,15 +76,11 @@ class Meter:
 
 
 class MetricsFile:
-    """A file of JSON lines, one row each ``log_every`` steps.
-
-    Attributes:
-        rows: Those that were written, or kept by :meth:`begin`.
-    """
+    """A file of JSON lines, one row each ``log_every`` steps."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[dict[str, Any]] = []  # written, or kept by `begin`
         self._hash, self._size = hashlib.blake2b(digest_size=12), 0
 
     @property

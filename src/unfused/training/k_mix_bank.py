@@ -18,18 +18,9 @@ def draw_bank(
 ) -> pd.DataFrame:
     """Return random crops of the training clips with their clusters, drawn as training draws them.
 
-    Clips come in a random order; when all have been there, they come again in another.
-
-    Args:
-        corpus: The training clips.
-        centroids: Of their time-means, (K, F) float32.
-        size: How many crops.
-        crop_frames: Frames of a crop.
-        seed: Seed of order and crops.
-
-    Returns:
-        One row a crop, the oldest first: clip_id, start (its first frame in the clip, negative in
-        front of a shorter one) and cluster.
+    Clips come in a random order; when all have been there, they come again in another. Centroids
+    are those of their time-means, (K, F) float32. There is one row a crop, the oldest first:
+    clip_id, start (its first frame in the clip, negative in front of a shorter one) and cluster.
     """
     store, rows = corpus.store, corpus.rows
     random = numpy_generator(seed, "k-mix", "bank")

@@ -14,14 +14,8 @@ from ..core.outputs import write_bytes
 _SECONDS = 5.0  # between two writings, and between two readings by the browser
 _POINTS, _WIDTH, _HEIGHT = 200, 300, 90
 _NO_CURVES = {"step", "epoch", "clips"}
-
-
-_STYLE = """
-body { font: 15px sans-serif; margin: 1rem }
-figure { display: inline-block; margin: .5rem }
-svg { background: #f3f5f8 }
-polyline { fill: none; stroke: #0b62a8; stroke-width: 1.5 }
-"""
+_STYLE = """body { font: 15px sans-serif } figure { display: inline-block; margin: .5rem }
+svg { background: #f3f5f8 } polyline { fill: none; stroke: #0b62a8; stroke-width: 1.5 }"""
 
 
 class LivePage:
@@ -32,13 +26,7 @@ class LivePage:
         self._written = -math.inf
 
     def show(self, rows: Sequence[Mapping[str, Any]], total: int, *, done: bool = False) -> None:
-        """Write the page, unless it is only some seconds old; once done always.
-
-        Args:
-            rows: Metrics so far, see :class:`~unfused.training.history.MetricsFile`.
-            total: Steps of the whole training.
-            done: Whether it has ended, so that the page need not be loaded again.
-        """
+        """Write the page, unless it is only some seconds old; once done, always and for good."""
         now = time.monotonic()
         if not rows or (not done and now - self._written < _SECONDS):
             return

@@ -343,7 +343,7 @@ class Training:
     def finish(self) -> pd.DataFrame:
         """Report the run and return its history."""
         self.method.eval()
-        self.replicas.wait()
+        self.replicas.largest(0)  # waits until every process is here
         history = self.file.table()
         signs = signs_of_collapse(history, self.source.clips_per_step)
         history.attrs["collapsed"] = bool(signs)
@@ -379,13 +379,7 @@ def micro_batches(
 ) -> Iterator[tuple[float, Views, Tensor]]:
     """Split a batch into nearly equal parts of at least two clips, fewer if it is too small.
 
-    Args:
-        views: Views of the same B crops.
-        clip_ids: Their clips, (B,).
-        accumulate: How many parts.
-
-    Yields:
-        Each part's share of the batch, its views and its clips.
+    Yielded are each part's share of the batch, its views and its clips.
     """
     n_clips = len(clip_ids)
     n_parts = max(1, min(accumulate, n_clips // 2))
@@ -411,15 +405,11 @@ def channels_last(view: View) -> View:
 
 
 def _check_fit(method: Method, source: CropSource, settings: TrainingSettings) -> None:
-    for name, whose, other in (
-        ("crop_frames", "method", method),
-        ("n_crops", "method", method),
-        ("batch_size", "settings", settings),
-        ("padding", "settings", settings),
-    ):
-        mine, wanted = getattr(source, name), getattr(other, name)
-        if mine != wanted:
+    due: dict[str, Any] = {"crop_frames": method.crop_frames, "n_crops": method.n_crops}
+    due |= {"batch_size": settings.batch_size, "padding": settings.padding}
+    for name, wanted in due.items():
+        if (mine := getattr(source, name)) != wanted:
             raise UserError(
-                f"the source has {name}={mine} and the {whose} {name}={wanted}; build the source "
-                f"with {name}={wanted}"
+                f"the source has {name}={mine}, method and settings ask for {name}={wanted}; build "
+                "the source with that"
             )

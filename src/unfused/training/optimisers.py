@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from math import cos, pi
 from typing import Any
 
@@ -21,12 +21,8 @@ FINAL = 1e-3
 def learning_rate(step: int, total: int, warmup: int, base: float, kind: str = "cosine") -> float:
     """Return the learning rate of one step, a closed form of it, so that nothing needs saving.
 
-    Args:
-        step: Step, 0 to ``total - 1``.
-        total: Number of steps.
-        warmup: Steps over which the rate rises linearly; the first already has ``base / warmup``.
-        base: Peak.
-        kind: "cosine" or "constant" after the warm-up.
+    Over ``warmup`` steps it rises linearly to its peak ``base``, the first having ``base /
+    warmup``; then it is "constant" or falls along a "cosine" until step ``total - 1``.
 
     >>> [round(learning_rate(step, 6, 2, 1.0), 3) for step in range(6)]
     [0.5, 1.0, 1.0, 0.75, 0.251, 0.001]
@@ -52,14 +48,8 @@ def create(
 
     adamw and lars leave vectors and scalars (biases, normalisation) out of weight decay, and lars
     out of its layer-wise scaling too; sgd and adam decay everything, as the papers' code does.
-
-    Args:
-        name: "sgd", "adam", "adamw" or "lars".
-        parameters: The method's parameters.
-        lr: Learning rate; each parameter group keeps its own as ``peak``.
-        bias_lr: That of vectors and scalars; None: the same.
-        momentum: Of sgd and lars, and first beta of adam and adamw.
-        weight_decay: Strength of the decay.
+    Groups keep their learning rate as ``peak``; ``bias_lr`` is that of vectors and scalars. The
+    momentum is the first beta of adam and adamw.
 
     Raises:
         UserError: No such optimiser, or nothing to train.
@@ -98,8 +88,6 @@ class LARS(Optimizer):
     ``local = trust * |w| / (|g| + weight_decay * |w|)``, smoothed by momentum. Groups with
     ``adapt=False`` (biases, normalisation) take ``local = 1``; so does a layer whose weights or
     gradients are all zero.
-
-    Arguments are torch's, with the trust coefficient and whether a group's layers are scaled.
     """
 
     def __init__(
@@ -116,17 +104,12 @@ class LARS(Optimizer):
         super().__init__(parameters, {**settings, "adapt": adapt})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take one step; ``closure`` recomputes the loss, as in torch's optimisers."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self) -> None:  # type: ignore[override]
+        """Take one step."""
         for group in self.param_groups:
             pairs = [(w, w.grad) for w in group["params"] if w.grad is not None]
             if pairs:
                 self._step_group(group, *(list(each) for each in zip(*pairs, strict=True)))
-        return loss
 
     def _step_group(
         self, group: dict[str, Any], weights: list[Tensor], gradients: list[Tensor]

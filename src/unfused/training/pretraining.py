@@ -88,15 +88,9 @@ class SelfSupervised(LoopEstimator):
         self._take(further)
 
     def fit(self, corpus: Corpus, k_mix_centroids: np.ndarray | None = None) -> Self:
-        """Train on all clips of a corpus; labels are not looked at.
+        """Train on all clips of a corpus, without looking at labels, and return the estimator.
 
-        Args:
-            corpus: What to train on.
-            k_mix_centroids: Centroids of the clips' time-means, (K, F), for views that mix by
-                k-mix; None: they are fitted here.
-
-        Returns:
-            The estimator itself, fitted.
+        Views that mix by k-mix take given centroids of the clips' time-means, (K, F), or fit them.
 
         Raises:
             UserError: A parameter is out of range.

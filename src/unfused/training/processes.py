@@ -110,11 +110,8 @@ def in_processes(
     training goes on from the last checkpoint. What process 0 logs, and the others' warnings, appear
     in this process's log.
 
-    Args:
-        function: What a module can be asked for by name.
-        arguments: Its arguments, which travel by pickle.
-        count: How many processes.
-        device: Where they compute; on CUDA each has its own GPU.
+    The function is one that a module can be asked for by name; its arguments travel by pickle. On
+    CUDA each process has its own GPU.
 
     Raises:
         ProcessFailed: A process was killed, or its error cannot travel.

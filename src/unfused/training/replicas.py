@@ -22,10 +22,7 @@ from ..core.distributed import average, rank, spread, world_size
 class Replicas:
     """The copies of a method, seen from one process, which may be alone.
 
-    Args:
-        method: This process's copy.
-        sync_batch_norm: Normalise by the clips of all processes; on CUDA only.
-        device: Where the copy is.
+    ``sync_batch_norm``, on CUDA only, normalises by the clips of all processes.
     """
 
     def __init__(self, method: nn.Module, *, sync_batch_norm: bool, device: torch.device) -> None:
@@ -73,10 +70,6 @@ class Replicas:
         agreed = torch.tensor(numbers)
         dist.all_reduce(agreed, dist.ReduceOp.MAX, group=self._hosts)
         return [int(number) for number in agreed]
-
-    def wait(self) -> None:
-        """Wait until every process is here."""
-        self.largest(0)
 
     def close(self) -> None:
         """Leave the hosts' group; the process group itself is its maker's."""
