@@ -18,7 +18,7 @@ from unfused.encoders import (
     read_trained_on,
     save_encoder,
 )
-from unfused.encoders.origin import git_commit
+from unfused.encoders.trained import git_commit
 
 FRONT_END = {"sample_rate": 16000, "hop": 160, "n_mels": 16}
 

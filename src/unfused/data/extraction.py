@@ -19,7 +19,7 @@ from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 
 from ..core.errors import UserError
-from ..core.outputs import file_damage, file_facts, mark_of, read_sealed, shown, write_sealed
+from ..core.outputs import damage, file_facts, mark_of, read_sealed, shown, write_sealed
 from ..core.progress import progress
 from ..core.source import source_digest
 from .log_mel import FrontEnd
@@ -57,10 +57,7 @@ class _Shard(NamedTuple):
 
     def finished(self) -> dict[str, Any] | None:
         """Return what :attr:`part` says; None if the shard is unfinished, damaged or another."""
-        part = read_sealed(self.part)
-        if part is None or part["mark"] != self.mark or file_damage(self.path, part["file"]):
-            return None
-        return part
+        return None if damage(self.part, self.mark) else read_sealed(self.part)
 
 
 def extract_log_mels(
@@ -199,7 +196,7 @@ def _extract_shard(shard: _Shard, front_end: FrontEnd) -> int:
                 rejected.append({**known, "stage": "decode", "reason": str(error)})
     places = write_shard(shard.path, decoded, front_end.n_mels)
     clips = [[*name, *place] for name, place in zip(names, places, strict=True)]
-    facts = {"mark": shard.mark, "file": file_facts(shard.path)}
+    facts = {"mark": shard.mark, "files": {shard.path.name: file_facts(shard.path)}}
     write_sealed(shard.part, {**facts, "clips": clips, "rejected": rejected})
     return len(shard.clips)
 
@@ -229,14 +226,14 @@ def _finish(
     folder: Path, shards: Sequence[_Shard], front_end: FrontEnd
 ) -> tuple[list[tuple[Any, ...]], list[dict[str, Any]]]:
     """Write the index, unless it is there; return its rows and the rejected clips."""
-    rows, rejected, files = [], [], {}
+    rows, rejected, files = [], [], dict[str, Any]()
     for number, shard in enumerate(shards):
         part = shard.finished()
         if part is None:
             raise StoreError(f"another process changed {shard.path}: let it end and run again")
         rows += [(clip_id, digest, number, *place) for clip_id, digest, *place in part["clips"]]
         rejected += part["rejected"]
-        files[shard.path.name] = part["file"]
+        files |= part["files"]
     if not rows:
         reasons = _reasons(rejected[:3])
         raise ManifestError(f"none of {len(rejected)} clips could be decoded: {reasons}")

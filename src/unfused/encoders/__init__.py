@@ -3,10 +3,9 @@
 from .audio_ntt import AudioNTT
 from .conformer import Conformer
 from .encoder import Encoder, span_mask
-from .origin import provenance
 from .projector import Projector
 from .registry import available, create
-from .trained import TrainedEncoder, load_encoder, read_trained_on, save_encoder
+from .trained import TrainedEncoder, load_encoder, provenance, read_trained_on, save_encoder
 
 __all__ = [
     "AudioNTT",

@@ -20,8 +20,7 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from .audio_ntt import AudioNTT
-from .origin import provenance
-from .trained import TrainedEncoder
+from .trained import TrainedEncoder, provenance
 
 log = logging.getLogger(__name__)
 BYOL_A_FRONT_END: Mapping[str, Any] = {

@@ -72,9 +72,19 @@ def cross_correlation(z_a: Tensor, z_b: Tensor) -> CrossCorrelation:
             "same shape (N, D) with at least 2 samples, because a correlation is over samples"
         )
     with torch.autocast(z_a.device.type, enabled=False):
-        a, b = _standardised(z_a), _standardised(z_b)
-        n, dim = a.shape
-        return _from_gram(a, b) if 2 * n <= dim else _direct(a, b)
+        return products(_standardised(z_a), _standardised(z_b))
+
+
+def products(a: Tensor, b: Tensor) -> CrossCorrelation:
+    """Return what is read off the matrix ``a.T @ b`` of rows, (N, D) each."""
+    n, dim = a.shape
+    if 2 * n <= dim:
+        diagonal = (a * b).sum(dim=0)
+        squares = ((a @ a.T) * (b @ b.T)).sum()  # over (N, N)
+        return CrossCorrelation(diagonal, squares - diagonal.square().sum())
+    matrix = a.T @ b  # (D, D)
+    same = torch.eye(dim, dtype=torch.bool, device=a.device)
+    return CrossCorrelation(matrix.diagonal(), matrix.masked_fill(same, 0.0).square().sum())
 
 
 @torch.no_grad()
@@ -97,15 +107,3 @@ def _standardised(z: Tensor) -> Tensor:
     centred = wide - wide.mean(dim=0)
     variance = centred.square().mean(dim=0)
     return centred * (len(z) * (variance + _EPS)).rsqrt()
-
-
-def _direct(a: Tensor, b: Tensor) -> CrossCorrelation:
-    matrix = a.T @ b  # (D, D)
-    same = torch.eye(len(matrix), dtype=torch.bool, device=a.device)
-    return CrossCorrelation(matrix.diagonal(), matrix.masked_fill(same, 0.0).square().sum())
-
-
-def _from_gram(a: Tensor, b: Tensor) -> CrossCorrelation:
-    diagonal = (a * b).sum(dim=0)
-    squares = ((a @ a.T) * (b @ b.T)).sum()  # over (N, N)
-    return CrossCorrelation(diagonal, squares - diagonal.square().sum())

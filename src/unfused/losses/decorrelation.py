@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UserError, must_be_one_of
+from .barlow_twins import cross_correlation, products
 
 Decorrelation = Literal["covariance", "correlation"]
-_EPS = 1e-5  # batch norm's
 
 
 def decorrelation(z: Tensor, kind: Decorrelation = "covariance") -> Tensor:
@@ -39,27 +39,13 @@ def decorrelation(z: Tensor, kind: Decorrelation = "covariance") -> Tensor:
     if len(z) < 2:
         raise UserError(f"{len(z)} embedding(s): a covariance needs at least 2")
     with torch.autocast(z.device.type, enabled=False):
+        if kind == "correlation":
+            return cross_correlation(z, z).off_diagonal / z.shape[1]
         wide = z.to(torch.promote_types(z.dtype, torch.float32))
-        centred = wide - wide.mean(dim=0)
-        if kind == "covariance":
-            return _off_diagonal(centred, len(z) - 1)
-        variance = centred.square().mean(dim=0)
-        return _off_diagonal(centred * (variance + _EPS).rsqrt(), len(z))
+        rows = (wide - wide.mean(dim=0)) / (len(z) - 1) ** 0.5
+        return products(rows, rows).off_diagonal / z.shape[1]
 
 
 def check_decorrelation(kind: str) -> None:
     """Refuse what :func:`decorrelation` does not know."""
     must_be_one_of(get_args(Decorrelation), decorrelation=kind)
-
-
-def _off_diagonal(rows: Tensor, divisor: int) -> Tensor:
-    """Return the squares of ``rows.T @ rows / divisor`` off its diagonal, added up, over D."""
-    n, dim = rows.shape
-    scaled = rows / divisor**0.5
-    if n < dim:
-        diagonal = scaled.square().sum(dim=0)
-        squares = (scaled @ scaled.T).square().sum() - diagonal.square().sum()
-    else:
-        same = torch.eye(dim, dtype=torch.bool, device=rows.device)
-        squares = (scaled.T @ scaled).masked_fill(same, 0.0).square().sum()
-    return squares / dim

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from ..core.outputs import mark_of
 from ..core.repeats import seeds_of
 from ..data.reading import UnreadableAudio, read_mono
-from ..encoders.origin import git_commit, versions
+from ..encoders.trained import git_commit, versions
 from . import words
 from .findings import best_over_tasks
 from .names import counted, short_label

@@ -25,9 +25,8 @@ from ..core.distributed import rank
 from ..core.outputs import OutputFolder
 from ..core.seeding import derive_seed
 from ..encoders.encoder import Encoder
-from ..encoders.origin import provenance
 from ..encoders.registry import Setting, check_settings, create
-from ..encoders.trained import TrainedEncoder, save_encoder
+from ..encoders.trained import TrainedEncoder, provenance, save_encoder
 from ..methods.method import Method
 from ..tasks.corpus import Corpus
 from ..views.make_views import ViewMaker

@@ -1,12 +1,14 @@
-"""Metrics of a training: summed up on the device, written as JSON lines, judged at the end."""
+"""Metrics of a training: summed on the device, written as JSON lines, shown, judged at the end."""
 
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import ceil, inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +22,22 @@ from .checkpoint import CheckpointError
 
 log = logging.getLogger(__name__)
 _FILE = "history.parquet"
-_INF = float("inf")
 _LIMITS = {  # metric: its lowest and highest value in order, and what a value outside means
-    "std": (0.01, _INF, "all embeddings are one point"),
+    "std": (0.01, inf, "all embeddings are one point"),
     # a participation ratio: 1 is a line; short runs that learn stay above 2
-    "effective_rank": (1.5, _INF, "all embeddings lie on one line"),
-    "cluster_perplexity": (1.5, _INF, "all clips are in one cluster"),
+    "effective_rank": (1.5, inf, "all embeddings lie on one line"),
+    "cluster_perplexity": (1.5, inf, "all clips are in one cluster"),
     # Unit vectors with a mean cosine m have a spread of sqrt(1 - m) around their mean; at the
     # papers' temperature of 0.07 negatives' logits are then (1 - m) / 0.07 = 0.14 below the largest
     # there is: the loss hardly tells them from the positive. A wider cone of keys is no collapse.
-    "queue_similarity": (-_INF, 0.99, "all keys point one way"),
+    "queue_similarity": (-inf, 0.99, "all keys point one way"),
 }
 _MIN_CLIPS = 16  # fewer clips span too few directions to judge by
+_SECONDS = 5.0  # between two writings of the page, and between two readings by the browser
+_POINTS, _WIDTH, _HEIGHT = 200, 300, 90
+_NO_CURVES = {"step", "epoch", "clips"}
+_STYLE = """body { font: 15px sans-serif } figure { display: inline-block; margin: .5rem }
+svg { background: #f3f5f8 } polyline { fill: none; stroke: #0b62a8; stroke-width: 1.5 }"""
 
 
 class Meter:
@@ -125,6 +131,50 @@ class MetricsFile:
     def _note(self, written: bytes) -> None:
         self._hash.update(written)
         self._size += len(written)
+
+
+class LivePage:
+    """A page that reloads itself, with a curve for each metric; ``title`` says whose they are."""
+
+    def __init__(self, path: Path, title: str) -> None:
+        self.path, self.title = path, html.escape(title)
+        self._written = -inf
+
+    def show(self, rows: Sequence[Mapping[str, Any]], total: int, *, done: bool = False) -> None:
+        """Write the page, unless it is only some seconds old; once done, always and for good."""
+        now = time.monotonic()
+        if not rows or (not done and now - self._written < _SECONDS):
+            return
+        self._written = now
+        again = "" if done else f'<meta http-equiv="refresh" content="{_SECONDS:.0f}">'
+        names = dict.fromkeys(name for row in rows for name in row if name not in _NO_CURVES)
+        page = [
+            f'<!DOCTYPE html><meta charset="utf-8">{again}<title>{self.title}</title>',
+            f"<style>{_STYLE}</style><h1>{self.title}</h1>",
+            f"<p>step {rows[-1]['step']} of {total}, epoch {rows[-1]['epoch']}</p>",
+            *(_curve(name, rows) for name in names),
+        ]
+        write_bytes(self.path, "\n".join(page).encode())
+
+
+def _curve(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return one metric over the steps as a picture, thinned out."""
+    known = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+    if not known:
+        return ""
+    known = known[:: ceil(len(known) / _POINTS)] + known[-1:]
+    steps, values = zip(*known, strict=True)
+    low, high, last = min(values), max(values), steps[-1]
+    points = " ".join(
+        f"{_WIDTH * step / last:.1f},{_HEIGHT * (high - value) / ((high - low) or 1):.1f}"
+        for step, value in known
+    )
+    return (
+        f"<figure><figcaption>{html.escape(name.replace('_', ' '))}: {values[-1]:.4g} "
+        f"({low:.4g} to {high:.4g})</figcaption>"
+        f'<svg width="{_WIDTH}" height="{_HEIGHT}" viewBox="-2 -2 {_WIDTH + 4} {_HEIGHT + 4}">'
+        f'<polyline points="{points}"/></svg></figure>'
+    )
 
 
 def _rows(lines: bytes) -> list[dict[str, Any]]:

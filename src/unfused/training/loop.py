@@ -26,8 +26,7 @@ from ..views.view import View
 from .batches import CropSource
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .graphed import Graphed
-from .history import Meter, MetricsFile, signs_of_collapse, warn_of_collapse
-from .live_page import LivePage
+from .history import LivePage, Meter, MetricsFile, signs_of_collapse, warn_of_collapse
 from .optimisers import create, learning_rate
 from .precision import autocast, keep_freed_memory, pick_device, pick_precision
 from .processes import StopRequest
@@ -405,11 +404,14 @@ def channels_last(view: View) -> View:
 
 
 def _check_fit(method: Method, source: CropSource, settings: TrainingSettings) -> None:
-    due: dict[str, Any] = {"crop_frames": method.crop_frames, "n_crops": method.n_crops}
-    due |= {"batch_size": settings.batch_size, "padding": settings.padding}
-    for name, wanted in due.items():
-        if (mine := getattr(source, name)) != wanted:
+    for name, whose, other in (
+        ("crop_frames", "method", method),
+        ("n_crops", "method", method),
+        ("batch_size", "settings", settings),
+        ("padding", "settings", settings),
+    ):
+        if (mine := getattr(source, name)) != (wanted := getattr(other, name)):
             raise UserError(
-                f"the source has {name}={mine}, method and settings ask for {name}={wanted}; build "
-                "the source with that"
+                f"the source has {name}={mine} and the {whose} {name}={wanted}; build the source "
+                f"with {name}={wanted}"
             )
