@@ -19,12 +19,9 @@ trusted.
 class UserError(ValueError):
     """Something that the user can mend: the message names the value, the rule and the remedy.
 
-    Commands show its words alone; every other error is a bug and keeps its traceback.
-
-    Args:
-        *words: The message, in terms of the library's calls.
-        remedy: A word for what the message advises, where a command is told so in another way than
-            a call; the command line adds how.
+    Commands show its words alone; every other error is a bug and keeps its traceback. The message
+    is in terms of the library's calls; ``remedy`` is a word for what it advises, where a command is
+    told so in another way: the command line adds how.
     """
 
     def __init__(self, *words: object, remedy: str = "") -> None:

@@ -49,9 +49,7 @@ def locked(file: Path, what: str = "") -> Iterator[None]:
 class Claim:
     """The right to write some files, held by one process at a time until it ends or gives it back.
 
-    Args:
-        folder: Where who writes what is noted.
-        files: The files.
+    Who writes what is noted in the folder.
 
     Raises:
         UserError: Another process holds some of them; the message says which and since when.
@@ -123,10 +121,9 @@ def _held(files: Iterable[Path]) -> Iterator[Path]:
 
 def _said_by(file: Path) -> dict[str, Any]:
     try:
-        said: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # it has just ended
         return {}
-    return said
 
 
 def _holder(file: Path) -> str:

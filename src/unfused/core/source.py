@@ -62,18 +62,14 @@ def _read(module: str) -> tuple[str, tuple[str, ...]]:
     tree, found = ast.parse(_file(module).read_text(encoding="utf-8")), set[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [line for line in node.body if not _is_text(line)] or [ast.Pass()]
+            node.body = [line for line in node.body if not _is_constant(line)] or [ast.Pass()]
         elif isinstance(node, ast.ImportFrom) and node.level:
             found.update(_imported(module, node))
     return ast.unparse(tree), tuple(sorted(found))
 
 
-def _is_text(line: ast.stmt) -> bool:
-    return (
-        isinstance(line, ast.Expr)
-        and isinstance(line.value, ast.Constant)
-        and isinstance(line.value.value, str)
-    )
+def _is_constant(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
 
 
 def _imported(module: str, line: ast.ImportFrom) -> Iterator[str]:

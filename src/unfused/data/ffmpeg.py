@@ -28,11 +28,7 @@ _ROUNDED = 0.25  # seconds by which a header may exceed what is there: the encod
 
 
 class FfmpegFile:
-    """An audio file that is read from its beginning on, with the methods of ``SoundFile`` for that.
-
-    Attributes:
-        format: The container's name, as FFmpeg has it.
-        samplerate, channels: Of its first audio track.
+    """An audio file that is read from its beginning on, with the names of ``SoundFile`` for that.
 
     Raises:
         OSError: No audio track, no known format or codec, damaged, or another rate or number of
@@ -110,8 +106,7 @@ class FfmpegFile:
     def _block(self, frame: Any) -> np.ndarray:
         if (frame.sample_rate, frame.layout.nb_channels) != (self.samplerate, self.channels):
             raise OSError("its rate or its channels change on the way")
-        block: np.ndarray = frame.to_ndarray().T
-        return block
+        return frame.to_ndarray().T
 
 
 def _why(error: Exception) -> str:

@@ -24,11 +24,8 @@ def read_label_studio(path: Path, control: str | None = None) -> pd.DataFrame:
     """Return a row for each label of each task, :data:`COLUMNS` as text; "" where there is none.
 
     Regions with labels are pieces of a recording, in seconds; where a task has none, its choices
-    label the whole recording.
-
-    Args:
-        path: The JSON file. Audio lies beside it or in a folder there.
-        control: Name of the labelling in JSON-MIN, where it is none of the usual ones.
+    label the whole recording. Audio lies beside the JSON file or in a folder there. ``control`` is
+    the name of the labelling in JSON-MIN, where it is none of the usual ones.
 
     Raises:
         UserError: It is no such export, or a recording may be one of several files.

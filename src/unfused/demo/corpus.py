@@ -37,7 +37,10 @@ def render_demo(
     *,
     n_jobs: int = -1,
 ) -> Path:
-    """Render one of the demo's corpora, or what is missing of it.
+    """Render one of the demo's corpora, or what is missing of it, and return its own folder.
+
+    There are FLAC files (16 kHz, mono, 16 bit) in it, ``labels.csv`` (columns path, label, split
+    and group) and a data card, ``README.md``.
 
     Args:
         folder: Where it goes, into a folder of its own.
@@ -45,10 +48,6 @@ def render_demo(
             ``mixtures`` (:func:`.plan_mixtures`).
         settings: How large it is.
         n_jobs: Number of processes; -1: one per core.
-
-    Returns:
-        A folder of FLAC files (16 kHz, mono, 16 bit) with ``labels.csv`` (columns path, label,
-        split and group) and a data card, ``README.md``.
 
     Raises:
         UserError: The renderer or its SoundFont is not installed, or there are not enough notes.

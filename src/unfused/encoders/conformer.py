@@ -98,8 +98,7 @@ class Conformer(Encoder):
             frames = _moved_to_the_beginning(frames, spans)
         n_latents = frames.shape[1] // self.stride
         stacked = frames[:, : n_latents * self.stride].reshape(len(frames), n_latents, -1)
-        normed: Tensor = self.layer_norm(self.stack(stacked))
-        return normed
+        return self.layer_norm(self.stack(stacked))
 
     def n_real(self, spans: Tensor, n_latents: int) -> Tensor:
         """Return how many of a clip's ``n_latents`` latents are real, at least one, (B,) int64."""
@@ -159,8 +158,7 @@ class ConformerBlock(ConformerLayer):
         What comes out at padding has no meaning.
         """
         if key_padding_mask is None:
-            unpadded: Tensor = super().forward(input, None)
-            return unpadded
+            return super().forward(input, None)
         x = input + 0.5 * self.ffn1(input)
         x = x + self._convolve(x, key_padding_mask)
         query = self.self_attn_layer_norm(x)
@@ -169,8 +167,7 @@ class ConformerBlock(ConformerLayer):
         )
         x = x + self.self_attn_dropout(attended)
         x = x + 0.5 * self.ffn2(x)
-        output: Tensor = self.final_layer_norm(x)
-        return output
+        return self.final_layer_norm(x)
 
     def _convolve(self, frames: Tensor, padding: Tensor) -> Tensor:
         module, outside = self.conv_module, padding.unsqueeze(1)  # (B, 1, T)

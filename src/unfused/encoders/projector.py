@@ -14,14 +14,6 @@ class Projector(nn.Sequential):
 
     The defaults are DECAR-v2's (official code): Linear D -> 2048, batch norm, ReLU, Linear -> 512.
 
-    Args:
-        inputs: Dimension of the encoder's embedding.
-        hidden: Width of the hidden layers.
-        outputs: Dimension of the projection.
-        hidden_layers: Number of hidden layers.
-        bias: Whether the linear layers have a bias.
-        batch_norm: Whether batch norm stands before each ReLU.
-
     Raises:
         UserError: A dimension is smaller than 1.
 

@@ -49,12 +49,8 @@ def load_byol_a(
     """Load one of BYOL-A's published encoders, of 512, 1024 or 2048 dimensions.
 
     It brings BYOL-A's front-end: log-mels of a store made with another one are refused, which
-    takes ``FrontEnd(mel_scale="htk", norm="none")``.
-
-    Args:
-        path: The ``.pth`` file.
-        mean: Mean of the log-mels it is to be used on; BYOL-A measures it for every data set.
-        std: Their standard deviation.
+    takes ``FrontEnd(mel_scale="htk", norm="none")``. ``mean`` and deviation ``std`` are those of
+    the log-mels it is to be used on; BYOL-A measures them for every data set.
 
     Raises:
         UserError: The file is no such checkpoint; the message names the tensors.
@@ -70,12 +66,8 @@ def load_lape(path: str | Path, *, mean: float, std: float) -> TrainedEncoder:
     """Load the encoder of a LAPE checkpoint of SLICER, DeLoRes-S or DeLoRes-M.
 
     The student's encoder is taken; momentum encoder, heads and queue are left out and logged.
-    LAPE's running normalisation is not in its checkpoints, so mean and deviation have to be given.
-
-    Args:
-        path: The ``.ckpt`` file, or a file with its ``state_dict`` alone.
-        mean: Mean of the log-mels it is to be used on.
-        std: Their standard deviation.
+    LAPE's running normalisation is not in its checkpoints, so ``mean`` and deviation ``std`` of the
+    log-mels it is to be used on have to be given. The file may hold the ``state_dict`` alone.
 
     Raises:
         UserError: The file is no such checkpoint; the message names the tensors.

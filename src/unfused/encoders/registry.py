@@ -27,17 +27,11 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Registry(Generic[T]):
-    """The classes in a package's modules that carry their own ``name``.
+    """The classes in a package's modules that carry their own ``name``."""
 
-    Attributes:
-        package: Dotted name of the package whose modules define the classes.
-        base: The class they derive from.
-        what: What one of them is called in error messages.
-    """
-
-    package: str
-    base: type[T]
-    what: str
+    package: str  # its dotted name
+    base: type[T]  # the class they derive from
+    what: str  # what one of them is called in error messages
 
     def classes(self) -> dict[str, type[T]]:
         """Return name -> class, by name; imports the package's modules on first use."""

@@ -35,7 +35,7 @@ def decorrelation(z: Tensor, kind: Decorrelation = "covariance") -> Tensor:
     >>> decorrelation(torch.tensor([[1.0, 1.0], [-1.0, -1.0]]))
     tensor(4.)
     """
-    check_decorrelation(kind)
+    must_be_one_of(get_args(Decorrelation), decorrelation=kind)
     if len(z) < 2:
         raise UserError(f"{len(z)} embedding(s): a covariance needs at least 2")
     with torch.autocast(z.device.type, enabled=False):
@@ -44,8 +44,3 @@ def decorrelation(z: Tensor, kind: Decorrelation = "covariance") -> Tensor:
         wide = z.to(torch.promote_types(z.dtype, torch.float32))
         rows = (wide - wide.mean(dim=0)) / (len(z) - 1) ** 0.5
         return products(rows, rows).off_diagonal / z.shape[1]
-
-
-def check_decorrelation(kind: str) -> None:
-    """Refuse what :func:`decorrelation` does not know."""
-    must_be_one_of(get_args(Decorrelation), decorrelation=kind)

@@ -76,17 +76,11 @@ def draw_distractors(
 ) -> tuple[Tensor, Tensor]:
     """Draw distractors for every masked frame from the other masked frames of its clip.
 
-    Uniformly, with replacement, never the frame itself, never one of another clip.
-
-    Args:
-        n_masked: Masked frames of each clip, (B,) int64; they come first among its M.
-        size: M.
-        n_distractors: K.
-        generator: Source of randomness on the clips' device; None: torch's global one.
-
-    Returns:
-        The distractors' positions, (B, M, K) int64, and which frames count, (B, M) bool: the
-        masked ones of clips that have at least two, because a single one has no distractor.
+    Uniformly, with replacement, never the frame itself, never one of another clip; by a generator
+    on the clips' device, or torch's global one. The masked frames of each clip, (B,) int64, come
+    first among its M, the size. Returned are the K distractors' positions, (B, M, K) int64, and
+    which frames count, (B, M) bool: the masked ones of clips that have at least two, because a
+    single one has no distractor.
     """
     frame = torch.arange(size, device=n_masked.device)
     shape = (len(n_masked), size, n_distractors)

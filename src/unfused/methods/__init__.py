@@ -48,5 +48,4 @@ def create(name: str, encoder: Encoder, **settings: Any) -> Method:
     unwanted = Method.runtime_arguments - taken.keys()
     given = {key: value for key, value in settings.items() if key not in unwanted}
     registry.check_settings(name, given, taken)
-    created: Method = method(encoder, **given)
-    return created
+    return method(encoder, **given)

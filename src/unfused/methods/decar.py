@@ -90,8 +90,7 @@ class DECAR(Method):
 
     def project(self, view: View) -> Tensor:
         """Return the projector's output, (B, projector_dim), as it is before normalisation."""
-        projection: Tensor = self.projector(self.encoder(view.log_mel, view.spans))
-        return projection
+        return self.projector(self.encoder(view.log_mel, view.spans))
 
     def start_epoch(self, epoch: int, embed: Embed, seed: int) -> dict[str, Tensor]:
         """Cluster the bank, in epoch 0 after filling it; the prototypes are its centroids."""

@@ -77,8 +77,7 @@ class DeLoReSS(Method):
     def project(self, view: View) -> Tensor:
         """Return the projections of a view, (B, projector_dim)."""
         embedding = self.dropout(self.encoder(view.log_mel, view.spans))
-        projection: Tensor = self.projector(embedding)
-        return projection
+        return self.projector(embedding)
 
     def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`.

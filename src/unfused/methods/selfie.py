@@ -7,15 +7,15 @@ each loss compares and where gradient flows; the formulas and weights below are 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import must_be
+from ..core.errors import must_be, must_be_one_of
 from ..encoders.encoder import Encoder
 from ..losses.byol import byol_loss
-from ..losses.decorrelation import Decorrelation, check_decorrelation, decorrelation
+from ..losses.decorrelation import Decorrelation, decorrelation
 from ..losses.diversity import Diversity, check_diversity, diversity
 from .method import LossAndMetrics, Views
 from .momentum import OnlineTarget
@@ -63,7 +63,7 @@ class SELFIE(OnlineTarget):
     ) -> None:
         super().__init__(encoder, **shared)
         check_diversity(diversity, sharpness, margin)
-        check_decorrelation(decorrelation)
+        must_be_one_of(get_args(Decorrelation), decorrelation=decorrelation)
         must_be("0 or positive", diversity_weight=diversity_weight)
         must_be("0 or positive", decorrelation_weight=decorrelation_weight)
         self.diversity: Diversity = diversity

@@ -119,8 +119,7 @@ class SLICER(MomentumContrast):
     @torch.no_grad()
     def teacher_keys(self, view: View) -> Tensor:
         """Return the teacher's projection of a view, (B, projector_dim), without gradient."""
-        keys: Tensor = self.teacher_projector(self.teacher_encoder(*view))
-        return keys
+        return self.teacher_projector(self.teacher_encoder(*view))
 
     def _instance_loss(self, *directions: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the contrast of (queries, keys) in both directions, and its mean accuracy."""

@@ -67,8 +67,7 @@ class Supervised(Method):
     def logits(self, view: View) -> Tensor:
         """Return the class logits of a batch, (B, K)."""
         embedding = self.encoder(view.log_mel, view.spans)
-        logits: Tensor = self.classifier(self.dropout(embedding))
-        return logits
+        return self.classifier(self.dropout(embedding))
 
     def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`."""

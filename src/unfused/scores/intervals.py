@@ -156,15 +156,10 @@ def difference(
 def mean_over_tasks(
     predictions: Mapping[str, pd.DataFrame], *, metric: str = "accuracy", n: int = RESAMPLES
 ) -> Interval:
-    """Return the mean of a model's scores over tasks.
+    """Return the mean of a model's scores over tasks: task -> prediction rows of :func:`interval`.
 
     The tasks are these and no sample of tasks: the interval covers other clips of theirs, and,
     from two seeds on that every task has, other seeds.
-
-    Args:
-        predictions: Task -> prediction rows of the model, of one task or more.
-        metric: What is averaged; where a clip has several labels what takes its place.
-        n: Number of resamples of each task.
     """
     samples = [_sample(rows, metric, n) for rows in predictions.values()]
     return _interval(samples, _student(*_combined(samples)))

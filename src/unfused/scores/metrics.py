@@ -54,13 +54,11 @@ def metric_for(predictions: pd.DataFrame, metric: str) -> str:
 
 
 def score(predictions: pd.DataFrame, metric: str) -> float:
-    """Return a metric of the predictions of one training.
+    """Return a metric, one of :data:`METRICS`, of the predictions of one training.
 
-    Args:
-        predictions: ``label, predicted``; with several labels a clip ``label, classes, scores``
-            and, where there are any, ``fold``: scores of different classifiers cannot be ranked
-            together, so folds are averaged.
-        metric: A name in :data:`METRICS`.
+    Columns are ``label, predicted``; with several labels a clip ``label, classes, scores`` and,
+    where there are any, ``fold``: scores of different classifiers cannot be ranked together, so
+    folds are averaged.
 
     >>> rows = pd.DataFrame({"label": ["a", "a", "b"], "predicted": ["a", "b", "b"]})
     >>> score(rows, "balanced_accuracy")

@@ -127,14 +127,10 @@ class Corpus:
         name: str | None = None,
         rejected: pd.DataFrame | None = None,
     ) -> Corpus:
-        """Return a corpus of what is there already.
+        """Return a corpus of what is there already: clips of a store, which may hold more.
 
-        Args:
-            store: Log-mels; may hold more clips.
-            clips: Which clips: clip_id and perhaps other columns of a manifest, else unknown.
-            splits: Their parts, columns clip_id, fold and split; None: cut when asked for.
-            name: What it is called; None: as the corpus of its first clip.
-            rejected: Clips that cannot be used.
+        ``clips`` have clip_id and perhaps other columns of a manifest, ``splits`` clip_id, fold and
+        split; None: cut when asked for. Without a name it is called as that of its first clip.
         """
         corpus = cls.__new__(cls)
         unknown: dict[str, Any] = {
@@ -299,8 +295,7 @@ class Corpus:
     def split(self, fold: int | None = None) -> tuple[Corpus, Corpus]:
         """Return the labelled clips to fit on (training and validation parts) and those to test on.
 
-        Args:
-            fold: Which fold is held out; None: the first.
+        Without a fold the first is held out.
 
         Raises:
             ManifestError: There are fewer than two classes.
@@ -310,11 +305,8 @@ class Corpus:
     def for_training(self, fold: int | None = None, *, transductive: bool = False) -> Corpus:
         """Return the audio that may be trained on without labels, which are taken away.
 
-        No clip that validates or tests, nor its audio under another name, is among it.
-
-        Args:
-            fold: Which fold is held out; None: the first.
-            transductive: Also take the audio (never the labels) of validation and test clips.
+        No clip that validates or tests in the fold (None: the first), nor its audio under another
+        name, is among it; ``transductive`` takes their audio, never their labels, too.
         """
         chosen = training_clips(self.splits, self._fold(fold), transductive=transductive)
         audio = self._subset(self.clips["clip_id"].isin(chosen["clip_id"]))

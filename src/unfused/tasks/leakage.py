@@ -52,10 +52,7 @@ def check_no_leak(trained_on: pd.DataFrame, evaluated: pd.DataFrame) -> None:
 def training_clips(splits: pd.DataFrame, fold: int, *, transductive: bool = False) -> pd.DataFrame:
     """Return the rows of a task's splits whose audio may be trained on in one fold, without labels.
 
-    Args:
-        splits: Columns clip_id, digest, offset, frames, fold, split.
-        fold: The held-out fold.
-        transductive: Also take the audio (never the labels) of validation and test clips.
+    ``transductive`` takes that of validation and test clips, too.
     """
     of_fold = splits[splits["fold"] == fold]
     return of_fold if transductive else of_fold[of_fold["split"].isin(_TRAINABLE)]
@@ -67,16 +64,14 @@ def select_pretraining_clips(
     """Return the pre-training clips of every fold, over all corpora of the study.
 
     Audio that some task holds out (the same part of the same bytes, under whatever name and in
-    whatever corpus) is left out of that fold; the same clip in two corpora is taken once.
+    whatever corpus) is left out of that fold; the same clip in two corpora is taken once. Columns
+    are fold, corpus, clip_id, digest, offset and frames.
 
     Args:
         splits: Corpus -> its splits, columns clip_id, digest, offset, frames, fold, split, made_by.
         transductive: Keep held-out audio; encoders made this way are marked.
         task_audio: Take the tasks' training audio too. Without it there is one fold, 0, and what
             any task holds out in any of its folds is left out of it.
-
-    Returns:
-        Columns fold, corpus, clip_id, digest, offset and frames.
 
     Raises:
         UserError: A fold has no clip left, or there is no pool to take the place of task audio.

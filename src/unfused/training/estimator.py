@@ -62,14 +62,9 @@ class LoopEstimator(BaseEstimator):
             setattr(self, name, further.get(name, setting.default))
 
     def set_params(self, **parameters: Any) -> Self:
-        """Change parameters and return the estimator.
-
-        Raises:
-            UserError: A parameter is unknown.
-        """
+        """Change parameters and return the estimator; a UserError names what is unknown."""
         self._check_names(parameters)
-        changed: Self = super().set_params(**parameters)
-        return changed
+        return super().set_params(**parameters)
 
     def _check_names(self, given: Mapping[str, Any]) -> None:
         check_settings(type(self).__name__, given, self._get_param_names())

@@ -17,12 +17,8 @@ class Graphed:
     A step of a small encoder is a thousand kernels of some microseconds; launching each from Python
     takes longer than computing it. What the function does on the host (Python's state, numbers
     that are no tensors) happens in the first calls and is then fixed; what it does on the device,
-    in place, happens in each. Inputs keep their shapes.
-
-    Args:
-        function: From tensors on the device to named scalars there.
-        generators: What it draws from beside torch's global generator; seeding them between calls
-            works as ever.
+    in place, happens in each. Inputs keep their shapes. Generators are what it draws from beside
+    torch's global one; seeding them between calls works as ever.
     """
 
     def __init__(

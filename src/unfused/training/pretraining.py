@@ -150,10 +150,7 @@ def _pretrain(
 
 
 def estimator(method: str) -> type[SelfSupervised]:
-    """Return the estimator of a registered method.
-
-    Raises:
-        UserError: No method has this name.
+    """Return the estimator of a registered method; a UserError names the nearest if there is none.
 
     >>> estimator("decar")(clip_updates=20_000, temperature=0.2)
     DECAR(clip_updates=20000, temperature=0.2)

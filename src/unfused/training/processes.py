@@ -151,8 +151,7 @@ def _error(place: Path, rank: int, codes: Sequence[int | None]) -> Exception:
     """Return what was raised first if process ``rank`` raised, else which process ended how."""
     if (place / f"error{rank}").is_file():
         first = min(place.glob("error*"), key=lambda file: file.stat().st_mtime_ns)
-        error: Exception = pickle.loads(first.read_bytes())
-        return error
+        return pickle.loads(first.read_bytes())
     ends = [
         f"{number} of {len(codes)} was killed by {signal.Signals(-code).name}"
         if code < 0

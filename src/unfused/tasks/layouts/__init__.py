@@ -32,16 +32,10 @@ def available() -> list[str]:
 
 
 def read_layout(name: str, folder: str | Path, **options: Any) -> pd.DataFrame:
-    """List a data set's clips.
+    """List the clips of a data set, one of :func:`available`, as unpacked in a folder.
 
-    Args:
-        name: One of :func:`available`.
-        folder: Where the data set was unpacked.
-        **options: Options of the layout, such as which labels.
-
-    Returns:
-        ``path`` (relative to ``folder``) and some of label, split, fold, group, offset, frames,
-        all str, "" where unknown.
+    Options are the layout's, such as which labels. Columns are ``path`` (relative to ``folder``)
+    and some of label, split, fold, group, offset, frames, all str, "" where unknown.
 
     Raises:
         LayoutError: No layout has this name, or a file that it needs is missing or malformed.
@@ -64,11 +58,7 @@ def warn_of_counts(
 ) -> list[str]:
     """Return warnings, logged too, of what differs from what the makers of a data set say.
 
-    Args:
-        usable: Its manifest.
-        unusable: Its rejected clips.
-        clips: How many clips it should list; None: unknown.
-        classes: How many classes; None: unknown.
+    Given are its manifest, its rejected clips, and how many clips and classes they count, if known.
     """
     corpus, n_clips = usable["corpus"].iloc[0], len(usable) + len(unusable)
     found = [("clips", n_clips, clips), ("classes", len(class_counts(usable)), classes)]
@@ -85,11 +75,7 @@ def warn_of_counts(
 
 
 def missing_tasks(tasks: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the data sets that are configured, with a ``card``, and not there, one a row.
-
-    Args:
-        tasks: Name -> entry, as configured.
-    """
+    """Return the data sets that are configured, with a ``card``, and not there, one a row."""
     rows = [
         {"task": name, "put_it_in": entry.get("audio"), **entry, **entry["card"]}
         for name, entry in tasks.items()

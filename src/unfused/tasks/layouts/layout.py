@@ -46,8 +46,7 @@ def needed(folder: Path, *names: str) -> Path:
 def named(folder: Path, pattern: str) -> pd.DataFrame:
     """List the files, hidden ones aside, whose whole path below a folder matches a pattern.
 
-    Returns:
-        ``path``, and a column for each named group of the pattern; sorted by path.
+    Columns are ``path``, by which they are sorted, and the pattern's named groups.
     """
     files = (path for path in folder.rglob("*.*") if not path.name.startswith("."))
     below = sorted(path.relative_to(folder).as_posix() for path in files)
