@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unfused.core.distributed import gather_rows
 from unfused.losses import decorrelation
-from unfused.losses.decorrelation import Decorrelation
+from unfused.losses.selfie import Decorrelation
 
 from .two_processes import assert_equals_one_process
 

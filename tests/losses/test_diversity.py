@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unfused.core.distributed import gather_rows
 from unfused.losses import diversity
-from unfused.losses.diversity import Diversity
+from unfused.losses.selfie import Diversity
 
 from .two_processes import assert_equals_one_process
 

@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from unfused import methods
 from unfused.encoders import AudioNTT
 from unfused.losses import byol_loss, decorrelation, diversity
-from unfused.losses.decorrelation import Decorrelation
-from unfused.losses.diversity import Diversity
+from unfused.losses.selfie import Decorrelation, Diversity
 from unfused.methods.byol_a import BYOLA
 from unfused.methods.selfie import SELFIE
 from unfused.views.view import View

@@ -9,9 +9,9 @@ from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.methods.byol_a import BYOLA
 from unfused.tasks.corpus import Corpus
+from unfused.training.batches import draw_bank
 from unfused.training.checkpoint import CheckpointError
 from unfused.training.estimator import crop_source, random_encoder, view_maker
-from unfused.training.k_mix_bank import draw_bank
 from unfused.training.loop import TrainingSettings, fit
 from unfused.views import View, fit_centroids
 from unfused.views.k_mix import nearest_centroids

@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ class MemoryStore:
     """Log-mels in memory with the interface of a store."""
 
     pad_value = -16.0
+    front_end = SimpleNamespace(pad_value=pad_value, n_mels=N_MELS)
 
     def __init__(self, lengths, seed=0):
         rng = numpy_generator(seed, "store")
@@ -30,6 +32,9 @@ class MemoryStore:
             rng.normal(-5, 2, (n, N_MELS)).astype(np.float16).astype(np.float32) for n in lengths
         ]
         self.n_frames = np.array(lengths)
+
+    def clip(self, row):
+        return self.clips[row]
 
     def crops(self, rows, starts, length, *, repeat=False):
         if repeat:

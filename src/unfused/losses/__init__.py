@@ -5,10 +5,9 @@ from .bilinear_contrast import bilinear_contrast
 from .byol import byol_loss
 from .cluster_contrast import cluster_contrast
 from .decar import prototype_cross_entropy
-from .decorrelation import decorrelation
-from .diversity import diversity
 from .info_nce import info_nce
 from .masked_contrast import masked_contrast
+from .selfie import decorrelation, diversity
 
 __all__ = [
     "barlow_twins",

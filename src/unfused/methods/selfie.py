@@ -15,8 +15,7 @@ from torch.nn import functional as F
 from ..core.errors import must_be, must_be_one_of
 from ..encoders.encoder import Encoder
 from ..losses.byol import byol_loss
-from ..losses.decorrelation import Decorrelation, decorrelation
-from ..losses.diversity import Diversity, check_diversity, diversity
+from ..losses.selfie import Decorrelation, Diversity, check_diversity, decorrelation, diversity
 from .method import LossAndMetrics, Views
 from .momentum import OnlineTarget
 
@@ -33,12 +32,12 @@ class SELFIE(OnlineTarget):
 
     Args:
         encoder: What is trained.
-        diversity: Which candidate; see :func:`unfused.losses.diversity.diversity`.
+        diversity: Which candidate; see :func:`unfused.losses.selfie.diversity`.
         diversity_weight: Its weight (our choice: 1, as alignment and uniformity in arXiv
             2005.10242).
         sharpness: Of ``uniformity`` (2 there).
         margin: Of ``hinge``.
-        decorrelation: Which candidate; see :func:`unfused.losses.decorrelation.decorrelation`.
+        decorrelation: Which candidate; see :func:`unfused.losses.selfie.decorrelation`.
         decorrelation_weight: Its weight (our choice: 0.04, VICReg's 1 to 25 of covariance and
             invariance, arXiv 2105.04906).
         **shared: See :class:`~unfused.methods.momentum.OnlineTarget`; BYOL-A's.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -13,11 +14,12 @@ from ..core.distributed import rank, world_size
 from ..core.errors import UserError
 from ..core.seeding import numpy_generator
 from ..data.store import LogMelStore
+from ..tasks.corpus import Corpus
+from ..views.k_mix import nearest_centroids
 from ..views.view import View
 from .settings import PADDINGS, Padding
 
 Batch = tuple[Tensor, View]
-_CHUNK_FRAMES = 2**18  # gathered at a time while filling the GPU: 64 MB of float32
 _SHARE = 0.4  # of the free GPU memory that clips may take
 
 
@@ -174,22 +176,13 @@ class DeviceFrames:
 
     def __init__(self, store: LogMelStore, rows: np.ndarray, device: torch.device) -> None:
         lengths = np.asarray(store.n_frames, dtype=np.int64)[rows]
-        outside = store.crops(rows[:1], lengths[:1], 1)[0]  # one frame after the clip's end
-        self.pad_value = float(outside.flatten()[0])
-        by_length = np.argsort(lengths, kind="stable")  # read together, clips are padded little
-        ends = np.cumsum(lengths[by_length])
-        first = np.empty_like(lengths)
-        first[by_length] = ends - lengths[by_length]
+        first = np.cumsum(lengths) - lengths
+        self.pad_value = store.front_end.pad_value
         self._lengths, self._first = (torch.from_numpy(x).to(device) for x in (lengths, first))
-        shape = (int(lengths.sum()), outside.shape[2])
+        shape = (int(lengths.sum()), store.front_end.n_mels)
         self._frames = torch.empty(shape, dtype=torch.float16, device=device)
-        filled = 0
-        for chunk in np.split(by_length, np.flatnonzero(np.diff(ends // _CHUNK_FRAMES)) + 1):
-            longest = int(lengths[chunk].max())
-            padded = store.crops(rows[chunk], np.zeros(len(chunk), dtype=np.int64), longest)[0]
-            block = padded[torch.arange(longest) < torch.from_numpy(lengths[chunk])[:, None]]
-            self._frames[filled : filled + len(block)] = block.half().to(device)
-            filled += len(block)
+        for row, begin, length in zip(rows, first, lengths, strict=True):
+            self._frames[begin : begin + length] = torch.from_numpy(store.clip(row))
 
     def crops(
         self, rows: np.ndarray, starts: np.ndarray, length: int, *, repeat: bool = False
@@ -211,8 +204,7 @@ class DeviceFrames:
 def _fit_on(device: torch.device, store: LogMelStore, rows: np.ndarray) -> bool:
     """Return whether clips take a moderate share of the GPU's free memory in float16."""
     free, _ = torch.cuda.mem_get_info(device)
-    n_mels = store.crops(rows[:1], np.zeros(1, dtype=np.int64), 1)[0].shape[2]
-    return int(np.asarray(store.n_frames)[rows].sum()) * n_mels * 2 < _SHARE * free
+    return int(store.n_frames[rows].sum()) * store.front_end.n_mels * 2 < _SHARE * free
 
 
 def crop_starts(lengths: np.ndarray, crop_frames: int, uniform: np.ndarray) -> np.ndarray:
@@ -225,3 +217,23 @@ def crop_starts(lengths: np.ndarray, crop_frames: int, uniform: np.ndarray) -> n
     """
     slack = lengths - crop_frames
     return np.sign(slack) * np.floor(uniform * (np.abs(slack) + 1)).astype(np.int64)
+
+
+def draw_bank(
+    corpus: Corpus, centroids: np.ndarray, *, size: int, crop_frames: int = 96, seed: int = 0
+) -> pd.DataFrame:
+    """Return random crops of the training clips with their clusters, drawn as training draws them.
+
+    Clips come in a random order; when all have been there, they come again in another. Centroids
+    are those of their time-means, (K, F) float32. There is one row a crop, the oldest first:
+    clip_id, start (its first frame in the clip, negative in front of a shorter one) and cluster.
+    """
+    store, rows = corpus.store, corpus.rows
+    random = numpy_generator(seed, "k-mix", "bank")
+    rounds = [random.permutation(rows) for _ in range(-(-size // len(rows)))]
+    chosen = np.concatenate(rounds)[:size]
+    starts = crop_starts(store.n_frames[chosen], crop_frames, random.random(size))
+    crops, spans = store.crops(chosen, starts, crop_frames)
+    view = View(crops.transpose(1, 2).unsqueeze(1), spans)  # (N, 1, F, T)
+    clusters = nearest_centroids(view, torch.from_numpy(centroids)).numpy()
+    return pd.DataFrame({"clip_id": store.clip_ids[chosen], "start": starts, "cluster": clusters})

@@ -181,7 +181,7 @@ def fit_kmix_centroids(corpus: Any, k_mix: params.KMixParams, run: params.Run) -
 
 def fill_kmix_bank(corpus: Any, centroids: pd.DataFrame, k_mix: params.KMixParams) -> pd.DataFrame:
     """List the crops of a full bank of k-mix, as training on the first fold comes to have it."""
-    from ...training.k_mix_bank import draw_bank
+    from ...training.batches import draw_bank
     from ...views.k_mix_centroids import centroids_of
 
     fold, size = corpus.folds[0], k_mix.views.mixup_bank
