@@ -7,14 +7,12 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
 import pandas as pd
-import torch
 from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 
@@ -174,7 +172,7 @@ def _run(todo: Sequence[_Shard], front_end: FrontEnd, n_jobs: int) -> None:
     nowhere: dict[str, Any] = {"max_nbytes": None, "temp_folder": str(todo[0].path.parent)}
     pool = joblib.Parallel(workers, return_as=how, batch_size=1, **nowhere)
     bar = progress(total=len(clips), desc="log-mels", unit="clip")
-    with bar, warnings.catch_warnings(), _one_thread():
+    with bar, warnings.catch_warnings(), threadpool_limits(1):
         # loky ends workers that idled for long or grew, and starts others: nothing is lost
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         for n_clips in pool(joblib.delayed(_extract_shard)(shard, front_end) for shard in todo):
@@ -186,7 +184,7 @@ def _extract_shard(shard: _Shard, front_end: FrontEnd) -> int:
     decoded, names, rejected = [], [], []
     shard.part.unlink(missing_ok=True)
     start_over()
-    with _one_thread():
+    with threadpool_limits(1):  # what is multiplied is too small for more
         for clip in shard.clips:
             try:
                 decoded.append(Clip.of(_log_mel_blocks(clip, front_end)))
@@ -199,18 +197,6 @@ def _extract_shard(shard: _Shard, front_end: FrontEnd) -> int:
     facts = {"mark": shard.mark, "files": {shard.path.name: file_facts(shard.path)}}
     write_sealed(shard.part, {**facts, "clips": clips, "rejected": rejected})
     return len(shard.clips)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch and NumPy to one thread: what they multiply is too small for more."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(n_threads)
 
 
 def _log_mel_blocks(clip: Mapping[str, Any], front_end: FrontEnd) -> Iterator[np.ndarray]:

@@ -74,7 +74,7 @@ class FrontEnd(FrontEndSettings):
             last = following is nothing
             left = half if not started and (last or held.size > half) else 0
             if held.size and (left or last):
-                held = _reflected(held, left, half if last else 0)
+                held = np.pad(held, (left, half if last else 0), mode="reflect")
             started = started or left > 0
             n_frames = (held.size - self.n_fft) // self.hop + 1
             if started and n_frames > 0:
@@ -114,14 +114,6 @@ class FrontEnd(FrontEndSettings):
             rows, columns = slice(parts[0], parts[-1] + 1), slice(mels[0], mels[-1] + 1)
             groups.append((rows, columns, weights[rows, columns].copy()))
         return window, groups
-
-
-def _reflected(samples: np.ndarray, left: int, right: int) -> np.ndarray:
-    """Return what ``np.pad`` does with ``mode="reflect"``, which takes its time."""
-    if samples.size <= max(left, right):
-        return np.pad(samples, (left, right), mode="reflect")
-    before, after = samples[1 : left + 1], samples[len(samples) - 1 - right : -1]
-    return np.concatenate([before[::-1], samples, after[::-1]])
 
 
 def mel_filters(front_end: FrontEnd) -> np.ndarray:

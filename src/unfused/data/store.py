@@ -195,13 +195,10 @@ class LogMelStore:
             return crops, torch.tensor([0.0, length]).expand(len(rows), 2)
         ends = np.clip(n_frames - starts, 0, length)
         spans = np.stack([np.clip(-starts, 0, length), ends], axis=1).astype(np.float32)
-        padded = np.flatnonzero((starts < 0) | (ends < length))
-        if padded.size:
-            frame = np.arange(length)
-            outside = (frame < spans[padded, :1]) | (frame >= spans[padded, 1:])
-            row, column = np.nonzero(outside)
-            frames = crops.numpy().reshape(-1, crops.shape[2])  # a view, faster than two indices
-            frames[padded[row] * length + column] = self.front_end.pad_value
+        frame = np.arange(length)
+        outside = (frame < spans[:, :1]) | (frame >= spans[:, 1:])  # (B, length)
+        if outside.any():
+            crops.numpy()[outside] = self.front_end.pad_value
         return crops, torch.from_numpy(spans)
 
     def clip(self, row: int) -> np.ndarray:
