@@ -20,7 +20,7 @@ import networkx
 import numpy as np
 import pandas as pd
 
-from unfused.demo.plans import INSTRUMENTS, PLAYERS
+from unfused.demo.corpus import INSTRUMENTS, PLAYERS
 from unfused.demo.rendering import Note, Take, find_soundfont, play
 
 SHARES = {"train": 0.55, "valid": 0.15, "test": 0.3}

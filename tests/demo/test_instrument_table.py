@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unfused.demo.plans import INSTRUMENTS
+from unfused.demo.corpus import INSTRUMENTS
 from unfused.demo.rendering import find_soundfont
 
 MONO, RIGHT, LEFT = 1, 2, 4

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from unfused.demo.plans import (
+from unfused.demo.corpus import (
     INSTRUMENTS,
     PLAYERS,
     plan_mixtures,

@@ -47,15 +47,10 @@ def mark_of(**made_of: Any) -> str:
 
 @dataclass(frozen=True)
 class OutputFolder:
-    """A folder of outputs.
-
-    Attributes:
-        path: The folder; made when the first output is.
-        fresh: Build everything again once in this process, whatever stands there.
-    """
+    """A folder of outputs, made when the first one is."""
 
     path: Path
-    fresh: bool = False
+    fresh: bool = False  # build everything again once in this process, whatever stands there
 
     def built(self, name: str, made_of: Mapping[str, Any], build: Callable[[Path], object]) -> Path:
         """Return the folder of an output, ``<name>-<mark>``, built only if it is not there whole.
@@ -205,7 +200,7 @@ def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
 def read_sealed(path: Path) -> dict[str, Any] | None:
     """Return JSON with a seal; None if it is not there, or not what was written."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
         seal = content.pop("seal")
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None

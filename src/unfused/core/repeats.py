@@ -10,11 +10,9 @@ RUNS = "runs"
 
 
 class Repeat(NamedTuple):
-    """One repetition of the whole study.
+    """One repetition of the whole study: its seed, and which fold is held out.
 
-    Attributes:
-        seed: Seed of pre-training, pseudo-labels and student.
-        fold: Which fold is held out; 0 where the data has one fixed split, or folds from 0 on.
+    That is 0 where the data has one fixed split, or folds from 0 on.
     """
 
     seed: int

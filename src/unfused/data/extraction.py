@@ -23,15 +23,7 @@ from ..core.source import source_digest
 from .log_mel import FrontEnd
 from .manifest import AUDIO_KEY, rejected_table
 from .reading import UnreadableAudio, read_mono_blocks, start_over
-from .shards import (
-    STORE_FILE,
-    Clip,
-    StoreError,
-    check_store,
-    finish_store,
-    shard_file,
-    write_shard,
-)
+from .shards import STORE_FILE, Clip, StoreError, check_store, finish_store, shard_file, write_shard
 from .table import ManifestError
 
 log = logging.getLogger(__name__)

@@ -149,8 +149,5 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
 
 _SCALES: dict[str, tuple[Callable[[float], float], Callable[[np.ndarray], np.ndarray]]] = {
     "slaney": (_hz_to_mel, _mel_to_hz),
-    "htk": (
-        lambda hz: 2595 * math.log10(1 + hz / 700),
-        lambda mel: 700 * (10 ** (mel / 2595) - 1),
-    ),
+    "htk": (lambda hz: 2595 * math.log10(1 + hz / 700), lambda mel: 700 * (10 ** (mel / 2595) - 1)),
 }

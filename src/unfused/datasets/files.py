@@ -76,10 +76,7 @@ class CSVTableDataset(WholeFile, CSVDataset):
 class FigureDataset(WholeFile, TextDataset):
     """A drawn figure, the bytes of a PNG."""
 
-    DEFAULT_FS_ARGS: ClassVar = {
-        "open_args_save": {"mode": "wb"},
-        "open_args_load": {"mode": "rb"},
-    }
+    DEFAULT_FS_ARGS: ClassVar = {"open_args_save": {"mode": "wb"}, "open_args_load": {"mode": "rb"}}
 
     @described
     def preview(self) -> str:

@@ -61,7 +61,12 @@ class AudioNTT(Encoder):
     ) -> None:
         settings = arguments(locals())
         super().__init__()
-        _check(d, n_mels, channels, dropout, cut)
+        if n_mels < 8 or n_mels % 8:
+            raise UserError(f"n_mels={n_mels} must be a multiple of 8: three blocks halve it each")
+        must_be("at least 1", d=d, channels=channels)
+        must_be("in [0, 1)", dropout=dropout)
+        if cut not in self.taps:
+            raise UserError(f"cut={cut!r} is no tap of AudioNTT; choose from {list(self.taps)}")
         self.settings, self.cut = settings, cut
         kept = self.taps[: self.taps.index(cut) + 1]
         block_dims = [channels * n_mels // 2**i for i in (1, 2, 3)]
@@ -122,12 +127,3 @@ class _Block(nn.Sequential):
 def _as_frames(output: Tensor) -> Tensor:
     """Turn a block's output into frames: (B, C, F', T') -> (B, T', F' * C)."""
     return output.permute(0, 3, 2, 1).flatten(2) if output.dim() == 4 else output
-
-
-def _check(d: int, n_mels: int, channels: int, dropout: float, cut: str) -> None:
-    if n_mels < 8 or n_mels % 8:
-        raise UserError(f"n_mels={n_mels} must be a multiple of 8: three blocks halve it each")
-    must_be("at least 1", d=d, channels=channels)
-    must_be("in [0, 1)", dropout=dropout)
-    if cut not in AudioNTT.taps:
-        raise UserError(f"cut={cut!r} is no tap of AudioNTT; choose from {list(AudioNTT.taps)}")

@@ -76,8 +76,7 @@ class DeLoReSM(MomentumContrast):
     ) -> None:
         size = size_of_queue(queue_size, n_clips // 2, n_clips)
         super().__init__(encoder, size, projector_layers=projector_layers, **shared)
-        weights = {"barlow_weight": barlow_weight, "redundancy_weight": redundancy_weight}
-        must_be("0 or positive", **weights)
+        must_be("0 or positive", barlow_weight=barlow_weight, redundancy_weight=redundancy_weight)
         self.barlow_weight, self.redundancy_weight = barlow_weight, redundancy_weight
         self.taps = _checked_taps(taps, encoder)
         widths: Any = {"hidden": barlow_hidden, "outputs": barlow_dim, "hidden_layers": 2}

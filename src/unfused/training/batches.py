@@ -44,9 +44,6 @@ class CropSource:
         padding: What fills a crop that is longer than its clip: ``silence``, or ``repeat`` for the
             clip itself, again and again, from a random frame on.
 
-    Attributes:
-        n_clips: Number of training clips.
-
     Raises:
         UserError: Fewer than two clips, a batch or crop too small, or a batch that the processes
             cannot share.
