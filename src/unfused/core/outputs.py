@@ -117,10 +117,9 @@ class OutputFolder:
             wrong = {} if fresh else damage(path / RECORD, mark)
             for name, what in wrong.items():
                 log.warning("%s is damaged and is built again: %s %s", label, name, what)
+                (path / name).unlink(missing_ok=True)  # what is whole may be of use
             if not wrong or RECORD in wrong:
                 shutil.rmtree(path)
-            for name in wrong:  # what is whole may be of use
-                (path / name).unlink(missing_ok=True)
             (path / RECORD).unlink(missing_ok=True)
         return state
 

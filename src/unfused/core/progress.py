@@ -18,28 +18,14 @@ DELAY = 2.0  # seconds
 
 
 def progress(
-    iterable: Iterable[Any] | None = None,
-    *,
-    total: int,
-    desc: str,
-    unit: str,
-    initial: int = 0,
-    quiet: bool = False,
+    iterable: Iterable[Any] | None = None, *, quiet: bool = False, **options: Any
 ) -> tqdm[Any]:
-    """Return a progress bar, which is a context manager; arguments are tqdm's.
+    """Return a progress bar, which is a context manager.
 
-    Without an iterable call ``update(n)``. ``quiet`` shows nothing (another process does).
+    Without an iterable call ``update(n)``. ``quiet`` shows nothing (another process does); further
+    options are tqdm's: ``total``, ``desc`` and ``unit``, perhaps ``initial``.
     """
     watched = sys.stderr is not None and sys.stderr.isatty()
-    return tqdm(
-        iterable,
-        total=total,
-        desc=desc,
-        unit=unit,
-        initial=initial,
-        disable=quiet or bool(os.environ.get("TQDM_DISABLE")),
-        delay=DELAY,
-        mininterval=0.1 if watched else 30.0,
-        leave=False,
-        dynamic_ncols=watched,
-    )
+    options |= {"mininterval": 0.1 if watched else 30.0, "dynamic_ncols": watched}
+    off = quiet or bool(os.environ.get("TQDM_DISABLE"))
+    return tqdm(iterable, disable=off, delay=DELAY, leave=False, **options)

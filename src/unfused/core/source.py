@@ -12,14 +12,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 NOT_FOLLOWED = ("core", "data", "reporting")
 """Rooms that find outputs again, count, log and draw, or whose results have marks of their own."""
-DECIDES = (
-    "core.seeding",
-    "core.distributed",
-    "core.repeats",
-    "data.label_sets",
-    "data.shards",
-    "data.store",
-)
+DECIDES = ("core.seeding", "core.distributed", "core.repeats", "data.label_sets", "data.shards",
+           "data.store")  # fmt: skip
 """Modules of these rooms that are followed all the same."""
 
 

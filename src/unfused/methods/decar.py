@@ -97,12 +97,9 @@ class DECAR(Method):
         if epoch == 0:
             self.bank.copy_(embed(self._first_z))
         kmeans = KMeans(
-            self.n_prototypes,
-            n_iterations=self.kmeans_iterations,
-            seed=derive_seed(seed, "prototypes", epoch),
-            spherical=True,
-            init=self.kmeans_init,
-        ).fit(self.bank)
+            self.n_prototypes, n_iterations=self.kmeans_iterations, spherical=True,
+            init=self.kmeans_init, seed=derive_seed(seed, "prototypes", epoch),
+        ).fit(self.bank)  # fmt: skip
         self.prototypes.copy_(kmeans.centroids_)
         self.assignments.copy_(kmeans.labels_)
         sizes = torch.bincount(kmeans.labels_, minlength=self.n_prototypes).float()

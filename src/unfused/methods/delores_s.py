@@ -67,12 +67,9 @@ class DeLoReSS(Method):
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
         self.projector = Projector(
-            inputs=encoder.dim,
-            hidden=projector_hidden,
-            outputs=projector_dim,
-            hidden_layers=projector_layers,
-            bias=False,
-        )
+            inputs=encoder.dim, hidden=projector_hidden, outputs=projector_dim,
+            hidden_layers=projector_layers, bias=False,
+        )  # fmt: skip
 
     def project(self, view: View) -> Tensor:
         """Return the projections of a view, (B, projector_dim)."""

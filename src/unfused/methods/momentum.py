@@ -259,12 +259,9 @@ class MomentumContrast(MomentumMethod):
         must_be("positive", temperature=temperature)
         self.temperature = temperature
         self.projector = Projector(
-            inputs=encoder.dim,
-            hidden=projector_hidden,
-            outputs=projector_dim,
-            hidden_layers=projector_layers,
-            batch_norm=False,
-        )
+            inputs=encoder.dim, hidden=projector_hidden, outputs=projector_dim,
+            hidden_layers=projector_layers, batch_norm=False,
+        )  # fmt: skip
         self.add_teacher()
         self.queue = NegativesQueue(queue_size, projector_dim)
         self.new_keys: list[Tensor] = []  # of each forward pass before after_step

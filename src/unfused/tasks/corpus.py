@@ -94,14 +94,10 @@ class Corpus:
         sources = [audio] if isinstance(audio, str | Path) else list(audio)
         places = [Path(source).expanduser().resolve() for source in sources]
         manifest, rejected = scan_audio(
-            places,
-            corpus=corpus_name([str(place) for place in places]),
-            labels=labels,
-            columns=columns,
-            listing=None if layout is None else read_layout(layout, places[0]),
-            label_separator=label_separator,
-            window_seconds=window_seconds,
-        )
+            places, corpus=corpus_name([str(place) for place in places]), labels=labels,
+            listing=None if layout is None else read_layout(layout, places[0]), columns=columns,
+            label_separator=label_separator, window_seconds=window_seconds,
+        )  # fmt: skip
         name, definition = str(manifest["corpus"].iloc[0]), front_end or FrontEnd()
         mark = mark_of(clips=manifest[AUDIO_KEY], front_end=definition)
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unfused"

@@ -176,15 +176,10 @@ def crop_source(
 ) -> CropSource:  # fmt: skip
     """Return the batches of a corpus for a method."""
     return CropSource(
-        corpus.store,
-        corpus.rows,
-        crop_frames=method.crop_frames,
-        n_crops=method.n_crops,
-        batch_size=training.batch_size,
-        padding=training.padding,
-        seed=seed,
+        corpus.store, corpus.rows, crop_frames=method.crop_frames, n_crops=method.n_crops,
+        batch_size=training.batch_size, padding=training.padding, seed=seed,
         device=pick_device(device),
-    )
+    )  # fmt: skip
 
 
 def view_maker(
@@ -195,11 +190,8 @@ def view_maker(
 ) -> ViewMaker:
     """Return the augmentations of a corpus's crops; ``views`` are arguments of ``ViewMaker``."""
     mean, std = corpus.statistics
+    centroids = None if k_mix_centroids is None else torch.from_numpy(k_mix_centroids)
     return ViewMaker(
-        mean=mean,
-        std=std,
-        n_mels=corpus.store.front_end.n_mels,
-        crop_frames=crop_frames,
-        k_mix_centroids=None if k_mix_centroids is None else torch.from_numpy(k_mix_centroids),
-        **views,
-    )
+        mean=mean, std=std, n_mels=corpus.store.front_end.n_mels, crop_frames=crop_frames,
+        k_mix_centroids=centroids, **views,
+    )  # fmt: skip

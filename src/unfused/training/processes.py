@@ -202,12 +202,9 @@ def _work(
     else:
         torch.set_num_threads(max(1, torch.get_num_threads() // count))
     dist.init_process_group(
-        "nccl" if on_gpu else "gloo",
-        init_method=(place / "store").as_uri(),
-        rank=rank,
-        world_size=count,
-        device_id=torch.device("cuda", rank) if on_gpu else None,
-    )
+        "nccl" if on_gpu else "gloo", init_method=(place / "store").as_uri(), rank=rank,
+        world_size=count, device_id=torch.device("cuda", rank) if on_gpu else None,
+    )  # fmt: skip
     try:
         function(*arguments)
     except (KeyboardInterrupt, SystemExit) as stopped:
