@@ -152,7 +152,7 @@ def damage(record: Path, mark: str | None = None) -> dict[str, str]:
     if known is None or mark not in (None, known.get("mark")):
         return {record.name: "is not what was written"}
     files = known["files"].items()
-    found = {name: file_damage(record.with_name(name), facts) for name, facts in files}
+    found = {name: file_damage(record.parent / name, facts) for name, facts in files}
     return {name: what for name, what in found.items() if what}
 
 

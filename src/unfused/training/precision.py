@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import logging
-import sys
 from functools import cache
 
 import torch
 
 from ..core.errors import UserError
 
-log = logging.getLogger(__name__)
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -70,21 +67,16 @@ def cpu_has_bf16() -> bool:
 
 
 @cache
-def keep_freed_memory() -> bool:
-    """Tell glibc's allocator to keep freed blocks, and return whether it does; elsewhere nothing.
+def keep_freed_memory() -> None:
+    """Tell glibc's allocator to keep freed blocks; with another C library do nothing.
 
     glibc gives every large block back when it is freed. An encoder on a CPU frees and allocates
     hundreds of megabytes of activations, step after step; fetching their pages again can take as
     long as computing them.
     """
-    if not sys.platform.startswith("linux"):
-        return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # another C library
-        return False
-    largest, (trim, mmap) = 2**31 - 1, (-1, -3)  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
-    kept = [mallopt(option, largest) for option in (mmap, trim)]
-    if not all(kept):
-        log.debug("the allocator refuses to keep freed memory; encoders take longer")
-    return all(kept)
+    except (OSError, AttributeError):
+        return
+    for option in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
+        mallopt(option, 2**31 - 1)
