@@ -23,12 +23,7 @@ RESULTS, PARAMETERS = "07_model_output/results.parquet", "08_reporting/parameter
 
 
 class FolderDataset(AbstractDataset[Any, Any]):
-    """A folder, of which a node's is a copy.
-
-    Args:
-        filepath: The folder.
-        metadata: Ignored by Kedro, read by Kedro-Viz.
-    """
+    """A folder, of which a node's is a copy; its metadata are Kedro-Viz's."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self.filepath = Path(filepath)

@@ -8,16 +8,6 @@ from .registry import available, create
 from .trained import TrainedEncoder, load_encoder, provenance, read_trained_on, save_encoder
 
 __all__ = [
-    "AudioNTT",
-    "Conformer",
-    "Encoder",
-    "Projector",
-    "TrainedEncoder",
-    "available",
-    "create",
-    "load_encoder",
-    "provenance",
-    "read_trained_on",
-    "save_encoder",
-    "span_mask",
-]
+    "AudioNTT", "Conformer", "Encoder", "Projector", "TrainedEncoder", "available", "create",
+    "load_encoder", "provenance", "read_trained_on", "save_encoder", "span_mask",
+]  # fmt: skip

@@ -10,13 +10,6 @@ from .masked_contrast import masked_contrast
 from .selfie import decorrelation, diversity
 
 __all__ = [
-    "barlow_twins",
-    "bilinear_contrast",
-    "byol_loss",
-    "cluster_contrast",
-    "decorrelation",
-    "diversity",
-    "info_nce",
-    "masked_contrast",
-    "prototype_cross_entropy",
-]
+    "barlow_twins", "bilinear_contrast", "byol_loss", "cluster_contrast", "decorrelation",
+    "diversity", "info_nce", "masked_contrast", "prototype_cross_entropy",
+]  # fmt: skip

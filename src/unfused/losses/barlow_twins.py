@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..core.errors import UserError
 
@@ -105,4 +104,6 @@ def correlation_health(correlation: CrossCorrelation) -> dict[str, Tensor]:
 def _standardised(z: Tensor) -> Tensor:
     """Batch norm without weights, over sqrt(N), so that products of columns are correlations."""
     wide = z.to(torch.promote_types(z.dtype, torch.float32))
-    return F.batch_norm(wide, None, None, training=True, eps=_EPS) / len(z) ** 0.5
+    centred = wide - wide.mean(dim=0)
+    variance = centred.square().mean(dim=0)
+    return centred * (len(z) * (variance + _EPS)).rsqrt()
