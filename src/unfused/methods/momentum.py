@@ -205,10 +205,6 @@ class NegativesQueue(nn.Module):
         mean = F.normalize(keys.detach().float(), dim=1).mean(dim=0)
         return mean @ self.keys.float().mean(dim=0)
 
-    def extra_repr(self) -> str:
-        """Return the size for the log."""
-        return "{} keys of {} dimensions".format(*self.keys.shape)
-
 
 def queue_size(asked: int | None, usual: int, keys_a_pass: int) -> int:
     """Return how many keys a queue shall hold; None: as usual for the corpus, 1 to 65536.
