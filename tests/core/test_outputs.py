@@ -30,7 +30,12 @@ def another_process():
 
 
 def write(text):
-    return lambda path: (path / "weights").write_text(text)
+    def build(path):
+        (path / "deeper").mkdir(exist_ok=True)
+        for name in ("weights", "deeper/weights"):
+            (path / name).write_text(text)
+
+    return build
 
 
 def never(path):
@@ -104,14 +109,15 @@ def delete(file):
 
 
 @pytest.mark.parametrize("attack", [truncate, flip, empty, delete])
-@pytest.mark.parametrize("victim", ["weights", RECORD])
+@pytest.mark.parametrize("victim", ["weights", "deeper/weights", RECORD])
 def test_a_damaged_output_is_built_again(folder, attack, victim, another_process):
     path = folder.built("a", {"x": 1}, write("weights of some length"))
     attack(path / victim)
     another_process()
     outputs.OUTCOMES.clear()
     folder.built("a", {"x": 1}, write("weights of some length"))
-    assert (path / "weights").read_text() == "weights of some length"
+    for name in ("weights", "deeper/weights"):
+        assert (path / name).read_text() == "weights of some length"
     assert sum(outputs.OUTCOMES[name] for name in ("rebuilt", "resumed")) == 1
     assert not damage(path / RECORD)
 
