@@ -32,17 +32,10 @@ class CropSource:
     them; otherwise the clips left over at an epoch's end are skipped. Under torch.distributed every
     process gets an equal part of each batch, the first process the first clips.
 
-    Args:
-        store: The log-mel store.
-        rows: The training clips' rows in the store, (n_clips,).
-        crop_frames: Frames of a crop.
-        batch_size: Clips per batch, those of all processes together.
-        seed: Seed of order and crops.
-        device: Where batches go. On a GPU the clips are kept there in float16 if they fit.
-        on_device: Force (True) or forbid (False) keeping the clips on the device.
-        n_crops: Independent crops of every clip in a batch (COLA takes two).
-        padding: What fills a crop that is longer than its clip: ``silence``, or ``repeat`` for the
-            clip itself, again and again, from a random frame on.
+    ``rows`` are the training clips' in the store, (n_clips,), and ``n_crops`` the independent crops
+    of every clip in a batch (COLA takes two). On a GPU the clips are kept in float16 if they fit,
+    unless ``on_device`` forces or forbids it. A crop that is longer than its clip is filled with
+    ``silence``, or by ``repeat`` with the clip itself, again and again, from a random frame on.
 
     Raises:
         UserError: Fewer than two clips, a batch or crop too small, or a batch that the processes

@@ -65,19 +65,11 @@ def fit(
     together they train on the batches that one process would get, each on its part
     (:mod:`.replicas`). Process 0 writes the files. The checkpoint is good for any number of them.
 
-    Args:
-        method: What is trained, in place; moved to the device, and left there in evaluation mode.
-        source: Batches of crops.
-        views: Makes the method's views of them.
-        settings: How long and with what.
-        folder: Gets ``checkpoint.pt``, ``metrics.jsonl``, and ``live.html``, a page of the curves
-            so far.
-        seed: Seed of views, dropout and the method's epoch starts.
-        device: Where to compute.
-        epoch_end: Called, in every process, with the epoch's number after its last step and before
-            the checkpoint, so that after a crash an epoch may be reported again. True ends the
-            training there, if every process returns it. Its own state is the caller's.
-        title: What the log calls the training, beside the method's class.
+    The method is trained in place, moved to the device, and left there in evaluation mode. The
+    folder gets ``checkpoint.pt``, ``metrics.jsonl``, and ``live.html``, a page of the curves so
+    far. ``epoch_end`` is called, in every process, with the epoch's number after its last step and
+    before the checkpoint, so that after a crash an epoch may be reported again. True ends the
+    training there, if every process returns it. Its own state is the caller's.
 
     Returns:
         One row per ``log_every`` steps with step, epoch, clips, loss, learning_rate,
