@@ -62,15 +62,9 @@ def extract_log_mels(
 
     The files do not depend on ``n_jobs`` nor on interruptions. Digital silence is kept. Another
     backend than processes of this machine is chosen as joblib does, by ``joblib.parallel_config``.
-    A worker holds the log-mels of one shard: 23 MB for half an hour of audio.
-
-    Args:
-        manifest: As :func:`unfused.data.manifest.scan_audio` returns it.
-        folder: Where the store goes; made if it is not there.
-        front_end: The log-mel settings.
-        clips_per_shard: Most clips in one shard; half an hour of audio closes a shard, too.
-        n_jobs: Workers, one thread each; -1 takes one per core. Less than an hour of audio takes
-            none.
+    A worker has one thread (-1 of ``n_jobs`` takes one per core, less than an hour of audio none)
+    and holds the log-mels of one shard: 23 MB for half an hour of audio, which closes a shard, as
+    ``clips_per_shard`` do. The manifest is one of :func:`unfused.data.manifest.scan_audio`.
 
     Returns:
         Clips that could not be decoded, as the rejected clips of ``scan_audio``, stage "decode".

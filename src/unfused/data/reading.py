@@ -154,13 +154,8 @@ def read_mono(
 ) -> np.ndarray:
     """Return mono samples of a file or a part of it, (N,) float32, N >= 1.
 
-    Channels are averaged, and resampled (soxr, HQ) to ``sample_rate`` Hz.
-
-    Args:
-        path: The audio file.
-        offset: First frame, at the file's own rate.
-        frames: Number of frames at the file's own rate; None reads to the end.
-        sample_rate: Rate of the result in Hz.
+    Channels are averaged, and resampled (soxr, HQ) to ``sample_rate`` Hz. The part begins at frame
+    ``offset`` and has so many ``frames`` at the file's own rate; None reads to the end.
 
     Raises:
         UnreadableAudio: As :func:`probe`; or truncated, damaged, NaN or infinite samples, or a part

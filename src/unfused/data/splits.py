@@ -41,13 +41,9 @@ def assign_splits(
     validation part may be empty. The same audio is never in two parts: the test part keeps it
     first, then the validation part. A clip with several labels counts as one of its rarest.
 
-    Args:
-        manifest: As :func:`unfused.data.manifest.scan_audio` returns it.
-        seed: Seed of the cuts.
-        valid_fraction: Validation share of what is not test, where it is cut here.
-        test_fraction: Test share of all labelled clips, where it is cut here.
-        n_folds: More than 1: where neither fold nor split is given, each clip is tested once, in
-            so many folds; ``auto``: in five, if a test part would have fewer than 100 clips.
+    Where parts are cut here, ``valid_fraction`` is a share of what is not test, ``test_fraction``
+    of all labelled clips; or each clip is tested once, in ``n_folds`` (more than 1; ``auto``: in
+    five, if a test part would have fewer than 100 clips).
 
     Returns:
         One row per clip and fold: clip_id, fold (0 for a single split), split (train, valid, test;

@@ -194,15 +194,9 @@ def render_demo(
 ) -> Path:
     """Render one of the demo's corpora, or what is missing of it, and return its own folder.
 
-    There are FLAC files (16 kHz, mono, 16 bit) in it, ``labels.csv`` (columns path, label, split
-    and group) and a data card, ``README.md``.
-
-    Args:
-        folder: Where it goes, into a folder of its own.
-        name: ``instrument`` (:func:`.plan_sessions`), ``notes`` (:func:`.plan_notes`) or
-            ``mixtures`` (:func:`.plan_mixtures`).
-        settings: How large it is.
-        n_jobs: Number of processes; -1: one per core.
+    It is ``instrument`` (:func:`.plan_sessions`), ``notes`` (:func:`.plan_notes`) or ``mixtures``
+    (:func:`.plan_mixtures`): FLAC files (16 kHz, mono, 16 bit), ``labels.csv`` (columns path,
+    label, split and group) and a data card, ``README.md``, in a folder below the given one.
 
     Raises:
         UserError: The renderer or its SoundFont is not installed, or there are not enough notes.

@@ -29,14 +29,9 @@ def barlow_twins(
 
     ``scale * (sum_i (1 - C_ii)^2 + redundancy_weight * sum_{i != j} C_ij^2)``, ``C = A^T B / N`` of
     the views A and B after batch norm without weights (Barlow Twins, arXiv 2103.03230, eq. 1), in
-    at least float32.
-
-    Args:
-        z_a: Embeddings of view a, (N, D); of all processes, see
-            :func:`unfused.core.distributed.gather_rows`.
-        z_b: Those of view b, (N, D).
-        redundancy_weight: The papers' lambda, 0.0051 in Barlow Twins and DeLoRes-S.
-        scale: Factor of the whole.
+    at least float32. Embeddings of both views are (N, D), those of all processes
+    (:func:`unfused.core.distributed.gather_rows`). The weight is the papers' lambda, 0.0051 in
+    Barlow Twins and DeLoRes-S.
 
     Raises:
         ValueError: See :func:`cross_correlation`.

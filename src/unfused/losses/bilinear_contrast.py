@@ -20,12 +20,8 @@ def bilinear_contrast(anchors: Tensor, positives: Tensor, weight: Tensor) -> tup
     """Cross entropy of every anchor's similarities, its own clip being the right answer.
 
     ``-mean_i log(exp(s(x_i, y_i)) / sum_j exp(s(x_i, y_j)))`` with ``s(x, y) = x^T W y`` (COLA,
-    arXiv 2010.10915, section 2): the other clips' crops are the negatives.
-
-    Args:
-        anchors: Projections x of one crop of each clip, (N, D).
-        positives: Projections y of another crop of each, (N, D), in the same order.
-        weight: The learned W, (D, D).
+    arXiv 2010.10915, section 2): the other clips' crops are the negatives. Projections x and y are
+    of two crops of each clip, (N, D) in the same order; the weight is the learned W, (D, D).
 
     Returns:
         The scalar loss, and the share of anchors that are most similar to their own positive,

@@ -14,13 +14,8 @@ def byol_loss(
 
     ``mean_i (2 - 2 cos(p_a,i , t_b,i)) + mean_i (2 - 2 cos(p_b,i , t_a,i))``: the squared distances
     of unit vectors (BYOL, arXiv 2006.07733, eq. 2; BYOL-A, arXiv 2103.06695). A scalar in [0, 8],
-    computed in at least float32. Targets get no gradient.
-
-    Args:
-        prediction_a: Online network's prediction from view a, (B, D).
-        prediction_b: The same from view b, (B, D).
-        target_a: Target network's projection of view a, (B, D).
-        target_b: The same of view b, (B, D).
+    computed in at least float32. The online network's predictions from views a and b and the target
+    network's projections of them are (B, D) each; targets get no gradient.
 
     >>> import torch
     >>> byol_loss(torch.eye(2), torch.eye(2), torch.eye(2), torch.eye(2).flip(0))

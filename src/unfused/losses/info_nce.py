@@ -13,13 +13,8 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
     """Contrastive loss of each query with its own key against the negatives.
 
     ``-mean_i log(exp(q_i . k_i / t) / (exp(q_i . k_i / t) + sum_j exp(q_i . n_j / t)))`` with
-    L2-normalised vectors (MoCo, arXiv 1911.05722, eq. 1). Computed in at least float32.
-
-    Args:
-        queries: (B, D); normalised here.
-        keys: Positive of each query, (B, D); normalised here.
-        negatives: Normalised negatives, (K, D), the same for all queries.
-        temperature: t.
+    L2-normalised vectors (MoCo, arXiv 1911.05722, eq. 1). Computed in at least float32. Queries and
+    keys, the positives, are (B, D) and normalised here; the negatives, (K, D), are so already.
 
     Raises:
         ValueError: ``temperature`` is not positive.
