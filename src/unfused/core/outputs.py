@@ -55,12 +55,9 @@ class OutputFolder:
     def built(self, name: str, made_of: Mapping[str, Any], build: Callable[[Path], object]) -> Path:
         """Return the folder of an output, ``<name>-<mark>``, built only if it is not there whole.
 
-        What became of it is logged and counted in :data:`OUTCOMES`.
-
-        Args:
-            name: What people call it.
-            made_of: Everything that its content depends on, by name.
-            build: Fills the folder that it is given; may resume what it finds there.
+        ``made_of`` is everything that its content depends on, by name; ``build`` fills the folder
+        that it is given, and may resume what it finds there. What became of it is logged and
+        counted in :data:`OUTCOMES`.
 
         Raises:
             OSError: The folder cannot be written.

@@ -170,14 +170,10 @@ class LogMelStore:
         *,
         repeat: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Return one crop of each row in a single gather.
+        """Return one crop of each row, (B,) integers, in a single gather.
 
-        Args:
-            rows: Which clips, (B,) integers.
-            starts: First frame of each crop, (B,); negative ones and those that overrun the clip
-                reach into padding with log(eps).
-            length: Frames per crop.
-            repeat: Fill what lies outside the clip with the clip itself, again and again.
+        Starts are the crops' first frames, (B,); negative ones and those that overrun the clip
+        reach into padding with log(eps), or with ``repeat`` the clip itself, again and again.
 
         Returns:
             Crops, (B, length, F), and the first and end frame of the clip in each, (B, 2), float32.

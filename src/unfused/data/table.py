@@ -45,13 +45,10 @@ def read_table(
 ) -> pd.DataFrame:
     """Return those columns of :data:`KNOWN_AS` that a table has, as str; "" for an empty cell.
 
-    Args:
-        path: A .csv, .tsv, .txt or .parquet file, or a .json file that Label Studio exported. Text
-            may be UTF-8, UTF-16 or Windows-1252, and separated by comma, semicolon, tab or bar.
-            Capitals in the header do not matter.
-        columns: Our name -> the table's column, where it is not recognised; None: the table's
-            column of that name means something else and is not taken.
-        needed: The one of ours that it must have.
+    It is a .csv, .tsv, .txt or .parquet file, or a .json file that Label Studio exported. Text may
+    be UTF-8, UTF-16 or Windows-1252, and separated by comma, semicolon, tab or bar. Capitals in the
+    header do not matter. ``columns`` are our names -> the table's column, where it is not
+    recognised; None: the table's column of that name means something else and is not taken.
 
     Raises:
         ManifestError: The table is missing or malformed, has no rows, or lacks a column.

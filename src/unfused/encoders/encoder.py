@@ -45,9 +45,8 @@ class Encoder(nn.Module):
     def frame_features(self, log_mel: Tensor, spans: Tensor | None = None) -> dict[str, Tensor]:
         """Return each tap's frames up to the cut, tap -> (B, T // stride, D_tap).
 
-        Args:
-            log_mel: Normalised log-mel spectrograms, (B, 1, F, T).
-            spans: Real part of each clip, (B, 2), for encoders whose features depend on it.
+        Log-mels are normalised, (B, 1, F, T), spans the real part of each clip, (B, 2), for
+        encoders whose features depend on it.
         """
         raise NotImplementedError
 

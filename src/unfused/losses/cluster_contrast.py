@@ -24,14 +24,9 @@ def cluster_contrast(
     That is the cluster-level loss of Contrastive Clustering (Li et al., arXiv 2009.09687), which
     SLICER's official code uses; the paper's own formula leaves open which columns the sum runs
     over. Contrastive Clustering also asks for evenly used clusters; SLICER's code computes that
-    term and does not add it.
-
-    Args:
-        p_a: Cluster probabilities of view a, (B, C), rows sum to 1.
-        p_b: Those of view b, (B, C).
-        temperature: t.
-        entropy_weight: Weight of ``log C - entropy of the mean row``, summed over the views; 0 when
-            the batch fills the clusters evenly. SLICER: 0; Contrastive Clustering: 1.
+    term and does not add it: here it is ``log C - entropy of the mean row``, summed over the views,
+    0 when the batch fills the clusters evenly; its weight is 0 in SLICER, 1 there. The cluster
+    probabilities of both views are (B, C), and rows sum to 1.
 
     Raises:
         ValueError: The shapes differ, there is only one cluster, or t is not positive.

@@ -17,11 +17,9 @@ def prototype_cross_entropy(
     The training loss of DECAR-v2 (UnFuSeD, arXiv 2303.05668, the upstream's L_ce), a relative of
     DeepCluster-v2: ``-mean_b log softmax(z_b . C / temperature)[assignment_b]``.
 
-    Args:
-        z: Embeddings of one view, (B, D); normalise them first for cosine similarities.
-        prototypes: Cluster centroids, (K, D); they get no gradient.
-        assignments: Cluster of each clip, found with the other view, (B,) int64.
-        temperature: Divides the dot products (1 in the official code, 0.1 in DeepCluster-v2).
+    Embeddings z are of one view, (B, D), normalised first for cosine similarities; prototypes are
+    the cluster centroids C, (K, D), and get no gradient; assignments were found with the other
+    view, (B,) int64. The temperature is 1 in the official code, 0.1 in DeepCluster-v2.
 
     Returns:
         The loss, a scalar, and the logits without gradient, (B, K), both in at least float32.

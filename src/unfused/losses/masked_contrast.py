@@ -22,13 +22,9 @@ def masked_contrast(
     over all counted frames of the batch, so a clip weighs as much as it has masked frames.
     Gradient reaches predictions and targets. Computed in at least float32; 0 if no frame counts.
 
-    Args:
-        predictions: Context vectors c of each clip's masked frames, (B, M, D).
-        targets: Their targets y, (B, M, D).
-        distractors: Which of the clip's M targets are the K distractors of each frame,
-            (B, M, K) int64; from :func:`draw_distractors`.
-        counted: Frames that count, (B, M) bool; the others are there to fill the tensor.
-        temperature: t (wav2vec 2.0: 0.1).
+    Predictions are context vectors c of each clip's masked frames, (B, M, D), targets y are as
+    many. :func:`draw_distractors` says which of the clip's M targets are the K distractors of each
+    frame, (B, M, K) int64, and which frames count, (B, M) bool; the others fill the tensor.
 
     Raises:
         ValueError: ``temperature`` is not positive.

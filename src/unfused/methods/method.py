@@ -56,12 +56,8 @@ class Method(nn.Module):
         several processes B are that process's clips: what is written into buffers, or compared over
         the batch, comes from all of them (:func:`unfused.core.distributed.gather_rows`).
 
-        Args:
-            views: ``n_views`` views of the same B crops.
-            clip_ids: Row of each crop's clip in the training set, (B,) int64.
-
-        Returns:
-            The scalar loss and scalars to be logged, all on the device.
+        There are ``n_views`` views of the same B crops; ``clip_ids`` are the rows of their clips in
+        the training set, (B,) int64. Loss and metrics are scalars on the device.
         """
         raise NotImplementedError
 

@@ -125,14 +125,8 @@ def difference(
 
     The p-value is that of Student's t on the standard error of the paired difference, which is
     clustered by group; for the accuracy of one training each on clips without groups it is exact
-    (McNemar 1947).
-
-    Args:
-        first: Prediction rows of one model, see :func:`interval`.
-        second: Those of the other, for the same clips. Seeds that both have are paired; a model of
-            a single seed is compared with every seed of the other.
-        metric: What to compare.
-        n: Number of resamples, the same for both.
+    (McNemar 1947). Rows are those of :func:`interval`, and both meet the same resamples. Seeds that
+    both have are paired; a model of a single seed is compared with every seed of the other.
 
     Raises:
         UserError: The two are not about the same clips, disagree on labels or share no seed.

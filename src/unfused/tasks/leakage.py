@@ -22,11 +22,9 @@ class LeakError(UserError):
 def check_no_leak(trained_on: pd.DataFrame, evaluated: pd.DataFrame) -> None:
     """Refuse to evaluate an encoder on audio that it has seen, under whatever name.
 
-    Args:
-        trained_on: Clips the encoder, its normalisation or its pseudo-labels were made from, with
-            columns clip_id, digest and perhaps corpus, offset and frames.
-        evaluated: Validation and test clips, with columns clip_id, digest and perhaps offset and
-            frames. See :func:`unfused.data.manifest.same_audio`.
+    It was ``trained_on`` the clips that itself, its normalisation or its pseudo-labels were made
+    from. Columns are clip_id, digest and perhaps corpus, offset and frames, see
+    :func:`unfused.data.manifest.same_audio`.
 
     Raises:
         LeakError: A clip stands in both; the message names the first few.
