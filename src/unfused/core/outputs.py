@@ -80,11 +80,9 @@ class OutputFolder:
         return path
 
     def tables(
-        self,
-        name: str,
-        made_of: Mapping[str, Any],
+        self, name: str, made_of: Mapping[str, Any],
         build: Callable[[Path], Mapping[str, pd.DataFrame]],
-    ) -> dict[str, pd.DataFrame]:
+    ) -> dict[str, pd.DataFrame]:  # fmt: skip
         """Return an output's tables, as :meth:`built`; ``build`` returns them by name."""
 
         def write(path: Path) -> None:

@@ -59,9 +59,9 @@ def matching_fold(fold: int, available: Iterable[int]) -> int:
     folds of the shorter one repeat, counted from its first (0 or 1); a fixed split goes with the
     first fold.
 
-    >>> matching_fold(4, [1, 2, 3]), matching_fold(5, [0]), matching_fold(0, [1, 2])
-    (1, 0, 1)
-    >>> matching_fold(3, [0, 1, 2]), matching_fold(4, [0, 1, 2])
+    >>> matching_fold(4, [1, 2, 3]), matching_fold(4, [0, 1, 2]), matching_fold(3, [0, 1, 2])
+    (1, 1, 0)
+    >>> matching_fold(5, [0]), matching_fold(0, [1, 2])
     (0, 1)
     """
     order = sorted({int(item) for item in available})

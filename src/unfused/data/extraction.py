@@ -64,10 +64,8 @@ def extract_log_mels(
     backend than processes of this machine is chosen as joblib does, by ``joblib.parallel_config``.
     A worker has one thread (-1 of ``n_jobs`` takes one per core, less than an hour of audio none)
     and holds the log-mels of one shard: 23 MB for half an hour of audio, which closes a shard, as
-    ``clips_per_shard`` do. The manifest is one of :func:`unfused.data.manifest.scan_audio`.
-
-    Returns:
-        Clips that could not be decoded, as the rejected clips of ``scan_audio``, stage "decode".
+    ``clips_per_shard`` do. The manifest is one of :func:`unfused.data.manifest.scan_audio`; clips
+    that cannot be decoded are returned as its rejected clips are, stage "decode".
 
     Raises:
         ManifestError: The manifest is empty, or no clip of it could be decoded.

@@ -100,11 +100,9 @@ def _npy_header(n_frames: int, n_mels: int) -> bytes:
 
 
 def finish_store(
-    folder: Path,
-    front_end: FrontEnd,
-    rows: Sequence[tuple[object, ...]],
+    folder: Path, front_end: FrontEnd, rows: Sequence[tuple[object, ...]],
     shards: Mapping[str, Sequence[Any]] | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Declare the shards in ``folder`` whole: write the index, then sizes and digests of all files.
 
     A row is (clip_id, digest, shard, start, n_frames, total, total_sq) of a clip. ``shards`` are

@@ -23,6 +23,8 @@ from .shards import (
     write_shard,
 )
 
+Rows = np.ndarray | Tensor
+
 
 class LogMelStore:
     """Log-mels of many clips: float16, time-major, concatenated in memory-mapped shards.
@@ -38,12 +40,9 @@ class LogMelStore:
     """
 
     def __init__(
-        self,
-        paths: Sequence[Path],
-        front_end: FrontEnd,
-        index: pd.DataFrame,
+        self, paths: Sequence[Path], front_end: FrontEnd, index: pd.DataFrame,
         shards: Sequence[Path | np.ndarray],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.paths = tuple(paths)
         self.front_end = front_end
         self.index = index
@@ -163,20 +162,13 @@ class LogMelStore:
         return rows
 
     def crops(
-        self,
-        rows: np.ndarray | Tensor,
-        starts: np.ndarray | Tensor,
-        length: int,
-        *,
-        repeat: bool = False,
+        self, rows: Rows, starts: Rows, length: int, *, repeat: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Return one crop of each row, (B,) integers, in a single gather.
 
         Starts are the crops' first frames, (B,); negative ones and those that overrun the clip
-        reach into padding with log(eps), or with ``repeat`` the clip itself, again and again.
-
-        Returns:
-            Crops, (B, length, F), and the first and end frame of the clip in each, (B, 2), float32.
+        reach into padding with log(eps), or with ``repeat`` the clip itself, again and again. Crops
+        are (B, length, F), beside the first and end frame of the clip in each, (B, 2), float32.
         """
         rows = np.asarray(rows, dtype=np.int64)
         starts = np.asarray(starts, dtype=np.int64)
@@ -203,7 +195,7 @@ class LogMelStore:
         frames = self._shards[self._shard[row]][first : first + self.n_frames[row]]
         return frames.astype(np.float32)
 
-    def statistics(self, rows: np.ndarray | Tensor) -> tuple[float, float]:
+    def statistics(self, rows: Rows) -> tuple[float, float]:
         """Return mean and standard deviation over all values of these clips, from float64 sums.
 
         Raises:
@@ -217,7 +209,7 @@ class LogMelStore:
         variance = float(chosen["total_sq"].sum()) / count - mean**2
         return mean, max(variance, 0.0) ** 0.5
 
-    def time_means(self, rows: np.ndarray | Tensor) -> np.ndarray:
+    def time_means(self, rows: Rows) -> np.ndarray:
         """Return each clip's mean log-mel over its frames, (B, F) float32."""
         means = [self.clip(row).mean(axis=0) for row in np.asarray(rows, dtype=np.int64)]
         return np.array(means, dtype=np.float32).reshape(-1, self.front_end.n_mels)

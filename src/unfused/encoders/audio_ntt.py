@@ -76,9 +76,8 @@ class AudioNTT(Encoder):
         self.poolings = dict(zip(kept, kinds, strict=False))
         inputs = (1, channels, channels)
         blocks = zip(self.taps[:3], inputs, strict=True)
-        self.blocks = nn.ModuleDict(
-            {tap: _Block(width, channels) for tap, width in blocks if tap in kept}
-        )
+        built = {tap: _Block(width, channels) for tap, width in blocks if tap in kept}
+        self.blocks = nn.ModuleDict(built)
         self.fc1 = nn.Linear(block_dims[-1], d) if "fc1" in kept else None
         self.dropout = nn.Dropout(dropout)
         self.fc2 = nn.Linear(d, d) if "fc2" in kept else None

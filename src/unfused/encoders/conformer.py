@@ -83,9 +83,8 @@ class Conformer(Encoder):
         self.projection = nn.Linear(latent_dim, embed_dim) if n_built else None
         kernels = [first_kernel, *[kernel] * (n_layers - 1)][:n_built]
         sizes = embed_dim, ffn_dim, n_heads
-        self.layers = nn.ModuleList(
-            [ConformerBlock(*sizes, kernel, dropout=dropout) for kernel in kernels]
-        )
+        blocks = [ConformerBlock(*sizes, kernel, dropout=dropout) for kernel in kernels]
+        self.layers = nn.ModuleList(blocks)
 
     def latents(self, log_mel: Tensor, spans: Tensor | None = None) -> Tensor:
         """Return the layer-normed latents, what pre-training masks, (B, T // stride, latent_dim).

@@ -7,7 +7,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -129,18 +129,11 @@ def save_encoder(
     if clip_ids is not None:
         seen = clip_ids[[c for c in (*TRAINED_ON, "offset", "frames") if c in clip_ids]]
         write_bytes(folder / TRAINED_ON_FILE, seen.to_parquet(index=False))
-    content = {
-        "format": FORMAT_VERSION,
-        "name": trained.name,
-        "architecture": {"name": architecture, "settings": trained.encoder.settings},
-        "front_end": trained.front_end,
-        "mean": trained.mean,
-        "std": trained.std,
-        "clip_normalisation": trained.clip_normalisation,
-        "provenance": trained.provenance,
-        "checksum": digest_of(folder / WEIGHTS_FILE),
-    }
-    write_json(folder / SETTINGS_FILE, content)
+    facts = {item.name: getattr(trained, item.name) for item in fields(trained)}
+    facts.pop("encoder")
+    facts["architecture"] = {"name": architecture, "settings": trained.encoder.settings}
+    checksum = digest_of(folder / WEIGHTS_FILE)
+    write_json(folder / SETTINGS_FILE, {**facts, "format": FORMAT_VERSION, "checksum": checksum})
 
 
 def load_encoder(folder: str | Path) -> TrainedEncoder:

@@ -22,10 +22,7 @@ def bilinear_contrast(anchors: Tensor, positives: Tensor, weight: Tensor) -> tup
     ``-mean_i log(exp(s(x_i, y_i)) / sum_j exp(s(x_i, y_j)))`` with ``s(x, y) = x^T W y`` (COLA,
     arXiv 2010.10915, section 2): the other clips' crops are the negatives. Projections x and y are
     of two crops of each clip, (N, D) in the same order; the weight is the learned W, (D, D).
-
-    Returns:
-        The scalar loss, and the share of anchors that are most similar to their own positive,
-        detached.
+    Returned are the scalar loss and the share of anchors most similar to their own positive.
 
     Raises:
         ValueError: There are not as many positives as anchors, or only one: no negatives.

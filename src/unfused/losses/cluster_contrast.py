@@ -24,9 +24,9 @@ def cluster_contrast(
     That is the cluster-level loss of Contrastive Clustering (Li et al., arXiv 2009.09687), which
     SLICER's official code uses; the paper's own formula leaves open which columns the sum runs
     over. Contrastive Clustering also asks for evenly used clusters; SLICER's code computes that
-    term and does not add it: here it is ``log C - entropy of the mean row``, summed over the views,
-    0 when the batch fills the clusters evenly; its weight is 0 in SLICER, 1 there. The cluster
-    probabilities of both views are (B, C), and rows sum to 1.
+    term and does not add it. ``entropy_weight`` (SLICER: 0; Contrastive Clustering: 1) adds it:
+    ``log C - entropy of the mean row`` of both views, 0 when the batch fills the clusters evenly.
+    The cluster probabilities of the views are (B, C), and rows sum to 1; the temperature is t.
 
     Raises:
         ValueError: The shapes differ, there is only one cluster, or t is not positive.

@@ -19,10 +19,8 @@ def prototype_cross_entropy(
 
     Embeddings z are of one view, (B, D), normalised first for cosine similarities; prototypes are
     the cluster centroids C, (K, D), and get no gradient; assignments were found with the other
-    view, (B,) int64. The temperature is 1 in the official code, 0.1 in DeepCluster-v2.
-
-    Returns:
-        The loss, a scalar, and the logits without gradient, (B, K), both in at least float32.
+    view, (B,) int64. The temperature is 1 in the official code, 0.1 in DeepCluster-v2. The loss is
+    a scalar, the logits, (B, K), have no gradient; both are in at least float32.
 
     Raises:
         ValueError: ``temperature`` is not positive.

@@ -18,19 +18,12 @@ from .method import LossAndMetrics, Method, Views
 class Supervised(Method):
     """A linear classifier on the encoder's embedding; both are trained.
 
-    Label smoothing of several labels draws each towards one half.
-
-    Args:
-        encoder: Randomly initialised (from scratch) or trained (fine-tuning).
-        labels: Class of each training clip, (n_clips,) int64 (cross-entropy), or which classes it
-            has, (n_clips, K) of 0 and 1 (binary cross-entropy of each class).
-        n_classes: Number of classes K.
-        dropout: Dropout on the embedding.
-        label_smoothing: Share of the target spread evenly over all classes.
-        mixup_alpha: While training, mix the crops of a batch and their labels by shares from
-            Beta(alpha, alpha); 0: no mixup.
-        head: Weight (K, D) and bias (K,) to start the classifier from, e.g. a linear probe's.
-        crop_frames: Length of a crop in frames.
+    The encoder is randomly initialised (from scratch) or trained (fine-tuning), the classifier
+    starts from a head's weight (K, D) and bias (K,), e.g. a linear probe's, if there is one. Labels
+    are the class of each training clip, (n_clips,) int64 (cross-entropy), or which of the K classes
+    it has, (n_clips, K) of 0 and 1 (binary cross-entropy of each). Label smoothing spreads a share
+    of the target evenly over all classes; of several labels it draws each towards one half. Mixup
+    mixes the crops of a batch and their labels by shares from Beta(alpha, alpha); 0: no mixup.
 
     Raises:
         UserError: Labels or the head's shape are wrong, or a number is out of range.

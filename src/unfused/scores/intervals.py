@@ -96,14 +96,11 @@ class _Sample(NamedTuple):
 def interval(
     predictions: pd.DataFrame, metric: str = "accuracy", *, n: int = RESAMPLES
 ) -> Interval:
-    """Return a model's score on one task with its interval.
+    """Return a model's score on one task with its interval, from ``n`` resamples.
 
-    Args:
-        predictions: Prediction rows of one model: ``clip_id, label, predicted`` and, where there
-            are any, ``group, seed, fold, classes, scores``. A seed's folds are pooled.
-        metric: A name in :data:`~unfused.scores.metrics.METRICS`; with several labels a clip what
-            takes its place.
-        n: Number of resamples.
+    Columns are ``clip_id, label, predicted`` and, where there are any, ``group, seed, fold,
+    classes, scores``; a seed's folds are pooled. The metric is one of
+    :data:`~unfused.scores.metrics.METRICS`, or with several labels a clip what takes its place.
     """
     sample = _sample(predictions, metric, n)
     value, variance, df = _combined([sample])

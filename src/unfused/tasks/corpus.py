@@ -115,14 +115,9 @@ class Corpus:
 
     @classmethod
     def of(
-        cls,
-        store: LogMelStore,
-        clips: pd.DataFrame,
-        splits: pd.DataFrame | None = None,
-        *,
-        name: str | None = None,
-        rejected: pd.DataFrame | None = None,
-    ) -> Corpus:
+        cls, store: LogMelStore, clips: pd.DataFrame, splits: pd.DataFrame | None = None, *,
+        name: str | None = None, rejected: pd.DataFrame | None = None,
+    ) -> Corpus:  # fmt: skip
         """Return a corpus of what is there already: clips of a store, which may hold more.
 
         ``clips`` have clip_id and perhaps other columns of a manifest, ``splits`` clip_id, fold and

@@ -63,13 +63,10 @@ def select_pretraining_clips(
 
     Audio that some task holds out (the same part of the same bytes, under whatever name and in
     whatever corpus) is left out of that fold; the same clip in two corpora is taken once. Columns
-    are fold, corpus, clip_id, digest, offset and frames.
-
-    Args:
-        splits: Corpus -> its splits, columns clip_id, digest, offset, frames, fold, split, made_by.
-        transductive: Keep held-out audio; encoders made this way are marked.
-        task_audio: Take the tasks' training audio too. Without it there is one fold, 0, and what
-            any task holds out in any of its folds is left out of it.
+    are fold, corpus, clip_id, digest, offset and frames, those of ``splits``, corpus -> table,
+    clip_id, digest, offset, frames, fold, split and made_by. ``transductive`` keeps held-out audio;
+    encoders made this way are marked. Without the tasks' training audio there is one fold, 0, and
+    what any task holds out in any of its folds is left out of it.
 
     Raises:
         UserError: A fold has no clip left, or there is no pool to take the place of task audio.

@@ -43,18 +43,10 @@ class CropSource:
     """
 
     def __init__(
-        self,
-        store: LogMelStore,
-        rows: np.ndarray,
-        *,
-        crop_frames: int,
-        batch_size: int,
-        seed: int,
-        device: torch.device | str = "cpu",
-        on_device: bool | None = None,
-        n_crops: int = 1,
+        self, store: LogMelStore, rows: np.ndarray, *, crop_frames: int, batch_size: int, seed: int,
+        device: torch.device | str = "cpu", on_device: bool | None = None, n_crops: int = 1,
         padding: Padding = "silence",
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.rows = np.asarray(rows, dtype=np.int64)
         if len(self.rows) < 2:
             raise UserError(
@@ -100,9 +92,8 @@ class CropSource:
     def batch(self, step: int) -> Batch:
         """Return this process's part of a step's batch, and start to gather the next step's.
 
-        Returns:
-            Each clip as an index into ``rows``, (B,) int64, and the crops in nats, the first crop
-            of every clip, then the second of every clip ..., (n_crops * B, 1, F, T).
+        It is each clip as an index into ``rows``, (B,) int64, and the crops in nats, the first crop
+        of every clip, then the second of every clip ..., (n_crops * B, 1, F, T).
         """
         expected, future = self._next or (-1, None)
         batch = future.result() if future and expected == step else self._gather(step)

@@ -183,11 +183,9 @@ def crop_source(
 
 
 def view_maker(
-    corpus: Corpus,
-    views: Mapping[str, Any],
-    crop_frames: int,
+    corpus: Corpus, views: Mapping[str, Any], crop_frames: int,
     k_mix_centroids: np.ndarray | None = None,
-) -> ViewMaker:
+) -> ViewMaker:  # fmt: skip
     """Return the augmentations of a corpus's crops; ``views`` are arguments of ``ViewMaker``."""
     mean, std = corpus.statistics
     centroids = None if k_mix_centroids is None else torch.from_numpy(k_mix_centroids)

@@ -124,16 +124,9 @@ class Training:
     """
 
     def __init__(
-        self,
-        method: Method,
-        source: CropSource,
-        views: ViewMaker,
-        settings: TrainingSettings,
-        folder: Path,
-        seed: int,
-        device: torch.device,
-        title: str = "",
-    ) -> None:
+        self, method: Method, source: CropSource, views: ViewMaker, settings: TrainingSettings,
+        folder: Path, seed: int, device: torch.device, title: str = "",
+    ) -> None:  # fmt: skip
         _check_fit(method, source, settings)
         if device.type == "cpu":
             keep_freed_memory()

@@ -36,14 +36,9 @@ def learning_rate(step: int, total: int, warmup: int, base: float, kind: str = "
 
 
 def create(
-    name: str,
-    parameters: Iterable[Parameter],
-    *,
-    lr: float,
-    bias_lr: float | None = None,
-    momentum: float = 0.9,
-    weight_decay: float = 0.0,
-) -> Optimizer:
+    name: str, parameters: Iterable[Parameter], *, lr: float, bias_lr: float | None = None,
+    momentum: float = 0.9, weight_decay: float = 0.0,
+) -> Optimizer:  # fmt: skip
     """Return an optimiser over the parameters that ask for a gradient.
 
     adamw and lars leave vectors and scalars (biases, normalisation) out of weight decay, and lars
@@ -91,15 +86,9 @@ class LARS(Optimizer):
     """
 
     def __init__(
-        self,
-        parameters: Iterable[Any],
-        lr: float,
-        *,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        trust: float = 0.001,
-        adapt: bool = True,
-    ) -> None:
+        self, parameters: Iterable[Any], lr: float, *, momentum: float = 0.9,
+        weight_decay: float = 0.0, trust: float = 0.001, adapt: bool = True,
+    ) -> None:  # fmt: skip
         settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
         super().__init__(parameters, {**settings, "adapt": adapt})
 

@@ -181,14 +181,9 @@ def _log_here(records: Any, ended: threading.Event) -> None:
 
 
 def _work(
-    rank: int,
-    count: int,
-    place: Path,
-    records: Any,
-    device: str,
-    function: Callable[..., None],
-    arguments: Sequence[Any],
-) -> None:
+    rank: int, count: int, place: Path, records: Any, device: str,
+    function: Callable[..., None], arguments: Sequence[Any],
+) -> None:  # fmt: skip
     """Live as one of the processes; torch sends SIGINT when the one that started it is gone."""
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C reaches the parent alone, which passes it on once
