@@ -183,6 +183,11 @@ def check_settings(pipeline: Pipeline, catalog: Any) -> None:
             if re.fullmatch(r"params:methods\.\w+", name)
         }
         check_together(methods, *[catalog.load(f"params:{name}") for name in names])
+    for name in sorted(pipeline.inputs()):
+        if name.startswith("params:teachers."):
+            from .embeddings.embedder import as_embedder
+
+            as_embedder(catalog.load(name))
 
 
 def label_of(name: str) -> str:

@@ -40,5 +40,5 @@ def models_of(study: Study) -> Pipeline:
         made += pretraining.create_pipeline(method)
     for task in study.tasks:
         made += unfused.create_pipeline(task, study.teacher_dataset)
-        made += evaluation.create_pipeline(task, study.compared, few_labels=study.few_labels)
+        made += evaluation.create_pipeline(task, study)
     return made + inference.create_model(study.model_task)

@@ -93,6 +93,13 @@ def test_what_stands_for_an_embedder(make_trained, tmp_path):
     assert as_embedder("mfcc_statistics").name == "MFCC statistics"
     joined = as_embedder([trained, "log_mel_statistics"])
     assert joined.dim == as_embedder(trained).dim + 256
+    parts = [
+        {"kind": f"{name}_statistics", "facts": {"licence": name}} for name in ("mfcc", "log_mel")
+    ]
+    both = as_embedder({"kind": "joined", "name": "both", "parts": [*parts, parts[0]]})
+    assert (both.name, both.facts["licence"]) == ("both", "mfcc; log_mel")
+    both.save(tmp_path / "both")
+    assert load_embedder(tmp_path / "both").name == "both"
     as_embedder(trained).save(tmp_path / "saved")
     assert as_embedder(tmp_path / "saved").digest == as_embedder(trained).digest
     assert as_embedder(joined) is joined

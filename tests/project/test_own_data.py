@@ -134,7 +134,7 @@ def test_a_teacher_from_outside_teaches(project, class_folders):
     project.params |= {
         "data": str(class_folders),
         "teacher": "somebody",
-        "evaluation.teachers": {"somebody": {"kind": "mfcc_statistics", "n_mfcc": 8}},
+        "teachers": {"somebody": {"kind": "mfcc_statistics", "n_mfcc": 8}},
     }
     project.run()
     assert not list((project.data / "06_models").glob("decar-*"))

@@ -279,16 +279,20 @@ class Joined(Embedder):
 
     kind = "joined"
 
-    def __init__(self, parts: Sequence[Embedder]) -> None:
+    def __init__(self, parts: Sequence[Embedder], name: str = "") -> None:
         if len(parts) < 2:
             raise UserError(f"{len(parts)} embedders cannot be joined; give two or more")
         self.parts = list(parts)
-        self.name = " + ".join(part.name for part in parts)
+        self.name = name or " + ".join(part.name for part in parts)
         self.dim = sum(part.dim for part in parts)
         self.n_parameters = sum(part.n_parameters for part in parts)
         self.digest = mark_of(parts=[part.digest for part in parts])
         self.trained_on = pd.concat([part.trained_on for part in parts]).drop_duplicates()
-        self.facts = {part.name: dict(part.facts) for part in parts}
+        facts: dict[str, Any] = {part.name: dict(part.facts) for part in parts}
+        for key in ("licence", "pretraining_data"):
+            said = dict.fromkeys(str(known[key]) for known in facts.values() if key in known)
+            facts |= {key: "; ".join(said)} if said else {}
+        self.facts = facts
 
     def embed(self, audio: Corpus, *, device: Device = "auto") -> Floats:
         """See :meth:`Embedder.embed`."""
@@ -302,7 +306,8 @@ class Joined(Embedder):
     @classmethod
     def _read(cls, settings: dict[str, Any], folder: Path, trust_code: bool) -> Joined:
         parts = [folder / f"part{i}" for i in range(settings["parts"])]
-        return cls([load_embedder(part, trust_code=trust_code) for part in parts])
+        embedders = [load_embedder(part, trust_code=trust_code) for part in parts]
+        return cls(embedders, settings["name"])
 
 
 def segment_means(frames: Floats, segments: int) -> list[Floats]:
@@ -397,7 +402,7 @@ def _configured(settings: Mapping[str, Any]) -> Embedder:
             seen = read_trained_on(given["folder"])
             return EncoderEmbedder(random, ReadOut(**given["read_out"]), trained_on=seen)
         if kind == Joined.kind:
-            return as_embedder(list(given["parts"]))
+            return Joined([as_embedder(part) for part in given["parts"]], given.get("name", ""))
         made: Embedder = _kind(kind)(**given)
         return made
     except (TypeError, KeyError) as error:

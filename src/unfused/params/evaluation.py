@@ -87,8 +87,7 @@ class Evaluation(Model):
             :class:`~unfused.embeddings.read_out.ReadOut`; validation clips choose among them.
         joined: Labels of encoders that are also probed side by side, with the same read-out; plain
             statistics can be among them.
-        teachers: Encoders from outside, label -> settings of their kind, see
-            :mod:`unfused.embeddings.outside`.
+        teachers: Which encoders from outside are compared; the one that teaches always is.
         protocols: Probes of frozen encoders.
         transductive: Train without labels on held-out audio too; marks the rows.
         bootstrap: Resamples of an interval.
@@ -98,7 +97,7 @@ class Evaluation(Model):
 
     read_outs: list[dict[str, Any]] = Field(min_length=1)
     joined: list[list[str]] = []
-    teachers: dict[str, dict[str, Any]] = {}
+    teachers: list[str] = []
     protocols: list[Literal["linear_probe", "knn"]] = Field(["linear_probe"], min_length=1)
     transductive: bool = False
     bootstrap: int = Field(2000, ge=100)

@@ -42,10 +42,20 @@ GROUPS: dict[str, type[Model]] = {
 ENTRIES = ("tasks", "pools", "methods")
 """Those groups of which there are several, each under a name of its own."""
 SINGLE = (
-    *("teacher", "data", "unlabelled", "new_audio", "like", "labels", "fresh", "device"),
+    *(
+        "teacher",
+        "teachers",
+        "data",
+        "unlabelled",
+        "new_audio",
+        "like",
+        "labels",
+        "fresh",
+        "device",
+    ),
     *("run_name", "model_folder"),
 )
-"""Parameters outside of groups; all but the first are short for ``--params``."""
+"""Parameters outside of groups; all but the first two are short for ``--params``."""
 RENDERED = {"demo": "demo_corpus", "demo_notes": "demo_notes", "demo_mixtures": "demo_mixtures"}
 """What a task's ``audio`` may say instead of a place -> the dataset that is rendered for it."""
 RESERVED = {
@@ -70,6 +80,7 @@ class Study:
         rendered: Those of the tasks whose audio is rendered -> the dataset with it.
         model_task: The task whose model is kept for new audio.
         few_labels: Whether label efficiency is measured.
+        outside: Encoders from outside that are compared, or teach.
         benchmark: Whether methods are compared with each other, over all tasks.
     """
 
@@ -81,13 +92,14 @@ class Study:
     rendered: Mapping[str, str]
     model_task: str
     few_labels: bool = False
+    outside: tuple[str, ...] = ()
     benchmark: bool = False
 
     @property
     def teacher_dataset(self) -> str:
         """Where the catalog has the teacher: its encoders, or an outside one's settings."""
         ours = self.teacher in self.methods
-        return f"{self.teacher}.encoders" if ours else f"params:evaluation.teachers.{self.teacher}"
+        return f"{self.teacher}.encoders" if ours else f"params:teachers.{self.teacher}"
 
     @property
     def shown_training(self) -> str:
@@ -105,8 +117,9 @@ class Study:
         check_names(parameters)
         tasks, methods = _chosen_tasks(parameters), tuple(_entries(parameters, "methods"))
         evaluation, model = parameters.get("evaluation") or {}, parameters.get("model") or {}
-        outside = list(evaluation.get("teachers") or {})
-        teacher = _known([parameters["teacher"]], [*methods, *outside], "teacher")[0]
+        known = list(_entries(parameters, "teachers"))
+        teacher = _known([parameters["teacher"]], [*methods, *known], "teacher")[0]
+        outside = _known(_listed(evaluation.get("teachers")), known, "evaluation.teachers")
         labels = evaluation.get("label_efficiency") or {}
         pools, select = _entries(parameters, "pools"), parameters.get("select") or {}
         chosen = _known(_listed(select.get("pools")) or list(pools), list(pools), "select.pools")
@@ -119,6 +132,7 @@ class Study:
             rendered=_rendered(parameters, tasks),
             model_task=_known([model.get("task") or tasks[0]], tasks, "model.task")[0],
             few_labels=bool(labels.get("budgets")),
+            outside=tuple(dict.fromkeys([*outside, *({teacher} - {*methods})])),
         )
 
     def as_benchmark(self, parameters: Mapping[str, Any]) -> Study:
@@ -139,12 +153,13 @@ def check_names(parameters: Mapping[str, Any]) -> None:
     known = [*GROUPS, *SINGLE]
     taken = dict.fromkeys(RESERVED, "reserved")
     for name, given in parameters.items():
-        if name in ENTRIES:
+        if name in (*ENTRIES, "teachers"):
             for entry, inner in _entries(parameters, name).items():
                 if entry in taken:
                     raise UserError(f"{name}.{entry}: the name is {taken[entry]}; choose another")
                 taken[entry] = f"taken by {name}.{entry}"
-                check_keys(inner, GROUPS[name], f"{name}.{entry}")
+                if name in GROUPS:  # what an encoder from outside may say depends on its kind
+                    check_keys(inner, GROUPS[name], f"{name}.{entry}")
         elif name in GROUPS:
             check_keys(given, GROUPS[name], name)
         elif name not in SINGLE and not name.startswith("_"):

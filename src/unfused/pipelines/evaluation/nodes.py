@@ -19,20 +19,21 @@ def list_candidates(
     evaluation: Evaluation,
     encoder: EncoderParams,
     run: Run,
-    **methods: Any,
+    **compared: Any,
 ) -> list:
     """List the encoders that are compared: baselines, methods, students and their controls."""
     from ...embeddings.read_out import ReadOut
     from ...probes.candidates import PLAIN
     from ...probes.candidates import list_candidates as listed
 
+    outside = {label: given for label, given in compared.items() if isinstance(given, dict)}
     return listed(
-        methods,
+        {label: given for label, given in compared.items() if label not in outside},
         students,
         repeats(run.seeds, corpus.folds),
         untrained=(encoder.name, encoder.settings),
         read_outs=[ReadOut(**given) for given in evaluation.read_outs],
-        others={**PLAIN, **evaluation.teachers},
+        others={**PLAIN, **outside},
         joined=evaluation.joined,
     )
 
