@@ -12,7 +12,7 @@ def register_pipelines() -> dict[str, Pipeline]:
 
     study = Study.of(config.parameters())
     data = data_engineering.create_pipeline(study)
-    methods = {name: data + pretraining.create_pipeline(name) for name in study.methods}
+    methods = {name: data + pretraining.create_pipeline(name, study) for name in study.methods}
     modelling, report = models_of(study), reporting.create_pipeline(study)
     benchmark = study.as_benchmark(config.parameters())
     return {
@@ -37,7 +37,7 @@ def models_of(study: Study) -> Pipeline:
 
     made = data_engineering.create_pipeline(study)
     for method in study.compared:
-        made += pretraining.create_pipeline(method)
+        made += pretraining.create_pipeline(method, study)
     for task in study.tasks:
         made += unfused.create_pipeline(task, study.teacher_dataset)
         made += evaluation.create_pipeline(task, study)

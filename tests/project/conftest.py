@@ -35,6 +35,8 @@ TINY = {  # a study of own data in seconds
     "unfused.pseudo_labels.controls": [],
     "methods.decar.training.clip_updates": 32,
     "methods.decar.training.batch_size": 8,
+    "methods.distilled.training.clip_updates": 32,
+    "methods.distilled.training.batch_size": 8,
     "unfused.distillation.training.clip_updates": 16,
     "unfused.distillation.training.batch_size": 8,
     "evaluation.read_outs": [{"taps": ["block3"]}],

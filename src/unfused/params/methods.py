@@ -16,12 +16,17 @@ Control = Literal[
 ]
 
 
+LEARNS_VECTORS = "embedding_distillation"
+"""The method (ours) that learns the vectors of an encoder from outside, ``settings.teacher``."""
+
+
 class MethodParams(Model):
     """A self-supervised method: its hyper-parameters, its views and its training.
 
     Attributes:
-        name: The registered method.
-        settings: Its hyper-parameters.
+        name: The registered method, or ``embedding_distillation``.
+        settings: Its hyper-parameters; of the latter those of
+            :class:`~unfused.distillation.unfused.UnFuSeD`, ``teacher`` one of ``teachers``.
         encoder: Architecture that it trains; null: the run's.
         views: Augmentations of the training crops.
         training: Length, optimiser and precision.
@@ -35,9 +40,13 @@ class MethodParams(Model):
 
     @model_validator(mode="after")
     def _known(self) -> MethodParams:
+        from ..distillation.unfused import UnFuSeD
         from ..methods import check_settings
 
-        check_settings(self.name, self.settings)
+        if self.name == LEARNS_VECTORS:
+            UnFuSeD(**self.settings)
+        else:
+            check_settings(self.name, self.settings)
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..core.errors import UserError, did_you_mean
 from .audio import Audio, Demo, Extraction, FrontEndParams, Task
 from .evaluation import Evaluation
 from .inference import Classify, Export, LabelNext, TrainedModel
-from .methods import MethodParams, Unfused
+from .methods import LEARNS_VECTORS, MethodParams, Unfused
 from .model import Model, check_keys
 from .run import EncoderParams, Pretraining, Report, Run, Select
 from .views import KMixParams
@@ -80,7 +80,8 @@ class Study:
         rendered: Those of the tasks whose audio is rendered -> the dataset with it.
         model_task: The task whose model is kept for new audio.
         few_labels: Whether label efficiency is measured.
-        outside: Encoders from outside that are compared, or teach.
+        evaluated: Encoders from outside that are compared whoever teaches.
+        lessons: Methods that learn the vectors of an encoder from outside -> which.
         benchmark: Whether methods are compared with each other, over all tasks.
     """
 
@@ -92,7 +93,8 @@ class Study:
     rendered: Mapping[str, str]
     model_task: str
     few_labels: bool = False
-    outside: tuple[str, ...] = ()
+    evaluated: tuple[str, ...] = ()
+    lessons: Mapping[str, str] = field(default_factory=dict)
     benchmark: bool = False
 
     @property
@@ -100,6 +102,13 @@ class Study:
         """Where the catalog has the teacher: its encoders, or an outside one's settings."""
         ours = self.teacher in self.methods
         return f"{self.teacher}.encoders" if ours else f"params:teachers.{self.teacher}"
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Encoders from outside that are compared: all that teach, too."""
+        teach = [self.lessons[name] for name in self.compared if name in self.lessons]
+        own = [] if self.teacher in self.methods else [self.teacher]
+        return tuple(dict.fromkeys([*self.evaluated, *teach, *own]))
 
     @property
     def shown_training(self) -> str:
@@ -119,7 +128,13 @@ class Study:
         evaluation, model = parameters.get("evaluation") or {}, parameters.get("model") or {}
         known = list(_entries(parameters, "teachers"))
         teacher = _known([parameters["teacher"]], [*methods, *known], "teacher")[0]
-        outside = _known(_listed(evaluation.get("teachers")), known, "evaluation.teachers")
+        lessons = {
+            name: str((entry.get("settings") or {}).get("teacher"))
+            for name, entry in _entries(parameters, "methods").items()
+            if entry.get("name") == LEARNS_VECTORS
+        }
+        for name, taught_by in lessons.items():
+            _known([taught_by], known, f"methods.{name}.settings.teacher")
         labels = evaluation.get("label_efficiency") or {}
         pools, select = _entries(parameters, "pools"), parameters.get("select") or {}
         chosen = _known(_listed(select.get("pools")) or list(pools), list(pools), "select.pools")
@@ -132,7 +147,8 @@ class Study:
             rendered=_rendered(parameters, tasks),
             model_task=_known([model.get("task") or tasks[0]], tasks, "model.task")[0],
             few_labels=bool(labels.get("budgets")),
-            outside=tuple(dict.fromkeys([*outside, *({teacher} - {*methods})])),
+            evaluated=_known(_listed(evaluation.get("teachers")), known, "evaluation.teachers"),
+            lessons=lessons,
         )
 
     def as_benchmark(self, parameters: Mapping[str, Any]) -> Study:
@@ -142,7 +158,8 @@ class Study:
             public = [name for name, entry in entries.items() if entry.get("card")]
             there = [name for name in public if _is_there(entries[name])]
             tasks = tuple(dict.fromkeys([*tasks, *there]))
-        asked = (parameters.get("select") or {}).get("methods") or self.methods
+        alone = [name for name in self.methods if name not in self.lessons]
+        asked = (parameters.get("select") or {}).get("methods") or alone
         methods = [*self.compared, *_known(_listed(asked), self.methods, "select.methods")]
         rendered, compared = _rendered(parameters, tasks), tuple(dict.fromkeys(methods))
         return replace(self, tasks=tasks, compared=compared, rendered=rendered, benchmark=True)

@@ -32,6 +32,7 @@ _ENCODERS = {
     "delores_m": "DeLoRes-M",
     "selfie": "SELFIE",
     "slicer": "SLICER",
+    "distilled": "Distilled encoder",
     STUDENT: "UnFuSeD student",
     STUDENT_FULL: "UnFuSeD full",
     "embedding_student": "Embedding student",

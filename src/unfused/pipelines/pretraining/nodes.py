@@ -1,10 +1,11 @@
 """Pre-training: one encoder per seed and fold."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
-from ...core.repeats import repeats
+from ...core.repeats import Repeat, repeats
 from ...params import EncoderParams, MethodParams, Run
 
 
@@ -15,27 +16,59 @@ def pretrain_encoders(
 
     One encoder for every seed and fold; finished ones are reused, an unfinished one goes on.
     """
-    from ...encoders.trained import EncoderCollection
     from ...training.pretraining import estimator
     from ...views.k_mix_centroids import centroids_of
+
+    def fit(repeat: Repeat) -> tuple[Any, Any]:
+        model = estimator(method.name)(
+            **parameters_of(method, encoder, run, repeat), processes=run.processes
+        )
+        model.fit(corpus.for_training(repeat.fold), centroids_of(centroids, repeat.fold))
+        return model.folder_, model.history_
+
+    return _of_each(corpus, run, fit)
+
+
+def distil_encoders(
+    corpus: Any, outside: dict, method: MethodParams, encoder: EncoderParams, run: Run
+) -> tuple[Any, pd.DataFrame]:
+    """Pre-train an encoder that learns what an encoder from outside says of each clip (ours).
+
+    One encoder for every seed and fold; finished ones are reused, an unfinished one goes on.
+    """
+    from ...distillation.unfused import UnFuSeD
+
+    def fit(repeat: Repeat) -> tuple[Any, Any]:
+        given = parameters_of(method, encoder, run, repeat)
+        model = UnFuSeD(**{**given, "teacher": outside, "targets": "embeddings"})
+        model.fit(corpus.for_training(repeat.fold))
+        assert model.folder_ is not None
+        return model.folder_ / "full", model.history_
+
+    return _of_each(corpus, run, fit)
+
+
+def _of_each(
+    corpus: Any, run: Run, fit: Callable[[Repeat], tuple[Any, Any]]
+) -> tuple[Any, pd.DataFrame]:
+    """Return the encoders and learning curves of every seed and fold."""
+    from ...encoders.trained import EncoderCollection
 
     folders: dict[str, Any] = {}
     histories = []
     for repeat in repeats(run.seeds, corpus.folds):
-        model = estimator(method.name)(
-            **parameters_of(method, encoder), seed=repeat.seed, device=run.device,
-            processes=run.processes, folder=run.outputs(method.name),
-        )  # fmt: skip
-        model.fit(corpus.for_training(repeat.fold), centroids_of(centroids, repeat.fold))
-        folders[repeat.name] = model.folder_
-        histories.append(model.history_.assign(seed=repeat.seed, fold=repeat.fold))
+        folders[repeat.name], history = fit(repeat)
+        histories.append(history.assign(seed=repeat.seed, fold=repeat.fold))
     return EncoderCollection(folders), pd.concat(histories, ignore_index=True)
 
 
-def parameters_of(method: MethodParams, encoder: EncoderParams) -> dict[str, Any]:
+def parameters_of(
+    method: MethodParams, encoder: EncoderParams, run: Run, repeat: Repeat
+) -> dict[str, Any]:
     """Return a method's configuration as the parameters of its estimator."""
     from ...training.estimator import flat
 
     architecture, views = method.encoder or encoder, method.views.model_dump()
     own = {"encoder": architecture.name, "encoder_settings": architecture.settings, "views": views}
-    return {**method.settings, **flat(method.training), **own}
+    where = {"seed": repeat.seed, "device": run.device, "folder": run.outputs(method.name)}
+    return {**method.settings, **flat(method.training), **own, **where}
