@@ -58,6 +58,13 @@ def test_within_one_standard_error_the_smaller_one_is_chosen():
     assert "one standard error (0.020)" in found["why"]
 
 
+def test_what_nobody_knows_the_size_of_counts_as_large():
+    assert chosen(row("decar", 0.79, 100, 0.8), row("outside", 0.80, -1, 0.7))["encoder"] == "decar"
+    assert (
+        chosen(row("decar", 0.70, 100, 0.8), row("outside", 0.80, -1, 0.7))["encoder"] == "outside"
+    )
+
+
 def test_folds_make_the_error_smaller_and_seeds_do_not():
     def of(**more):
         best = [

@@ -201,7 +201,7 @@ class UnFuSeD(LoopEstimator):
             "teacher": teacher.digest,
             "whiten": self.whiten,
             "n_clusters": ks,
-            "seed": self.seed,
+            "seed": self.seed if ks else None,
             "source": source_digest("distillation.pseudo_labels", "embeddings.embedder"),
         }
 
@@ -253,8 +253,10 @@ class UnFuSeD(LoopEstimator):
                 "n_classes": [*(targets.max() + 1)],
             }
         method = self.method(encoder, **what, **settings["method"])
+        method.student(self.cut)  # refuses, before training, a cut that is no tap
         views = view_maker(audio, settings["views"], method.crop_frames)
-        whose = f"pseudo-labels: {facts.get('source', 'teacher')}, fold {facts.get('fold', 0)}"
+        learns = "pseudo-labels" if self.targets == "clusters" else "vectors"
+        whose = f"{learns}: {facts.get('source', 'teacher')}, fold {facts.get('fold', 0)}"
         self._train(folder, audio, method, views, f"{audio.name}, {whose}, seed {self.seed}")
         parameters = {**settings, "training": vars(self.training)}
         for kind, module in {"student": method.student(self.cut), "full": method.encoder}.items():

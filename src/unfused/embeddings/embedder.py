@@ -45,7 +45,7 @@ class Embedder(ABC):
         kind: What files call the class.
         name: What tables call it.
         dim: Dimension D of the vectors.
-        n_parameters: Trained parameters that a vector takes.
+        n_parameters: Trained parameters that a vector takes; -1: nobody knows how many.
         digest: Identifies what it computes.
         trained_on: Clips that its weights have seen: columns corpus, clip_id, digest.
         facts: Licence, pre-training data and the like, for tables and model cards.
@@ -285,12 +285,13 @@ class Joined(Embedder):
         self.parts = list(parts)
         self.name = name or " + ".join(part.name for part in parts)
         self.dim = sum(part.dim for part in parts)
-        self.n_parameters = sum(part.n_parameters for part in parts)
+        sizes = [part.n_parameters for part in parts]
+        self.n_parameters = sum(sizes) if min(sizes) >= 0 else -1
         self.digest = mark_of(parts=[part.digest for part in parts])
         self.trained_on = pd.concat([part.trained_on for part in parts]).drop_duplicates()
         facts: dict[str, Any] = {part.name: dict(part.facts) for part in parts}
         for key in ("licence", "pretraining_data"):
-            said = dict.fromkeys(str(known[key]) for known in facts.values() if key in known)
+            said = dict.fromkeys(str(part.facts[key]) for part in parts if key in part.facts)
             facts |= {key: "; ".join(said)} if said else {}
         self.facts = facts
 
@@ -402,7 +403,7 @@ def _configured(settings: Mapping[str, Any]) -> Embedder:
             seen = read_trained_on(given["folder"])
             return EncoderEmbedder(random, ReadOut(**given["read_out"]), trained_on=seen)
         if kind == Joined.kind:
-            return Joined([as_embedder(part) for part in given["parts"]], given.get("name", ""))
+            return Joined([as_embedder(part) for part in given.pop("parts")], **given)
         made: Embedder = _kind(kind)(**given)
         return made
     except (TypeError, KeyError) as error:

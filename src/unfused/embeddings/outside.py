@@ -37,7 +37,12 @@ _Run = Callable[[Floats], Floats]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class OutsideModel(Configured):
+class _FromOutside(Configured):
+    n_parameters = -1
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class OutsideModel(_FromOutside):
     """What hears samples.
 
     Attributes:
@@ -241,7 +246,7 @@ class ModelFile(OutsideModel):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class EmbeddingTable(Configured):
+class EmbeddingTable(_FromOutside):
     """Vectors that are there already.
 
     Attributes:

@@ -84,8 +84,8 @@ def decorrelation(z: Tensor, kind: Decorrelation = "covariance") -> Tensor:
     - ``correlation``: the correlation matrix (the second term of Barlow Twins, arXiv 2103.03230,
       eq. 1, of one view with itself). It does not see the embeddings' scale.
 
-    Computed in at least float32. With fewer samples than dimensions C is never built: the sum of
-    its squares is that of the B x B Gram matrix.
+    Computed in at least float32. With at most half as many samples as dimensions C is never built:
+    the sum of its squares is that of the B x B Gram matrix.
 
     Raises:
         ValueError: There is only one sample, or ``kind`` is unknown.

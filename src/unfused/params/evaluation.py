@@ -97,7 +97,7 @@ class Evaluation(Model):
 
     read_outs: list[dict[str, Any]] = Field(min_length=1)
     joined: list[list[str]] = []
-    teachers: list[str] = []
+    teachers: list[str] | str = []
     protocols: list[Literal["linear_probe", "knn"]] = Field(["linear_probe"], min_length=1)
     transductive: bool = False
     bootstrap: int = Field(2000, ge=100)

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ..core.errors import UserError
 from ..distillation.settings import DistillationSettings
-from .model import Model, Training, like
+from .model import Model, Training, check_keys, like
 from .run import EncoderParams
 from .views import MethodViews, Views
 
@@ -20,13 +21,28 @@ LEARNS_VECTORS = "embedding_distillation"
 """The method (ours) that learns the vectors of an encoder from outside, ``settings.teacher``."""
 
 
+class Lesson(Model):
+    """What an encoder learns from one from outside, by predicting its vectors.
+
+    Attributes:
+        teacher: One of ``teachers``.
+        whiten: Axes that whitening of its vectors keeps, as of :class:`PseudoLabels`.
+        blocks: Taps that get a head; the last one always has one.
+        crop_frames: Length of a training crop in frames.
+    """
+
+    teacher: str
+    whiten: Annotated[int, Field(ge=2)] | Literal["auto"] | None = "auto"
+    blocks: list[str] = ["block3"]
+    crop_frames: int = Field(96, ge=16)
+
+
 class MethodParams(Model):
     """A self-supervised method: its hyper-parameters, its views and its training.
 
     Attributes:
         name: The registered method, or ``embedding_distillation``.
-        settings: Its hyper-parameters; of the latter those of
-            :class:`~unfused.distillation.unfused.UnFuSeD`, ``teacher`` one of ``teachers``.
+        settings: Its hyper-parameters; of the latter :class:`Lesson`.
         encoder: Architecture that it trains; null: the run's.
         views: Augmentations of the training crops.
         training: Length, optimiser and precision.
@@ -40,13 +56,15 @@ class MethodParams(Model):
 
     @model_validator(mode="after")
     def _known(self) -> MethodParams:
-        from ..distillation.unfused import UnFuSeD
         from ..methods import check_settings
 
-        if self.name == LEARNS_VECTORS:
-            UnFuSeD(**self.settings)
-        else:
+        if self.name != LEARNS_VECTORS:
             check_settings(self.name, self.settings)
+            return self
+        check_keys(self.settings, Lesson, "settings")
+        Lesson(**self.settings)
+        if self.views.mixing == "k_mix":
+            raise UserError("views.mixing='k_mix' needs centroids, which are not fitted here")
         return self
 
 

@@ -52,7 +52,7 @@ class Select(Model):
     Attributes:
         tasks: Names of tasks; one's own data takes their place; null: all that are there.
         pools: Names of corpora without labels, of which those are taken that name audio.
-        methods: Which methods the benchmark compares; null: all.
+        methods: Which methods the benchmark compares; null: all that learn from audio alone.
     """
 
     tasks: list[str] | str | None = None

@@ -128,13 +128,7 @@ class Study:
         evaluation, model = parameters.get("evaluation") or {}, parameters.get("model") or {}
         known = list(_entries(parameters, "teachers"))
         teacher = _known([parameters["teacher"]], [*methods, *known], "teacher")[0]
-        lessons = {
-            name: str((entry.get("settings") or {}).get("teacher"))
-            for name, entry in _entries(parameters, "methods").items()
-            if entry.get("name") == LEARNS_VECTORS
-        }
-        for name, taught_by in lessons.items():
-            _known([taught_by], known, f"methods.{name}.settings.teacher")
+        lessons = _lessons(parameters, known)
         labels = evaluation.get("label_efficiency") or {}
         pools, select = _entries(parameters, "pools"), parameters.get("select") or {}
         chosen = _known(_listed(select.get("pools")) or list(pools), list(pools), "select.pools")
@@ -175,8 +169,10 @@ def check_names(parameters: Mapping[str, Any]) -> None:
                 if entry in taken:
                     raise UserError(f"{name}.{entry}: the name is {taken[entry]}; choose another")
                 taken[entry] = f"taken by {name}.{entry}"
-                if name in GROUPS:  # what an encoder from outside may say depends on its kind
+                if name in GROUPS:
                     check_keys(inner, GROUPS[name], f"{name}.{entry}")
+                elif not isinstance(inner, dict):  # what is in it depends on its kind
+                    raise UserError(f"{name}.{entry}={inner!r} is a group: set kind in it")
         elif name in GROUPS:
             check_keys(given, GROUPS[name], name)
         elif name not in SINGLE and not name.startswith("_"):
@@ -232,6 +228,9 @@ def check_together(
     modules = {where: create(item.name, **item.settings) for where, item in encoders.items()}
     taps = list(modules[""].dims)
     every = list(dict.fromkeys(tap for module in modules.values() for tap in module.dims))
+    for name, method in methods.items():
+        if method.name == LEARNS_VECTORS:
+            _learns(method, modules.get(f"methods.{name}.", modules[""]), f"methods.{name}")
     cut, blocks = unfused.distillation.cut, unfused.distillation.blocks or []
     _known([cut], taps, "unfused.distillation.cut")
     _known(blocks, taps[:-1], "unfused.distillation.blocks")  # the last one teaches
@@ -255,6 +254,32 @@ def _entries(parameters: Mapping[str, Any], kind: str) -> dict[str, dict[str, An
     if bad := [name for name in entries if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]:
         raise UserError(f"{kind}: {bad} cannot be namespaces; use a-z, 0-9 and _, a letter first")
     return entries
+
+
+def _learns(method: MethodParams, encoder: Any, where: str) -> None:
+    """Refuse an encoder that cannot be trained to predict vectors."""
+    import torch
+
+    from ..distillation.embedding_distillation import EmbeddingDistillation
+
+    known = {key: method.settings[key] for key in ("blocks",) if key in method.settings}
+    try:
+        EmbeddingDistillation(encoder, targets=torch.eye(2), **known)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _lessons(parameters: Mapping[str, Any], known: Sequence[str]) -> dict[str, str]:
+    """Return from which encoder from outside each of the methods learns that learn from one."""
+    found = {}
+    for name, entry in _entries(parameters, "methods").items():
+        if entry.get("name") == LEARNS_VECTORS:
+            settings, where = entry.get("settings"), f"methods.{name}.settings"
+            if not isinstance(settings, dict) or not settings.get("teacher"):
+                raise UserError(f"{where}={settings!r} names no teacher: choose from {list(known)}")
+            _known([settings["teacher"]], known, f"{where}.teacher")
+            found[name] = settings["teacher"]
+    return found
 
 
 def _listed(given: Any) -> list[str]:

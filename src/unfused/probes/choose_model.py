@@ -109,11 +109,15 @@ def _scores(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def smallest_of_the_best(scored: pd.DataFrame) -> Any:
     """Return the row name of the smallest of those within one standard error of the best.
 
-    The table has columns ``validation``, its standard ``error``, and ``parameters``.
+    The table has columns ``validation``, its standard ``error``, and ``parameters``; what is not
+    known to be small (-1) counts as large.
     """
     best = scored.loc[scored["validation"].idxmax()]
     within = scored[scored["validation"] >= best["validation"] - np.nan_to_num(best["error"])]
-    order = within.sort_values(["parameters", "validation"], ascending=[True, False], kind="stable")
+    size = within["parameters"].where(within["parameters"] >= 0, np.inf)
+    order = within.assign(size=size).sort_values(
+        ["size", "validation"], ascending=[True, False], kind="stable"
+    )
     return order.index[0]
 
 

@@ -100,7 +100,7 @@ def _cell(summary: pd.DataFrame, row: pd.Series) -> str:
 
 
 def _whole(value: Any) -> str:
-    return "" if pd.isna(value) else f"{round(value):,}"
+    return "" if pd.isna(value) else "?" if value < 0 else f"{round(value):,}"
 
 
 def _notes(rows: pd.DataFrame) -> tuple[str, ...]:

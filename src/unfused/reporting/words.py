@@ -160,7 +160,8 @@ def _over_tasks(findings: Sequence[Finding], overall: Mapping[str, Any] | None) 
         start,
         f"The best classifier of each task clearly beats the plain method on {beaten} of {n}; it "
         f"does best on {best} and worst on {worst}.",
-        "Next, look at what is confused there: the report has clips to listen to.",
+        f"Next, look at what is confused on {short_label(ranked[0]['task'], 40)}: the report has "
+        "clips to listen to.",
     ]
 
 

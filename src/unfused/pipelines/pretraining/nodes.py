@@ -37,11 +37,14 @@ def distil_encoders(
     One encoder for every seed and fold; finished ones are reused, an unfinished one goes on.
     """
     from ...distillation.unfused import UnFuSeD
+    from ...encoders import create
 
     def fit(repeat: Repeat) -> tuple[Any, Any]:
         given = parameters_of(method, encoder, run, repeat)
-        model = UnFuSeD(**{**given, "teacher": outside, "targets": "embeddings"})
-        model.fit(corpus.for_training(repeat.fold))
+        cut = create(given["encoder"], **given["encoder_settings"]).cut
+        facts = {"source": given["teacher"], "fold": repeat.fold}
+        model = UnFuSeD(**{**given, "teacher": outside, "targets": "embeddings", "cut": cut})
+        model.fit(corpus.for_training(repeat.fold), facts=facts)
         assert model.folder_ is not None
         return model.folder_ / "full", model.history_
 
