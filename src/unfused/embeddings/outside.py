@@ -306,12 +306,15 @@ def _imported(module: str) -> Any:
 def _file(name: str) -> Path:
     """Return a file by its path, or by ``package:path``; the package is not imported."""
     package, _, inside = name.partition(":")
-    found = find_spec(package) if inside and package.isidentifier() else None
+    packaged = bool(inside) and package.isidentifier()
+    found = find_spec(package) if packaged else None
     folders = [Path(place) for place in (found.submodule_search_locations or [])] if found else []
     for path in [Path(name).expanduser(), *(folder / inside for folder in folders)]:
         if path.is_file():
             return path.resolve()
-    raise NotFoundError(f"there is no file {name!r}: give its path, or package:path and install it")
+    if packaged and not found:
+        raise NotFoundError(f"{name!r} lies in a package that is not installed: install {package}")
+    raise NotFoundError(f"there is no file {name!r}: give its path, or package:path")
 
 
 def _onnx(file: Path, output: str | None) -> _Run:
