@@ -9,7 +9,13 @@ from sklearn.datasets import make_blobs
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_mutual_info_score as ami
 
-from unfused.distillation.pseudo_labels import Whiten, n_axes, on_sphere, pseudo_labels
+from unfused.distillation.pseudo_labels import (
+    Whiten,
+    n_axes,
+    on_sphere,
+    on_spheres,
+    pseudo_labels,
+)
 from unfused.embeddings.embedder import as_embedder
 from unfused.tasks.corpus import Corpus
 
@@ -85,6 +91,17 @@ def test_a_file_is_taken_some_rows_at_a_time(
     monkeypatch.setattr("unfused.distillation.pseudo_labels._ROWS", 70)
     mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
     np.testing.assert_allclose(on_sphere(mapped, whiten), whole, atol=1e-6)
+
+
+def test_of_several_embedders_the_loudest_does_not_decide_alone() -> None:
+    vectors, labels = clips()
+    loud = 1e4 * np.random.default_rng(0).normal(size=(len(vectors), 24))
+    together = on_spheres([vectors, loud], 4)
+    assert together.shape == (len(vectors), 8)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, rtol=1e-5)
+    assert ami(labels, pseudo_labels(together, 5)) > 0.9
+    assert ami(labels, clusters(np.concatenate([vectors, loud], axis=1), 5, whiten=8)) < 0.1
+    np.testing.assert_array_equal(on_spheres([vectors], 4), on_sphere(vectors, 4))
 
 
 def test_axes_without_variance_are_dropped() -> None:

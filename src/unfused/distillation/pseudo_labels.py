@@ -119,6 +119,18 @@ def on_sphere(vectors: NDArray[np.floating], whiten: Whiten = "auto") -> NDArray
     return points
 
 
+def on_spheres(
+    parts: Sequence[NDArray[np.floating]], whiten: Whiten = "auto"
+) -> NDArray[np.float32]:
+    """Return what several embedders say of the same clips, all of them weighing the same.
+
+    Side by side as they are, the one with the largest numbers would decide alone. So each,
+    (N, D_i), is whitened by itself; see :func:`on_sphere`. Rows have length 1.
+    """
+    spheres = [on_sphere(vectors, whiten) for vectors in parts]
+    return np.concatenate(spheres, axis=1) / np.float32(len(parts) ** 0.5)
+
+
 def _blocks(vectors: NDArray[np.floating]) -> Iterator[NDArray[np.float64]]:
     """Yield copies of the rows, some thousand at once: millions need not fit into memory."""
     for first in range(0, max(len(vectors), 1), _ROWS):

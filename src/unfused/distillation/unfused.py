@@ -17,7 +17,7 @@ from ..core.seeding import derive_seed
 from ..core.source import source_digest
 from ..data.manifest import same_audio
 from ..data.store import LogMelStore
-from ..embeddings.embedder import as_embedder
+from ..embeddings.embedder import Joined, as_embedder
 from ..embeddings.read_out import ReadOut
 from ..encoders.registry import ENCODERS
 from ..encoders.trained import TrainedEncoder, load_encoder
@@ -33,7 +33,7 @@ from ..training.estimator import (
 )
 from ..training.history import load_history
 from .embedding_distillation import EmbeddingDistillation
-from .pseudo_labels import Whiten, on_sphere, pseudo_labels
+from .pseudo_labels import Whiten, on_spheres, pseudo_labels
 from .self_distillation import SelfDistillation
 from .settings import DistillationSettings
 
@@ -206,7 +206,9 @@ class UnFuSeD(LoopEstimator):
         }
 
         def build(_: Path) -> dict[str, pd.DataFrame]:
-            points = on_sphere(teacher.embed(audio, device=self.device), self.whiten)
+            parts = teacher.parts if isinstance(teacher, Joined) else [teacher]
+            heard = [part.embed(audio, device=self.device) for part in parts]
+            points = on_spheres(heard, self.whiten)
             columns = [f"pseudo_label_{k}" if i else "pseudo_label" for i, k in enumerate(ks)]
             found = [pseudo_labels(points, k, seed=self.seed) for k in ks]
             index = pd.Index(audio.clips["clip_id"])
