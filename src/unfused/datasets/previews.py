@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NewType
 
-from kedro_datasets._typing import HTMLPreview
-
+HTMLPreview = NewType("HTMLPreview", str)
+"""What a preview returns: Kedro-Viz goes by the name of the type."""
 _NARROW = "style='max-width: 22rem; white-space: normal; font-weight: bold'"  # beside the graph
 NOT_MADE = "<p><em>Not made yet: what is in it shows here after a run.</em></p>"
 
