@@ -105,6 +105,7 @@ def test_the_table_shows_what_was_measured(finished):
     for name in ("Random init", "Supervised from scratch", "DECAR-v2 teacher", "UnFuSeD student"):
         assert name in table
     results = finished.table("07_model_output/results.parquet")
+    assert {"decar + mfcc_statistics", "unfused + mfcc_statistics"} <= set(results["encoder"])
     student = results[(results["encoder"] == "unfused") & (results["source"] == "teacher")]
     student = student[(student["protocol"] == "linear_probe") & (student["metric"] == "accuracy")]
     again = student[student["fitted_on"] == "train+valid"]

@@ -86,7 +86,7 @@ class Evaluation(Model):
         read_outs: How encoders are read out, each as the fields of
             :class:`~unfused.embeddings.read_out.ReadOut`; validation clips choose among them.
         joined: Labels of encoders that are also probed side by side, with the same read-out; plain
-            statistics can be among them.
+            statistics can be among them, and ``teacher``, whoever that is.
         teachers: Which encoders from outside are compared; the one that teaches always is.
         protocols: Probes of frozen encoders.
         transductive: Train without labels on held-out audio too; marks the rows.

@@ -62,7 +62,7 @@ RESERVED = {
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
     *("lape", "compare_runs", "model", "classify", "label_next", "export", "new_audio"),
     *("demo_corpus", "demo_notes", "demo_mixtures", "corpus", "students", "distillation"),
-    *("encoder", "run"),
+    *("encoder", "run", "teacher"),
 }
 """Names of pipelines, stages, datasets and of the arguments of nodes that take methods by name."""
 

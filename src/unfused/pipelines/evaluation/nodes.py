@@ -19,6 +19,7 @@ def list_candidates(
     evaluation: Evaluation,
     encoder: EncoderParams,
     run: Run,
+    teacher: str,
     **compared: Any,
 ) -> list:
     """List the encoders that are compared: baselines, methods, students and their controls."""
@@ -26,6 +27,7 @@ def list_candidates(
     from ...probes.candidates import PLAIN
     from ...probes.candidates import list_candidates as listed
 
+    names = {"teacher": teacher}
     outside = {label: given for label, given in compared.items() if isinstance(given, dict)}
     return listed(
         {label: given for label, given in compared.items() if label not in outside},
@@ -34,7 +36,7 @@ def list_candidates(
         untrained=(encoder.name, encoder.settings),
         read_outs=[ReadOut(**given) for given in evaluation.read_outs],
         others={**PLAIN, **outside},
-        joined=evaluation.joined,
+        joined=[[names.get(label, label) for label in labels] for labels in evaluation.joined],
     )
 
 

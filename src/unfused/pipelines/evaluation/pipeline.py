@@ -14,7 +14,7 @@ def create_pipeline(task: str, study: Study) -> Pipeline:
     """
     encoders = {method: f"{method}.encoders" for method in study.compared}
     outside = {name: f"params:teachers.{name}" for name in study.outside}
-    settings = [f"params:{name}" for name in ("evaluation", "encoder", "run")]
+    settings = [f"params:{name}" for name in ("evaluation", "encoder", "run", "teacher")]
     given = {name.removeprefix("params:"): name for name in ["corpus", "students", *settings]}
     given |= encoders | outside
     how = ["params:evaluation", "params:run"]
