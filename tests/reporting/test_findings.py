@@ -82,6 +82,13 @@ def test_only_the_planned_comparisons_are_made(three_seeds):
     np.testing.assert_allclose(comparisons["p_holm"], holm(comparisons["p_value"]))
 
 
+def test_a_pair_of_encoders_is_not_held_against_random_weights(experiment):
+    pair = ("unfused + mfcc_statistics", "teacher", "block3")
+    _, comparisons, _ = found_in(*experiment(right={pair: 0.9}))
+    pairs = comparisons["first"].str.startswith("UnFuSeD student + MFCC statistics")
+    assert comparisons.loc[pairs, "question"].tolist() == ["plain"]
+
+
 @pytest.mark.parametrize(("validation", "name"), [(0.3, "Log-mel"), (0.5, "MFCC")])
 def test_the_plain_alternative_is_the_one_that_validates_best(experiment, validation, name):
     mfcc = "MFCC statistics in 3 segments"

@@ -59,9 +59,9 @@ def compare(
 ) -> pd.DataFrame:
     """Make the planned comparisons, and no others.
 
-    On every task: each method against random weights with the same read-out, the student against
-    its teacher, and the best classifier against the plain alternative. A method stands there with
-    the read-out that validation clips prefer. The summary is what
+    On every task: each method by itself against random weights with the same read-out, the student
+    against its teacher, and the best classifier against the plain alternative. A method stands
+    there with the read-out that validation clips prefer. The summary is what
     :func:`~unfused.reporting.summary.summarise` made of the predictions.
 
     Returns:
@@ -88,7 +88,9 @@ def _planned(rows: pd.DataFrame, teacher: str | None) -> Iterator[tuple[str, pd.
     probed = rows[(rows["protocol"] == "linear_probe") & ~rows["source"].map(is_control)]
     chosen = {name: best_of(part) for name, part in probed.groupby("encoder", sort=False)}
     methods = {name: row for name, row in chosen.items() if baseline_of(str(name)) is None}
-    for name, row in methods.items():
+    alone = [name for name in methods if " + " not in name]  # random weights say nothing of a pair
+    for name in alone:
+        row = methods[name]
         same = probed[probed["read_out"] == row["read_out"]].set_index("encoder", drop=False)
         for rival in (f"random_init_{name}", "random_init"):
             if rival in same.index:
