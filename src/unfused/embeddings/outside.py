@@ -37,12 +37,7 @@ _Run = Callable[[Floats], Floats]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class _FromOutside(Configured):
-    n_parameters = -1
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class OutsideModel(_FromOutside):
+class OutsideModel(Configured):
     """What hears samples.
 
     Attributes:
@@ -54,6 +49,7 @@ class OutsideModel(_FromOutside):
         UserError: It cannot be used.
     """
 
+    n_parameters = -1
     sample_rate: int = 16000
     statistics: Sequence[str] = ("mean",)
     min_seconds: float = 0.0
@@ -246,7 +242,7 @@ class ModelFile(OutsideModel):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class EmbeddingTable(_FromOutside):
+class EmbeddingTable(Configured):
     """Vectors that are there already.
 
     Attributes:
@@ -255,6 +251,7 @@ class EmbeddingTable(_FromOutside):
     """
 
     kind = "table"
+    n_parameters = -1
     file: str
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from ..core.errors import UserError, did_you_mean
 from .audio import Audio, Demo, Extraction, FrontEndParams, Task
 from .evaluation import Evaluation
 from .inference import Classify, Export, LabelNext, TrainedModel
-from .methods import LEARNS_VECTORS, MethodParams, Unfused
+from .methods import LEARNS_VECTORS, Lesson, MethodParams, Unfused
 from .model import Model, check_keys
 from .run import EncoderParams, Pretraining, Report, Run, Select
 from .views import KMixParams
@@ -262,9 +262,9 @@ def _learns(method: MethodParams, encoder: Any, where: str) -> None:
 
     from ..distillation.embedding_distillation import EmbeddingDistillation
 
-    known = {key: method.settings[key] for key in ("blocks",) if key in method.settings}
+    blocks = Lesson(**method.settings).blocks
     try:
-        EmbeddingDistillation(encoder, targets=torch.eye(2), **known)
+        EmbeddingDistillation(encoder, targets=torch.eye(2), blocks=blocks)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
 

@@ -114,10 +114,8 @@ def smallest_of_the_best(scored: pd.DataFrame) -> Any:
     """
     best = scored.loc[scored["validation"].idxmax()]
     within = scored[scored["validation"] >= best["validation"] - np.nan_to_num(best["error"])]
-    size = within["parameters"].where(within["parameters"] >= 0, np.inf)
-    order = within.assign(size=size).sort_values(
-        ["size", "validation"], ascending=[True, False], kind="stable"
-    )
+    known = within.assign(parameters=within["parameters"].where(within["parameters"] >= 0))
+    order = known.sort_values(["parameters", "validation"], ascending=[True, False], kind="stable")
     return order.index[0]
 
 

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
-from ..node import node
+from ..node import node, stage
 from . import nodes
 
 
@@ -38,4 +38,4 @@ def create_pipeline(task: str, teacher: str) -> Pipeline:
         },
         tags=["modelling", "unfused"],
     )
-    return Pipeline(of_task, namespace="unfused", prefix_datasets_with_namespace=False)
+    return stage("unfused", of_task)
