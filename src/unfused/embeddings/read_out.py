@@ -174,18 +174,17 @@ def read_out(
     """
     trained.check_front_end(store.front_end)
     wanted, rows = [item.of(trained) for item in read_outs], np.asarray(rows, dtype=np.int64)
-    sharing: dict[tuple[Any, ...], list[int]] = defaultdict(list)  # by what decides the input
-    for i, item in enumerate(wanted):
+    sharing: dict[tuple[Any, ...], list[ReadOut]] = defaultdict(list)  # by what decides the input
+    for item in dict.fromkeys(wanted):
         drawn = item.seed if item.crop_frames is not None else 0
-        sharing[item.clip_normalisation, item.padding, item.crop_frames, drawn].append(i)
-    found: dict[int, Floats] = {}
+        sharing[item.clip_normalisation, item.padding, item.crop_frames, drawn].append(item)
+    found: dict[ReadOut, Floats] = {}
     if (device := pick_device(device)).type == "cpu":
         keep_freed_memory()
-    for numbers in sharing.values():
-        items = [wanted[i] for i in numbers]
+    for items in sharing.values():
         heard = Heard(trained, store, rows, items[0], device)
-        found |= zip(numbers, _one_pass(heard, items, each), strict=True)
-    return [found[i] for i in range(len(wanted))]
+        found |= zip(items, _one_pass(heard, items, each), strict=True)
+    return [found[item] for item in wanted]
 
 
 def _one_pass(
@@ -211,7 +210,12 @@ def _one_pass(
             if each is not None:
                 each(batch, found)
             bar.update(len(batch.clip))
-    return [_vector(item, running) for item in wanted]
+    vectors = []
+    for item in wanted:
+        pairs = [(running[tap], name) for tap in item.taps for name in item.statistics]
+        parts = [of_tap.statistic(name, item.segments) for of_tap, name in pairs]
+        vectors.append(np.concatenate(parts, axis=1).astype(np.float32))
+    return vectors
 
 
 def deepest_tap(encoder: Encoder, taps: Sequence[str]) -> str:
@@ -288,13 +292,6 @@ class _Running:
         return {"mean": self.mean, "max": self.max, "max+mean": self.max + self.mean}[name]
 
 
-def _vector(item: ReadOut, running: dict[str, _Running]) -> Floats:
-    parts = [
-        running[tap].statistic(name, item.segments) for tap in item.taps for name in item.statistics
-    ]
-    return np.concatenate(parts, axis=1).astype(np.float32)
-
-
 def _repeated(log_mel: Tensor, spans: Tensor) -> Tensor:
     """Fill padding with the clip itself, again and again, (B, T, F)."""
     first, end = spans.long().split(1, dim=1)
@@ -308,7 +305,7 @@ def _repeated(log_mel: Tensor, spans: Tensor) -> Tensor:
 def _cut(
     heard: Heard, lengths: NDArray[np.int64]
 ) -> tuple[Chunks, NDArray[np.int64], NDArray[np.int64]]:
-    """Return the chunks of every clip: equal ones of at most 12 s, or one random crop.
+    """Return the chunks of every clip, equal ones of at most 12 s, or one random crop.
 
     And the first frame and the number of frames that are heard of each clip.
     """

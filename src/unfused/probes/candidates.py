@@ -22,8 +22,7 @@ from ..embeddings.read_out import Floats, ReadOut, deepest_tap, read_out
 from ..encoders.registry import ENCODERS, settings_of
 from ..encoders.trained import EncoderCollection, TrainedEncoder, load_encoder
 from ..tasks.corpus import Corpus
-from ..training.estimator import untrained_like
-from .results import NO_CONTROLS
+from .results import NO_CONTROLS, TRAIN, RowKeys
 
 RANDOM_INIT = "random_init"
 FULL = "_full"
@@ -90,25 +89,18 @@ class Candidate:
         """What it is found by among the candidates of a study."""
         return f"{self.name}-{self.repeat.name}-{self.digest}"
 
-    def load(self) -> Embedder:
-        """Return its embedder."""
-        return as_embedder(self.settings)
-
-    @property
-    def network(self) -> tuple[str, ...]:
-        """What a student has in common with the full network that it is the first part of."""
-        return self.label.removesuffix(FULL), self.source, self.repeat.name
-
-    @property
-    def read_outs(self) -> list[ReadOut]:
-        """How its encoder, or those that it joins, are read out."""
-        parts = [self.embedder, *self.embedder.get("parts", ())]
-        return [ReadOut(**part["read_out"]) for part in parts if "read_out" in part]
-
     @property
     def settings(self) -> dict[str, Any]:
         """Those of its embedder, folder included."""
         return {**self.embedder, **({"folder": self.folder} if self.folder else {})}
+
+    def load(self) -> Embedder:
+        """Return its embedder."""
+        return as_embedder(self.settings)
+
+    def keys(self, protocol: str, fitted_on: str = TRAIN) -> RowKeys:
+        """Return what its result rows are called."""
+        return RowKeys(self.label, self.source, self.read_out, protocol, fitted_on, *self.repeat)
 
 
 def list_candidates(
@@ -149,8 +141,7 @@ def list_candidates(
             normalised = {"": students.folder(f"teacher-{repeat.name}/full")}
         found += _untrained(repeat, normalised, untrained, read_outs)
         for label, folder in folders.items():
-            bare = Candidate(label, "", *repeat, {"kind": EncoderEmbedder.kind}, str(folder))
-            found += _read_out(bare, load_encoder(folder).encoder.dims, read_outs)
+            found += _read_out(_encoder(label, "", repeat, folder), read_outs)
         found += _students(students, repeat, read_outs) if students else []
     found = [candidate.described() for candidate in found]
     pairs = [(repeat, labels) for repeat in repeats for labels in joined]
@@ -179,11 +170,7 @@ class Vectors(NamedTuple):
         return cls(held["clip_ids"], matrix, int(held["n_parameters"]))
 
     def of(self, corpus: Corpus) -> Floats:
-        """Return the vectors of a corpus's clips, (M, D).
-
-        Raises:
-            UserError: A clip was not embedded.
-        """
+        """Return the vectors of a corpus's clips, (M, D); a UserError if one was not embedded."""
         rows = pd.Index(self.clip_ids).get_indexer(corpus.clips["clip_id"])
         if (rows < 0).any():
             raise UserError(f"{(rows < 0).sum()} clips of {corpus.name} were not embedded")
@@ -203,19 +190,18 @@ def embed_candidates(
         :attr:`Candidate.key` -> folder of its :class:`Vectors`.
     """
     clips, passes = corpus.labelled, _Passes(corpus.labelled, device)
-    known = {
-        "corpus": clips.mark,
-        "source": source_digest("embeddings.embedder", "embeddings.outside", "encoders"),
-    }
-    asked: dict[tuple[str, ...], list[ReadOut]] = defaultdict(list)
-    for candidate in candidates:
-        asked[candidate.network] += candidate.read_outs
+    source = source_digest("embeddings.embedder", "embeddings.outside", "encoders")
+    known = {"corpus": clips.mark, "source": source}
+    asked: dict[tuple[Any, ...], list[ReadOut]] = defaultdict(list)
+    for item in candidates:
+        parts = [item.embedder, *item.embedder.get("parts", ())]
+        asked[_network(item)] += [ReadOut(**of["read_out"]) for of in parts if "read_out" in of]
     folders = {}
     for candidate in progress(candidates, total=len(candidates), desc="embedding", unit="encoder"):
 
         def build(folder: Path, of: Candidate = candidate) -> None:
             embedder = of.load()
-            np.save(folder / "vectors.npy", passes.embed(embedder, asked[of.network]))
+            np.save(folder / "vectors.npy", passes.embed(embedder, asked[_network(of)]))
             clip_ids = clips.clips["clip_id"].to_numpy().astype(str)
             np.savez(folder / "clips.npz", clip_ids=clip_ids, n_parameters=embedder.n_parameters)
 
@@ -228,6 +214,11 @@ def vectors_in(folder: Path, corpus: Corpus) -> Floats | None:
     """Return the vectors of a corpus's clips, (N, D); None if some were not embedded there."""
     there = Vectors.load(folder)
     return there.of(corpus) if corpus.clips["clip_id"].isin(there.clip_ids).all() else None
+
+
+def _network(candidate: Candidate) -> tuple[Any, ...]:
+    """Return what a student has in common with the full network that it is the first part of."""
+    return candidate.label.removesuffix(FULL), candidate.source, candidate.repeat
 
 
 class _Passes:
@@ -248,13 +239,13 @@ class _Passes:
             return self.others[embedder.digest]
         trained, mine = embedder.trained, embedder.read_out
         if (key := (_heard(trained, mine), mine)) not in self.found:
-            taps = {*trained.encoder.dims}
-            known = [item.of(trained) for item in asked if set(item.taps) <= taps]
+            known = [
+                item.of(trained) for item in asked if set(item.taps) <= {*trained.encoder.dims}
+            ]
             items = list(dict.fromkeys([mine, *known]))
-            rows, store = self.clips.rows, self.clips.store
-            vectors = read_out(trained, store, rows, items, device=self.device)
+            given = trained, self.clips.store, self.clips.rows, items
             keys = [(_heard(trained, item), item) for item in items]
-            self.found = dict(zip(keys, vectors, strict=True))
+            self.found = dict(zip(keys, read_out(*given, device=self.device), strict=True))
         return self.found[key]
 
 
@@ -280,37 +271,7 @@ def _untrained(
         for title, (name, settings) in random.items():
             given = {"encoder": name, "settings": dict(settings), "seed": repeat.seed}
             bare = Candidate(title, "", *repeat, {"kind": UNTRAINED, **given}, str(folder))
-            taps = untrained_like(trained, name, settings, repeat.seed).encoder.dims
-            yield from _read_out(bare, taps, read_outs)
-
-
-def _read_out(
-    bare: Candidate, taps: Mapping[str, int], read_outs: Sequence[ReadOut]
-) -> list[Candidate]:
-    """Return an encoder once for each way of reading it out that it has the taps for."""
-    known = [item for item in read_outs if set(item.taps) <= set(taps)] or [ReadOut()]
-    return [replace(bare, embedder={**bare.embedder, "read_out": asdict(item)}) for item in known]
-
-
-def _side_by_side(
-    repeat: Repeat, labels: Sequence[str], found: Sequence[Candidate]
-) -> Iterator[Candidate]:
-    """Yield candidates that put others side by side, one for each read-out that they share."""
-    usable = [item for item in found if item.source in NO_CONTROLS and item.fold == repeat.fold
-              and (item.seed == repeat.seed or not item.read_out)]  # fmt: skip
-    parts = [[item for item in usable if item.label == label] for label in labels]
-    if not all(parts):
-        known = sorted({item.label for item in usable})
-        raise UserError(f"joined={list(labels)} must name some of {known}", remedy="joined")
-    read_outs = dict.fromkeys(item.read_out for items in parts for item in items if item.read_out)
-    for name in read_outs or [""]:
-        of_name = [[item for item in items if item.read_out in ("", name)] for items in parts]
-        if all(of_name):
-            members = [items[0] for items in of_name]
-            given = {"kind": Joined.kind, "parts": [item.settings for item in members]}
-            source = max(item.source for item in members)
-            bare = Candidate(" + ".join(labels), source, *repeat, given)
-            yield replace(bare.described(), read_out=name)
+            yield from _read_out(bare, read_outs)
 
 
 def _architecture(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -328,13 +289,48 @@ def _students(
         source = source_repeat.removesuffix(f"-{repeat.name}")
         if source == source_repeat:
             continue
-        short = load_encoder(students.folder(f"{source_repeat}/student")).encoder.dims
-        label, folder = "unfused", students.folder(name)
+        label, wanted = "unfused", read_outs
         if source == "embeddings":
             label, source = EMBEDDING_STUDENT, ""
-        label = label if kind == "student" else label + FULL
-        bare = Candidate(label, source, *repeat, {"kind": EncoderEmbedder.kind}, str(folder))
-        if kind == "student":
-            yield from _read_out(bare, short, read_outs)
-        elif deeper := [item for item in read_outs if not set(item.taps) <= set(short)]:
-            yield from _read_out(bare, load_encoder(folder).encoder.dims, deeper)
+        if kind != "student":
+            label += FULL
+            short = set(students.load(f"{source_repeat}/student").encoder.dims)
+            wanted = [item for item in read_outs if not set(item.taps) <= short]
+        if wanted:
+            yield from _read_out(_encoder(label, source, repeat, students.folder(name)), wanted)
+
+
+def _encoder(label: str, source: str, repeat: Repeat, folder: Path) -> Candidate:
+    return Candidate(label, source, *repeat, {"kind": EncoderEmbedder.kind}, str(folder))
+
+
+def _read_out(bare: Candidate, read_outs: Sequence[ReadOut]) -> list[Candidate]:
+    """Return an encoder once for each way of reading it out that it has the taps for."""
+    encoder: Any = replace(bare, embedder={**bare.embedder, "read_out": {}}).load()
+    taps = set(encoder.trained.encoder.dims)
+    known = [item for item in read_outs if set(item.taps) <= taps] or [ReadOut()]
+    return [replace(bare, embedder={**bare.embedder, "read_out": asdict(item)}) for item in known]
+
+
+def _side_by_side(
+    repeat: Repeat, labels: Sequence[str], found: Sequence[Candidate]
+) -> Iterator[Candidate]:
+    """Yield candidates that put others side by side, one for each read-out that they share."""
+    usable = [
+        item for item in found
+        if item.source in NO_CONTROLS and item.fold == repeat.fold
+        and (item.seed == repeat.seed or not item.read_out)
+    ]  # fmt: skip
+    parts = [[item for item in usable if item.label == label] for label in labels]
+    if not all(parts):
+        known = sorted({item.label for item in usable})
+        raise UserError(f"joined={list(labels)} must name some of {known}", remedy="joined")
+    read_outs = dict.fromkeys(item.read_out for items in parts for item in items if item.read_out)
+    for name in read_outs or [""]:
+        of_name = [[item for item in items if item.read_out in ("", name)] for items in parts]
+        if all(of_name):
+            members = [items[0] for items in of_name]
+            given = {"kind": Joined.kind, "parts": [item.settings for item in members]}
+            source = max(item.source for item in members)
+            bare = Candidate(" + ".join(labels), source, *repeat, given)
+            yield replace(bare.described(), read_out=name)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsRegressor
 
+from ..embeddings.read_out import Floats
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
-from .linear_models import Floats
 from .probe import Probe, Setting
 
 NEIGHBOURS = (50, 20, 10, 5, 1)

@@ -7,7 +7,6 @@ classifier may be (:mod:`.calibration`).
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,13 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from ..core.errors import UserError
+from ..embeddings.read_out import Floats
 from ..scores.intervals import interval
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .calibration import calibrate
-from .linear_models import Floats, Standardised, logistic_path, threads_for
+from .linear_models import Standardised, logistic_path, threads_for
 from .results import prediction_table, score_labels
 
-log = logging.getLogger(__name__)
 STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)
 WITHOUT_CHOICE = 1e-2
 """The penalty where there are too few clips to choose one."""
@@ -34,8 +33,7 @@ PATIENCE = 3
 MIN_VALID, MIN_VALID_PER_CLASS, MIN_VALID_GROUPS = 50, 5, 5
 """With fewer validation clips, fewer of some class, or clips of fewer groups, folds choose."""
 N_FOLDS, FEW = 5, 300
-"""With fewer than 300 clips five folds are dealt anew, at most three times, until there are so
-many predictions."""
+"""Fewer clips are dealt into folds anew, at most three times, until so many are predicted."""
 LDA = "lda"
 _FINE = 0.3  # tolerance of the penalty chosen, as a share of that while they are compared
 _MANY = 20_000  # clips; from here on one split says enough
@@ -101,13 +99,10 @@ class Probe:
         valid: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> Probe:
-        """Choose and fit a classifier.
+        """Choose and fit a classifier on training and validation features, (N, D).
 
-        Args:
-            features: Training and validation features, (N, D).
-            labels: Their labels, (N,).
-            valid: Which of them are validation clips, (N,) bool; None: none is.
-            groups: Speaker or recording of each clip, (N,); None: unknown.
+        Their labels are (N,); ``valid`` says which are validation clips, (N,) bool, None: none is;
+        ``groups`` are their speakers or recordings, (N,), None: unknown.
 
         Raises:
             UserError: Fewer than 2 classes to train on, features that are not finite, or lengths
@@ -124,11 +119,11 @@ class Probe:
             )
         if units is not None:
             units = np.unique(units, return_inverse=True)[1]
-        self.classes_ = self.kind.classes(names)
-        if len(self.kind.classes(names[~held])) < 2:
+        self.classes_, learnable = self.kind.classes(names), self.kind.classes(names[~held])
+        if len(learnable) < 2:
             raise UserError(
-                f"the training clips are all of class {self.kind.classes(names[~held]).tolist()}; "
-                "a probe needs at least 2 classes: label more clips or change the split"
+                f"the training clips are all of class {learnable.tolist()}; a probe needs at least "
+                "2 classes: label more clips or change the split"
             )
         y = self.kind.targets(names, self.classes_)
         splits = self._splits(self.kind.strata(names), held, units)
@@ -137,7 +132,6 @@ class Probe:
         rows = np.array([row for _, _, score in splits for row in score], dtype=np.int64)
         self.scores_ = {key: self.kind.score(y[rows], found) for key, found in logits.items()}
         if max(self.scores_.values(), default=0) == 0:  # one clip or group of each class
-            log.debug("too few clips to choose with")
             self.scores_, self.chosen_on_ = {}, "nothing"
             self.validation_ = self.validation_error_ = np.nan
             self.setting_ = self._without_choice(len(x))
@@ -151,14 +145,14 @@ class Probe:
             self.validation_ = self.scores_[self.setting_]
             self.validation_error_ = of_choice.standard_error
         self.calibration_ = calibrate(y[rows], logits.get(self.setting_), far, len(self.classes_))
-        self._dim, setting = x.shape[1], self.setting_
+        self._dim = x.shape[1]
         with threads_for(x):
             if held.any():
                 if self.chosen_on_ != "validation":  # else it is that already
                     learnt = self._learnt(x[~held], y[~held])
-                self.train_ = self._fitted(learnt, setting)
+                self.train_ = self._fitted(learnt, self.setting_)
             del learnt  # there is room for one
-            self.all_ = self._fitted(self._learnt(x, y), setting)
+            self.all_ = self._fitted(self._learnt(x, y), self.setting_)
         if not held.any():
             self.train_ = self.all_
         return self
