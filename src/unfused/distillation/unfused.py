@@ -45,9 +45,8 @@ METHODS = {"clusters": SelfDistillation, "embeddings": EmbeddingDistillation}
 class Clusters(NamedTuple):
     """A clustering of a corpus, or several of the same points; tables by clip_id.
 
-    Attributes:
-        labels: ``pseudo_label`` and, where there are more, ``pseudo_label_<K>``, int64.
-        points: What was clustered: whitened vectors of length 1, float32.
+    Labels are ``pseudo_label`` and, where there are more, ``pseudo_label_<K>``, int64; points what
+    was clustered, whitened vectors of length 1, float32.
     """
 
     labels: pd.DataFrame

@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from scipy.fft import dct
 
@@ -28,13 +27,11 @@ from ..encoders.trained import TrainedEncoder, load_encoder, read_trained_on, sa
 from ..tasks.corpus import Corpus
 from ..training.estimator import untrained_like
 from .audio_input import Audio, audio_store
-from .frames import embed_with_frames
-from .read_out import Floats, ReadOut, deepest_tap, read_out
+from .read_out import Device, Floats, ReadOut, deepest_tap, embed_with_frames, read_out
 
 FILE = "embedder.json"
 UNTRAINED = "untrained"
 """The kind of a random encoder with the normalisation of a trained one."""
-Device = torch.device | str
 NOTHING = pd.DataFrame({"corpus": [], "clip_id": [], "digest": []}, dtype=str)
 
 

@@ -149,16 +149,10 @@ def list_candidates(
 
 
 class Vectors(NamedTuple):
-    """One candidate's vectors of a corpus's labelled clips.
+    """One candidate's vectors of labelled clips, and how many trained parameters a vector takes."""
 
-    Attributes:
-        clip_ids: (N,).
-        matrix: (N, D) float32.
-        n_parameters: Trained parameters that a vector takes.
-    """
-
-    clip_ids: NDArray[np.str_]
-    matrix: Floats
+    clip_ids: NDArray[np.str_]  # (N,)
+    matrix: Floats  # (N, D)
     n_parameters: int
 
     @classmethod

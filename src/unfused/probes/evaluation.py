@@ -23,8 +23,7 @@ from ..tasks.leakage import check_no_leak
 from .candidates import RANDOM_INIT, UNTRAINED, Candidate, Vectors
 from .fine_tuning import FineTuned, fine_tune
 from .head import save_head
-from .knn_probe import KNNProbe
-from .probe import Probe
+from .probe import KNNProbe, Probe
 from .results import NO_CONTROLS, TRAIN, TRAIN_VALID, RowKeys, scored_rows
 from .settings import FineTuningSettings
 

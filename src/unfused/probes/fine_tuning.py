@@ -46,11 +46,8 @@ log = logging.getLogger(__name__)
 class FineTuned(NamedTuple):
     """An encoder, on the CPU and with its own pooling, and a classifier, both trained on labels.
 
-    Attributes:
-        epoch: The epoch chosen on validation; None: the last, because there were no such clips.
-        validation: Its score there, NaN without.
-        validation_error: Standard error of that score.
-        history: The training's metrics, and ``validation_score`` at the end of epochs.
+    ``epoch`` was chosen on validation, by its score there; without such clips it is None, the last,
+    and the score NaN. ``history`` has the metrics, and ``validation_score`` at the end of epochs.
     """
 
     embedder: EncoderEmbedder

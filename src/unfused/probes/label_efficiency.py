@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import product
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -47,22 +49,20 @@ def few_label_work(
     :func:`~unfused.probes.candidates.embed_candidates`; what is planned is trained end to end. What
     the ``rows`` are made of lacks corpus and ``how``, see :func:`probe_with_few_labels`.
     """
-    for candidate in probed:
-        for protocol in protocols:
 
-            def probe(_: Path, of: Candidate = candidate, by: Any = protocol) -> Tables:
-                vectors = Vectors.load(embeddings[of.key])
-                return {"rows": probe_with_few_labels(of, vectors, corpus, by, **how)}
+    def probe(_: Path, of: Candidate, by: FrozenProtocol) -> Tables:
+        vectors = Vectors.load(embeddings[of.key])
+        return {"rows": probe_with_few_labels(of, vectors, corpus, by, **how)}
 
-            made_of = {"protocol": protocol, "candidate": candidate.key}
-            made_of["of"] = embeddings[candidate.key].name
-            yield f"{candidate.key}-{protocol}", made_of, probe
+    def train(folder: Path, of: Plan) -> Tables:
+        return {"rows": train_with_few_labels(of, corpus, folder, device=device, **how)}
+
+    for candidate, protocol in product(probed, protocols):
+        made_of = {"protocol": protocol, "candidate": candidate.key}
+        made_of["of"] = embeddings[candidate.key].name
+        yield f"{candidate.key}-{protocol}", made_of, partial(probe, of=candidate, by=protocol)
     for plan in trained:
-
-        def train(folder: Path, of: Plan = plan) -> Tables:
-            return {"rows": train_with_few_labels(of, corpus, folder, device=device, **how)}
-
-        yield plan.name, {"plan": plan.identity()}, train
+        yield plan.name, {"plan": plan.identity()}, partial(train, of=plan)
 
 
 def probe_with_few_labels(

@@ -26,15 +26,11 @@ _LIKE_ZERO = 1e-10  # eigenvalues below this share of the largest, and spreads, 
 
 
 class Linear(NamedTuple):
-    """A linear classifier with its scaler.
+    """A linear classifier with its scaler, all float32.
 
-    Attributes:
-        weight: (C, D) float32.
-        bias: (C,) float32.
-        mean: Subtracted from features first, (D,) float32.
-        scale: Divides them then, (D,) float32.
-        centres: Mean of each class that has training clips, on that scale, (K, D) float32;
-            none where clips have several labels.
+    Weight (C, D) and bias (C,) are those of features less their mean (D,), divided by their scale
+    (D,). Centres (K, D), on that scale, are the means of the classes that have training clips; none
+    where clips have several labels.
     """
 
     weight: Floats
@@ -51,13 +47,10 @@ class Linear(NamedTuple):
         return found
 
     def distances(self, features: Floats) -> Floats:
-        """Return the logarithm of the mean square distance to the nearest centre, (N,).
-
-        Minus infinity where there are no centres.
-        """
+        """Return the logarithm of the mean square distance to the nearest centre, (N,), or -inf."""
+        found = np.full(len(features), -np.inf, np.float32)
         if not len(self.centres):
-            return np.full(len(features), -np.inf, np.float32)
-        found = np.empty(len(features), np.float32)
+            return found
         lengths = np.square(self.centres).sum(axis=1)
         for rows, scaled in self._scaled(features):
             nearest = (lengths - 2 * scaled @ self.centres.T).min(axis=1)

@@ -1,4 +1,4 @@
-"""The linear probe: logistic regression or shrinkage LDA, chosen on clips that it did not learn.
+"""The linear probe, logistic regression or shrinkage LDA, and neighbours, chosen on held-out clips.
 
 Labels are few, so each is used twice: first to choose, on validation clips or by folds, then to
 fit the chosen classifier to all of them. The clips held out while choosing also say how sure the
@@ -11,11 +11,12 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.neighbors import KNeighborsRegressor
 
 from ..core.errors import UserError
 from ..embeddings.read_out import Floats
@@ -35,6 +36,9 @@ MIN_VALID, MIN_VALID_PER_CLASS, MIN_VALID_GROUPS = 50, 5, 5
 N_FOLDS, FEW = 5, 300
 """Fewer clips are dealt into folds anew, at most three times, until so many are predicted."""
 LDA = "lda"
+NEIGHBOURS = (50, 20, 10, 5, 1)
+"""Values of k to choose from; more than there are clips means all of them."""
+TEMPERATURE = 0.07
 _FINE = 0.3  # tolerance of the penalty chosen, as a share of that while they are compared
 _MANY = 20_000  # clips; from here on one split says enough
 _MOST_REPEATS = 3
@@ -246,6 +250,52 @@ class Probe:
         if setting == LDA:
             return learnt.lda
         return next(logistic_path(learnt, [float(setting)], tolerance=_FINE))
+
+
+class KNNProbe(Probe):
+    """Classes of the nearest clips by cosine, each weighted ``exp(-distance / TEMPERATURE)``.
+
+    The protocol of X-ARES (k=10, temperature 0.07), but k is chosen as :class:`Probe` chooses its
+    penalty. Its logits are shares of the votes, of
+    several labels the shares above one half.
+
+    >>> x = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> KNNProbe().fit(x, ["a", "a", "b", "b"]).predict([[0.1, 1.0]]).tolist()
+    ['b']
+    """
+
+    _calibrated = False
+
+    def __init__(self, *, seed: int = 0, kind: LabelKind = SINGLE_LABEL) -> None:
+        super().__init__(lda=False, seed=seed, kind=kind)
+
+    def _learnt(self, x: Floats, y: NDArray[Any]) -> Any:
+        return x, y if y.ndim == 2 else np.eye(len(self.classes_), dtype=np.float32)[y]
+
+    def _models(self, learnt: Any) -> Iterator[tuple[Setting, Any]]:
+        for k in NEIGHBOURS:
+            yield k, self._fitted(learnt, k)
+
+    def _without_choice(self, n: int) -> Setting:
+        return min(10, n)
+
+    def _fitted(self, learnt: Any, setting: Setting) -> _Votes:
+        x, hits = learnt
+        model = KNeighborsRegressor(
+            min(int(setting), len(x)), metric="cosine",
+            weights=lambda distance: np.exp(-distance / TEMPERATURE),
+        )  # fmt: skip
+        return _Votes(model.fit(x, hits), 0.0 if self.kind is SINGLE_LABEL else 0.5)
+
+
+class _Votes(NamedTuple):
+    model: KNeighborsRegressor
+    threshold: float
+
+    def logits(self, features: Floats) -> Floats:
+        """Return the share of votes of each class beyond the threshold, (N, C)."""
+        found: Floats = self.model.predict(features).astype(np.float32)
+        return found - np.float32(self.threshold)
 
 
 @lru_cache(maxsize=64)  # every encoder's probe asks for the same ones
