@@ -19,9 +19,9 @@ from ..core.repeats import Repeat
 from ..core.source import source_digest
 from ..embeddings.embedder import UNTRAINED, Embedder, EncoderEmbedder, Joined, as_embedder
 from ..embeddings.read_out import Floats, ReadOut, deepest_tap, read_out
-from ..encoders.registry import ENCODERS, settings_of
 from ..encoders.trained import EncoderCollection, TrainedEncoder, load_encoder
 from ..tasks.corpus import Corpus
+from ..training.estimator import random_encoder
 from .results import NO_CONTROLS, TRAIN, RowKeys
 
 RANDOM_INIT = "random_init"
@@ -256,22 +256,17 @@ def _untrained(
     read_outs: Sequence[ReadOut],
 ) -> Iterator[Candidate]:
     """Yield a random encoder, and one of each other architecture in ``folders``."""
+    usual = untrained[0], random_encoder(*untrained, seed=0).settings  # all of them
     for number, (label, folder) in enumerate(folders.items()):
         trained = load_encoder(folder)
         own = trained.name, trained.encoder.settings
         random = {RANDOM_INIT: untrained} if number == 0 else {}
-        if _architecture(*own) != _architecture(*untrained):
+        if own != usual:
             random[f"{RANDOM_INIT}_{label}"] = own
         for title, (name, settings) in random.items():
             given = {"encoder": name, "settings": dict(settings), "seed": repeat.seed}
             bare = Candidate(title, "", *repeat, {"kind": UNTRAINED, **given}, str(folder))
             yield from _read_out(bare, read_outs)
-
-
-def _architecture(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return an architecture with its defaults filled in, so that equal ones compare equal."""
-    defaults = {key: found.default for key, found in settings_of(ENCODERS.find(name)).items()}
-    return name, {**defaults, **settings}
 
 
 def _students(
