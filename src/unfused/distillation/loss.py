@@ -38,8 +38,8 @@ def self_distillation_loss(
         block_logits: Prediction after each block, each (B, K).
         teacher_logits: Prediction of the full encoder, (B, K).
         labels: Pseudo-labels, (B,) int64.
-        block_features: Projection of each block, each (B, D), and
-        teacher_features: embedding of the full encoder, (B, D), for ``mse_on="features"``.
+        block_features: Projection of each block, each (B, D); needed for ``mse_on="features"``.
+        teacher_features: Embedding of the full encoder, (B, D); needed for ``mse_on="features"``.
         alpha: Weight of the blocks' cross entropies against their divergences.
         beta: Weight of the hints.
         mse_on: What the hint compares.

@@ -46,8 +46,8 @@ log = logging.getLogger(__name__)
 class FineTuned(NamedTuple):
     """An encoder, on the CPU and with its own pooling, and a classifier, both trained on labels.
 
-    ``epoch`` was chosen on validation, by its score there; without such clips it is None, the last,
-    and the score NaN. ``history`` has the metrics, and ``validation_score`` at the end of epochs.
+    ``epoch`` was chosen by its score on validation, which has a standard error; without such clips
+    it is None, the last, and both are NaN. ``history`` has metrics, and ``validation_score``.
     """
 
     embedder: EncoderEmbedder
