@@ -47,7 +47,7 @@ def candidate(tmp_path):
 def check(folders, items, encoders, corpus):
     """See that vectors are those of each encoder on its own."""
     for item, trained in zip(items, encoders, strict=True):
-        (read_out,) = item.read_outs
+        read_out = ReadOut(**item.embedder["read_out"])
         expected = EncoderEmbedder(trained, read_out).embed(corpus, device="cpu")
         found = Vectors.load(folders[item.key]).of(corpus)
         torch.testing.assert_close(torch.tensor(found), torch.tensor(expected))

@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from unfused.probes import knn_probe, linear_models
+from unfused.probes import linear_models
 from unfused.probes import probe as module
 from unfused.probes.head import Head, load_head, save_head
-from unfused.probes.knn_probe import KNNProbe
-from unfused.probes.probe import LDA, PATIENCE, STRENGTHS, WITHOUT_CHOICE, Probe
+from unfused.probes.probe import LDA, PATIENCE, STRENGTHS, WITHOUT_CHOICE, KNNProbe, Probe
 from unfused.scores.metrics import calibration_error
 from unfused.tasks.label_kinds import MULTI_LABEL, SINGLE_LABEL
 
@@ -267,8 +266,8 @@ def test_neighbours_are_scikit_learns(monkeypatch):
 
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(120, 6)), (np.arange(120) % 4).astype(str)
-    monkeypatch.setattr(knn_probe, "NEIGHBOURS", (7,))
-    monkeypatch.setattr(knn_probe, "TEMPERATURE", 0.1)
+    monkeypatch.setattr(module, "NEIGHBOURS", (7,))
+    monkeypatch.setattr(module, "TEMPERATURE", 0.1)
     probe = KNNProbe().fit(x[:80], y[:80])
     reference = KNeighborsClassifier(
         7, metric="cosine", weights=lambda distance: np.exp(-distance / 0.1)
@@ -281,8 +280,8 @@ def test_neighbours_are_scikit_learns(monkeypatch):
 
 def test_neighbours_vote_for_each_of_several_labels(monkeypatch):
     x, y, hits = several(210)
-    monkeypatch.setattr(knn_probe, "NEIGHBOURS", (5,))
-    monkeypatch.setattr(knn_probe, "TEMPERATURE", 1e9)
+    monkeypatch.setattr(module, "NEIGHBOURS", (5,))
+    monkeypatch.setattr(module, "TEMPERATURE", 1e9)
     probe = KNNProbe(kind=MULTI_LABEL).fit(x[:200], y[:200])
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     for row in range(200, 205):

@@ -78,8 +78,7 @@ class KMeans:
         origin = torch.zeros_like(points[0]) if self.spherical else points.mean(dim=0)
         points = points - origin  # far from zero, differences of squares would lose their digits
         runs = [self._run(points, run) for run in range(self.n_init)]
-        best = min(range(self.n_init), key=lambda run: runs[run][1].inertia.item())
-        centroids, step = runs[best]
+        centroids, step = min(runs, key=lambda run: run[1].inertia.item())
         self.centroids_, self.labels_ = centroids + origin, step.labels
         self.inertia_ = step.inertia.item()
         return self
@@ -95,8 +94,11 @@ class KMeans:
         centroids = self._shape(start(points, self.n_clusters, generator))
         step = self._assign(points, centroids)
         for _ in range(self.n_iterations):
-            means = step.sums / step.counts.clamp_min(1).unsqueeze(1)
-            centroids = self._shape(_reseeded(points, means.float(), step, generator))
+            means = (step.sums / step.counts.clamp_min(1).unsqueeze(1)).float()
+            empty = (step.counts == 0).nonzero().squeeze(1)
+            if len(empty):  # where the inertia is: the largest cluster may be copies of one clip
+                means[empty] = points[_draw(step.distances, len(empty), generator)]
+            centroids = self._shape(means)
             previous, step = step, self._assign(points, centroids)
             if torch.equal(previous.labels, step.labels):
                 break
@@ -123,8 +125,10 @@ class KMeans:
 
     def _check(self, points: Tensor) -> None:
         if points.dim() != 2 or not points.is_floating_point():
-            found = f"points of shape {tuple(points.shape)} and type {points.dtype}"
-            raise UserError(f"{found}: expected (N, D) floating point")
+            raise UserError(
+                f"points of shape {tuple(points.shape)} and type {points.dtype}: expected (N, D) "
+                "floating point"
+            )
         if not 1 <= self.n_clusters <= len(points):
             raise UserError(
                 f"n_clusters={self.n_clusters} must be 1 to {len(points)}, the {len(points)} "
@@ -137,24 +141,9 @@ class KMeans:
             raise UserError("some points are NaN or infinite; the features have diverged")
 
 
-def _reseeded(points: Tensor, means: Tensor, step: _Step, generator: torch.Generator) -> Tensor:
-    """Move empty clusters to points drawn by their squared distance, as k-means++ does.
-
-    So they split the clusters with the most inertia: the one with the most points may hold nothing
-    but copies of one clip.
-    """
-    empty = (step.counts == 0).nonzero().squeeze(1)
-    if len(empty) > 0:
-        means[empty] = points[_draw(step.distances, len(empty), generator)]
-    return means
-
-
 def _sum_by_label(points: Tensor, labels: Tensor, n_labels: int) -> Tensor:
-    """Return the sum of the points of each label, (K, D), the same on every call.
-
-    On an accelerator ``index_add_`` adds in any order, a matrix product does not.
-    """
-    if points.is_cpu:
+    """Return the sum of the points of each label, (K, D), the same on every call."""
+    if points.is_cpu:  # elsewhere `index_add_` adds in any order, a matrix product does not
         return points.new_zeros(n_labels, points.shape[1]).index_add_(0, labels, points)
     return F.one_hot(labels, n_labels).to(points.dtype).T @ points
 

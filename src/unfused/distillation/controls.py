@@ -8,16 +8,15 @@ pseudo-labels could bring; only that control ever sees them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import copy
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
 from ..core.errors import UserError
-from ..core.repeats import Repeat
 from ..core.seeding import numpy_generator
 from ..embeddings.embedder import Embedder, EncoderEmbedder, as_embedder
 from ..tasks.corpus import Corpus
@@ -29,17 +28,12 @@ from .unfused import UnFuSeD
 def labels_by_source(
     model: UnFuSeD, audio: Corpus, train: Corpus, controls: Sequence[str]
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """Return the teacher's pseudo-labels and those of each control.
+    """Return the teacher's pseudo-labels and those of each control, and the teacher's points.
 
-    Args:
-        model: Says how to cluster; ``n_clusters`` is a number.
-        audio: What may be heard, without labels.
-        train: The labelled clips that train; for ``true_labels`` alone.
-        controls: ``shuffled``, ``true_labels``, ``random_encoder``, or names of embedders.
-
-    Returns:
-        Source -> labels, ``teacher`` first, and the teacher's points; both as in
-        :class:`~unfused.distillation.unfused.Clusters`.
+    The model says how to cluster the audio, which has no labels; ``train`` are the labelled clips
+    that train, for ``true_labels`` alone. Controls are ``shuffled``, ``true_labels``,
+    ``random_encoder``, or names of embedders. Labels, by source, ``teacher`` first, and points are
+    as in :class:`~unfused.distillation.unfused.Clusters`.
 
     Raises:
         UserError: A control makes no sense for this teacher or this task.
@@ -58,50 +52,12 @@ def labels_by_source(
     return found, points
 
 
-class Lesson(NamedTuple):
-    """What one student of a study learns.
-
-    Attributes:
-        source: Where its pseudo-labels came from; ``embeddings``: it learns the teacher's vectors.
-        repeat: Seed and fold.
-        clip_ids: Of the audio that it hears.
-        labels: As in :class:`~unfused.distillation.unfused.Clusters`; None with ``embeddings``.
-    """
-
-    source: str
-    repeat: Repeat
-    clip_ids: Sequence[str]
-    labels: pd.DataFrame | None
-
-
-def lessons(pseudo_labels: pd.DataFrame, *, embeddings: bool = False) -> Iterator[Lesson]:
-    """Yield what each student learns: one for every source of pseudo-labels, seed and fold.
-
-    Args:
-        pseudo_labels: Columns source, seed, fold, clip_id, ``pseudo_label`` and maybe others of
-            :class:`~unfused.distillation.unfused.Clusters`.
-        embeddings: Of every seed and fold one more, which learns the teacher's vectors.
-    """
-    for (source, seed, fold), table in pseudo_labels.groupby(["source", "seed", "fold"]):
-        repeat, ids = Repeat(int(seed), int(fold)), table["clip_id"].to_list()
-        labels = table.set_index("clip_id").filter(like="pseudo_label").dropna(axis=1)
-        yield Lesson(source, repeat, ids, labels)
-        if embeddings and source == "teacher":
-            yield Lesson("embeddings", repeat, ids, None)
-
-
 def cluster_quality(labels: pd.Series, truth: pd.Series) -> dict[str, Any]:
     """Return how much clusters say about true labels; never used for training.
 
     Normalised mutual information grows with the number of clusters even for random ones; adjusted
-    mutual information is 0 on average for those.
-
-    Args:
-        labels: Cluster of each clip, by clip_id.
-        truth: True label by clip_id; clips without one do not count.
-
-    Returns:
-        clips, n_clusters, sizes, n_labelled, nmi and ami; the last two NaN without labelled clips.
+    mutual information is 0 on average for those. Both are NaN without labelled clips. Cluster and
+    true label are those of each clip, by clip_id; clips without the latter do not count.
 
     >>> clips = list("abcd")
     >>> found = cluster_quality(pd.Series([0, 0, 1, 1], clips), pd.Series(list("yyxx"), clips))

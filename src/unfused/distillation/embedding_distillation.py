@@ -21,14 +21,8 @@ def embedding_distillation_loss(
     """Distance of each head's prediction from the teacher's embedding, averaged over the heads.
 
     ``L = 1/H sum_h mean_i (2 - 2 cos(p_h,i , t_i))``, in [0, 4]. Of the losses that S-SONDO
-    (arXiv 2604.24933) compares for the distillation of embeddings the cosine did best.
-
-    Args:
-        predictions: What each head predicts, tap -> (B, D).
-        targets: The teacher's embedding of each clip, (B, D).
-
-    Returns:
-        The scalar loss, and each head's distance, detached.
+    (arXiv 2604.24933) compares for the distillation of embeddings the cosine did best. Predictions
+    are tap -> (B, D), targets (B, D); each head's distance comes back too, detached.
 
     >>> _, parts = embedding_distillation_loss({"block3": torch.eye(2)}, torch.eye(2).flip(0))
     >>> parts
@@ -42,12 +36,9 @@ def embedding_distillation_loss(
 class EmbeddingDistillation(DistilledBlocks):
     """Linear heads on blocks and on the full encoder predict the teacher's embedding of the clip.
 
-    Args:
-        encoder: A randomly initialised encoder, not truncated.
-        targets: The teacher's embedding of each training clip, (n_clips, D) floats; whitened, so
-            that the cosine counts every direction of it.
-        blocks: Taps that get a head; the last one always has one.
-        crop_frames: Length of a crop in frames.
+    ``targets`` are the teacher's embedding of each training clip, (n_clips, D) floats, whitened, so
+    that the cosine counts every direction of it. ``blocks`` are taps that get a head; the last one
+    always has one. The encoder is randomly initialised, and not truncated.
 
     Raises:
         UserError: The encoder is truncated, a block is no tap before its last, or targets are no

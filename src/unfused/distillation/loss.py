@@ -51,7 +51,7 @@ def self_distillation_loss(
         (sums over blocks), detached.
 
     Raises:
-        ValueError: ``mse_on`` is unknown, or features are missing for it.
+        UserError: ``mse_on`` is unknown, or features are missing for it.
     """
     logits, teacher = [_wide(z) for z in block_logits], _wide(teacher_logits)
     targets = teacher.detach() if detach_teacher else teacher
@@ -66,7 +66,7 @@ def self_distillation_loss(
     parts = {
         "ce": F.cross_entropy(teacher, labels),
         "block_ce": torch.stack([F.cross_entropy(z, labels) for z in logits]).sum(),
-        "block_kl": torch.stack([divergence(z, targets) for z in logits]).sum(),
+        "block_kl": torch.stack([_divergence(z, targets) for z in logits]).sum(),
         "block_mse": torch.stack(hints).sum(),
     }
     blocks = alpha * parts["block_ce"] + (1 - alpha) * parts["block_kl"]
@@ -74,14 +74,10 @@ def self_distillation_loss(
     return loss, {name: part.detach() for name, part in parts.items()}
 
 
-def divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
     """Return KL(teacher || student) of softmax distributions (B, K), averaged over the batch."""
-    return F.kl_div(
-        F.log_softmax(student_logits, dim=1),
-        F.log_softmax(teacher_logits, dim=1),
-        reduction="batchmean",
-        log_target=True,
-    )
+    both = F.log_softmax(student, dim=1), F.log_softmax(teacher, dim=1)
+    return F.kl_div(*both, reduction="batchmean", log_target=True)
 
 
 def _wide(tensor: Tensor) -> Tensor:

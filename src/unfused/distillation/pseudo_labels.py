@@ -27,17 +27,9 @@ def pseudo_labels(
 ) -> NDArray[np.int64]:
     """Cluster clips as UnFuSeD does (arXiv 2303.05668; constants of the official code).
 
-    k-means with 20 iterations on points from :func:`on_sphere`. Ours: k-means++ and the best of
-    several starts instead of one random start.
-
-    Args:
-        points: One row for each clip, (N, D).
-        n_clusters: Number of clusters K; the official code takes the task's number of classes.
-        iterations: Updates of the centroids.
-        seed: Seed of k-means.
-
-    Returns:
-        Cluster of each clip, (N,).
+    k-means with 20 iterations on points from :func:`on_sphere`, (N, D); the official code takes as
+    many clusters as the task has classes. Ours: k-means++ and the best of several starts instead of
+    one random start. Returned is the cluster of each clip, (N,).
 
     Raises:
         UserError: There are fewer than 2 clusters, or fewer clips than clusters.
@@ -73,12 +65,9 @@ def on_sphere(vectors: NDArray[np.floating], whiten: Whiten = "auto") -> NDArray
     file of millions will do.
 
     Args:
-        vectors: One row for each clip, (N, D); anything that has a shape and gives slices.
+        vectors: One row for each clip, (N, D) -> (N, D'); anything with a shape that gives slices.
         whiten: Axes of largest variance that are kept, each scaled to unit variance; never more
             than a quarter of the clips. None: no whitening, the mean is subtracted.
-
-    Returns:
-        (N, D').
 
     Raises:
         UserError: The vectors are no finite (N, D), or all the same.
@@ -110,12 +99,10 @@ def on_sphere(vectors: NDArray[np.floating], whiten: Whiten = "auto") -> NDArray
     mean = total / n
     projection = None if axes is None else _whitening(squares / n - np.outer(mean, mean), axes)
     points = np.empty((n, dim if projection is None else projection.shape[1]), np.float32)
-    first = 0
-    for block in _blocks(vectors):
+    for first, block in zip(range(0, n, _ROWS), _blocks(vectors), strict=True):
         block -= origin + mean
-        end = first + len(block)
-        points[first:end] = normalize(block if projection is None else block @ projection)
-        first = end
+        moved = block if projection is None else block @ projection
+        points[first : first + _ROWS] = normalize(moved)
     return points
 
 

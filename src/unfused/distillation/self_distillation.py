@@ -22,11 +22,6 @@ BLOCKS = ("block1", "block2", "block3")
 class DistilledBlocks(Method):
     """A randomly initialised encoder whose blocks have heads; one of them ends the student.
 
-    Args:
-        encoder: The encoder, not truncated.
-        blocks: Taps before its last that get a head.
-        crop_frames: Length of a crop in frames.
-
     Raises:
         UserError: The encoder is truncated, or a block is no tap before its last.
     """
@@ -61,9 +56,9 @@ class SelfDistillation(DistilledBlocks):
     """The full encoder and every block predict the pseudo-label (UnFuSeD, arXiv 2303.05668).
 
     The whole encoder is the teacher, its blocks are the students; each has a head of its own, and
-    only the encoder up to one of the blocks is kept (:meth:`student`). Loss and its variants:
-    :func:`~unfused.distillation.loss.self_distillation_loss`. The official code, too, takes a
-    single view.
+    only the encoder up to one of the blocks is kept (:meth:`student`). The official code, too,
+    takes a single view. ``alpha``, ``beta``, ``mse_on`` and ``detach_teacher`` are those of
+    :func:`~unfused.distillation.loss.self_distillation_loss`.
 
     A block's head as in the official code: Linear, batch norm, ReLU, twice, and a last Linear, all
     K wide and without bias. For ``mse_on="features"`` (the paper's figure) the projection has to be
@@ -75,13 +70,8 @@ class SelfDistillation(DistilledBlocks):
         labels: Pseudo-label of each training clip, (n_clips,) int64; of several clusterings (ours)
             (n_clips, H): each gets heads of its own, and their losses are averaged.
         n_classes: Number of clusters K, of each clustering.
-        alpha: Weight of the blocks' cross entropies against their divergences (official code).
-        beta: Weight of the hints (official code).
-        mse_on: ``"logits"`` as in the official code, ``"features"`` as in the paper's figure.
-        detach_teacher: Keep the students' losses from moving the teacher (our choice; the paper
-            does not say, the official code does not).
         hidden: Hidden width of the heads; None: K, as in the official code.
-        blocks: Taps that get a head.
+        blocks: Taps before the last that get a head.
         crop_frames: Length of a crop in frames.
 
     Raises:
@@ -110,9 +100,8 @@ class SelfDistillation(DistilledBlocks):
         must_be("at least 1", hidden=hidden)
         must_be("in [0, 1]", alpha=alpha)
         must_be("0 or positive", beta=beta)
-        self.loss_settings: dict[str, Any] = {
-            "alpha": alpha, "beta": beta, "mse_on": mse_on, "detach_teacher": detach_teacher
-        }  # fmt: skip
+        self.loss_settings: dict[str, Any] = {"alpha": alpha, "beta": beta, "mse_on": mse_on}
+        self.loss_settings["detach_teacher"] = detach_teacher
         sizes = [n_classes] if isinstance(n_classes, int) else list(n_classes)
         columns = torch.as_tensor(labels)
         columns = columns[None] if columns.dim() == 1 else columns.T
@@ -129,35 +118,27 @@ class SelfDistillation(DistilledBlocks):
         """See :meth:`Method.forward`; metrics are means over the clusterings."""
         pooled = self.pooled(views)
         clusterings = zip(self.classifiers, self.heads, self.labels[clip_ids].T, strict=True)
-        found = [self._of_clustering(pooled, *clustering) for clustering in clusterings]
-        loss = torch.stack([loss for loss, _ in found]).mean()
-        metrics = {
-            name: torch.stack([metrics[name] for _, metrics in found]).mean()
-            for name in found[0][1]
-        }
-        return loss, {"loss": loss.detach(), **metrics}
+        losses, metrics = zip(*[self._learn(pooled, *each) for each in clusterings], strict=True)
+        loss = torch.stack(losses).mean()
+        means = {name: torch.stack([of[name] for of in metrics]).mean() for name in metrics[0]}
+        return loss, {"loss": loss.detach(), **means}
 
-    def _of_clustering(
+    def _learn(
         self, pooled: Mapping[str, Tensor], classifier: Any, heads: Any, labels: Tensor
     ) -> LossAndMetrics:
+        """Return the loss and metrics of one clustering."""
         embedding = pooled[self.encoder.cut]
-        teacher_logits = classifier(embedding)
-        outputs = {tap: head(pooled[tap]) for tap, head in heads.items()}
-        loss, parts = self_distillation_loss(
-            [logits for _, logits in outputs.values()],
-            teacher_logits,
-            labels,
-            block_features=[projection for projection, _ in outputs.values()],
-            teacher_features=embedding,
-            **self.loss_settings,
-        )
-        predictions = {"accuracy": teacher_logits}
-        predictions |= {f"accuracy_{tap}": logits for tap, (_, logits) in outputs.items()}
-        accuracies = {
-            name: (logits.detach().argmax(dim=1) == labels).float().mean()
-            for name, logits in predictions.items()
-        }
-        return loss, {**parts, **accuracies}
+        logits = {"accuracy": classifier(embedding)}
+        projections = []
+        for tap, head in heads.items():
+            projection, logits[f"accuracy_{tap}"] = head(pooled[tap])
+            projections.append(projection)
+        teacher, *blocks = logits.values()
+        features = {"block_features": projections, "teacher_features": embedding}
+        how = {**features, **self.loss_settings}
+        loss, parts = self_distillation_loss(blocks, teacher, labels, **how)
+        right = {name: z.detach().argmax(dim=1) == labels for name, z in logits.items()}
+        return loss, {**parts, **{name: hit.float().mean() for name, hit in right.items()}}
 
 
 class _Head(nn.Module):

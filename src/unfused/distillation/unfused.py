@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -11,7 +12,7 @@ import pandas as pd
 import torch
 
 from .. import methods
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be_one_of
 from ..core.outputs import OutputFolder
 from ..core.seeding import derive_seed
 from ..core.source import source_digest
@@ -44,9 +45,8 @@ METHODS = {"clusters": SelfDistillation, "embeddings": EmbeddingDistillation}
 class Clusters(NamedTuple):
     """A clustering of a corpus, or several of the same points; tables by clip_id.
 
-    Attributes:
-        labels: ``pseudo_label`` and, where there are more, ``pseudo_label_<K>``, int64.
-        points: What was clustered: whitened vectors of length 1, float32.
+    Labels are ``pseudo_label`` and, where there are more, ``pseudo_label_<K>``, int64; points what
+    was clustered, whitened vectors of length 1, float32.
     """
 
     labels: pd.DataFrame
@@ -67,8 +67,7 @@ class UnFuSeD(LoopEstimator):
             several (ours): a clustering and heads for each.
         targets: What the student learns: ``clusters`` as in the paper, or ``embeddings`` (ours),
             the teacher's whitened vectors themselves.
-        whiten: Axes that whitening keeps, see :func:`~unfused.distillation.pseudo_labels.on_sphere`
-            (official code: 128).
+        whiten: Axes that whitening keeps: :func:`~unfused.distillation.pseudo_labels.on_sphere`.
         read_out: How a teacher that is an encoder is read out; None: its mean, maximum, deviation.
         encoder: Registered name of the encoder that is trained.
         encoder_settings: Its constructor's arguments.
@@ -148,27 +147,23 @@ class UnFuSeD(LoopEstimator):
         """Train a student on what may be heard of a corpus: no clip that validates or tests.
 
         Args:
-            corpus: The target task's audio. Of one with labels, the training clips are taken; one
-                without is taken as it is.
+            corpus: The target task's audio, see :func:`audio_to_learn`.
             extra: More unlabelled audio, for ``targets="embeddings"``.
             pseudo_labels: What to learn in place of the teacher's clusters, as in
                 :attr:`Clusters.labels`; for controls.
             facts: More facts for the encoders' provenance.
 
-        Returns:
-            The estimator itself, fitted.
-
         Raises:
             UserError: A parameter is out of range, or the teacher's vectors have collapsed.
         """
-        by_clusters = self.method is SelfDistillation
+        by_clusters, targets = self.method is SelfDistillation, pseudo_labels
         if by_clusters and extra is not None:
             raise UserError("extra audio belongs to no class: give it with targets='embeddings'")
         audio = audio_to_learn(corpus, extra)
         if not by_clusters:
             targets = self._heard_by_teacher(audio, []).points
-        else:
-            targets = self.cluster(corpus).labels if pseudo_labels is None else pseudo_labels
+        elif targets is None:
+            targets = self.cluster(corpus).labels
         targets = targets.loc[audio.clips["clip_id"]]
         heard = [audio.clips, as_embedder(self.teacher, self.read_out).trained_on]
         self.trained_on_ = pd.concat(  # where one knows no positions, whole files count
@@ -178,15 +173,12 @@ class UnFuSeD(LoopEstimator):
             "settings": self._settings(),
             "audio": audio.mark,
             "targets": targets,
-            "facts": dict(facts or {}),
+            "facts": facts or {},
             "source": source_digest(__name__, ENCODERS.find(self.encoder).__module__),
         }
+        build = partial(self._distil, audio=audio, targets=targets, facts=facts or {})
         with self._outputs() as outputs:
-            path = outputs.built(
-                f"{self.method.name}-seed{self.seed}",
-                made_of,
-                lambda folder: self._distil(folder, audio, targets, made_of["facts"]),
-            )
+            path = outputs.built(f"{self.method.name}-seed{self.seed}", made_of, build)
             self.student_, self.full_ = load_encoder(path / "student"), load_encoder(path / "full")
             self.history_ = load_history(path)
         self.pseudo_labels_ = targets if by_clusters else None
@@ -209,23 +201,21 @@ class UnFuSeD(LoopEstimator):
             parts = teacher.parts if isinstance(teacher, Joined) else [teacher]
             heard = [part.embed(audio, device=self.device) for part in parts]
             points = on_spheres(heard, self.whiten)
-            columns = [f"pseudo_label_{k}" if i else "pseudo_label" for i, k in enumerate(ks)]
-            found = [pseudo_labels(points, k, seed=self.seed) for k in ks]
-            index = pd.Index(audio.clips["clip_id"])
-            return {
-                "labels": pd.DataFrame(dict(zip(columns, found, strict=True)), index),
-                "points": pd.DataFrame(points, index).add_prefix("f"),
-            }
+            index, labels = pd.Index(audio.clips["clip_id"]), dict[str, Any]()
+            for k in ks:
+                column = f"pseudo_label_{k}" if labels else "pseudo_label"
+                labels[column] = pseudo_labels(points, k, seed=self.seed)
+            placed = pd.DataFrame(points, index).add_prefix("f")
+            return {"labels": pd.DataFrame(labels, index), "points": placed}
 
+        name = "pseudo_labels" if ks else "embeddings"
         with self._outputs() as outputs:
-            tables = outputs.tables("pseudo_labels" if ks else "embeddings", made_of, build)
-        return Clusters(tables["labels"], tables["points"])
+            return Clusters(**outputs.tables(name, made_of, build))
 
     @property
     def method(self) -> type[SelfDistillation] | type[EmbeddingDistillation]:
         """How the student learns."""
-        if self.targets not in METHODS:
-            raise UserError(f"targets={self.targets!r} must be one of {list(METHODS)}")
+        must_be_one_of(METHODS, targets=self.targets)
         return METHODS[self.targets]
 
     def _settings(self) -> dict[str, Any]:
@@ -249,32 +239,27 @@ class UnFuSeD(LoopEstimator):
         encoder = random_encoder(self.encoder, self.encoder_settings or {}, seed)
         torch.manual_seed(derive_seed(self.seed, "student method"))
         what: dict[str, Any] = {"targets": torch.tensor(targets.to_numpy(np.float32))}
+        learns = "vectors"
         if self.targets == "clusters":
-            what = {
-                "labels": np.array(targets, dtype=np.int64),
-                "n_classes": [*(targets.max() + 1)],
-            }
+            what = {"labels": np.array(targets, np.int64), "n_classes": [*(targets.max() + 1)]}
+            learns = "pseudo-labels"
         method = self.method(encoder, **what, **settings["method"])
         method.student(self.cut)  # refuses, before training, a cut that is no tap
         views = view_maker(audio, settings["views"], method.crop_frames)
-        learns = "pseudo-labels" if self.targets == "clusters" else "vectors"
         whose = f"{learns}: {facts.get('source', 'teacher')}, fold {facts.get('fold', 0)}"
         self._train(folder, audio, method, views, f"{audio.name}, {whose}, seed {self.seed}")
-        parameters = {**settings, "training": vars(self.training)}
+        known = {**facts, "parameters": {**settings, "training": vars(self.training)}}
         for kind, module in {"student": method.student(self.cut), "full": method.encoder}.items():
             name = f"{method.name} {kind}"
-            self._keep(
-                folder / kind, module, audio, views, method=name, parameters=parameters, **facts
-            )
+            self._keep(folder / kind, module, audio, views, method=name, **known)
         drop_checkpoint(folder)
 
 
 def audio_to_learn(corpus: Corpus, extra: Corpus | None = None) -> Corpus:
     """Return the audio of a corpus that may be learnt from, without its labels.
 
-    Args:
-        corpus: Of one with labels, the training clips are taken; one without is taken as it is.
-        extra: More audio, which counts where it is none of the corpus's own.
+    Of one with labels, the training clips are taken; one without is taken as it is. Extra audio
+    counts where it is none of the corpus's own.
     """
     audio = corpus.for_training() if _has_labels(corpus) else corpus
     if extra is None:

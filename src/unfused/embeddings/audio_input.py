@@ -37,22 +37,20 @@ def audio_store(
 
 
 def _log_mel_blocks(audio: Audio, front_end: FrontEnd, sample_rate: int | None) -> Iterator[Floats]:
-    for block in front_end.log_mel_blocks(_waveform(audio, front_end.sample_rate, sample_rate)):
+    wanted = front_end.sample_rate
+    if isinstance(audio, str | os.PathLike):
+        waveform: Iterable[Floats] = read_mono_blocks(Path(audio), sample_rate=wanted)
+    else:
+        rate, mono = checked_rate(sample_rate), mono_samples(audio)
+        if rate != wanted:
+            n, mono = mono.size, soxr.resample(mono, rate, wanted, quality="HQ")
+            if not mono.size:
+                raise UnreadableAudio(f"zero length: {n} samples are no sample at {wanted} Hz")
+        waveform = [mono]
+    for block in front_end.log_mel_blocks(waveform):
         if not np.isfinite(block).all():
             raise UnreadableAudio("not finite: samples so large that their power overflows")
         yield block
-
-
-def _waveform(audio: Audio, wanted: int, sample_rate: int | None) -> Iterable[Floats]:
-    if isinstance(audio, str | os.PathLike):
-        return read_mono_blocks(Path(audio), sample_rate=wanted)
-    rate, mono = checked_rate(sample_rate), mono_samples(audio)
-    if rate == wanted:
-        return [mono]
-    resampled = soxr.resample(mono, rate, wanted, quality="HQ")
-    if not resampled.size:
-        raise UnreadableAudio(f"zero length: {mono.size} samples are no sample at {wanted} Hz")
-    return [resampled]
 
 
 def checked_rate(sample_rate: int | None) -> int:

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self, overload
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from scipy.fft import dct
 
@@ -28,13 +27,11 @@ from ..encoders.trained import TrainedEncoder, load_encoder, read_trained_on, sa
 from ..tasks.corpus import Corpus
 from ..training.estimator import untrained_like
 from .audio_input import Audio, audio_store
-from .frames import Embedding, embed_with_frames
-from .read_out import Floats, ReadOut, deepest_tap, read_out
+from .read_out import Device, Floats, ReadOut, deepest_tap, embed_with_frames, read_out
 
 FILE = "embedder.json"
 UNTRAINED = "untrained"
 """The kind of a random encoder with the normalisation of a trained one."""
-Device = torch.device | str
 NOTHING = pd.DataFrame({"corpus": [], "clip_id": [], "digest": []}, dtype=str)
 
 
@@ -99,10 +96,10 @@ class Configured(Embedder):
 
 
 class EncoderEmbedder(Embedder):
-    """A trained encoder and how it is read out; it also embeds files and samples.
+    """A trained encoder and how it is read out (None: as a :class:`ReadOut` without arguments).
 
-    Without a read-out: by mean, maximum and deviation of its own choice. ``trained_on`` are clips
-    that it has seen, where they are recorded; its name is the encoder's, unless one is given.
+    It also embeds files and samples. ``trained_on`` are clips that it has seen, where they are
+    recorded; its name is the encoder's, unless one is given.
     """
 
     kind = "encoder"
@@ -152,26 +149,13 @@ class EncoderEmbedder(Embedder):
         """Sample rate in Hz that audio is converted to."""
         return self.front_end.sample_rate
 
-    @overload
-    def embed(self, audio: Corpus, *, device: Device = "auto") -> Floats: ...
-
-    @overload
-    def embed(
-        self, audio: list[Audio], *, sample_rate: int | None = None, device: Device = "auto"
-    ) -> list[Embedding]: ...
-
-    @overload
-    def embed(
-        self, audio: Audio, *, sample_rate: int | None = None, device: Device = "auto"
-    ) -> Embedding: ...
-
     def embed(
         self,
         audio: Corpus | Audio | list[Audio],
         *,
         sample_rate: int | None = None,
         device: Device = "auto",
-    ) -> Floats | Embedding | list[Embedding]:
+    ) -> Any:
         """Embed a corpus, a clip, or a list of clips; a clip's vector depends on it alone.
 
         Args:
@@ -196,8 +180,7 @@ class EncoderEmbedder(Embedder):
         return found if isinstance(audio, list) else found[0]
 
     def _write(self, folder: Path) -> dict[str, Any]:
-        seen = self.trained_on if self.trained_on is not NOTHING else None
-        save_encoder(folder, self.trained, seen)
+        save_encoder(folder, self.trained, None if self.trained_on is NOTHING else self.trained_on)
         return {"read_out": asdict(self.read_out)}
 
     @classmethod
@@ -207,17 +190,20 @@ class EncoderEmbedder(Embedder):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class _Statistics(Configured):
-    """Statistics of frames that take no training: the plain alternative to every encoder.
+class LogMelStatistics(Configured):
+    """Mean of each mel band in each segment, and its standard deviation over the whole clip.
+
+    Statistics take no training: the plain alternative to every encoder.
 
     Attributes:
         segments: Equal parts of the clip, one after the other, that each have a mean of their own.
         n_mels: Mel bands of the log-mels.
     """
 
-    segments: int = 1
+    kind = "log_mel_statistics"
+    title: ClassVar[str] = "Log-mel statistics"
+    segments: int = 3
     n_mels: int = 64
-    title: ClassVar[str]
 
     def __post_init__(self) -> None:
         must_be("at least 1", segments=self.segments)
@@ -232,25 +218,13 @@ class _Statistics(Configured):
         rows = [self._vector(audio.store.clip(int(row))) for row in audio.rows]
         return np.stack(rows).astype(np.float32)
 
-    @abstractmethod
-    def _vector(self, log_mel: Floats) -> NDArray[np.floating]: ...
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class LogMelStatistics(_Statistics):
-    """Mean of each mel band in each segment, and its standard deviation over the whole clip."""
-
-    kind = "log_mel_statistics"
-    title = "Log-mel statistics"
-    segments: int = 3
-
     def _vector(self, log_mel: Floats) -> NDArray[np.floating]:
         return np.concatenate([*segment_means(log_mel, self.segments), log_mel.std(0)])
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class MFCCStatistics(_Statistics):
-    """Statistics of mel-frequency cepstral coefficients: mean, deviation, that of differences.
+class MFCCStatistics(LogMelStatistics):
+    """The same of mel-frequency cepstral coefficients, and the deviation of their differences.
 
     Attributes:
         n_mfcc: Coefficients, from the 0th, which is the level.
@@ -259,6 +233,7 @@ class MFCCStatistics(_Statistics):
 
     kind = "mfcc_statistics"
     title = "MFCC statistics"
+    segments: int = 1
     n_mfcc: int = 20
     step: int = 3
 
@@ -271,7 +246,7 @@ class MFCCStatistics(_Statistics):
         mfcc = dct(log_mel, type=2, norm="ortho", axis=1)[:, : self.n_mfcc]
         differences = mfcc[self.step :] - mfcc[: -self.step]
         spread = differences.std(0) if len(differences) else np.zeros(self.n_mfcc)
-        return np.concatenate([*segment_means(mfcc, self.segments), mfcc.std(0), spread])
+        return np.concatenate([super()._vector(mfcc), spread])
 
 
 class Joined(Embedder):
@@ -291,8 +266,8 @@ class Joined(Embedder):
         self.trained_on = pd.concat([part.trained_on for part in parts]).drop_duplicates()
         facts: dict[str, Any] = {part.name: dict(part.facts) for part in parts}
         for key in ("licence", "pretraining_data"):
-            said = dict.fromkeys(str(part.facts[key]) for part in parts if key in part.facts)
-            facts |= {key: "; ".join(said)} if said else {}
+            if said := dict.fromkeys(str(of.facts[key]) for of in parts if key in of.facts):
+                facts[key] = "; ".join(said)
         self.facts = facts
 
     def embed(self, audio: Corpus, *, device: Device = "auto") -> Floats:
@@ -327,16 +302,16 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
     """Return an embedder of whatever stands for one.
 
     Args:
-        source: An embedder, a trained encoder, a fitted estimator (its ``student_`` or
-            ``encoder_``), a folder that one was saved in, or the name of plain statistics
-            (``mfcc_statistics``, ``log_mel_statistics``); a mapping ``{kind: ..., ...}`` with the
-            settings of a kind (see :mod:`.outside`); or a list of these, which are joined.
+        source: An embedder, a trained encoder, a fitted estimator, a folder that one was saved in,
+            or the name of plain statistics (``mfcc_statistics``, ``log_mel_statistics``); a mapping
+            ``{kind: ..., ...}`` with the settings of a kind (see :mod:`.outside`); or a list of
+            these, which are joined.
         read_out: How encoders are read out.
 
     Raises:
         UserError: It is none of these, or not fitted.
     """
-    plain = [kind.kind for kind in _PLAIN]
+    plain = [LogMelStatistics.kind, MFCCStatistics.kind]
     if isinstance(source, Embedder):
         return source
     if isinstance(source, TrainedEncoder):
@@ -345,10 +320,8 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
         return Joined([as_embedder(part, read_out) for part in source])
     if isinstance(source, Mapping):
         return _configured(source)
-    if isinstance(source, str) and source in plain:
-        return _configured({"kind": source})
     if isinstance(source, str | Path):
-        return load_embedder(source, read_out)
+        return _configured({"kind": source}) if source in plain else load_embedder(source, read_out)
     fitted = getattr(source, "student_", getattr(source, "encoder_", None))
     if fitted is None:
         raise UserError(
@@ -363,8 +336,7 @@ def load_embedder(
 ) -> Embedder:
     """Read an embedder, or a trained encoder, which brings no read-out, from its folder.
 
-    An encoder is read out by ``read_out``. With ``trust_code`` code that the folder names is run,
-    too: a function or a HEAR module.
+    With ``trust_code`` code that the folder names is run, too: a function or a HEAR module.
 
     Raises:
         NotFoundError: Nothing of the kind is there.
@@ -414,10 +386,8 @@ def _configured(settings: Mapping[str, Any]) -> Embedder:
 def _kind(kind: Any) -> Any:
     from . import outside
 
-    known = {found.kind: found for found in (EncoderEmbedder, Joined, *_PLAIN, *outside.KINDS)}
+    here = EncoderEmbedder, Joined, LogMelStatistics, MFCCStatistics
+    known = {found.kind: found for found in (*here, *outside.KINDS)}
     if kind not in known:
         raise NotFoundError(f"kind={kind!r} is no embedder's; choose from {sorted(known)}")
     return known[kind]
-
-
-_PLAIN = (LogMelStatistics, MFCCStatistics)

@@ -27,8 +27,8 @@ from ..core.progress import progress
 from ..data.reading import read_mono
 from ..tasks.corpus import Corpus
 from ..training.precision import pick_device
-from .embedder import Configured, Device
-from .read_out import Floats
+from .embedder import Configured
+from .read_out import Device, Floats
 
 TRIED_SECONDS = (0.1, 1.0, 3.7)
 """Lengths of noise that a model is tried out with."""

@@ -27,6 +27,7 @@ from ..encoders.encoder import Encoder, Moments
 from ..encoders.trained import TrainedEncoder
 from ..training.precision import keep_freed_memory, pick_device
 
+Device = torch.device | str
 Floats = NDArray[np.float32]
 Statistic = Literal["mean", "max", "std", "max+mean"]
 Padding = Literal["none", "repeat", "silence"]
@@ -158,7 +159,7 @@ def read_out(
     rows: NDArray[np.int64],
     read_outs: Sequence[ReadOut],
     *,
-    device: torch.device | str = "auto",
+    device: Device = "auto",
     each: Callable[[Chunks, dict[str, Moments]], None] | None = None,
 ) -> list[Floats]:
     """Embed clips; read-outs that hear the same input share one pass.
@@ -174,18 +175,17 @@ def read_out(
     """
     trained.check_front_end(store.front_end)
     wanted, rows = [item.of(trained) for item in read_outs], np.asarray(rows, dtype=np.int64)
-    sharing: dict[tuple[Any, ...], list[int]] = defaultdict(list)  # by what decides the input
-    for i, item in enumerate(wanted):
+    sharing: dict[tuple[Any, ...], list[ReadOut]] = defaultdict(list)  # by what decides the input
+    for item in dict.fromkeys(wanted):
         drawn = item.seed if item.crop_frames is not None else 0
-        sharing[item.clip_normalisation, item.padding, item.crop_frames, drawn].append(i)
-    found: dict[int, Floats] = {}
+        sharing[item.clip_normalisation, item.padding, item.crop_frames, drawn].append(item)
+    found: dict[ReadOut, Floats] = {}
     if (device := pick_device(device)).type == "cpu":
         keep_freed_memory()
-    for numbers in sharing.values():
-        items = [wanted[i] for i in numbers]
+    for items in sharing.values():
         heard = Heard(trained, store, rows, items[0], device)
-        found |= zip(numbers, _one_pass(heard, items, each), strict=True)
-    return [found[i] for i in range(len(wanted))]
+        found |= zip(items, _one_pass(heard, items, each), strict=True)
+    return [found[item] for item in wanted]
 
 
 def _one_pass(
@@ -211,7 +211,12 @@ def _one_pass(
             if each is not None:
                 each(batch, found)
             bar.update(len(batch.clip))
-    return [_vector(item, running) for item in wanted]
+    vectors = []
+    for item in wanted:
+        pairs = [(running[tap], name) for tap in item.taps for name in item.statistics]
+        parts = [of_tap.statistic(name, item.segments) for of_tap, name in pairs]
+        vectors.append(np.concatenate(parts, axis=1).astype(np.float32))
+    return vectors
 
 
 def deepest_tap(encoder: Encoder, taps: Sequence[str]) -> str:
@@ -288,13 +293,6 @@ class _Running:
         return {"mean": self.mean, "max": self.max, "max+mean": self.max + self.mean}[name]
 
 
-def _vector(item: ReadOut, running: dict[str, _Running]) -> Floats:
-    parts = [
-        running[tap].statistic(name, item.segments) for tap in item.taps for name in item.statistics
-    ]
-    return np.concatenate(parts, axis=1).astype(np.float32)
-
-
 def _repeated(log_mel: Tensor, spans: Tensor) -> Tensor:
     """Fill padding with the clip itself, again and again, (B, T, F)."""
     first, end = spans.long().split(1, dim=1)
@@ -308,7 +306,7 @@ def _repeated(log_mel: Tensor, spans: Tensor) -> Tensor:
 def _cut(
     heard: Heard, lengths: NDArray[np.int64]
 ) -> tuple[Chunks, NDArray[np.int64], NDArray[np.int64]]:
-    """Return the chunks of every clip: equal ones of at most 12 s, or one random crop.
+    """Return the chunks of every clip, equal ones of at most 12 s, or one random crop.
 
     And the first frame and the number of frames that are heard of each clip.
     """
@@ -343,3 +341,95 @@ def _of_equal_length(chunks: Chunks) -> Iterator[Chunks]:
         for begin in range(0, len(same), size):
             chosen = same[begin : begin + size]
             yield Chunks(chunks.clip[chosen], chunks.start[chosen], chunks.length[chosen])
+
+
+class Embedding(NamedTuple):
+    """What an encoder says about one clip, float32.
+
+    ``frames`` has a vector for each of the time steps of the deepest tap that is read out, as far
+    as they lie wholly in the clip, (T, D'), ``clip`` one for the whole clip, (D,), and ``seconds``
+    where the centre of each frame lies, (T,).
+    """
+
+    frames: Floats
+    clip: Floats
+    seconds: Floats
+
+
+def embed_with_frames(
+    trained: TrainedEncoder, store: LogMelStore, item: ReadOut, *, device: Device = "auto"
+) -> list[Embedding]:
+    """Embed all clips of a store, keeping the frames that their vectors are statistics of."""
+    tap = deepest_tap(trained.encoder, item.of(trained).taps)
+    parts: list[dict[int, tuple[Floats, NDArray[np.float64]]]]
+    parts = [{} for _ in range(len(store))]  # of each clip, by their first frame
+
+    def keep(batch: Chunks, found: dict[str, Moments]) -> None:
+        features, mask, centres = (part.cpu() for part in found[tap])
+        for i, (clip, start) in enumerate(zip(batch.clip, batch.start, strict=True)):
+            frames = features[i, mask[i]].float().numpy()
+            parts[clip][int(start)] = frames, centres[i, mask[i]].numpy() + start
+
+    rows = np.arange(len(store))
+    (vectors,) = read_out(trained, store, rows, [item], device=device, each=keep)
+    seconds_per_frame = store.front_end.hop / store.front_end.sample_rate
+    embeddings = []
+    for chunks, vector, length in zip(parts, vectors, store.n_frames, strict=True):
+        frames, centres = zip(*(chunks[start] for start in sorted(chunks)), strict=True)
+        seconds = np.concatenate(centres).clip(0, length - 1) * seconds_per_frame
+        embeddings.append(Embedding(np.concatenate(frames), vector, seconds.astype(np.float32)))
+    return embeddings
+
+
+def even_frames(
+    trained: TrainedEncoder,
+    store: LogMelStore,
+    item: ReadOut,
+    *,
+    max_hop_ms: float,
+    device: Device = "auto",
+) -> tuple[Floats, Floats]:
+    """Embed equally long clips at even moments from their first frame to their last.
+
+    Returned are the frames of the deepest tap that is read out, (N, T, D') float32, and their
+    centres in milliseconds, (T,) float32: at most ``max_hop_ms`` apart, but never less than the
+    front-end's own hop. Where the encoder's own hop is longer, it passes over the clip several
+    times, each time a fraction of its stride later, and the passes are interleaved.
+    """
+    rows, front_end = np.arange(len(store)), store.front_end
+    heard = Heard(trained, store, rows, item.of(trained), pick_device(device))
+    tap = deepest_tap(trained.encoder, heard.item.taps)
+    encoder = inference_copy(trained.encoder, [tap], heard.device)
+    stride, hop_ms = encoder.strides[tap], 1000 * front_end.hop / front_end.sample_rate
+    step = even_step(stride, max_hop_ms / hop_ms)
+    lead = (stride - 1) // 2  # frames of padding that put the first centre at the first frame
+    n_moments = -(-int(store.n_frames[0]) // step)
+    longest = max(1, front_end.frames(MAX_SECONDS) // stride)
+    moments = np.empty((len(store), n_moments, encoder.dims[tap]), np.float32)
+    places = [
+        (number * step - lead + first * stride, min(longest, count - first) * stride)
+        for number in range(min(stride // step, n_moments))  # each pass
+        for count in [-(-(n_moments - number) * step // stride)]
+        for first in range(0, count, longest)
+    ]
+    start, length = (np.tile(part, len(store)) for part in np.array(places, dtype=np.int64).T)
+    chunks = Chunks(np.repeat(rows, len(places)), start, length)
+    with torch.inference_mode():
+        for batch, inputs, spans in heard.batches(chunks):
+            whole = torch.tensor([0.0, inputs.shape[3]], device=heard.device).expand_as(spans)
+            frames = encoder.moments(inputs, whole)[tap].features.float().cpu().numpy()
+            first = (batch.start + lead) // step
+            for clip, moment, values in zip(batch.clip, first, frames, strict=True):
+                end = moment + len(values) * (stride // step)
+                moments[clip, moment : end : stride // step] = values
+    centres = np.arange(n_moments) * step + (stride - 1) / 2 - lead
+    return moments, (centres * hop_ms).astype(np.float32)
+
+
+def even_step(stride: int, most: float) -> int:
+    """Return the largest divisor of ``stride`` that is at most ``most``, at least 1.
+
+    >>> even_step(8, 5.0), even_step(4, 5.0), even_step(8, 0.5)
+    (4, 4, 1)
+    """
+    return max(n for n in range(1, stride + 1) if stride % n == 0 and (n <= most or n == 1))

@@ -124,16 +124,15 @@ def save_encoder(
         raise UserError(f"the table of clips lacks {missing}; it has {list(clip_ids.columns)}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / WEIGHTS_FILE, save(tensors))
-    (folder / TRAINED_ON_FILE).unlink(missing_ok=True)
+    for name in (SETTINGS_FILE, TRAINED_ON_FILE):
+        (folder / name).unlink(missing_ok=True)
     if clip_ids is not None:
         seen = clip_ids[[c for c in (*TRAINED_ON, "offset", "frames") if c in clip_ids]]
         write_bytes(folder / TRAINED_ON_FILE, seen.to_parquet(index=False))
     facts = {item.name: getattr(trained, item.name) for item in fields(trained)}
     facts.pop("encoder")
     facts["architecture"] = {"name": architecture, "settings": trained.encoder.settings}
-    checksum = digest_of(folder / WEIGHTS_FILE)
-    write_json(folder / SETTINGS_FILE, {**facts, "format": FORMAT_VERSION, "checksum": checksum})
+    save_weights(folder / WEIGHTS_FILE, save(tensors), facts, FORMAT_VERSION)
 
 
 def load_encoder(folder: str | Path) -> TrainedEncoder:
@@ -143,28 +142,8 @@ def load_encoder(folder: str | Path) -> TrainedEncoder:
         NotFoundError: There is no encoder in ``folder``.
         UserError: What is there is damaged, unfinished, or does not fit this version.
     """
-    check_output(Path(folder))
-    settings_file, weights_file = Path(folder) / SETTINGS_FILE, Path(folder) / WEIGHTS_FILE
-    for file in (settings_file, weights_file):
-        if not file.is_file():
-            raise NotFoundError(
-                f"{folder} holds no trained encoder: {file.name} is missing; give the folder that "
-                "training wrote"
-            )
-    try:
-        content: dict[str, Any] = json.loads(settings_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{settings_file} is damaged ({error}); train again") from error
-    if content.pop("format", None) != FORMAT_VERSION:
-        raise UserError(
-            f"{settings_file} is not of format {FORMAT_VERSION}: use the version of unfused that "
-            "wrote it, or train again"
-        )
-    if content.pop("checksum") != digest_of(weights_file):
-        raise UserError(
-            f"{weights_file} is not the file that {SETTINGS_FILE} describes (interrupted save or "
-            "damaged copy): copy the folder again, or train again"
-        )
+    weights_file = Path(folder) / WEIGHTS_FILE
+    content = read_facts(weights_file, FORMAT_VERSION, "trained encoder", "train again")
     architecture = content.pop("architecture")
     encoder = create(architecture["name"], **architecture["settings"]).eval()
     trained = TrainedEncoder(encoder, **content)
@@ -174,6 +153,46 @@ def load_encoder(folder: str | Path) -> TrainedEncoder:
         words = f"{weights_file} does not fit the architecture in {SETTINGS_FILE}: {error}"
         raise UserError(words) from error
     return trained
+
+
+def save_weights(file: Path, weights: bytes, facts: Mapping[str, Any], version: int) -> None:
+    """Write weights, and last the JSON beside them, with facts, format and the weights' digest."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(file, weights)
+    known = {**facts, "format": version, "checksum": digest_of(file)}
+    write_json(file.with_suffix(".json"), known)
+
+
+def read_facts(file: Path, version: int, what: str, remedy: str) -> dict[str, Any]:
+    """Return the facts beside weights that :func:`save_weights` wrote, if both are whole.
+
+    Raises:
+        NotFoundError: One of the files is missing: there is no such thing in the folder.
+        UserError: They are damaged, unfinished, or do not fit this version.
+    """
+    check_output(file.parent)
+    settings = file.with_suffix(".json")
+    for wanted in (settings, file):
+        if not wanted.is_file():
+            raise NotFoundError(
+                f"{file.parent} holds no {what}: {wanted.name} is missing; give the folder that "
+                "one was saved in"
+            )
+    try:
+        content: dict[str, Any] = json.loads(settings.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{settings} is damaged ({error}); {remedy}") from error
+    if (found := content.pop("format", None)) != version:
+        raise UserError(
+            f"{settings} is not of format {version}: it has format {found!r}; use the version of "
+            f"unfused that wrote it, or {remedy}"
+        )
+    if content.pop("checksum") != digest_of(file):
+        raise UserError(
+            f"{file} is not the file that {settings.name} describes (interrupted save or damaged "
+            f"copy): copy the folder again, or {remedy}"
+        )
+    return content
 
 
 def read_trained_on(folder: str | Path) -> pd.DataFrame | None:

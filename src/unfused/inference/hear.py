@@ -16,8 +16,7 @@ from ..core.errors import UserError
 from ..data.store import LogMelStore
 from ..embeddings.audio_input import audio_store
 from ..embeddings.embedder import EncoderEmbedder, load_embedder
-from ..embeddings.frames import even_frames, even_step
-from ..embeddings.read_out import deepest_tap, read_out
+from ..embeddings.read_out import deepest_tap, even_frames, even_step, read_out
 
 MAX_HOP_MS = 50.0
 """HEAR recommends timestamps at most this far apart."""

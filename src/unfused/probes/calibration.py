@@ -14,8 +14,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, logsumexp, softmax
 from sklearn.metrics import precision_recall_curve
 
+from ..embeddings.read_out import Floats
 from ..scores.metrics import calibration_error
-from .linear_models import Floats
 
 _FEWEST = 5  # held-out clips of a class for a threshold of its own
 

@@ -19,11 +19,10 @@ from ..core.repeats import Repeat
 from ..core.source import source_digest
 from ..embeddings.embedder import UNTRAINED, Embedder, EncoderEmbedder, Joined, as_embedder
 from ..embeddings.read_out import Floats, ReadOut, deepest_tap, read_out
-from ..encoders.registry import ENCODERS, settings_of
 from ..encoders.trained import EncoderCollection, TrainedEncoder, load_encoder
 from ..tasks.corpus import Corpus
-from ..training.estimator import untrained_like
-from .results import NO_CONTROLS
+from ..training.estimator import random_encoder
+from .results import NO_CONTROLS, TRAIN, RowKeys
 
 RANDOM_INIT = "random_init"
 FULL = "_full"
@@ -90,25 +89,18 @@ class Candidate:
         """What it is found by among the candidates of a study."""
         return f"{self.name}-{self.repeat.name}-{self.digest}"
 
-    def load(self) -> Embedder:
-        """Return its embedder."""
-        return as_embedder(self.settings)
-
-    @property
-    def network(self) -> tuple[str, ...]:
-        """What a student has in common with the full network that it is the first part of."""
-        return self.label.removesuffix(FULL), self.source, self.repeat.name
-
-    @property
-    def read_outs(self) -> list[ReadOut]:
-        """How its encoder, or those that it joins, are read out."""
-        parts = [self.embedder, *self.embedder.get("parts", ())]
-        return [ReadOut(**part["read_out"]) for part in parts if "read_out" in part]
-
     @property
     def settings(self) -> dict[str, Any]:
         """Those of its embedder, folder included."""
         return {**self.embedder, **({"folder": self.folder} if self.folder else {})}
+
+    def load(self) -> Embedder:
+        """Return its embedder."""
+        return as_embedder(self.settings)
+
+    def keys(self, protocol: str, fitted_on: str = TRAIN) -> RowKeys:
+        """Return what its result rows are called."""
+        return RowKeys(self.label, self.source, self.read_out, protocol, fitted_on, *self.repeat)
 
 
 def list_candidates(
@@ -149,8 +141,7 @@ def list_candidates(
             normalised = {"": students.folder(f"teacher-{repeat.name}/full")}
         found += _untrained(repeat, normalised, untrained, read_outs)
         for label, folder in folders.items():
-            bare = Candidate(label, "", *repeat, {"kind": EncoderEmbedder.kind}, str(folder))
-            found += _read_out(bare, load_encoder(folder).encoder.dims, read_outs)
+            found += _read_out(_encoder(label, "", repeat, folder), read_outs)
         found += _students(students, repeat, read_outs) if students else []
     found = [candidate.described() for candidate in found]
     pairs = [(repeat, labels) for repeat in repeats for labels in joined]
@@ -158,16 +149,10 @@ def list_candidates(
 
 
 class Vectors(NamedTuple):
-    """One candidate's vectors of a corpus's labelled clips.
+    """One candidate's vectors of labelled clips, and how many trained parameters a vector takes."""
 
-    Attributes:
-        clip_ids: (N,).
-        matrix: (N, D) float32.
-        n_parameters: Trained parameters that a vector takes.
-    """
-
-    clip_ids: NDArray[np.str_]
-    matrix: Floats
+    clip_ids: NDArray[np.str_]  # (N,)
+    matrix: Floats  # (N, D)
     n_parameters: int
 
     @classmethod
@@ -179,11 +164,7 @@ class Vectors(NamedTuple):
         return cls(held["clip_ids"], matrix, int(held["n_parameters"]))
 
     def of(self, corpus: Corpus) -> Floats:
-        """Return the vectors of a corpus's clips, (M, D).
-
-        Raises:
-            UserError: A clip was not embedded.
-        """
+        """Return the vectors of a corpus's clips, (M, D); a UserError if one was not embedded."""
         rows = pd.Index(self.clip_ids).get_indexer(corpus.clips["clip_id"])
         if (rows < 0).any():
             raise UserError(f"{(rows < 0).sum()} clips of {corpus.name} were not embedded")
@@ -203,19 +184,18 @@ def embed_candidates(
         :attr:`Candidate.key` -> folder of its :class:`Vectors`.
     """
     clips, passes = corpus.labelled, _Passes(corpus.labelled, device)
-    known = {
-        "corpus": clips.mark,
-        "source": source_digest("embeddings.embedder", "embeddings.outside", "encoders"),
-    }
-    asked: dict[tuple[str, ...], list[ReadOut]] = defaultdict(list)
-    for candidate in candidates:
-        asked[candidate.network] += candidate.read_outs
+    source = source_digest("embeddings.embedder", "embeddings.outside", "encoders")
+    known = {"corpus": clips.mark, "source": source}
+    asked: dict[tuple[Any, ...], list[ReadOut]] = defaultdict(list)
+    for item in candidates:
+        parts = [item.embedder, *item.embedder.get("parts", ())]
+        asked[_network(item)] += [ReadOut(**of["read_out"]) for of in parts if "read_out" in of]
     folders = {}
     for candidate in progress(candidates, total=len(candidates), desc="embedding", unit="encoder"):
 
         def build(folder: Path, of: Candidate = candidate) -> None:
             embedder = of.load()
-            np.save(folder / "vectors.npy", passes.embed(embedder, asked[of.network]))
+            np.save(folder / "vectors.npy", passes.embed(embedder, asked[_network(of)]))
             clip_ids = clips.clips["clip_id"].to_numpy().astype(str)
             np.savez(folder / "clips.npz", clip_ids=clip_ids, n_parameters=embedder.n_parameters)
 
@@ -228,6 +208,11 @@ def vectors_in(folder: Path, corpus: Corpus) -> Floats | None:
     """Return the vectors of a corpus's clips, (N, D); None if some were not embedded there."""
     there = Vectors.load(folder)
     return there.of(corpus) if corpus.clips["clip_id"].isin(there.clip_ids).all() else None
+
+
+def _network(candidate: Candidate) -> tuple[Any, ...]:
+    """Return what a student has in common with the full network that it is the first part of."""
+    return candidate.label.removesuffix(FULL), candidate.source, candidate.repeat
 
 
 class _Passes:
@@ -248,13 +233,13 @@ class _Passes:
             return self.others[embedder.digest]
         trained, mine = embedder.trained, embedder.read_out
         if (key := (_heard(trained, mine), mine)) not in self.found:
-            taps = {*trained.encoder.dims}
-            known = [item.of(trained) for item in asked if set(item.taps) <= taps]
+            known = [
+                item.of(trained) for item in asked if set(item.taps) <= {*trained.encoder.dims}
+            ]
             items = list(dict.fromkeys([mine, *known]))
-            rows, store = self.clips.rows, self.clips.store
-            vectors = read_out(trained, store, rows, items, device=self.device)
+            given = trained, self.clips.store, self.clips.rows, items
             keys = [(_heard(trained, item), item) for item in items]
-            self.found = dict(zip(keys, vectors, strict=True))
+            self.found = dict(zip(keys, read_out(*given, device=self.device), strict=True))
         return self.found[key]
 
 
@@ -271,24 +256,48 @@ def _untrained(
     read_outs: Sequence[ReadOut],
 ) -> Iterator[Candidate]:
     """Yield a random encoder, and one of each other architecture in ``folders``."""
+    usual = untrained[0], random_encoder(*untrained, seed=0).settings  # all of them
     for number, (label, folder) in enumerate(folders.items()):
         trained = load_encoder(folder)
         own = trained.name, trained.encoder.settings
         random = {RANDOM_INIT: untrained} if number == 0 else {}
-        if _architecture(*own) != _architecture(*untrained):
+        if own != usual:
             random[f"{RANDOM_INIT}_{label}"] = own
         for title, (name, settings) in random.items():
             given = {"encoder": name, "settings": dict(settings), "seed": repeat.seed}
             bare = Candidate(title, "", *repeat, {"kind": UNTRAINED, **given}, str(folder))
-            taps = untrained_like(trained, name, settings, repeat.seed).encoder.dims
-            yield from _read_out(bare, taps, read_outs)
+            yield from _read_out(bare, read_outs)
 
 
-def _read_out(
-    bare: Candidate, taps: Mapping[str, int], read_outs: Sequence[ReadOut]
-) -> list[Candidate]:
+def _students(
+    students: EncoderCollection, repeat: Repeat, read_outs: Sequence[ReadOut]
+) -> Iterator[Candidate]:
+    """Yield students, and full ones where they can be read out as the cut ones cannot."""
+    for name in students.names():
+        source_repeat, _, kind = name.partition("/")
+        source = source_repeat.removesuffix(f"-{repeat.name}")
+        if source == source_repeat:
+            continue
+        label, wanted = "unfused", read_outs
+        if source == "embeddings":
+            label, source = EMBEDDING_STUDENT, ""
+        if kind != "student":
+            label += FULL
+            short = set(students.load(f"{source_repeat}/student").encoder.dims)
+            wanted = [item for item in read_outs if not set(item.taps) <= short]
+        if wanted:
+            yield from _read_out(_encoder(label, source, repeat, students.folder(name)), wanted)
+
+
+def _encoder(label: str, source: str, repeat: Repeat, folder: Path) -> Candidate:
+    return Candidate(label, source, *repeat, {"kind": EncoderEmbedder.kind}, str(folder))
+
+
+def _read_out(bare: Candidate, read_outs: Sequence[ReadOut]) -> list[Candidate]:
     """Return an encoder once for each way of reading it out that it has the taps for."""
-    known = [item for item in read_outs if set(item.taps) <= set(taps)] or [ReadOut()]
+    encoder: Any = replace(bare, embedder={**bare.embedder, "read_out": {}}).load()
+    taps = set(encoder.trained.encoder.dims)
+    known = [item for item in read_outs if set(item.taps) <= taps] or [ReadOut()]
     return [replace(bare, embedder={**bare.embedder, "read_out": asdict(item)}) for item in known]
 
 
@@ -296,8 +305,11 @@ def _side_by_side(
     repeat: Repeat, labels: Sequence[str], found: Sequence[Candidate]
 ) -> Iterator[Candidate]:
     """Yield candidates that put others side by side, one for each read-out that they share."""
-    usable = [item for item in found if item.source in NO_CONTROLS and item.fold == repeat.fold
-              and (item.seed == repeat.seed or not item.read_out)]  # fmt: skip
+    usable = [
+        item for item in found
+        if item.source in NO_CONTROLS and item.fold == repeat.fold
+        and (item.seed == repeat.seed or not item.read_out)
+    ]  # fmt: skip
     parts = [[item for item in usable if item.label == label] for label in labels]
     if not all(parts):
         known = sorted({item.label for item in usable})
@@ -311,30 +323,3 @@ def _side_by_side(
             source = max(item.source for item in members)
             bare = Candidate(" + ".join(labels), source, *repeat, given)
             yield replace(bare.described(), read_out=name)
-
-
-def _architecture(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return an architecture with its defaults filled in, so that equal ones compare equal."""
-    defaults = {key: found.default for key, found in settings_of(ENCODERS.find(name)).items()}
-    return name, {**defaults, **settings}
-
-
-def _students(
-    students: EncoderCollection, repeat: Repeat, read_outs: Sequence[ReadOut]
-) -> Iterator[Candidate]:
-    """Yield students, and full ones where they can be read out as the cut ones cannot."""
-    for name in students.names():
-        source_repeat, _, kind = name.partition("/")
-        source = source_repeat.removesuffix(f"-{repeat.name}")
-        if source == source_repeat:
-            continue
-        short = load_encoder(students.folder(f"{source_repeat}/student")).encoder.dims
-        label, folder = "unfused", students.folder(name)
-        if source == "embeddings":
-            label, source = EMBEDDING_STUDENT, ""
-        label = label if kind == "student" else label + FULL
-        bare = Candidate(label, source, *repeat, {"kind": EncoderEmbedder.kind}, str(folder))
-        if kind == "student":
-            yield from _read_out(bare, short, read_outs)
-        elif deeper := [item for item in read_outs if not set(item.taps) <= set(short)]:
-            yield from _read_out(bare, load_encoder(folder).encoder.dims, deeper)

@@ -48,8 +48,7 @@ def choose_model(
     mine = _used(predictions, chosen)
     found = {
         **dict(zip(_KEY, chosen, strict=True)),
-        "seed": int(repeat["seed"]),
-        "fold": int(repeat["fold"]),
+        **{name: int(repeat[name]) for name in ("seed", "fold")},
         "parameters": int(scored.loc[chosen, "parameters"]),
         "validation": float(scored.loc[chosen, "validation"]),
         "best_validation": float(best["validation"]),

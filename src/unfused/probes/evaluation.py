@@ -23,8 +23,7 @@ from ..tasks.leakage import check_no_leak
 from .candidates import RANDOM_INIT, UNTRAINED, Candidate, Vectors
 from .fine_tuning import FineTuned, fine_tune
 from .head import save_head
-from .knn_probe import KNNProbe
-from .probe import Probe
+from .probe import KNNProbe, Probe
 from .results import NO_CONTROLS, TRAIN, TRAIN_VALID, RowKeys, scored_rows
 from .settings import FineTuningSettings
 
@@ -59,11 +58,9 @@ def evaluate_frozen(
 ) -> dict[str, pd.DataFrame]:
     """Choose probes on held-out clips, fit them, and score them once on the test part.
 
-    If ``transductive``, the encoder may have seen held-out audio, without labels.
-
-    Returns:
-        ``results`` and ``predictions``, see :mod:`.results`, with rows of the probe fitted on
-        training clips only, and rows of that fitted on validation clips too.
+    Returned are ``results`` and ``predictions``, see :mod:`.results`, with rows of the probe fitted
+    on training clips only, and rows of that fitted on validation clips too. If ``transductive``,
+    the encoder may have seen held-out audio, without labels.
 
     Raises:
         LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
@@ -81,18 +78,15 @@ def evaluate_frozen(
             "setting": str(probe.setting_), "chosen_on": probe.chosen_on_,
             "validation": probe.validation_, "validation_error": probe.validation_error_,
         }  # fmt: skip
-        named = candidate.label, candidate.source, candidate.read_out, protocol
         for fitted_on, fitted in ((TRAIN, probe.train_), (TRAIN_VALID, probe.all_)):
             likely = logits = fitted.logits(vectors.of(test))
             if protocol == "linear_probe":
                 several = kind is MULTI_LABEL
                 likely = probe.calibration_.probabilities(logits, several=several)
-            keys = RowKeys(*named, fitted_on, *candidate.repeat)
+            keys = candidate.keys(protocol, fitted_on)
             tables.append(scored_rows(keys, test, logits, probe.classes_, likely.max(1), **facts))
-    results, predictions = (
-        pd.concat(rows, ignore_index=True) for rows in zip(*tables, strict=True)
-    )
-    return {"results": results, "predictions": predictions}
+    joined = [pd.concat(rows, ignore_index=True) for rows in zip(*tables, strict=True)]
+    return dict(zip(("results", "predictions"), joined, strict=True))
 
 
 def _facts(candidate: Candidate, parts: dict[str, Corpus], transductive: bool) -> dict[str, Any]:
@@ -140,22 +134,22 @@ class Plan:
 
     def keys(self, tuned: FineTuned) -> RowKeys:
         """Return what its rows are called."""
-        start, read_out = self.candidate, tuned.embedder.read_out.name
-        return RowKeys(start.label, start.source, read_out, "fine_tuning", TRAIN, *start.repeat)
+        read_out = tuned.embedder.read_out.name
+        return self.candidate.keys("fine_tuning")._replace(read_out=read_out)
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the result: not how the encoder is read out."""
         start = self.candidate
         begins_with: Any = None
-        embedder = {key: value for key, value in start.embedder.items() if key != "read_out"}
-        if start.folder is not None and start.embedder["kind"] == UNTRAINED:
-            like = load_encoder(start.folder)
+        if start.embedder["kind"] == UNTRAINED:
+            like = load_encoder(str(start.folder))
             begins_with = [like.mean, like.std]
         elif start.folder is not None:
             begins_with = digest_of(Path(start.folder) / WEIGHTS_FILE)
         return {
-            "label": start.label, "settings": self.settings, "embedder": embedder,
-            "repeat": start.repeat, "begins_with": begins_with,
+            "label": start.label, "settings": self.settings, "repeat": start.repeat,
+            "embedder": {k: value for k, value in start.embedder.items() if k != "read_out"},
+            "begins_with": begins_with,
         }  # fmt: skip
 
 
@@ -184,14 +178,8 @@ def evaluate_fine_tuned(
 ) -> dict[str, pd.DataFrame]:
     """Train on the training part, choose the epoch on validation, score once on the test part.
 
-    ``folder`` keeps unfinished training, and the network in :data:`NETWORK`. If ``transductive``,
-    the encoder may have seen held-out audio, without labels.
-
-    Returns:
-        ``results``, ``predictions`` and ``history``.
-
-    Raises:
-        LeakError: The encoder was trained on held-out clips and ``transductive`` is false.
+    ``folder`` keeps unfinished training, and the network in :data:`NETWORK`. Returned are
+    ``results``, ``predictions`` and ``history``; raises as :func:`evaluate_frozen` does.
     """
     candidate, source = plan.candidate, plan.encoder()
     parts = checked_parts(source, corpus, candidate.fold, transductive=transductive)
@@ -200,8 +188,8 @@ def evaluate_fine_tuned(
         source.trained, parts["train"], parts["valid"], plan.settings,
         folder=folder / "training", seed=candidate.seed, device=device, title=title,
     )  # fmt: skip
-    embedder, head, test = tuned.embedder, tuned.head, parts["test"]
-    seen, train = source.trained_on, parts["train"]
+    embedder, head, train, test = tuned.embedder, tuned.head, parts["train"], parts["test"]
+    seen = source.trained_on
     columns = [name for name in seen if name in corpus.clips]
     embedder.trained_on = pd.concat([seen, train.clips[columns]]).drop_duplicates()
     embedder.save(folder / NETWORK)

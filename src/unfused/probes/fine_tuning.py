@@ -11,7 +11,7 @@ import math
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -43,15 +43,11 @@ from .settings import FineTuningSettings
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class FineTuned:
+class FineTuned(NamedTuple):
     """An encoder, on the CPU and with its own pooling, and a classifier, both trained on labels.
 
-    Attributes:
-        epoch: The epoch chosen on validation; None: the last, because there were no such clips.
-        validation: Its score there, NaN without.
-        validation_error: Standard error of that score.
-        history: The training's metrics, and ``validation_score`` at the end of epochs.
+    ``epoch`` was chosen by its score on validation, which has a standard error; without such clips
+    it is None, the last, and both are NaN. ``history`` has metrics, and ``validation_score``.
     """
 
     embedder: EncoderEmbedder
@@ -96,15 +92,9 @@ def fine_tune(
     }
     linear = network.standardised()
     calibration, error = network.judged(linear)
+    head = Head(network.classes, train.kind, linear, calibration, made)
     facts = {**source.provenance, "fine_tuning": {"seed": seed, "epoch": best.epoch}}
-    return FineTuned(
-        embedder=network.embedder(facts),
-        head=Head(network.classes, train.kind, linear, calibration, made),
-        epoch=best.epoch,
-        validation=math.nan if best.score is None else best.score,
-        validation_error=error,
-        history=history,
-    )
+    return FineTuned(network.embedder(facts), head, best.epoch, best.score, error, history)
 
 
 @dataclass
@@ -121,15 +111,14 @@ class _Network:
     def __post_init__(self) -> None:
         kind = self.train.kind
         self.classes = kind.classes(self.train.labels)
+        self.targets = kind.targets(self.train.labels, self.classes)
         names = ("dropout", "label_smoothing", "mixup_alpha", "crop_frames")
-        head, how = self._first_head(), {name: getattr(self.settings, name) for name in names}
+        how = {name: getattr(self.settings, name) for name in names}
+        how |= {"n_classes": len(self.classes), "head": self._first_head()}
+        encoder = deepcopy(self.source.encoder).requires_grad_(True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, "classifier"))
-            self.method = Supervised(
-                deepcopy(self.source.encoder).requires_grad_(True),
-                labels=torch.from_numpy(kind.targets(self.train.labels, self.classes)),
-                n_classes=len(self.classes), head=head, **how,
-            )  # fmt: skip
+            self.method = Supervised(encoder, labels=torch.from_numpy(self.targets), **how)
 
     def mark(self) -> str:
         """Return a hash of what decides the result."""
@@ -145,8 +134,7 @@ class _Network:
 
     def embedder(self, provenance: dict[str, Any] | None = None) -> EncoderEmbedder:
         encoder = self.method.encoder
-        trained = replace(self.source, encoder=encoder, provenance=provenance or {})
-        return EncoderEmbedder(trained, ReadOut((encoder.cut,), (encoder.pooling,)))
+        return _pooled(replace(self.source, encoder=encoder, provenance=provenance or {}))
 
     def weights(self) -> list[NDArray[np.float32]]:
         """Return the classifier's weight, (C, D), and bias, (C,)."""
@@ -155,18 +143,16 @@ class _Network:
 
     def standardised(self) -> Linear:
         """Return the classifier on the scale of the training clips, with their centres."""
-        (weight, bias), kind = self.weights(), self.train.kind
+        weight, bias = self.weights()
         vectors = self.embedder().embed(self.train, device=self.device)
-        targets = kind.targets(self.train.labels, self.classes)
-        data = Standardised(vectors, targets, len(self.classes))
+        data = Standardised(vectors, self.targets, len(self.classes))
         return data.linear(weight * data.scale, bias + weight @ data.mean)
 
     def score(self) -> float:
         """Return how good it is on the validation clips."""
         assert self.valid is not None
-        vectors = self.embedder().embed(self.valid, device=self.device)
         weight, bias = self.weights()
-        logits = vectors @ weight.T + bias
+        logits = self.embedder().embed(self.valid, device=self.device) @ weight.T + bias
         return score_labels(logits, self.classes, self.valid.kind, self.valid.labels)
 
     def judged(self, linear: Linear) -> tuple[Calibration, float]:
@@ -186,19 +172,22 @@ class _Network:
 
     def _first_head(self) -> tuple[Tensor, Tensor] | None:
         """Return weight and bias of a probe on the training clips; None: start at random."""
-        encoder = self.source.encoder
-        counted = [n for key, n in encoder.state_dict().items() if "batches_tracked" in key]
-        if self.settings.head == "random" or any(int(n) == 0 for n in counted):
+        state = self.source.encoder.state_dict().items()
+        unseen = any("batches_tracked" in key and int(n) == 0 for key, n in state)
+        if self.settings.head == "random" or unseen:
             return None
-        embedder = EncoderEmbedder(self.source, ReadOut((encoder.cut,), (encoder.pooling,)))
-        vectors = embedder.embed(self.train, device=self.device)
-        probe = Probe(kind=self.train.kind).fit(
-            vectors, self.train.labels, groups=self.train.groups
-        )
+        vectors, train = _pooled(self.source).embed(self.train, device=self.device), self.train
+        probe = Probe(kind=train.kind).fit(vectors, train.labels, groups=train.groups)
         linear, temperature = probe.all_, probe.calibration_.temperature
         weight = linear.weight / linear.scale
         bias = linear.bias - weight @ linear.mean
         return torch.from_numpy(weight / temperature), torch.from_numpy(bias / temperature)
+
+
+def _pooled(trained: TrainedEncoder) -> EncoderEmbedder:
+    """Return an encoder with its own pooling as read-out."""
+    encoder = trained.encoder
+    return EncoderEmbedder(trained, ReadOut((encoder.cut,), (encoder.pooling,)))
 
 
 class _BestEpoch:
@@ -208,12 +197,8 @@ class _BestEpoch:
     """
 
     def __init__(self, network: _Network, n_epochs: int, file: Path) -> None:
-        self.network, self.n_epochs, self._file, self._mark = (
-            network,
-            n_epochs,
-            file,
-            network.mark(),
-        )
+        self.network, self.n_epochs = network, n_epochs
+        self._file, self._mark = file, network.mark()
         kept = load_checkpoint(file, self._mark, "cpu") or {"scores": {}, "state": None}
         self.scores: dict[int, float] = kept["scores"]
         self._state: dict[str, Tensor] | None = kept["state"]
@@ -223,12 +208,12 @@ class _BestEpoch:
     @property
     def epoch(self) -> int | None:
         """The best epoch so far, if any was scored."""
-        return max(self.scores, key=lambda e: (self.scores[e], -e)) if self.scores else None
+        return max(self.scores, key=lambda e: (self.scores[e], -e), default=None)
 
     @property
-    def score(self) -> float | None:
-        """Its score."""
-        return None if self.epoch is None else self.scores[self.epoch]
+    def score(self) -> float:
+        """Its score, else NaN."""
+        return max(self.scores.values(), default=math.nan)
 
     def __call__(self, epoch: int) -> bool:
         """Score the network after ``epoch``; return whether patience has run out."""
@@ -253,21 +238,15 @@ class _BestEpoch:
 def _train(network: _Network, folder: Path, title: str) -> tuple[pd.DataFrame, _BestEpoch]:
     """Train in place, up to the best epoch; return the metrics."""
     settings, source, train = network.settings, network.source, network.train
+    given = {**settings.views, "clip_normalisation": source.clip_normalisation}
+    given |= {"mean": source.mean, "std": source.std, "n_mels": train.store.front_end.n_mels}
+    views = ViewMaker(crop_frames=settings.crop_frames, **given)
     training, seed, device = settings.training, network.seed, network.device
-    views = ViewMaker(
-        mean=source.mean,
-        std=source.std,
-        n_mels=train.store.front_end.n_mels,
-        crop_frames=settings.crop_frames,
-        **{**settings.views, "clip_normalisation": source.clip_normalisation},
-    )
     with crop_source(train, network.method, training, seed, device) as crops:
         n_epochs = math.ceil(training.total_steps(crops.n_clips) / crops.steps_per_epoch)
         best = _BestEpoch(network, n_epochs, folder / "best.pt")
-        history = fit(
-            network.method, crops, views, training, folder=folder, seed=seed, device=device,
-            epoch_end=best, title=title,
-        )  # fmt: skip
+        how: dict[str, Any] = {"epoch_end": best, "title": title, "seed": seed, "device": device}
+        history = fit(network.method, crops, views, training, folder=folder, **how)
         best.restore()
         if best.scores:
             pairs = sorted(best.scores.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from ..core.errors import NotFoundError, UserError
-from ..core.outputs import check_output, digest_of, write_bytes, write_json
+from ..core.errors import UserError
 from ..data.label_sets import BAR
+from ..embeddings.read_out import Floats
+from ..encoders.trained import read_facts, save_weights
 from ..tasks.label_kinds import MULTI_LABEL, SINGLE_LABEL, LabelKind
 from .calibration import Calibration
-from .linear_models import Floats, Linear
+from .linear_models import Linear
 from .probe import Probe
 
 FORMAT_VERSION = 2
-WEIGHTS_FILE, SETTINGS_FILE = "head.safetensors", "head.json"
-HEAD_FILES = (WEIGHTS_FILE, SETTINGS_FILE)
+WEIGHTS_FILE = "head.safetensors"
 
 
 @dataclass(frozen=True)
@@ -98,20 +97,14 @@ class Head:
 
 def save_head(folder: str | Path, head: Head) -> None:
     """Write ``head.safetensors`` and ``head.json`` into a folder, the latter last."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SETTINGS_FILE).unlink(missing_ok=True)
     arrays = {name: np.ascontiguousarray(array) for name, array in head.linear._asdict().items()}
-    write_bytes(folder / WEIGHTS_FILE, save(arrays))
-    settings = {
-        "format": FORMAT_VERSION,
+    facts = {
         "classes": [str(name) for name in head.classes],
         "kind": head.kind.name,
         "calibration": head.calibration._asdict(),
         "provenance": head.provenance,
-        "checksum": digest_of(folder / WEIGHTS_FILE),
     }
-    write_json(folder / SETTINGS_FILE, settings)
+    save_weights(Path(folder) / WEIGHTS_FILE, save(arrays), facts, FORMAT_VERSION)
 
 
 def load_head(folder: str | Path) -> Head:
@@ -121,27 +114,10 @@ def load_head(folder: str | Path) -> Head:
         NotFoundError: There is no head in ``folder``.
         UserError: It is damaged or of another format.
     """
-    check_output(Path(folder))
-    weights_file, settings_file = (Path(folder) / name for name in HEAD_FILES)
-    for file in (weights_file, settings_file):
-        if not file.is_file():
-            raise NotFoundError(f"{folder} holds no classifier: {file.name} is missing")
-    try:
-        settings = json.loads(settings_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{settings_file} is damaged ({error}): fit it again") from error
-    if settings.get("format") != FORMAT_VERSION:
-        raise UserError(
-            f"{settings_file} has format {settings.get('format')!r}, this version reads "
-            f"{FORMAT_VERSION}: fit the classifier again"
-        )
-    if digest_of(weights_file) != settings["checksum"]:
-        raise UserError(
-            f"{weights_file} is not the file that {SETTINGS_FILE} describes (interrupted save or "
-            "damaged copy): copy the folder again, or fit the classifier again"
-        )
-    known = settings["calibration"]
+    file = Path(folder) / WEIGHTS_FILE
+    facts = read_facts(file, FORMAT_VERSION, "classifier", "fit the classifier again")
+    known = facts["calibration"]
     pairs = {name: tuple(known[name]) for name in ("thresholds", "evidence", "distance")}
-    kind = MULTI_LABEL if settings["kind"] == MULTI_LABEL.name else SINGLE_LABEL
-    linear, calibration = Linear(**load(weights_file.read_bytes())), Calibration(**known | pairs)
-    return Head(np.array(settings["classes"]), kind, linear, calibration, settings["provenance"])
+    kind = MULTI_LABEL if facts["kind"] == MULTI_LABEL.name else SINGLE_LABEL
+    linear, calibration = Linear(**load(file.read_bytes())), Calibration(**known | pairs)
+    return Head(np.array(facts["classes"]), kind, linear, calibration, facts["provenance"])

@@ -6,8 +6,10 @@ folds inside the labels it was given, fine-tuning takes its last epoch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import product
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -18,17 +20,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import UserError
 from ..core.outputs import OutputFolder
-from ..core.repeats import Repeat
 from ..core.seeding import numpy_generator
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .candidates import Candidate, Vectors
 from .evaluation import FrozenProtocol, Plan, checked_parts, fit_probe
 from .fine_tuning import fine_tune
-from .results import TRAIN, RowKeys, scored_rows
+from .results import RowKeys, scored_rows
 
 COLUMNS = ("task", *RowKeys._fields, "budget", "draw", "n_labels", "metric", "value")
 Budget = int | str
+Tables = dict[str, pd.DataFrame]
 
 
 def few_label_work(
@@ -40,96 +42,98 @@ def few_label_work(
     protocols: Sequence[FrozenProtocol],
     device: str = "auto",
     **how: Any,
-) -> Iterator[tuple[str, dict[str, Any], Callable[[Path], dict[str, pd.DataFrame]]]]:
+) -> Iterator[tuple[str, dict[str, Any], Callable[[Path], Tables]]]:
     """Yield what :meth:`~unfused.core.outputs.OutputFolder.tables` takes: name, made_of, build.
 
     Frozen encoders are probed, by the vectors of
     :func:`~unfused.probes.candidates.embed_candidates`; what is planned is trained end to end. What
-    the ``rows`` are made of lacks corpus, budgets and draws. ``how`` has ``budgets``, ``draws`` and
-    ``transductive`` of :func:`probe_with_few_labels`.
+    the ``rows`` are made of lacks corpus and ``how``, see :func:`probe_with_few_labels`.
     """
-    for candidate in probed:
-        folder = embeddings[candidate.key]
-        for protocol in protocols:
 
-            def probe(
-                _: Path, of: Candidate = candidate, given: Path = folder, by: Any = protocol
-            ) -> dict[str, pd.DataFrame]:
-                return {"rows": probe_with_few_labels(of, Vectors.load(given), corpus, by, **how)}
+    def probe(_: Path, of: Candidate, by: FrozenProtocol) -> Tables:
+        vectors = Vectors.load(embeddings[of.key])
+        return {"rows": probe_with_few_labels(of, vectors, corpus, by, **how)}
 
-            made_of = {"protocol": protocol, "of": folder.name, "candidate": candidate.key}
-            yield f"{candidate.key}-{protocol}", made_of, probe
+    def train(folder: Path, of: Plan) -> Tables:
+        return {"rows": train_with_few_labels(of, corpus, folder, device=device, **how)}
+
+    for candidate, protocol in product(probed, protocols):
+        made_of = {"protocol": protocol, "candidate": candidate.key}
+        made_of["of"] = embeddings[candidate.key].name
+        yield f"{candidate.key}-{protocol}", made_of, partial(probe, of=candidate, by=protocol)
     for plan in trained:
-
-        def train(folder: Path, of: Plan = plan) -> dict[str, pd.DataFrame]:
-            return {"rows": train_with_few_labels(of, corpus, folder, device=device, **how)}
-
-        yield plan.name, {"plan": plan.identity()}, train
+        yield plan.name, {"plan": plan.identity()}, partial(train, of=plan)
 
 
 def probe_with_few_labels(
-    candidate: Candidate,
-    vectors: Vectors,
-    corpus: Corpus,
-    protocol: FrozenProtocol,
-    *,
-    budgets: Sequence[Budget],
-    draws: int = 3,
-    transductive: bool = False,
+    candidate: Candidate, vectors: Vectors, corpus: Corpus, protocol: FrozenProtocol, **how: Any
 ) -> pd.DataFrame:
     """Score a frozen encoder's probe for every budget and draw; rows with :data:`COLUMNS`.
 
-    Budgets are labels of each class (``5``), or shares of each class's labels (``"10%"``).
+    ``budgets`` are labels of each class (``5``), or shares of each class's labels (``"10%"``); of
+    each there are so many ``draws`` (3). If ``transductive``, the encoder may have seen held-out
+    audio, without labels.
 
     Raises:
         LeakError: The encoder was trained on held-out clips and is not ``transductive``.
     """
-    parts = checked_parts(candidate.load(), corpus, candidate.fold, transductive=transductive)
-    named = candidate.label, candidate.source, candidate.read_out, protocol
-    keys, rows = RowKeys(*named, TRAIN, *candidate.repeat), []
-    for given, chosen in _draws(parts["train"], candidate.repeat, budgets, draws):
+
+    def scores(chosen: Corpus, test: Corpus, _: Mapping[str, Any]) -> pd.DataFrame:
         probe = fit_probe(protocol, vectors, chosen)
-        logits = probe.decision_function(vectors.of(parts["test"]))
-        found, _ = scored_rows(keys, parts["test"], logits, probe.classes_)
-        rows.append(found.assign(**given)[list(COLUMNS)])
-    return pd.concat(rows, ignore_index=True)
+        logits = probe.decision_function(vectors.of(test))
+        return scored_rows(candidate.keys(protocol), test, logits, probe.classes_)[0]
+
+    return _curve(candidate, corpus, scores, **how)
 
 
 def train_with_few_labels(
-    plan: Plan,
-    corpus: Corpus,
-    folder: Path,
-    *,
-    budgets: Sequence[Budget],
-    draws: int = 3,
-    transductive: bool = False,
-    device: str = "auto",
+    plan: Plan, corpus: Corpus, folder: Path, *, device: str = "auto", **how: Any
 ) -> pd.DataFrame:
     """Score end-to-end training as :func:`probe_with_few_labels` scores probes.
 
     ``folder`` keeps finished scores and unfinished training.
     """
-    source, repeat, rows = plan.encoder(), plan.candidate.repeat, []
-    parts = checked_parts(source, corpus, repeat.fold, transductive=transductive)
-    test = parts["test"]
-    for given, chosen in _draws(parts["train"], repeat, budgets, draws):
-        draw = f"{given['budget']}-{given['draw']}"
+    source, outputs = plan.encoder().trained, OutputFolder(folder)
 
-        def scores(
-            own: Path, given: Any = given, chosen: Corpus = chosen, draw: str = draw
-        ) -> dict[str, pd.DataFrame]:
-            tuned = fine_tune(
-                source.trained, chosen, None, plan.settings, folder=own / "training",
-                seed=repeat.seed, device=device,
-                title=f"{plan.name}, task {corpus.name}, labels {draw}",
-            )  # fmt: skip
+    def scores(chosen: Corpus, test: Corpus, given: Mapping[str, Any]) -> pd.DataFrame:
+        draw = f"{given['budget']}-{given['draw']}"
+        title = f"{plan.name}, task {corpus.name}, labels {draw}"
+
+        def build(own: Path) -> Tables:
+            where: dict[str, Any] = {"folder": own / "training", "device": device, "title": title}
+            seed = plan.candidate.seed
+            tuned = fine_tune(source, chosen, None, plan.settings, seed=seed, **where)
             logits = tuned.head.logits(tuned.embedder.embed(test, device=device))
             found, _ = scored_rows(plan.keys(tuned), test, logits, tuned.head.classes)
             rmtree(own / "training")
-            return {"scores": found.assign(**given)[list(COLUMNS)]}
+            return {"scores": found}
 
-        output = draw.replace("%", "percent")
-        rows.append(OutputFolder(folder).tables(output, given, scores)["scores"])
+        return outputs.tables(draw.replace("%", "percent"), given, build)["scores"]
+
+    return _curve(plan.candidate, corpus, scores, **how)
+
+
+def _curve(
+    candidate: Candidate,
+    corpus: Corpus,
+    scores: Callable[[Corpus, Corpus, Mapping[str, Any]], pd.DataFrame],
+    *,
+    budgets: Sequence[Budget],
+    draws: int = 3,
+    transductive: bool = False,
+) -> pd.DataFrame:
+    """Return scores for every budget and draw, by the training clips that keep their label."""
+    repeat, rows = candidate.repeat, []
+    parts = checked_parts(candidate.load(), corpus, repeat.fold, transductive=transductive)
+    train, test = parts["train"], parts["test"]
+    for budget in budgets:
+        everything = str(budget).replace(" ", "") == "100%"
+        for draw in range(1 if everything else draws):
+            kept = draw_labelled(train.labels, budget, draw=draw, seed=repeat.seed, kind=train.kind)
+            chosen = train.take(train.clips["clip_id"].iloc[kept])
+            given = {"budget": str(budget), "draw": draw, "n_labels": len(chosen)}
+            if len(train.kind.classes(chosen.labels)) > 1:
+                rows.append(scores(chosen, test, given).assign(**given)[list(COLUMNS)])
     return pd.concat(rows, ignore_index=True)
 
 
@@ -145,16 +149,13 @@ def labels_given(budget: Budget, available: int) -> int:
     text = str(budget).strip()
     if text.isdecimal() and int(text) > 0:
         return min(int(text), available)
-    try:
-        share = float(text.removesuffix("%")) / 100 if text.endswith("%") else math.nan
-    except ValueError:
-        share = math.nan
-    if not 0 < share <= 1:
-        raise UserError(
-            f"label budget {budget!r} must be a number of labels per class, such as 5, or a share "
-            "of all labels, such as 10%"
-        )
-    return max(1, round(share * available))
+    with suppress(ValueError):
+        if text.endswith("%") and 0 < (share := float(text[:-1]) / 100) <= 1:
+            return max(1, round(share * available))
+    raise UserError(
+        f"label budget {budget!r} must be a number of labels per class, such as 5, or a share of "
+        "all labels, such as 10%"
+    )
 
 
 def draw_labelled(
@@ -166,23 +167,9 @@ def draw_labelled(
     :func:`labels_given`. A draw's smaller budgets are part of its larger ones, so that a curve over
     budgets is one of growing knowledge.
     """
-    strata = kind.strata(labels)
-    chosen = []
+    strata, chosen = kind.strata(labels), []
     for name in np.unique(strata):
         members = np.flatnonzero(strata == name)
         order = numpy_generator(seed, "label budget", draw, str(name)).permutation(members)
         chosen.append(order[: labels_given(budget, len(members))])
     return np.sort(np.concatenate(chosen))
-
-
-def _draws(
-    train: Corpus, repeat: Repeat, budgets: Sequence[Budget], draws: int
-) -> Iterator[tuple[dict[str, Any], Corpus]]:
-    """Yield the columns of each budget and draw, and the training clips that keep their label."""
-    for budget in budgets:
-        everything = str(budget).replace(" ", "") == "100%"
-        for draw in range(1 if everything else draws):
-            rows = draw_labelled(train.labels, budget, draw=draw, seed=repeat.seed, kind=train.kind)
-            chosen = train.take(train.clips["clip_id"].iloc[rows])
-            if len(train.kind.classes(chosen.labels)) > 1:
-                yield {"budget": str(budget), "draw": draw, "n_labels": len(chosen)}, chosen

@@ -7,7 +7,6 @@ span, which is as small as their number: 400 clips of 9,216 dimensions take a se
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from functools import cache, cached_property
 from typing import Any, NamedTuple
 
@@ -17,7 +16,8 @@ from scipy import linalg
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import ThreadpoolController
 
-Floats = NDArray[np.float32]
+from ..embeddings.read_out import Floats
+
 _NEVER = -30.0  # logit of a class that no training clip has, relative to nothing known
 _ROWS = 4096
 _GRADIENT, _MOST_ITERATIONS = 3e-4, 5000
@@ -26,15 +26,11 @@ _LIKE_ZERO = 1e-10  # eigenvalues below this share of the largest, and spreads, 
 
 
 class Linear(NamedTuple):
-    """A linear classifier with its scaler.
+    """A linear classifier with its scaler, all float32.
 
-    Attributes:
-        weight: (C, D) float32.
-        bias: (C,) float32.
-        mean: Subtracted from features first, (D,) float32.
-        scale: Divides them then, (D,) float32.
-        centres: Mean of each class that has training clips, on that scale, (K, D) float32;
-            none where clips have several labels.
+    Weight (C, D) and bias (C,) are those of features less their mean (D,), divided by their scale
+    (D,). Centres (K, D), on that scale, are the means of the classes that have training clips; none
+    where clips have several labels.
     """
 
     weight: Floats
@@ -51,13 +47,10 @@ class Linear(NamedTuple):
         return found
 
     def distances(self, features: Floats) -> Floats:
-        """Return the logarithm of the mean square distance to the nearest centre, (N,).
-
-        Minus infinity where there are no centres.
-        """
+        """Return the logarithm of the mean square distance to the nearest centre, (N,), or -inf."""
+        found = np.full(len(features), -np.inf, np.float32)
         if not len(self.centres):
-            return np.full(len(features), -np.inf, np.float32)
-        found = np.empty(len(features), np.float32)
+            return found
         lengths = np.square(self.centres).sum(axis=1)
         for rows, scaled in self._scaled(features):
             nearest = (lengths - 2 * scaled @ self.centres.T).min(axis=1)
@@ -102,17 +95,13 @@ class Standardised:
         hits = hits[:, hits.any(axis=0)]
         return np.asarray(hits.T @ self.x / hits.sum(axis=0)[:, None])
 
-    @cached_property
-    def lda(self) -> Linear:
-        """See :func:`shrinkage_lda`."""
-        return shrinkage_lda(self)
+    lda = cached_property(lambda self: shrinkage_lda(self))
 
     @cached_property
     def spanned(self) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Features in the space that they span, (N, R), and what makes its axes of them, (R, N).
 
-        With a penalty on the weights' length the optimum lies there. No axes where there are as
-        many clips as dimensions: R is D.
+        With a penalty on the weights the optimum lies there. With N >= D all of D, without axes.
         """
         if len(self.x) >= self.x.shape[1]:
             return self.x, None
@@ -133,11 +122,9 @@ def logistic_path(
     """Yield the logistic regression of each penalty, each started from the one before.
 
     Minimises mean cross-entropy + strength / 2 * ||W||^2, the bias being free, with L-BFGS; where
-    clips have several labels, of every class on its own. The problem is convex: one optimum, no
-    learning rate, no noise of a seed.
-
-    Penalties are best given from strong to weak. The tolerance says how large the gradient may be
-    at the end, as a multiple of the penalty, or of 3e-4 where that is less.
+    clips have several labels, of every class on its own. Penalties are best given from strong to
+    weak. The tolerance says how large the gradient may be at the end, as a multiple of the penalty,
+    or of 3e-4 where that is less.
     """
     x, several = data.spanned[0], data.targets.ndim == 2
     problems = list(data.targets.T.astype(np.int64)) if several else [data.targets]
@@ -199,18 +186,12 @@ def shrinkage_lda(data: Standardised) -> Linear:
     return data.linear(*_all_classes(weight, bias, classes, data.n_classes))
 
 
-def threads_for(features: NDArray[np.floating]) -> AbstractContextManager[object]:
+def threads_for(features: NDArray[np.floating]) -> Any:
     """Let one thread of linear algebra do small work: to divide it takes longer than to do it."""
-    limited: AbstractContextManager[object] = _threads().limit(
-        limits=1 if features.size < _FOR_THREADS else None
-    )
-    return limited
+    return _threads().limit(limits=1 if features.size < _FOR_THREADS else None)
 
 
-@cache
-def _threads() -> ThreadpoolController:
-    """Return what limits threads; finding the libraries that have some costs as much as a fit."""
-    return ThreadpoolController()
+_threads = cache(ThreadpoolController)  # to find the libraries costs as much as a fit
 
 
 def _all_classes(

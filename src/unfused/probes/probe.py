@@ -1,4 +1,4 @@
-"""The linear probe: logistic regression or shrinkage LDA, chosen on clips that it did not learn.
+"""The linear probe, logistic regression or shrinkage LDA, and neighbours, chosen on held-out clips.
 
 Labels are few, so each is used twice: first to choose, on validation clips or by folds, then to
 fit the chosen classifier to all of them. The clips held out while choosing also say how sure the
@@ -7,25 +7,25 @@ classifier may be (:mod:`.calibration`).
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.neighbors import KNeighborsRegressor
 
 from ..core.errors import UserError
+from ..embeddings.read_out import Floats
 from ..scores.intervals import interval
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .calibration import calibrate
-from .linear_models import Floats, Standardised, logistic_path, threads_for
+from .linear_models import Standardised, logistic_path, threads_for
 from .results import prediction_table, score_labels
 
-log = logging.getLogger(__name__)
 STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)
 WITHOUT_CHOICE = 1e-2
 """The penalty where there are too few clips to choose one."""
@@ -34,9 +34,11 @@ PATIENCE = 3
 MIN_VALID, MIN_VALID_PER_CLASS, MIN_VALID_GROUPS = 50, 5, 5
 """With fewer validation clips, fewer of some class, or clips of fewer groups, folds choose."""
 N_FOLDS, FEW = 5, 300
-"""With fewer than 300 clips five folds are dealt anew, at most three times, until there are so
-many predictions."""
+"""Fewer clips are dealt into folds anew, at most three times, until so many are predicted."""
 LDA = "lda"
+NEIGHBOURS = (50, 20, 10, 5, 1)
+"""Values of k to choose from; more than there are clips means all of them."""
+TEMPERATURE = 0.07
 _FINE = 0.3  # tolerance of the penalty chosen, as a share of that while they are compared
 _MANY = 20_000  # clips; from here on one split says enough
 _MOST_REPEATS = 3
@@ -101,13 +103,10 @@ class Probe:
         valid: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> Probe:
-        """Choose and fit a classifier.
+        """Choose and fit a classifier on training and validation features, (N, D).
 
-        Args:
-            features: Training and validation features, (N, D).
-            labels: Their labels, (N,).
-            valid: Which of them are validation clips, (N,) bool; None: none is.
-            groups: Speaker or recording of each clip, (N,); None: unknown.
+        Their labels are (N,); ``valid`` says which are validation clips, (N,) bool, None: none is;
+        ``groups`` are their speakers or recordings, (N,), None: unknown.
 
         Raises:
             UserError: Fewer than 2 classes to train on, features that are not finite, or lengths
@@ -124,11 +123,11 @@ class Probe:
             )
         if units is not None:
             units = np.unique(units, return_inverse=True)[1]
-        self.classes_ = self.kind.classes(names)
-        if len(self.kind.classes(names[~held])) < 2:
+        self.classes_, learnable = self.kind.classes(names), self.kind.classes(names[~held])
+        if len(learnable) < 2:
             raise UserError(
-                f"the training clips are all of class {self.kind.classes(names[~held]).tolist()}; "
-                "a probe needs at least 2 classes: label more clips or change the split"
+                f"the training clips are all of class {learnable.tolist()}; a probe needs at least "
+                "2 classes: label more clips or change the split"
             )
         y = self.kind.targets(names, self.classes_)
         splits = self._splits(self.kind.strata(names), held, units)
@@ -137,7 +136,6 @@ class Probe:
         rows = np.array([row for _, _, score in splits for row in score], dtype=np.int64)
         self.scores_ = {key: self.kind.score(y[rows], found) for key, found in logits.items()}
         if max(self.scores_.values(), default=0) == 0:  # one clip or group of each class
-            log.debug("too few clips to choose with")
             self.scores_, self.chosen_on_ = {}, "nothing"
             self.validation_ = self.validation_error_ = np.nan
             self.setting_ = self._without_choice(len(x))
@@ -151,14 +149,14 @@ class Probe:
             self.validation_ = self.scores_[self.setting_]
             self.validation_error_ = of_choice.standard_error
         self.calibration_ = calibrate(y[rows], logits.get(self.setting_), far, len(self.classes_))
-        self._dim, setting = x.shape[1], self.setting_
+        self._dim = x.shape[1]
         with threads_for(x):
             if held.any():
                 if self.chosen_on_ != "validation":  # else it is that already
                     learnt = self._learnt(x[~held], y[~held])
-                self.train_ = self._fitted(learnt, setting)
+                self.train_ = self._fitted(learnt, self.setting_)
             del learnt  # there is room for one
-            self.all_ = self._fitted(self._learnt(x, y), setting)
+            self.all_ = self._fitted(self._learnt(x, y), self.setting_)
         if not held.any():
             self.train_ = self.all_
         return self
@@ -252,6 +250,52 @@ class Probe:
         if setting == LDA:
             return learnt.lda
         return next(logistic_path(learnt, [float(setting)], tolerance=_FINE))
+
+
+class KNNProbe(Probe):
+    """Classes of the nearest clips by cosine, each weighted ``exp(-distance / TEMPERATURE)``.
+
+    The protocol of X-ARES (k=10, temperature 0.07), but k is chosen as :class:`Probe` chooses its
+    penalty. Its logits are shares of the votes, of
+    several labels the shares above one half.
+
+    >>> x = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> KNNProbe().fit(x, ["a", "a", "b", "b"]).predict([[0.1, 1.0]]).tolist()
+    ['b']
+    """
+
+    _calibrated = False
+
+    def __init__(self, *, seed: int = 0, kind: LabelKind = SINGLE_LABEL) -> None:
+        super().__init__(lda=False, seed=seed, kind=kind)
+
+    def _learnt(self, x: Floats, y: NDArray[Any]) -> Any:
+        return x, y if y.ndim == 2 else np.eye(len(self.classes_), dtype=np.float32)[y]
+
+    def _models(self, learnt: Any) -> Iterator[tuple[Setting, Any]]:
+        for k in NEIGHBOURS:
+            yield k, self._fitted(learnt, k)
+
+    def _without_choice(self, n: int) -> Setting:
+        return min(10, n)
+
+    def _fitted(self, learnt: Any, setting: Setting) -> _Votes:
+        x, hits = learnt
+        model = KNeighborsRegressor(
+            min(int(setting), len(x)), metric="cosine",
+            weights=lambda distance: np.exp(-distance / TEMPERATURE),
+        )  # fmt: skip
+        return _Votes(model.fit(x, hits), 0.0 if self.kind is SINGLE_LABEL else 0.5)
+
+
+class _Votes(NamedTuple):
+    model: KNeighborsRegressor
+    threshold: float
+
+    def logits(self, features: Floats) -> Floats:
+        """Return the share of votes of each class beyond the threshold, (N, C)."""
+        found: Floats = self.model.predict(features).astype(np.float32)
+        return found - np.float32(self.threshold)
 
 
 @lru_cache(maxsize=64)  # every encoder's probe asks for the same ones

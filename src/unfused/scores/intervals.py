@@ -75,7 +75,7 @@ class Interval:
         names = {"t": "Student's t", "exact": "binomial", "none": "no interval"}
         unit = self.unit if self.n_units != 1 else self.unit.removesuffix("s")
         seeds = f" and {self.n_seeds} seeds" if self.n_seeds > 1 else ""
-        return f"{names.get(self.kind, self.kind)} over {self.n_units} {unit}{seeds}"
+        return f"{names[self.kind]} over {self.n_units} {unit}{seeds}"
 
 
 class _Sample(NamedTuple):
@@ -106,10 +106,8 @@ def interval(
     value, variance, df = _combined([sample])
     if variance < _NOTHING:
         return _interval([sample], _clopper_pearson(value, sample.n_units), "exact")
-    if metric_for(predictions, metric) == "d_prime":
+    if metric_for(predictions, metric) == "d_prime" or sample.n_units < 2:
         return _interval([sample], _student(value, variance, df))
-    if sample.n_units < 2:
-        return _interval([sample], (np.nan, np.nan))
     slope = 1 / (value * (1 - value))
     low, high = expit(_student(float(logit(value)), variance * slope**2, df))
     return _interval([sample], (float(low), float(high)))
@@ -129,7 +127,13 @@ def difference(
         UserError: The two are not about the same clips, disagree on labels or share no seed.
     """
     pair = _matched(first, second)
-    name, sample = metric_for(pair[0], metric), _paired(pair, metric, n)
+    a, b = (_sample(rows, metric, n) for rows in pair)
+    if 1 in (len(a.by_seed), len(b.by_seed)):
+        longer = max(a.by_seed, b.by_seed, key=len)
+        by_seed = pd.Series(np.subtract(*np.broadcast_arrays(a.by_seed, b.by_seed)), longer.index)
+    else:
+        by_seed = a.by_seed - b.by_seed
+    sample = a._replace(by_seed=by_seed, draws=a.draws - b.draws)
     value, variance, df = _combined([sample])
     if variance < _NOTHING:
         most = _clopper_pearson(0.0, sample.n_units)[1]
@@ -137,9 +141,10 @@ def difference(
         p_value = float(stats.binomtest(sample.n_units, sample.n_units).pvalue) if value else 1.0
         return _interval([sample], (low, high), "exact", p_value)
     low, high = _student(value, variance, df)
+    name = metric_for(pair[0], metric)
     bounds = (low, high) if name == "d_prime" else (max(low, -1.0), min(high, 1.0))
     p_value = float(2 * stats.t.sf(abs(value) / variance**0.5, df))
-    if name == "accuracy" and sample.unit == "clips" and all(_n_seeds(side) == 1 for side in pair):
+    if name == "accuracy" and sample.unit == "clips" and len(a.by_seed) == len(b.by_seed) == 1:
         p_value = _mcnemar(*pair)
     return _interval([sample], bounds, "t", p_value)
 
@@ -175,9 +180,12 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 
 def _sample(predictions: pd.DataFrame, metric: str, n: int) -> _Sample:
     """Score every seed on the clips as they are, and the mean over seeds on resampled units."""
-    units, unit = _units(predictions)
-    names, codes = np.unique(units, return_inverse=True)
-    seeds = predictions["seed"] if "seed" in predictions else pd.Series(0, predictions.index)
+    clips = "clip " + predictions["clip_id"].astype(str)
+    groups = predictions.get("group", pd.Series(None, predictions.index, dtype=object))
+    known = groups.notna() & (groups.astype(str) != "")
+    units = ("group " + groups.astype(str)).where(known, clips)
+    names, codes = np.unique(units.to_numpy(object), return_inverse=True)
+    seeds = predictions.get("seed", pd.Series(0, predictions.index))
     rows = {key: np.flatnonzero(seeds == key) for key in sorted(seeds.unique())}
     scorers = {key: scorer(predictions.iloc[chosen], metric) for key, chosen in rows.items()}
     by_seed = {key: of(np.ones((1, len(rows[key]))))[0] for key, of in scorers.items()}
@@ -188,31 +196,8 @@ def _sample(predictions: pd.DataFrame, metric: str, n: int) -> _Sample:
         weights = generator.multinomial(len(names), [1 / len(names)] * len(names), size=size)
         found = [of(weights[:, codes[rows[key]]]) for key, of in scorers.items()]
         draws.append(np.mean(found, axis=0))
+    unit = "groups" if known.any() else "clips"
     return _Sample(pd.Series(by_seed, dtype=float), np.concatenate(draws), len(names), unit)
-
-
-def _paired(pair: tuple[pd.DataFrame, pd.DataFrame], metric: str, n: int) -> _Sample:
-    """Return the differences of two models; both meet the same resamples."""
-    a, b = (_sample(rows, metric, n) for rows in pair)
-    if len(a.by_seed) == 1 or len(b.by_seed) == 1:
-        longer = max(a.by_seed, b.by_seed, key=len)
-        by_seed = pd.Series(np.subtract(*np.broadcast_arrays(a.by_seed, b.by_seed)), longer.index)
-    else:
-        by_seed = a.by_seed - b.by_seed
-    return _Sample(by_seed, a.draws - b.draws, a.n_units, a.unit)
-
-
-def _units(predictions: pd.DataFrame) -> tuple[NDArray[np.object_], str]:
-    """Return what to resample for each row, (N,): its group, or else its clip."""
-    clips = "clip " + predictions["clip_id"].astype(str)
-    groups = predictions.get("group", pd.Series(None, predictions.index, dtype=object))
-    known = groups.notna() & (groups.astype(str) != "")
-    named = ("group " + groups.astype(str)).where(known, clips)
-    return named.to_numpy(object), "groups" if known.any() else "clips"
-
-
-def _n_seeds(predictions: pd.DataFrame) -> int:
-    return predictions["seed"].nunique() if "seed" in predictions else 1
 
 
 def _combined(samples: Sequence[_Sample]) -> tuple[float, float, float]:
@@ -243,32 +228,34 @@ def _student(value: float, variance: float, df: float) -> tuple[float, float]:
 
 def _mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
     """Return the exact p-value of as many clips that only one of two models has right."""
-    right = [(rows["label"].astype(str) == rows["predicted"].astype(str)).to_numpy()
-             for rows in (first, second)]  # fmt: skip
-    only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    one, other = (
+        (rows["label"].astype(str) == rows["predicted"].astype(str)).to_numpy()
+        for rows in (first, second)
+    )
+    only = int((one & ~other).sum()), int((other & ~one).sum())
     return float(stats.binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0
 
 
 def _matched(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return both in the same order of clips, with the seeds that can be compared."""
-    if _n_seeds(first) > 1 and _n_seeds(second) > 1:
+    if all("seed" in rows and rows["seed"].nunique() > 1 for rows in (first, second)):
         shared = set(first["seed"]) & set(second["seed"])
         first, second = (rows[rows["seed"].isin(shared)] for rows in (first, second))
         if first.empty:
             raise UserError("the two models share no seed; evaluate both with the same seeds")
-    sides = [rows.sort_values("clip_id", kind="stable") for rows in (first, second)]
-    labels = [rows.drop_duplicates("clip_id").set_index("clip_id")["label"] for rows in sides]
+    first, second = (rows.sort_values("clip_id", kind="stable") for rows in (first, second))
+    facts = [rows.drop_duplicates("clip_id").set_index("clip_id") for rows in (first, second)]
+    labels = [rows["label"].astype(str) for rows in facts]
     if alone := sorted(set(labels[0].index.astype(str)) ^ set(labels[1].index.astype(str))):
         raise UserError(
             f"{len(alone)} clips stand in one table only, such as {alone[0]}; compare models on "
             "the same clips"
         )
-    if (labels[0].astype(str) != labels[1].astype(str)).any():
+    if (labels[0] != labels[1]).any():
         raise UserError("the two tables disagree on the labels of some clips; evaluate both anew")
     if "group" in first:
-        groups = sides[0].drop_duplicates("clip_id").set_index("clip_id")["group"]
-        sides[1] = sides[1].assign(group=sides[1]["clip_id"].map(groups))
-    return sides[0], sides[1]
+        second = second.assign(group=second["clip_id"].map(facts[0]["group"]))
+    return first, second
 
 
 def _interval(

@@ -17,7 +17,6 @@ from scipy.special import ndtri
 from ..core.errors import UserError
 from ..data.label_sets import label_counts, multi_hot, split_labels
 
-Floats = NDArray[np.float64]
 SINGLE_LABEL_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 MULTI_LABEL_METRICS = ("mAP", "auc", "d_prime")
 METRICS = (*SINGLE_LABEL_METRICS, *MULTI_LABEL_METRICS)
@@ -67,7 +66,7 @@ def score(predictions: pd.DataFrame, metric: str) -> float:
     return float(scorer(predictions, metric)(np.ones((1, len(predictions))))[0])
 
 
-def scorer(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Floats]:
+def scorer(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], NDArray]:
     """Return the function from row weights, (W, N), to :func:`score` with each of them, (W,).
 
     Raises:
@@ -82,7 +81,7 @@ def scorer(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Floats
     rows = [np.flatnonzero(folds == fold) for fold in folds.unique()]
     parts = [_of_ranks(predictions.iloc[chosen], name) for chosen in rows]
 
-    def averaged(weights: NDArray) -> Floats:
+    def averaged(weights: NDArray) -> NDArray:
         values = [part(weights[:, chosen]) for part, chosen in zip(parts, rows, strict=True)]
         return _mean_of_known(np.stack(values, axis=1))
 
@@ -100,14 +99,14 @@ def calibration_error(probability: NDArray[np.floating], right: NDArray[np.bool_
     return float(sum(gaps) / len(order))
 
 
-def _of_counts(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Floats]:
+def _of_counts(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], NDArray]:
     columns = predictions["label"].astype(str), predictions["predicted"].astype(str)
     classes, codes = np.unique(np.concatenate(columns), return_inverse=True)
     true, guess = codes.reshape(2, -1)
     one_hot = np.eye(len(classes), dtype=np.float32)
     right = one_hot[true] * (true == guess)[:, None]
 
-    def of_weights(weights: NDArray) -> Floats:
+    def of_weights(weights: NDArray) -> NDArray:
         given, parts = weights.astype(np.float32), (right, one_hot[true], one_hot[guess])
         hits, support, predicted = ((given @ part).astype(float) for part in parts)
         if metric == "accuracy":
@@ -119,7 +118,7 @@ def _of_counts(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Fl
     return of_weights
 
 
-def _of_ranks(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Floats]:
+def _of_ranks(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], NDArray]:
     """Return the scorer of one classifier's scores; a class that it does not know scores lowest."""
     known, labels = split_labels(str(predictions["classes"].iloc[0])), predictions["label"]
     given = np.stack(predictions["scores"].to_numpy()).astype(float)
@@ -130,7 +129,7 @@ def _of_ranks(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Flo
     scores = np.pad(given, ((0, 0), (0, len(unknown))), constant_values=np.finfo(float).min)
     of_class = _average_precision if metric == "mAP" else _roc_auc
 
-    def of_weights(weights: NDArray) -> Floats:
+    def of_weights(weights: NDArray) -> NDArray:
         per_class = [of_class(scores[:, c], hits[:, c], weights) for c in range(len(names))]
         mean = _mean_of_known(np.stack(per_class, axis=1))
         return 2**0.5 * ndtri(mean) if metric == "d_prime" else mean
@@ -138,13 +137,13 @@ def _of_ranks(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], Flo
     return of_weights
 
 
-def _average_precision(scores: NDArray, hits: NDArray, weights: NDArray) -> Floats:
+def _average_precision(scores: NDArray, hits: NDArray, weights: NDArray) -> NDArray:
     true, total = _cumulated(scores, hits, weights)
     precision = np.divide(true, total, out=np.zeros_like(true), where=total > 0)
     return _ratio((np.diff(true, axis=1, prepend=0.0) * precision).sum(1), true[:, -1])
 
 
-def _roc_auc(scores: NDArray, hits: NDArray, weights: NDArray) -> Floats:
+def _roc_auc(scores: NDArray, hits: NDArray, weights: NDArray) -> NDArray:
     true, total = _cumulated(scores, hits, weights)
     false = total - true
     before = np.pad(true, ((0, 0), (1, 0)))[:, :-1]
@@ -152,7 +151,7 @@ def _roc_auc(scores: NDArray, hits: NDArray, weights: NDArray) -> Floats:
     return _ratio(area, true[:, -1] * false[:, -1])
 
 
-def _cumulated(scores: NDArray, hits: NDArray, weights: NDArray) -> tuple[Floats, Floats]:
+def _cumulated(scores: NDArray, hits: NDArray, weights: NDArray) -> tuple[NDArray, NDArray]:
     """Return the weight of hits and of all clips at or above each distinct score, (W, T) each."""
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
@@ -161,11 +160,11 @@ def _cumulated(scores: NDArray, hits: NDArray, weights: NDArray) -> tuple[Floats
     return true, np.cumsum(ranked, axis=1)[:, last]
 
 
-def _ratio(part: NDArray, whole: NDArray) -> Floats:
+def _ratio(part: NDArray, whole: NDArray) -> NDArray:
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
 
 
-def _mean_of_known(values: NDArray) -> Floats:
+def _mean_of_known(values: NDArray) -> NDArray:
     """Return the mean over the last axis of what is not NaN; NaN where nothing is."""
     known = ~np.isnan(values)
     return _ratio(np.where(known, values, 0.0).sum(-1), known.sum(-1))

@@ -42,21 +42,27 @@ def distil_students(
 
     Self-distillation (UnFuSeD): shallow exits of the network learn from its last layer.
     """
-    from ...distillation.controls import lessons
+    from ...core.repeats import Repeat
     from ...encoders.trained import EncoderCollection
 
     folders: dict[str, Any] = {}
-    histories = []
-    for lesson in lessons(pseudo_labels, embeddings=unfused.distillation.embeddings):
-        name, repeat = f"{lesson.source}-{lesson.repeat.name}", lesson.repeat
+    histories, lessons = [], []
+    for key, table in pseudo_labels.groupby(["source", "seed", "fold"]):
+        lessons.append((*key, table.set_index("clip_id")))
+        if key[0] == "teacher" and unfused.distillation.embeddings:  # learns the vectors as well
+            lessons.append(("embeddings", *key[1:], table.set_index("clip_id")[[]]))
+    for source, seed, fold, table in lessons:
+        repeat = Repeat(int(seed), int(fold))
+        labels = table.filter(like="pseudo_label").dropna(axis=1)
+        name = f"{source}-{repeat.name}"
         model = estimator(corpus, teachers, repeat, unfused.pseudo_labels, run, name)
         model.set_params(**parameters_of(unfused.distillation, encoder))
-        model.set_params(targets="clusters" if lesson.labels is not None else "embeddings")
-        audio = corpus.for_training(repeat.fold, transductive=True).take(lesson.clip_ids)
-        facts = {"task": corpus.name, "source": lesson.source, "fold": repeat.fold}
-        model.fit(audio, pseudo_labels=lesson.labels, facts=facts)
+        model.set_params(targets="embeddings" if labels.empty else "clusters")
+        audio = corpus.for_training(repeat.fold, transductive=True).take(table.index)
+        facts = {"task": corpus.name, "source": source, "fold": repeat.fold}
+        model.fit(audio, pseudo_labels=None if labels.empty else labels, facts=facts)
         folders |= {f"{name}/{kind}": model.folder_ / kind for kind in ("student", "full")}
-        histories.append(model.history_.assign(source=lesson.source, **repeat._asdict()))
+        histories.append(model.history_.assign(source=source, **repeat._asdict()))
     history = pd.concat(histories, ignore_index=True).assign(task=corpus.name)
     return EncoderCollection(folders), history
 
