@@ -1,7 +1,5 @@
 """Files that are there whole or not at all: tables, texts and pictures of ``kedro_datasets``."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path, PurePosixPath
@@ -13,12 +11,12 @@ from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.text import TextDataset
 
 from ..core import written
-from .previews import described, inert, picture_html, verbatim
+from .previews import Described, inert, picture_html, verbatim
 
 LARGEST = 2_000_000  # characters of a page that a preview shows
 
 
-class WholeFile:
+class WholeFile(Described):
     """Lets a file dataset of Kedro write aside and rename, so that no reader sees half a file.
 
     It stands before the dataset's own class: ``class Table(WholeFile, ParquetDataset)``. Files on
@@ -58,18 +56,14 @@ class WholeFile:
 class ParquetTableDataset(WholeFile, ParquetDataset):
     """A Parquet file; cells may hold lists."""
 
-    @described
-    def preview(self, nrows: int = 20) -> str:
-        """Return the first rows."""
+    def _shown(self, nrows: int = 20) -> str:
         return first_rows(self.load(), nrows)
 
 
 class CSVTableDataset(WholeFile, CSVDataset):
     """A CSV file without an index column."""
 
-    @described
-    def preview(self, nrows: int = 50) -> str:
-        """Return the first rows."""
+    def _shown(self, nrows: int = 50) -> str:
         return first_rows(self.load(), nrows)
 
 
@@ -78,36 +72,28 @@ class FigureDataset(WholeFile, TextDataset):
 
     DEFAULT_FS_ARGS: ClassVar = {"open_args_save": {"mode": "wb"}, "open_args_load": {"mode": "rb"}}
 
-    @described
-    def preview(self) -> str:
-        """Return the picture."""
+    def _shown(self) -> str:
         return picture_html(self.load())
 
 
 class PlainTextDataset(WholeFile, TextDataset):
     """A text file in Markdown, LaTeX or CSV."""
 
-    @described
-    def preview(self, characters: int = 5000) -> str:
-        """Return the beginning of the text, its lines as they stand in the file."""
+    def _shown(self, characters: int = 5000) -> str:
         return _beginning(self.load(), characters)
 
 
 class JSONTextDataset(WholeFile, JSONDataset):
-    """A JSON file."""
+    """A JSON file, shown with one value a line."""
 
-    @described
-    def preview(self, characters: int = 5000) -> str:
-        """Return the beginning of the file, one value a line."""
+    def _shown(self, characters: int = 5000) -> str:
         return _beginning(json.dumps(self.load(), indent=1, ensure_ascii=False), characters)
 
 
 class PageDataset(WholeFile, TextDataset):
     """A page of HTML, or a piece of one, with pictures and sounds inside."""
 
-    @described
-    def preview(self) -> str:
-        """Return the page, or where it is if it is large."""
+    def _shown(self) -> str:
         page = self.load()
         if len(page) <= LARGEST:
             return inert(page)
@@ -116,7 +102,7 @@ class PageDataset(WholeFile, TextDataset):
 
 
 def first_rows(table: pd.DataFrame, nrows: int) -> str:
-    """Return how large a table is, and its first rows.
+    """Return how large a table is, and its first rows; of long texts the end, which differs.
 
     >>> first_rows(pd.DataFrame({"score": [0.123456]}), 0)
     '<p>1 rows, 1 columns: score</p>'
@@ -125,15 +111,12 @@ def first_rows(table: pd.DataFrame, nrows: int) -> str:
     size = f"<p>{len(table):,} rows, {table.shape[1]:,} columns: {names}</p>"
     if not min(nrows, len(table)):
         return size
-    rows = table.head(nrows).map(_short)
+    rows = table.head(nrows).map(
+        lambda cell: "…" + cell[-59:] if isinstance(cell, str) and len(cell) > 60 else cell
+    )
     return size + inert(
         rows.to_html(index=False, border=0, float_format="{:.4g}".format, na_rep="")
     )
-
-
-def _short(cell: Any) -> Any:
-    """Return a cell of a table; of a long text, the end tells it apart."""
-    return "…" + cell[-59:] if isinstance(cell, str) and len(cell) > 60 else cell
 
 
 def _beginning(text: str, characters: int) -> str:

@@ -4,14 +4,11 @@ Kedro-Viz has no field for a text about a dataset. Its one free place is the pre
 here is HTML that begins with ``metadata.description`` of the catalog entry.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 import io
 import re
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any, NewType
 
@@ -21,26 +18,22 @@ _NARROW = "style='max-width: 22rem; white-space: normal; font-weight: bold'"  # 
 NOT_MADE = "<p><em>Not made yet: what is in it shows here after a run.</em></p>"
 
 
-def described(content: Callable[..., str]) -> Callable[..., HTMLPreview]:
-    """Make a dataset's ``preview`` of a method that returns its content as HTML.
+class Described:
+    """Gives a dataset its ``preview``, of the HTML that its ``_shown`` returns."""
 
-    Before there is any data the preview says so, without a word in the log.
-    """
+    metadata: Any
+    exists: Callable[[], bool]
+    _shown: Callable[..., str]
 
-    @wraps(content)
-    def preview(self: Any, *args: Any, **kwargs: Any) -> HTMLPreview:
-        shown = content(self, *args, **kwargs) if self.exists() else NOT_MADE
-        return HTMLPreview(description(self) + shown)
+    def preview(self, **how: Any) -> HTMLPreview:
+        """Return the description and what is there, told ``preview_args`` of the catalog entry.
 
-    preview.__annotations__ = {**content.__annotations__, "return": HTMLPreview}
-    del preview.__wrapped__  # Kedro-Viz reads what it returns
-    return preview
-
-
-def description(dataset: Any) -> str:
-    """Return what the catalog says about a dataset as a paragraph, or nothing."""
-    text = (dataset.metadata or {}).get("description")
-    return f"<p {_NARROW}>{verbatim(' '.join(text.split()))}</p>" if text else ""
+        Before there is anything the preview says so, without a word in the log.
+        """
+        shown = self._shown(**how) if self.exists() else NOT_MADE
+        text = (self.metadata or {}).get("description")
+        about = f"<p {_NARROW}>{verbatim(' '.join(text.split()))}</p>" if text else ""
+        return HTMLPreview(about + shown)
 
 
 def verbatim(text: str) -> str:
