@@ -1,7 +1,5 @@
 """Trained models: which one, on what, and for whom."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import Field

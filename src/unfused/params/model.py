@@ -1,7 +1,5 @@
 """What every group of parameters is: typed, frozen, and without unknown names."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
@@ -86,11 +84,7 @@ def like(settings: type, *without: str) -> Any:
                         __validators__=cast(Any, rules), **cast(Any, known))  # fmt: skip
 
 
-def _in_the_project(given: Path) -> Path:
-    return project() / given
-
-
-Folder = Annotated[Path, AfterValidator(_in_the_project)]
+Folder = Annotated[Path, AfterValidator(lambda given: project() / given)]
 """A folder; a relative one begins in the project's, wherever the command is given."""
 
 
@@ -105,7 +99,7 @@ class Outputs(Model):
     folder: Folder
     fresh: bool = False
 
-    def outputs(self, *names: str) -> OutputFolder:
+    def outputs(self, *names: str) -> "OutputFolder":
         """Return a folder of outputs, one below the other for each name."""
         from ..core.outputs import OutputFolder
 

@@ -1,9 +1,8 @@
 """What holds for a whole run, what it is about, and the encoder that it trains."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -34,16 +33,13 @@ class Run(Outputs):
     expected: str | None = None
     tracking: Literal["mlflow"] | None = None
 
-    @field_validator("seeds", mode="before")
+    @field_validator("seeds", mode="wrap")
     @classmethod
-    def _counted(cls, seeds: Any) -> Any:
-        return seeds_of(seeds)
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Run:
-        if len(set(self.seeds)) < len(self.seeds):
-            raise UserError(f"seeds={self.seeds} names a seed twice; each is one repetition")
-        return self
+    def _distinct(cls, given: Any, checked: Callable[[Any], list[int]]) -> list[int]:
+        seeds = checked(seeds_of(given))
+        if len(set(seeds)) < len(seeds):
+            raise UserError(f"seeds={seeds} names a seed twice; each is one repetition")
+        return seeds
 
 
 class Select(Model):
@@ -72,7 +68,7 @@ class EncoderParams(Model):
     settings: dict[str, Any] = {}
 
     @model_validator(mode="after")
-    def _known(self) -> EncoderParams:
+    def _known(self) -> Self:
         from ..encoders import create
 
         create(self.name, **self.settings)
