@@ -1,12 +1,9 @@
 """Exports of Label Studio, as JSON or JSON-MIN: labelled pieces of recordings, or whole ones."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
@@ -85,16 +82,11 @@ def _local(audio: str, folder: Path, there: dict[str, list[str]]) -> str:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in files:
                 there.setdefault(name, []).append(os.path.join(where, name))
-    *_, name = said.split("/")
-    found = there.get(name) or there.get(_PREFIX.sub("", name)) or [said]
-    common = [_common_end(file.split(os.sep), said.split("/")) for file in found]
-    best = [file for file, n in zip(found, common, strict=True) if n == max(common)]
+    parts = said.split("/")
+    found = there.get(parts[-1]) or there.get(_PREFIX.sub("", parts[-1])) or [said]
+    best = found
+    for n in range(1, len(parts) + 1):  # the longer the common end, the better
+        best = [file for file in best if file.split(os.sep)[-n:] == parts[-n:]] or best
     if len(best) > 1:
         raise UserError(f"{audio} may be {best[0]} or {best[1]}: export with the whole paths")
     return best[0]
-
-
-def _common_end(one: list[str], other: list[str]) -> int:
-    """Return how many parts two paths have in common from their ends."""
-    pairs = zip(reversed(one), reversed(other), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,12 +1,11 @@
 """Decoding: any audio file libsndfile or FFmpeg knows, in; finite mono float32 at one rate, out."""
 
-from __future__ import annotations
-
 import os
 import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,27 +81,21 @@ def probe(path: str | Path) -> AudioInfo:
 
 
 def _header(path: str | Path, size: int) -> AudioInfo:
-    file = _open(path)
-    try:
+    with closing(_open(path)) as file:
         if isinstance(file, FfmpegFile):
             n_frames = _counted(*_state(Path(path)))
+        elif missing := _missing(path, file, size):
+            raise UnreadableAudio(f"truncated: {missing}")
         else:
             n_frames = file.frames
-            if missing := _missing(path, file, size):
-                raise UnreadableAudio(f"truncated: {missing}")
         return AudioInfo(n_frames, file.samplerate, file.channels, file.format)
-    finally:
-        file.close()
 
 
 @lru_cache(2**16)
 def _counted(path: str, *_: int) -> int:
     """Count the frames of a file in this state; it has to be decoded for that."""
-    file = FfmpegFile(path)
-    try:
+    with closing(FfmpegFile(path)) as file:
         return file.count()
-    finally:
-        file.close()
 
 
 def _open(path: str | Path) -> Any:

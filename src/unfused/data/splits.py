@@ -1,7 +1,5 @@
 """Train, validation and test parts: taken as given, made where they are missing, and recorded."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Mapping
@@ -17,8 +15,7 @@ from .manifest import same_audio
 from .table import ManifestError
 
 log = logging.getLogger(__name__)
-NO_CLASSES = "no classes"
-"""``made_by`` where there is nothing to tell apart, so nothing to test."""
+NO_CLASSES = "no classes"  # `made_by` where there is nothing to tell apart, so nothing to test
 _FEWEST_GROUPS = {"test": 3, "valid": 2}  # so that every part still to be filled gets one
 _FEWEST_TESTED, _FOLDS = 100, 5  # a smaller test part says too little; so many folds instead
 _LATER = {"test": ("valid", "train", "unlabelled"), "valid": ("train", "unlabelled")}
@@ -56,9 +53,10 @@ def assign_splits(
         ManifestError: A fraction is not within (0, 1), a test part is empty, or a training part has
             fewer than two classes.
     """
-    for name, value in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
+    fractions, blocks = {"valid": valid_fraction, "test": test_fraction}, []
+    for part, value in fractions.items():
         if not 0 < value < 1:
-            raise ManifestError(f"{name}={value} must lie between 0 and 1")
+            raise ManifestError(f"{part}_fraction={value} must lie between 0 and 1")
     if manifest["fold"].notna().any() and manifest["split"].notna().any():
         log.warning(
             "both fold and split are given: the %d folds are taken, and all is trained as often; "
@@ -81,7 +79,6 @@ def assign_splits(
                 *(labelled.sum(), manifest["fold"].nunique()),
             )
     clips = manifest[labelled].reset_index(drop=True)
-    fractions, blocks = {"valid": valid_fraction, "test": test_fraction}, []
     for fold in sorted(int(fold) for fold in manifest["fold"].dropna().unique()) or [0]:
         names = np.where(_held_out(manifest, fold), "excluded", "unlabelled").astype(object)
         made_by, n_shared = NO_CLASSES, 0
@@ -122,8 +119,7 @@ def _with_folds(
 ) -> tuple[pd.DataFrame, str]:
     """Deal the labelled clips into folds, groups whole, if that can be; say how."""
     clips = manifest[labelled]
-    alone = pd.Series(clips["clip_id"], dtype=object)
-    groups = clips["group"].astype(object).where(clips["group"].notna(), alone)
+    groups = clips["group"].astype(object).where(clips["group"].notna(), clips["clip_id"])
     counts = clips["label"].value_counts()
     k = min(n_folds, groups.nunique(), counts.max() if len(counts) > 1 else 1)
     if k < 2:
@@ -263,11 +259,9 @@ def _check_parts(clips: pd.DataFrame, split: np.ndarray, fold: int) -> None:
 
 def _warn_shared_groups(clips: pd.DataFrame, split: np.ndarray, source: str) -> None:
     test, rest = split == "test", np.isin(split, ["train", "valid"])
-    shared = set(clips["group"][test].dropna()) & set(clips["group"][rest].dropna())
-    if not shared:
-        return
-    what, example = "groups", min(shared)
-    if shared <= set(clips["digest"]):  # groups made here: say it in the user's words
-        what, example = "recordings", clips["path"][clips["group"].isin(shared)].min()
-    text = "%s: %d %s stand on both sides of the test part, e.g. %s; scores may flatter"
-    log.warning(text, source, len(shared), what, example)
+    if shared := set(clips["group"][test].dropna()) & set(clips["group"][rest].dropna()):
+        what, example = "groups", min(shared)
+        if shared <= set(clips["digest"]):  # groups made here: say it in the user's words
+            what, example = "recordings", clips["path"][clips["group"].isin(shared)].min()
+        text = "%s: %d %s stand on both sides of the test part, e.g. %s; scores may flatter"
+        log.warning(text, source, len(shared), what, example)

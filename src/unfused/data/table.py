@@ -1,7 +1,5 @@
 """Tables that list audio: CSV, TSV, Parquet and Label Studio's JSON, read as text."""
 
-from __future__ import annotations
-
 import csv
 import io
 import logging
