@@ -3,8 +3,6 @@
 It runs with ONNX Runtime alone; ``classify_onnx.py`` beside it shows how.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import os
@@ -25,13 +23,11 @@ from .classifier import Classifier
 from .onnx_graph import OnnxClassifier
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-HOW_TO_INSTALL = 'pip install "unfused[onnx]", in the project\'s folder pip install -e ".[onnx]"'
 OPSET = 18
 TOLERANCE = 2e-3
 """Largest difference from PyTorch, of an embedding over the embeddings' root mean square and of a
 probability: PyTorch computes log-mels in float64, the file in float32."""
-CHECKED_SECONDS = (0.35, 0.96, 1.0, 2.345, 5.01, 12.0)
-"""Lengths with which a file is checked."""
+CHECKED_SECONDS = (0.35, 0.96, 1.0, 2.345, 5.01, 12.0)  # lengths with which a file is checked
 
 
 class OnnxMismatchError(RuntimeError):
@@ -59,16 +55,15 @@ def export_onnx(classifier: Classifier, path: str | Path) -> dict[str, Any]:
         UserError: The embedder is from outside.
     """
     if missing := missing_packages():
-        raise NotFoundError(f"ONNX needs {missing}: {HOW_TO_INSTALL}")
+        how = 'pip install "unfused[onnx]", in the project\'s folder pip install -e ".[onnx]"'
+        raise NotFoundError(f"ONNX needs {missing}: {how}")
     path, module = Path(path), OnnxClassifier(classifier).eval()
-    temporary, dynamic = path.with_name(path.name + ".tmp"), torch.export.Dim.DYNAMIC
+    rate, temporary = classifier.front_end_.sample_rate, path.with_name(path.name + ".tmp")
+    shapes = {"samples": dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)}
     try:
         with _quiet():
             program = torch.export.export(  # the other tracer fixes the batch of a Conformer
-                module,
-                (torch.zeros(3, classifier.front_end_.sample_rate),),
-                dynamic_shapes={"samples": {0: dynamic, 1: dynamic}},
-                strict=True,
+                module, (torch.zeros(3, rate),), dynamic_shapes=shapes, strict=True
             )
             torch.onnx.export(
                 program, (), str(temporary), input_names=["samples"],
@@ -79,7 +74,6 @@ def export_onnx(classifier: Classifier, path: str | Path) -> dict[str, Any]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    rate = classifier.front_end_.sample_rate
     return {
         "file": path.name,
         "input": f"samples (B, N) float32 in [-1, 1] at {rate} Hz, mono, N >= {rate // 10}",

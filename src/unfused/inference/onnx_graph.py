@@ -4,8 +4,6 @@ The log-mel, the encoder or plain statistics, the read-out and the probe, with n
 operations that :mod:`.onnx_file` can export; for clips that pass in one chunk.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.fft import dct
