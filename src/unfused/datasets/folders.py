@@ -13,8 +13,7 @@ from ..core import written
 from ..core.errors import UserError
 from ..core.outputs import write_bytes
 from ..core.repeats import RUNS
-from .files import first_rows
-from .previews import Described, verbatim
+from .files import Described, first_rows, verbatim
 
 log = logging.getLogger(__name__)
 RESULTS, PARAMETERS = "07_model_output/results.parquet", "08_reporting/parameters.json"

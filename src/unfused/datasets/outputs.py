@@ -16,9 +16,8 @@ from kedro.io import DatasetError
 
 from ..core import written
 from ..core.outputs import write_json
-from .files import first_rows
+from .files import first_rows, picture_html, player_html, verbatim
 from .folders import FolderDataset
-from .previews import picture_html, player_html, verbatim
 
 
 class OutputsDataset(FolderDataset):
