@@ -7,7 +7,6 @@
 from ..training.settings import TrainingSettings
 from .audio import Audio, Demo, Extraction, FrontEndParams, Task, TaskCard
 from .evaluation import Evaluation, FineTuning, LabelEfficiency
-from .inference import Classify, Export, LabelNext, TrainedModel
 from .methods import (
     Distillation,
     KMixParams,
@@ -19,5 +18,15 @@ from .methods import (
     Views,
 )
 from .model import Model, Training, check_keys, names_in
-from .run import EncoderParams, Pretraining, Report, Run, Select
+from .run import (
+    Classify,
+    EncoderParams,
+    Export,
+    LabelNext,
+    Pretraining,
+    Report,
+    Run,
+    Select,
+    TrainedModel,
+)
 from .study import ENTRIES, GROUPS, SINGLE, Study, check_names, check_together, check_values

@@ -6,14 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    create_model,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, create_model, model_validator
 
 from ..config import project
 from ..core.errors import UserError, did_you_mean
@@ -58,7 +51,7 @@ _types = cache(get_type_hints)  # it evaluates every annotation of a class, and 
 class Model(BaseModel):
     """A group of parameters; unknown names are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = {"extra": "forbid", "frozen": True, "validate_default": True}
 
 
 def like(settings: type, *without: str) -> Any:

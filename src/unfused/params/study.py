@@ -11,10 +11,19 @@ from pydantic import ValidationError
 from ..core.errors import UserError, did_you_mean
 from .audio import Audio, Demo, Extraction, FrontEndParams, Task
 from .evaluation import Evaluation
-from .inference import Classify, Export, LabelNext, TrainedModel
 from .methods import LEARNS_VECTORS, KMixParams, Lesson, MethodParams, Unfused
 from .model import Model, check_keys
-from .run import EncoderParams, Pretraining, Report, Run, Select
+from .run import (
+    Classify,
+    EncoderParams,
+    Export,
+    LabelNext,
+    Pretraining,
+    Report,
+    Run,
+    Select,
+    TrainedModel,
+)
 
 GROUPS: dict[str, type[Model]] = {
     "run": Run,
