@@ -14,10 +14,8 @@ from .summary import KEY, MEAN, of_classifier, shown
 from .words import percent
 
 _SIZES = {"dimension": "Dim", "parameters": "Parameters", "pretraining_clips": "Pre-training clips"}
-_LATEX = {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "[": "{[}",
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"}, "\N{EN DASH}": "--",
-}  # fmt: skip
+_LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {"[": "{[}", "\N{EN DASH}": "--"}
+_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _MARKDOWN = {sign: f"\\{sign}" for sign in "\\`*_{}<>|"}
 
 
