@@ -78,25 +78,11 @@ def assign_splits(
                 "all is trained as often (n_folds: 1 in the task's parameters makes one test part)",
                 *(labelled.sum(), manifest["fold"].nunique()),
             )
-    clips = manifest[labelled].reset_index(drop=True)
     for fold in sorted(int(fold) for fold in manifest["fold"].dropna().unique()) or [0]:
-        names = np.where(_held_out(manifest, fold), "excluded", "unlabelled").astype(object)
-        made_by, n_shared = NO_CLASSES, 0
-        if clips["label"].nunique() >= 2:
-            split, made_by = _split_clips(clips, fold, seed, fractions, folds)
-            _check_parts(clips, split, fold)
-            names[labelled] = split
-            n_shared = int((split == "excluded").sum())
-        if "grouped" in made_by:
-            tested = set(manifest["group"][np.isin(names, ["valid", "test"])].dropna())
-            names[~labelled & manifest["group"].isin(tested).to_numpy()] = "excluded"
-        n_shared += sum(_exclude_shared(manifest, names, part) for part in _LATER)
-        if n_shared:
-            text = "fold %d: left out %d clips whose audio the test or validation part holds too"
-            log.warning(text, fold, n_shared)
+        split, made_by = _split(manifest, fold, seed, fractions, folds)
         if copies:
             made_by = made_by.replace("grouped", "grouped (copies kept together)")
-        blocks.append(manifest[["clip_id"]].assign(fold=fold, split=names, made_by=made_by))
+        blocks.append(manifest[["clip_id"]].assign(fold=fold, split=split, made_by=made_by))
     return pd.concat(blocks, ignore_index=True)
 
 
@@ -134,28 +120,27 @@ def _with_folds(
     return manifest.assign(fold=fold), f"made {k} folds, {kind} (seed {seed})"
 
 
-def _held_out(manifest: pd.DataFrame, fold: int) -> np.ndarray:
-    """Which rows a given fold or split keeps out of training, (N,) bool."""
-    if manifest["fold"].notna().any():
-        return (manifest["fold"] == fold).fillna(False).to_numpy(dtype=bool)
-    return manifest["split"].isin(["valid", "test"]).to_numpy()
-
-
-def _split_clips(
-    clips: pd.DataFrame, fold: int, seed: int, fractions: Mapping[str, float], folds: str
+def _split(
+    manifest: pd.DataFrame, fold: int, seed: int, fractions: Mapping[str, float], folds: str
 ) -> tuple[np.ndarray, str]:
-    """Return the part of each labelled clip, (N,), and how it came about."""
-    split = np.full(len(clips), "train", dtype=object)
+    """Return the part of each clip, (N,), and how it came about."""
+    labelled, held_out = manifest["label"].notna(), manifest["split"].isin(["valid", "test"])
+    if manifest["fold"].notna().any():
+        held_out = (manifest["fold"] == fold).fillna(False).astype(bool)
+    split, clips = np.where(held_out, "excluded", "unlabelled").astype(object), manifest[labelled]
+    if clips["label"].nunique() < 2:
+        return split, NO_CLASSES
 
     def cut(part: str) -> str:
         rng = numpy_generator(seed, "split", part, fold)
-        return f"{_cut(clips, split, part, fractions[part], rng)} (seed {seed})"
+        return f"{_cut(manifest, split, part, fractions[part], rng)} (seed {seed})"
 
+    split[labelled] = "train"
     if clips["fold"].notna().any():
-        split[_held_out(clips, fold)] = "test"
+        split[labelled & held_out] = "test"
         source = folds
     elif clips["split"].notna().any():
-        split[:] = clips["split"].fillna("train")
+        split[labelled] = clips["split"].fillna("train")
         source = "given split"
         if not (split == "test").any():
             raise ManifestError(
@@ -163,12 +148,19 @@ def _split_clips(
             )
     else:
         source = f"made {cut('test')}"
-    _exclude_shared(clips, split, "test")
-    _warn_shared_groups(clips, split, source)
+    n_shared = _exclude_shared(manifest, split, "test")
+    _warn_shared_groups(clips, split[labelled], source)
     if not (split == "valid").any():
         inner = cut("valid")
         source += "" if source.startswith("made") else f", inner {inner}"
-    _exclude_shared(clips, split, "valid")
+    n_shared += _exclude_shared(manifest, split, "valid")
+    _check_parts(clips, split[labelled], fold)
+    if "grouped" in source:
+        tested = set(manifest["group"][np.isin(split, ["valid", "test"])].dropna())
+        split[~labelled & manifest["group"].isin(tested)] = "excluded"
+    if n_shared:
+        text = "fold %d: left out %d clips whose audio the test or validation part holds too"
+        log.warning(text, fold, n_shared)
     return split, source
 
 
