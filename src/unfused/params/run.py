@@ -43,20 +43,6 @@ class Run(Outputs):
         return seeds
 
 
-class Select(Model):
-    """Which of the configured tasks, pools and methods take part.
-
-    Attributes:
-        tasks: Names of tasks; one's own data takes their place; null: all that are there.
-        pools: Names of corpora without labels, of which those are taken that name audio.
-        methods: Which methods the benchmark compares; null: all that learn from audio alone.
-    """
-
-    tasks: list[str] | str | None = None
-    pools: list[str] | str | None = None
-    methods: list[str] | str | None = None
-
-
 class EncoderParams(Model):
     """Which encoder architecture, with which settings.
 

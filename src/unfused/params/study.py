@@ -13,17 +13,22 @@ from .audio import Audio, Demo, Extraction, FrontEndParams, Task
 from .evaluation import Evaluation
 from .methods import LEARNS_VECTORS, KMixParams, Lesson, MethodParams, Unfused
 from .model import Model, check_keys
-from .run import (
-    Classify,
-    EncoderParams,
-    Export,
-    LabelNext,
-    Pretraining,
-    Report,
-    Run,
-    Select,
-    TrainedModel,
-)
+from .run import Classify, EncoderParams, Export, LabelNext, Pretraining, Report, Run, TrainedModel
+
+
+class Select(Model):
+    """Which of the configured tasks, pools and methods take part.
+
+    Attributes:
+        tasks: Names of tasks; one's own data takes their place; null: all that are there.
+        pools: Names of corpora without labels, of which those are taken that name audio.
+        methods: Which methods the benchmark compares; null: all that learn from audio alone.
+    """
+
+    tasks: list[str] | str | None = None
+    pools: list[str] | str | None = None
+    methods: list[str] | str | None = None
+
 
 GROUPS: dict[str, type[Model]] = {
     "run": Run,
