@@ -112,6 +112,15 @@ def finish_store(
     write_sealed(folder / STORE_FILE, {"front_end": front_end.settings(), "files": files})
 
 
+def write_store(folder: Path, front_end: FrontEnd, log_mels: Mapping[str, np.ndarray]) -> None:
+    """Write a small store of one shard: clip id -> (T, F) float32 with T >= 1."""
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = [Clip.of([log_mel]) for log_mel in log_mels.values()]
+    places = write_shard(shard_file(folder, 0), clips, front_end.n_mels)
+    rows = [(name, "", 0, *place) for name, place in zip(log_mels, places, strict=True)]
+    finish_store(folder, front_end, rows)
+
+
 def check_store(folder: Path) -> tuple[FrontEnd, list[Path]]:
     """Return front-end and shards of a finished store whose files are what was written.
 

@@ -10,16 +10,7 @@ import torch
 from torch import Tensor
 
 from .log_mel import FrontEnd
-from .shards import (
-    INDEX_FILE,
-    Clip,
-    StoreError,
-    check_store,
-    finish_store,
-    map_shard,
-    shard_file,
-    write_shard,
-)
+from .shards import INDEX_FILE, Clip, StoreError, check_store, map_shard, write_store
 
 Rows = np.ndarray | Tensor
 
@@ -105,12 +96,7 @@ class LogMelStore:
         cls, path: str | Path, front_end: FrontEnd, log_mels: Mapping[str, np.ndarray]
     ) -> Self:
         """Make and open a small store of log-mels in memory: clip id -> (T, F) with T >= 1."""
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        clips = [Clip.of([log_mel]) for log_mel in log_mels.values()]
-        places = write_shard(shard_file(path, 0), clips, front_end.n_mels)
-        rows = [(name, "", 0, *place) for name, place in zip(log_mels, places, strict=True)]
-        finish_store(path, front_end, rows)
+        write_store(Path(path), front_end, log_mels)
         return cls.open(path)
 
     @classmethod
