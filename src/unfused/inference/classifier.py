@@ -27,7 +27,7 @@ _SEEN_FILE = "seen.parquet"
 _SEEN = ("corpus", "clip_id", "digest", "offset", "frames")
 UNKNOWN = "unknown"  # the label of what is silent, or like none of the classes
 SILENT_DB = 50.0  # a segment that is so much quieter than the loudest of its recording is silent
-STRANGE = 3.0  # above it a sound is none of the classes, see :mod:`unfused.probes.calibration`
+STRANGE = 3.0  # above it a sound is none of the classes, see unfused.probes.calibration
 
 
 class Prediction(NamedTuple):
