@@ -18,7 +18,7 @@ from unfused.training.settings import TrainingSettings
 ROLE = re.compile(r":\w+:`~?\.*([\w.]+)`")
 PLACE = "<!-- parameters -->"
 CONF = Path(__file__).resolve().parents[2] / "conf/base/parameters"
-OWN_TABLE = {params.Views: "views", params.MethodViews: "views", params.KMixViews: "views"}
+OWN_TABLE = dict.fromkeys((params.Views, params.MethodViews, params.methods.KMixViews), "views")
 OWN_TABLE |= {TrainingSettings: "training", params.EncoderParams: "encoder"}
 FURTHER = {"views": params.MethodViews, "training": TrainingSettings}
 """Groups that stand in several others."""

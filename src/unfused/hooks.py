@@ -36,6 +36,7 @@ class ProjectHooks:
         self._took: dict[str, float] = {}
         self._folder = Path()
         self._claim: Claim | None = None
+        self._is_command = False
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -52,7 +53,8 @@ class ProjectHooks:
         folder = config.run_folder(root, parameters.get("run_name"))
         self._folder = Path(context.project_path) / folder
         command = click.get_current_context(silent=True)
-        if command is not None and command.info_name == "run":
+        self._is_command = command is not None and command.info_name == "run"
+        if command is not None and self._is_command:
             run = parameters.get("run") or {}
             seeds = ", ".join(map(str, seeds_of(run.get("seeds")) or []))
             expected = run.get("expected")
@@ -74,7 +76,8 @@ class ProjectHooks:
         from .core.outputs import OUTCOMES
         from .params import check_values
 
-        check_values(config.parameters())
+        if not self._is_command:  # of a command they are checked before Kedro does
+            check_values(config.parameters())
         check_inputs(pipeline, catalog)
         check_settings(pipeline, catalog)
         self._claim_outputs(pipeline, catalog)

@@ -93,7 +93,7 @@ def test_resume_equals_an_uninterrupted_run(
     manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: int
 ) -> None:
     extract_log_mels(manifest, tmp_path / "whole", FRONT_END, clips_per_shard=3, n_jobs=1)
-    decode, count, seen = extraction._log_mel_blocks, 0, []
+    decode, count, seen = extraction.log_mel_blocks, 0, []
 
     def killed(clip: dict[str, Any], front_end: FrontEnd) -> Any:
         nonlocal count
@@ -106,13 +106,13 @@ def test_resume_equals_an_uninterrupted_run(
         seen.append(clip["path"])
         return decode(clip, front_end)
 
-    monkeypatch.setattr(extraction, "_log_mel_blocks", killed)
+    monkeypatch.setattr(extraction, "log_mel_blocks", killed)
     folder = tmp_path / "s"
     with pytest.raises(KeyboardInterrupt):
         extract_log_mels(manifest, folder, FRONT_END, clips_per_shard=3, n_jobs=1)
     with pytest.raises(StoreError, match=r"unfinished|does not exist"):
         LogMelStore.open(folder)
-    monkeypatch.setattr(extraction, "_log_mel_blocks", recorded)
+    monkeypatch.setattr(extraction, "log_mel_blocks", recorded)
     rejected = extract_log_mels(manifest, folder, FRONT_END, clips_per_shard=3, n_jobs=1)
     assert len(seen) == len(manifest) - decoded // 3 * 3  # finished shards were not made again
     assert contents(folder) == contents(tmp_path / "whole")

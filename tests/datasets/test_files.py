@@ -9,6 +9,7 @@ import pytest
 from kedro.io import DatasetError
 
 from unfused.datasets.files import (
+    NOT_MADE,
     CSVTableDataset,
     FigureDataset,
     JSONTextDataset,
@@ -17,7 +18,6 @@ from unfused.datasets.files import (
     PlainTextDataset,
     WholeFile,
 )
-from unfused.datasets.previews import NOT_MADE
 
 TABLE = pd.DataFrame({"a": [1, 2]})
 KINDS = [

@@ -14,6 +14,7 @@ from kedro.io import DatasetError
 from unfused.core.outputs import RECORD
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
+from unfused.datasets.files import NOT_MADE
 from unfused.datasets.folders import (
     PARAMETERS,
     RESULTS,
@@ -29,7 +30,6 @@ from unfused.datasets.outputs import (
     LogMelStoreDataset,
     OutputsDataset,
 )
-from unfused.datasets.previews import NOT_MADE
 from unfused.encoders import AudioNTT, TrainedEncoder, provenance, save_encoder
 from unfused.encoders.trained import EncoderCollection
 from unfused.probes.candidates import Candidate

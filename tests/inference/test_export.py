@@ -15,7 +15,7 @@ from unfused.core.errors import NotFoundError, UserError
 from unfused.embeddings.embedder import EncoderEmbedder, as_embedder
 from unfused.embeddings.read_out import ReadOut
 from unfused.encoders import Conformer, TrainedEncoder
-from unfused.inference import Classifier, onnx_file, onnx_graph
+from unfused.inference import Classifier, onnx_file
 from unfused.inference.export import export_classifier, read_onnx_facts
 
 needs_onnx = pytest.mark.skipif(
@@ -66,7 +66,7 @@ def test_the_graph_computes_what_the_classifier_does(name, encoder, tones):
     """In PyTorch, so without the extra: the float32 log-mel, read-out and probe as one module."""
     train, test = tones.split()
     model = Classifier(EMBEDDERS[name](encoder), device="cpu").fit(train)
-    graph = onnx_graph.OnnxClassifier(model).eval()
+    graph = onnx_file.OnnxClassifier(model).eval()
     expected = model.embedder_.embed(test, device="cpu")
     size = np.sqrt(np.square(expected).mean())
     for row, path in enumerate(test.clips["path"]):
@@ -131,10 +131,10 @@ def test_random_crops_and_outside_models_have_no_file(encoder, tones):
     train, _ = tones.split()
     model = Classifier(encoder.trained, read_out=ReadOut(crop_frames=96), device="cpu").fit(train)
     with pytest.raises(UserError, match="crop"):
-        onnx_graph.OnnxClassifier(model)
+        onnx_file.OnnxClassifier(model)
     outside = as_embedder({"kind": "function", "function": "numpy:ptp"})
     with pytest.raises(UserError, match="ONNX"):
-        onnx_graph.embedder_modules(outside)
+        onnx_file.embedder_modules(outside)
 
 
 def test_without_the_extra_the_rest_is_written(classifier, tones, tmp_path, monkeypatch, caplog):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unfused.inference.search import label_next, nearest
+from unfused.inference.search import clips_to_label, label_next, nearest
 
 
 @pytest.fixture
@@ -45,3 +45,8 @@ def test_nearest_by_cosine_on_standardised_axes():
     level = (vectors - vectors.mean(0)) / vectors.std(0)
     expected = level @ level[7] / np.linalg.norm(level, axis=1) / np.linalg.norm(level[7])
     np.testing.assert_allclose(cosines, np.sort(expected)[::-1][:5])
+
+
+def test_a_mistyped_keyword_is_refused_beside_like_too():
+    with pytest.raises(TypeError, match="n_clip"):
+        clips_to_label(None, None, None, None, like="call.wav", n_clip=3)

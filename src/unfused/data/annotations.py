@@ -4,8 +4,6 @@ A track of ``night.wav`` is a text file in the same folder that is called ``nigh
 ``night.<anything>.txt``, such as Raven's ``night.Table.1.selections.txt``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

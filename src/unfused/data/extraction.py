@@ -1,7 +1,5 @@
 """Log-mels of a whole manifest, in parallel shards that survive an interruption."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import warnings
@@ -29,16 +27,13 @@ from .table import ManifestError
 log = logging.getLogger(__name__)
 _SHARD_SECONDS = 1800.0  # of audio; bounds what an interruption costs when recordings are long
 _WORTH_PROCESSES = 3600.0  # of audio; less is done before worker processes have imported torch
-MADE_BY = ("data.extraction", "data.log_mel", "data.reading", "data.shards")
-"""Modules whose code decides log-mels."""
+MADE_BY = ("data.extraction", "data.log_mel", "data.reading", "data.shards")  # decide log-mels
 
 
 class _Shard(NamedTuple):
-    """One shard's work: where its frames go, its clips, and a hash of what it is made from."""
-
-    path: Path
+    path: Path  # of its frames
     clips: list[dict[str, Any]]
-    mark: str
+    mark: str  # a hash of what it is made from
 
     @property
     def part(self) -> Path:
@@ -110,13 +105,10 @@ def _plan(
 ) -> list[_Shard]:
     if clips_per_shard < 1:
         raise UserError(f"clips_per_shard={clips_per_shard} must be at least 1")
-    columns = ["corpus", "path", *AUDIO_KEY, "duration"]
-    groups: list[list[dict[str, Any]]] = [[]]
-    seconds = 0.0
-    for clip in manifest[columns].to_dict("records"):
+    groups, seconds = list[list[dict[str, Any]]]([[]]), 0.0
+    for clip in manifest[["corpus", "path", *AUDIO_KEY, "duration"]].to_dict("records"):
         if len(groups[-1]) == clips_per_shard or seconds >= _SHARD_SECONDS:
-            groups.append([])
-            seconds = 0.0
+            groups, seconds = [*groups, []], 0.0
         groups[-1].append(clip)
         seconds += clip["duration"]
     shards, made_by = [], {"front_end": front_end, "source": source_digest(*MADE_BY)}
@@ -135,19 +127,17 @@ def _prepare(folder: Path, shards: Sequence[_Shard]) -> list[_Shard]:
         (folder / STORE_FILE).unlink(missing_ok=True)  # from here on the store is unfinished
     for path in surplus:
         path.unlink()
-    done = len(shards) - len(todo)
     if not todo:
         log.info("reused %s", shown(folder))
-    elif done:
-        text = "resuming %s: %d of %d shards are there"
-        log.info(text, shown(folder), done, len(shards))
+    elif done := len(shards) - len(todo):
+        log.info("resuming %s: %d of %d shards are there", shown(folder), done, len(shards))
     return todo
 
 
 def _run(todo: Sequence[_Shard], front_end: FrontEnd, n_jobs: int) -> None:
-    clips = [clip for shard in todo for clip in shard.clips]
-    if not clips:
+    if not todo:
         return
+    clips = [clip for shard in todo for clip in shard.clips]
     little = sum(clip["duration"] for clip in clips) < _WORTH_PROCESSES
     workers = 1 if little else min(joblib.effective_n_jobs(n_jobs), len(todo))
     streams = get_active_backend()[0].supports_return_generator
@@ -171,7 +161,7 @@ def _extract_shard(shard: _Shard, front_end: FrontEnd) -> int:
     with threadpool_limits(1):  # what is multiplied is too small for more
         for clip in shard.clips:
             try:
-                decoded.append(Clip.of(_log_mel_blocks(clip, front_end)))
+                decoded.append(Clip.of(log_mel_blocks(clip, front_end)))
                 names.append([clip["clip_id"], clip["digest"]])
             except UnreadableAudio as error:
                 known = {key: clip[key] for key in ("corpus", "path", "offset", "frames")}
@@ -183,7 +173,12 @@ def _extract_shard(shard: _Shard, front_end: FrontEnd) -> int:
     return len(shard.clips)
 
 
-def _log_mel_blocks(clip: Mapping[str, Any], front_end: FrontEnd) -> Iterator[np.ndarray]:
+def log_mel_blocks(clip: Mapping[str, Any], front_end: FrontEnd) -> Iterator[np.ndarray]:
+    """Yield the frames, (T_i, F) float32, of what lies in a file: path, offset and frames.
+
+    Raises:
+        UnreadableAudio: As :func:`unfused.data.reading.read_mono`, or its power overflows.
+    """
     part = {"offset": clip["offset"], "frames": clip["frames"]}
     waveform = read_mono_blocks(clip["path"], **part, sample_rate=front_end.sample_rate)
     for block in front_end.log_mel_blocks(waveform):
@@ -205,8 +200,9 @@ def _finish(
         rejected += part["rejected"]
         files |= part["files"]
     if not rows:
-        reasons = _reasons(rejected[:3])
-        raise ManifestError(f"none of {len(rejected)} clips could be decoded: {reasons}")
+        raise ManifestError(
+            f"none of {len(rejected)} clips could be decoded: {_reasons(rejected[:3])}"
+        )
     try:
         check_store(folder)
     except StoreError:

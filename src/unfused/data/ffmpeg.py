@@ -1,7 +1,5 @@
 """Formats of phones and cameras, which libsndfile does not know: M4A, MP4, WMA, ..., by PyAV."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -41,7 +39,7 @@ class FfmpegFile:
                 str(path), options={"format_whitelist": _FORMATS}, metadata_errors="replace"
             )
         except (av.FFmpegError, ValueError) as error:
-            raise OSError(_why(error)) from error
+            raise OSError(getattr(error, "strerror", None) or str(error)) from error
         try:
             self._begin()
         except BaseException:
@@ -101,13 +99,9 @@ class FfmpegFile:
                 for frame in packet.decode():
                     yield from as_float.resample(frame)
         except (av.FFmpegError, ValueError) as error:
-            raise OSError(_why(error)) from error
+            raise OSError(getattr(error, "strerror", None) or str(error)) from error
 
     def _block(self, frame: Any) -> np.ndarray:
         if (frame.sample_rate, frame.layout.nb_channels) != (self.samplerate, self.channels):
             raise OSError("its rate or its channels change on the way")
         return frame.to_ndarray().T
-
-
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -1,12 +1,11 @@
 """How log-mels are made: names, defaults and rules; importing it imports nothing heavy."""
 
-from __future__ import annotations
-
-import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from ..core.errors import UserError, check_fields
+
+_Count = Annotated[int, "at least 1"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class FrontEndSettings:
         n_mels: Number of mel bands F; encoders have to be made for as many.
         f_min: Lower edge of the lowest band in Hz.
         f_max: Upper edge of the highest band in Hz.
-        eps: Added to the power before the logarithm.
+        eps: Added to the power before the logarithm, so that silence is finite.
         mel_scale: Slaney's scale (librosa's) or HTK's.
         norm: ``slaney`` (filters of area 1) or ``none`` (of height 1).
 
@@ -28,21 +27,21 @@ class FrontEndSettings:
         UserError: A value is out of its range.
     """
 
-    sample_rate: int = 16000
-    n_fft: int = 1024
-    hop: int = 160
-    n_mels: int = 64
+    sample_rate: _Count = 16000
+    n_fft: _Count = 1024
+    hop: _Count = 160
+    n_mels: _Count = 64
     f_min: float = 60.0
     f_max: float = 7800.0
-    eps: float = 1.1920929e-7
+    eps: Annotated[float, "positive"] = 1.1920929e-7
     mel_scale: Literal["slaney", "htk"] = "slaney"
     norm: Literal["slaney", "none"] = "slaney"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("sample_rate", "n_fft", "hop", "n_mels"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"{name}={value!r} must be an integer above 0")
+            if type(value := getattr(self, name)) is not int:
+                raise UserError(f"{name}={value!r} must be an integer")
         if self.n_fft % 2 or self.hop >= self.n_fft // 2:
             raise UserError(
                 f"n_fft={self.n_fft} must be even and more than twice hop={self.hop}: "
@@ -53,9 +52,6 @@ class FrontEndSettings:
                 f"f_min={self.f_min}, f_max={self.f_max} must obey 0 <= f_min < f_max <= "
                 f"sample_rate / 2 = {self.sample_rate / 2}"
             )
-        check_fields(self)
-        if not self.eps > 0 or not math.isfinite(self.eps):
-            raise UserError(f"eps={self.eps} must be a positive number: it keeps silence finite")
 
     def settings(self) -> dict[str, Any]:
         """Return the fields as JSON values; the class called with them makes the same again."""

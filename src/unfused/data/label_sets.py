@@ -1,7 +1,5 @@
 """Clips with several labels: how a set of labels is written down, counted and stratified by."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """The log-mel front-end: waveform in, time-major log-mel spectrogram out, equal to librosa's."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

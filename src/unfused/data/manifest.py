@@ -1,7 +1,5 @@
 """From folders or a table of audio to a validated manifest, and a reason for each rejected file."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import logging
@@ -62,23 +60,20 @@ def scan_audio(
             offset and frames in the file's own samples. Paths in a table are absolute or relative
             to the table's folder.
         corpus: Name of the corpus in both tables.
-        labels: Where labels come from. "folders": sub-folders are classes, ``unlabelled`` is none;
-            "table": the table, or the folder's ``labels.csv``; "tracks": label tracks beside
-            recordings; "none": there are none; "auto": the table where there is one, else tracks,
-            else the sub-folders if they look like classes, else none. Or a regular expression for
-            the paths of files in the folder, with a group ``(?P<label>...)``, and maybe ``group``,
-            ``split``, ``fold``.
+        labels: Where labels come from: "folders" (sub-folders are classes, ``unlabelled`` is none);
+            "table" (or the folder's ``labels.csv``); "tracks" beside recordings; "none"; "auto":
+            the table if there is one, else tracks, else sub-folders that look like classes; or a
+            regular expression for the paths of files in the folder, with a group
+            ``(?P<label>...)``, and maybe ``group``, ``split``, ``fold``.
         columns: Our name -> the table's column, where they differ.
         listing: The clips of the only folder in ``audio``, as a table in memory (a data set's own
             layout); ``labels`` and ``columns`` are not looked at then.
-        label_separator: What stands between several labels of one clip (multi-label); None: a
-            label is one class, whatever it contains.
+        label_separator: What stands between several labels of one clip; None: a label is one class.
         min_seconds: Shorter clips are rejected.
         max_seconds: Longer clips are rejected.
         window_seconds: Clips without a label that are longer than three of these windows are cut
-            into them, however long they are; None: they are not.
-        labelled_since: A table of clips that have got a label since, with the usual names of
-            columns; they may be in ``audio`` too.
+            into them; None: they are not.
+        labelled_since: A table of clips that have got a label since, in ``audio`` or not.
 
     Returns:
         The manifest with columns clip_id, corpus, path (absolute), offset, frames, sample_rate,
@@ -114,7 +109,7 @@ def scan_audio(
         listed["label"] = [label_set(text, label_separator) for text in listed["label"]]
     accepted, rejected = _judge(listed, corpus, (min_seconds, max_seconds), window_seconds)
     if rejected:
-        kinds = Counter(str(row["reason"]).split(":")[0] for row in rejected)
+        kinds = Counter(row["reason"].split(":")[0] for row in rejected)
         text = ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common(5))
         log.warning("%s: rejected %d of %d clips (%s)", corpus, len(rejected), len(listed), text)
     if not accepted:
@@ -127,9 +122,8 @@ def scan_audio(
     counts = class_counts(manifest)
     if rare := sorted((count, label) for label, count in counts.items() if count < _FEW):
         named = ", ".join(f"{label} ({count})" for count, label in rare[:10])
-        log.warning(
-            "%s: few clips have the label %s; what is said of them is a guess", corpus, named
-        )
+        text = "%s: few clips have the label %s; what is said of them is a guess"
+        log.warning(text, corpus, named)
     if counts:
         n_labelled = manifest["label"].notna().sum()
         log.info("%s: %d clips, %d labelled", corpus, len(manifest), n_labelled)
@@ -192,15 +186,13 @@ def _judge(
     listed: pd.DataFrame, corpus: str, seconds: tuple[float, float], window: float | None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Sort the listed clips into manifest rows and rejected rows; every file is read once."""
-    paths = list(dict.fromkeys(listed["path"]))
+    paths = listed["path"].unique()
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         results = pool.map(_probe_one, paths)
         bar = progress(results, total=len(paths), desc="checking audio", unit="file")
         probed = dict(zip(paths, bar, strict=True))
-    accepted: dict[tuple[str, int, int], dict[str, Any]] = {}
-    rejected: list[dict[str, Any]] = []
-    rows = (part for row in listed.to_dict("records") for part in _parts(row, probed, window))
-    for row in rows:
+    accepted, rejected = dict[tuple[str, int, int], dict[str, Any]](), list[dict[str, Any]]()
+    for row in (part for one in listed.to_dict("records") for part in _parts(one, probed, window)):
         try:
             clip = _clip(row, probed[row["path"]], corpus, seconds)
             place = clip["path"], clip["offset"], clip["frames"]
@@ -215,14 +207,10 @@ def _judge(
                     reason += f", which has another label: {labels}"
                 raise UnreadableAudio(reason)
         except UnreadableAudio as error:
-            given = {name: str(row[name]) for name in POSITION}
-            rejected.append({
-                "corpus": corpus,
-                "path": row["path"].encode(errors="backslashreplace").decode(),
-                **{name: int(text) if text.isdecimal() else None for name, text in given.items()},
-                "stage": "scan",
-                "reason": str(error),
-            })  # fmt: skip
+            path = row["path"].encode(errors="backslashreplace").decode()
+            given = (int(row[name]) if row[name].isdecimal() else None for name in POSITION)
+            found = (corpus, path, *given, "scan", str(error))
+            rejected.append(dict(zip(REJECTED_TYPES, found, strict=True)))
     return list(accepted.values()), rejected
 
 
@@ -252,11 +240,10 @@ def _clip(
     info, digest = probed
     offset, frames = _position(row, info)
     duration = frames / info.sample_rate
-    if not seconds[0] <= duration <= seconds[1]:
-        side = "shorter than min" if duration < seconds[0] else "longer than max"
-        raise UnreadableAudio(
-            f"{duration:.6g} s is {side}_seconds={seconds[duration > seconds[0]]}"
-        )
+    if duration < seconds[0]:
+        raise UnreadableAudio(f"{duration:.6g} s is shorter than min_seconds={seconds[0]}")
+    if duration > seconds[1]:
+        raise UnreadableAudio(f"{duration:.6g} s is longer than max_seconds={seconds[1]}")
     identity = "\0".join(map(str, (corpus, digest, row["name"], offset, frames)))
     return {
         "clip_id": hashlib.blake2b(identity.encode(), digest_size=10).hexdigest(),
@@ -290,9 +277,8 @@ def _parts(
     if frames <= 3 * size:
         return [row]
     edges = [*range(offset, offset + frames - size // 2, size), offset + frames]
-    place = {"start": "", "end": ""}
     return [
-        {**row, **place, "offset": str(first), "frames": str(last - first)}
+        {**row, "start": "", "end": "", "offset": str(first), "frames": str(last - first)}
         for first, last in itertools.pairwise(edges)
     ]
 

@@ -1,12 +1,11 @@
 """Decoding: any audio file libsndfile or FFmpeg knows, in; finite mono float32 at one rate, out."""
 
-from __future__ import annotations
-
 import os
 import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,40 +68,30 @@ def probe(path: str | Path) -> AudioInfo:
             raise UnreadableAudio("not a file")
         if status.st_size == 0:
             raise UnreadableAudio("empty file: 0 bytes")
-        header = _header(path, status.st_size)
+        with closing(_open(path)) as file:
+            if isinstance(file, FfmpegFile):
+                n_frames = _counted(*_state(Path(path)))
+            elif missing := _missing(path, file, status.st_size):
+                raise UnreadableAudio(f"truncated: {missing}")
+            else:
+                n_frames = file.frames
+            info = AudioInfo(n_frames, file.samplerate, file.channels, file.format)
     except (FileNotFoundError, NotADirectoryError):
         raise UnreadableAudio("file not found") from None
     except (sf.SoundFileError, OSError) as error:
         raise UnreadableAudio(f"unreadable: {_why(error)}") from error
-    if header.channels < 1 or header.sample_rate < 1:
-        raise UnreadableAudio(f"{header.channels} channels at {header.sample_rate} Hz: no audio")
-    if header.frames < 1:
+    if info.channels < 1 or info.sample_rate < 1:
+        raise UnreadableAudio(f"{info.channels} channels at {info.sample_rate} Hz: no audio")
+    if info.frames < 1:
         raise UnreadableAudio("zero length: the header says 0 frames (empty or truncated)")
-    return header
-
-
-def _header(path: str | Path, size: int) -> AudioInfo:
-    file = _open(path)
-    try:
-        if isinstance(file, FfmpegFile):
-            n_frames = _counted(*_state(Path(path)))
-        else:
-            n_frames = file.frames
-            if missing := _missing(path, file, size):
-                raise UnreadableAudio(f"truncated: {missing}")
-        return AudioInfo(n_frames, file.samplerate, file.channels, file.format)
-    finally:
-        file.close()
+    return info
 
 
 @lru_cache(2**16)
 def _counted(path: str, *_: int) -> int:
     """Count the frames of a file in this state; it has to be decoded for that."""
-    file = FfmpegFile(path)
-    try:
+    with closing(FfmpegFile(path)) as file:
         return file.count()
-    finally:
-        file.close()
 
 
 def _open(path: str | Path) -> Any:

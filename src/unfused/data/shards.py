@@ -4,14 +4,12 @@
 ``index.parquet`` one row per clip. ``store.json`` is written last: size and digest of all others.
 """
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -40,7 +38,7 @@ class Clip(NamedTuple):
     total_sq: float  # sum of their squares
 
     @classmethod
-    def of(cls, blocks: Iterable[np.ndarray]) -> Clip:
+    def of(cls, blocks: Iterable[np.ndarray]) -> Self:
         """Return a clip that arrives in blocks, consecutive frames, each (T_i, F) float32."""
         halves, total, total_sq = [], 0.0, 0.0
         for block in blocks:
@@ -60,12 +58,12 @@ def write_shard(path: Path, clips: Sequence[Clip], n_mels: int) -> list[tuple[An
 
     Returned are start, n_frames, total and total_sq of each clip.
     """
-    n_frames = [len(clip.frames) for clip in clips]
+    starts = list(accumulate((len(clip.frames) for clip in clips), initial=0))
     # of this process alone: workers may outlive a killed run and meet the next one's
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(_npy_header(sum(n_frames), n_mels))
+            file.write(_npy_header(starts[-1], n_mels))
             for clip in clips:
                 file.write(np.ascontiguousarray(clip.frames, dtype="<f2").data)
             file.flush()
@@ -73,11 +71,7 @@ def write_shard(path: Path, clips: Sequence[Clip], n_mels: int) -> list[tuple[An
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    starts = accumulate(n_frames, initial=0)
-    return [
-        (start, len(clip.frames), clip.total, clip.total_sq)
-        for start, clip in zip(starts, clips, strict=False)
-    ]
+    return [(start, len(clip[0]), *clip[1:]) for start, clip in zip(starts, clips, strict=False)]
 
 
 def map_shard(path: Path, n_mels: int) -> np.ndarray:
@@ -116,6 +110,15 @@ def finish_store(
         shards = {path.name: file_facts(path) for path in sorted(folder.glob("shard-*.npy"))}
     files = {INDEX_FILE: file_facts(folder / INDEX_FILE), **shards}
     write_sealed(folder / STORE_FILE, {"front_end": front_end.settings(), "files": files})
+
+
+def write_store(folder: Path, front_end: FrontEnd, log_mels: Mapping[str, np.ndarray]) -> None:
+    """Write a small store of one shard: clip id -> (T, F) float32 with T >= 1."""
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = [Clip.of([log_mel]) for log_mel in log_mels.values()]
+    places = write_shard(shard_file(folder, 0), clips, front_end.n_mels)
+    rows = [(name, "", 0, *place) for name, place in zip(log_mels, places, strict=True)]
+    finish_store(folder, front_end, rows)
 
 
 def check_store(folder: Path) -> tuple[FrontEnd, list[Path]]:

@@ -1,7 +1,5 @@
 """Where audio is listed: a table, a folder with a table, folders per class, or just a folder."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re
@@ -14,8 +12,7 @@ from .annotations import list_tracks
 from .table import KNOWN_AS, SPLIT_NAMES, TABLE_SUFFIXES, ManifestError, read_table, text_label
 
 log = logging.getLogger(__name__)
-WAYS = ("none", "folders", "table", "tracks", "auto")
-"""Where labels come from; or a regular expression for the names of files."""
+WAYS = ("none", "folders", "table", "tracks", "auto")  # or a regular expression for names of files
 _IN_NAMES = ("label", "group", "split", "fold")
 Columns = Mapping[str, str | None] | None
 FOLDER_TABLE = "labels.csv"
@@ -99,10 +96,8 @@ def _list_by_name(folder: Path, pattern: re.Pattern[str]) -> pd.DataFrame:
         raise ManifestError(
             f"labels={pattern.pattern!r} is found in no name, such as {names[0]!r}, in {folder}"
         )
-    rows = [
-        dict.fromkeys(_IN_NAMES, "") | (match.groupdict("") if match else {}) for match in found
-    ]
-    return list_rows(pd.DataFrame(rows).assign(path=names), folder, labelled=True)
+    rows = pd.DataFrame([match.groupdict("") if match else {} for match in found])
+    return list_rows(rows.fillna("").assign(path=names), folder, labelled=True)
 
 
 def _list_table(path: Path, labels: str, columns: Columns) -> pd.DataFrame:
@@ -127,9 +122,10 @@ def list_rows(table: pd.DataFrame, folder: Path, *, labelled: bool = False) -> p
     """
     table = table.reindex(columns=list(KNOWN_AS), fill_value="")
     paths = [_resolved(text, folder) for text in table["path"]]
-    names = [  # the same wherever the data lie
+    places = (folder, folder.parent / "audio")  # in them, names are the same wherever the data lie
+    names = [
         Path(os.path.relpath(path, folder)).as_posix()
-        if Path(path).is_relative_to(folder) or Path(path).is_relative_to(folder.parent / "audio")
+        if any(Path(path).is_relative_to(place) for place in places)
         else path
         for path in paths
     ]
@@ -167,17 +163,19 @@ def _list_folder(folder: Path, labels: str) -> pd.DataFrame:
     splits, found = [], []  # of each file: its part, and the folder that may be its class
     for part in folders:
         in_split = bool(by_split and part and part[0].lower() not in UNLABELLED)
-        splits.append(part[0] if in_split else "")
-        found.append(text_label(next(iter(part[in_split:]), "")))
+        splits.append("".join(part[:in_split]))
+        found.append(text_label("".join(part[in_split : in_split + 1])))
     tracks = list_tracks(folder, names) if labels in ("tracks", "auto") else None
     if tracks is None and labels == "tracks":
         raise ManifestError(f"{folder} has no label track beside a recording: see labels='auto'")
     unlabelled = {name for name in found if name.lower() in UNLABELLED}
     classes = set(found) - unlabelled - {""}
     labelled = labels == "folders" or (labels == "auto" and len(classes) + bool(unlabelled) >= 2)
-    if labels == "auto" and not labelled and (tables := _tables_in(folder)):
-        log.warning("%s has no class folders, but %s: to take labels from it name it as data",
-                    folder, tables[0])  # fmt: skip
+    for pattern in ("*.[ct]sv", "*/*.[ct]sv") if labels == "auto" and not labelled else ():
+        if tables := sorted(folder.glob(pattern)):
+            text = "%s has no class folders, but %s: to take labels from it name it as data"
+            log.warning(text, folder, tables[0])
+            break
     if not labelled and (labels == "none" or set(found) != classes):  # one class is a label too
         classes = set()
     if tracks is not None:
@@ -189,23 +187,15 @@ def _list_folder(folder: Path, labels: str) -> pd.DataFrame:
                 f"folders without any, such as {without[:3]}: labels='folders' takes the names of "
                 "folders, labels='tracks' the annotations"
             )
-        n_labels = int((tracks["label"] != "").sum())
+        n_labels = (tracks["label"] != "").sum()
         log.info("%s: %d labels from tracks beside the recordings", folder, n_labels)
-        return list_rows(
-            tracks.assign(split=tracks["path"].map(dict(zip(names, splits, strict=True)))),
-            folder, labelled=True,
-        )  # fmt: skip
+        split = tracks["path"].map(dict(zip(names, splits, strict=True)))
+        return list_rows(tracks.assign(split=split), folder, labelled=True)
     table = pd.DataFrame({
         "name": names, "path": [str(folder / name) for name in names], "split": splits,
         "label": [name if name in classes else "" for name in found],
     })  # fmt: skip
     return table.reindex(columns=["name", *KNOWN_AS], fill_value="").assign(labelled=labelled)
-
-
-def _tables_in(folder: Path) -> list[Path]:
-    """Return the tables in a folder or the next ones in it that may say what the audio is."""
-    found = [path for pattern in ("*", "*/*") for path in folder.glob(f"{pattern}.[ct]sv")]
-    return sorted(found, key=lambda path: (len(path.parts), path))
 
 
 def _are_splits(folder: Path, tops: set[str]) -> bool:

@@ -1,7 +1,5 @@
 """Train, validation and test parts: taken as given, made where they are missing, and recorded."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Mapping
@@ -17,8 +15,7 @@ from .manifest import same_audio
 from .table import ManifestError
 
 log = logging.getLogger(__name__)
-NO_CLASSES = "no classes"
-"""``made_by`` where there is nothing to tell apart, so nothing to test."""
+NO_CLASSES = "no classes"  # `made_by` where there is nothing to tell apart, so nothing to test
 _FEWEST_GROUPS = {"test": 3, "valid": 2}  # so that every part still to be filled gets one
 _FEWEST_TESTED, _FOLDS = 100, 5  # a smaller test part says too little; so many folds instead
 _LATER = {"test": ("valid", "train", "unlabelled"), "valid": ("train", "unlabelled")}
@@ -56,9 +53,10 @@ def assign_splits(
         ManifestError: A fraction is not within (0, 1), a test part is empty, or a training part has
             fewer than two classes.
     """
-    for name, value in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
+    fractions, blocks = {"valid": valid_fraction, "test": test_fraction}, []
+    for part, value in fractions.items():
         if not 0 < value < 1:
-            raise ManifestError(f"{name}={value} must lie between 0 and 1")
+            raise ManifestError(f"{part}_fraction={value} must lie between 0 and 1")
     if manifest["fold"].notna().any() and manifest["split"].notna().any():
         log.warning(
             "both fold and split are given: the %d folds are taken, and all is trained as often; "
@@ -80,26 +78,11 @@ def assign_splits(
                 "all is trained as often (n_folds: 1 in the task's parameters makes one test part)",
                 *(labelled.sum(), manifest["fold"].nunique()),
             )
-    clips = manifest[labelled].reset_index(drop=True)
-    fractions, blocks = {"valid": valid_fraction, "test": test_fraction}, []
     for fold in sorted(int(fold) for fold in manifest["fold"].dropna().unique()) or [0]:
-        names = np.where(_held_out(manifest, fold), "excluded", "unlabelled").astype(object)
-        made_by, n_shared = NO_CLASSES, 0
-        if clips["label"].nunique() >= 2:
-            split, made_by = _split_clips(clips, fold, seed, fractions, folds)
-            _check_parts(clips, split, fold)
-            names[labelled] = split
-            n_shared = int((split == "excluded").sum())
-        if "grouped" in made_by:
-            tested = set(manifest["group"][np.isin(names, ["valid", "test"])].dropna())
-            names[~labelled & manifest["group"].isin(tested).to_numpy()] = "excluded"
-        n_shared += sum(_exclude_shared(manifest, names, part) for part in _LATER)
-        if n_shared:
-            text = "fold %d: left out %d clips whose audio the test or validation part holds too"
-            log.warning(text, fold, n_shared)
+        split, made_by = _split(manifest, fold, seed, fractions, folds)
         if copies:
             made_by = made_by.replace("grouped", "grouped (copies kept together)")
-        blocks.append(manifest[["clip_id"]].assign(fold=fold, split=names, made_by=made_by))
+        blocks.append(manifest[["clip_id"]].assign(fold=fold, split=split, made_by=made_by))
     return pd.concat(blocks, ignore_index=True)
 
 
@@ -122,8 +105,7 @@ def _with_folds(
 ) -> tuple[pd.DataFrame, str]:
     """Deal the labelled clips into folds, groups whole, if that can be; say how."""
     clips = manifest[labelled]
-    alone = pd.Series(clips["clip_id"], dtype=object)
-    groups = clips["group"].astype(object).where(clips["group"].notna(), alone)
+    groups = clips["group"].astype(object).where(clips["group"].notna(), clips["clip_id"])
     counts = clips["label"].value_counts()
     k = min(n_folds, groups.nunique(), counts.max() if len(counts) > 1 else 1)
     if k < 2:
@@ -138,28 +120,27 @@ def _with_folds(
     return manifest.assign(fold=fold), f"made {k} folds, {kind} (seed {seed})"
 
 
-def _held_out(manifest: pd.DataFrame, fold: int) -> np.ndarray:
-    """Which rows a given fold or split keeps out of training, (N,) bool."""
-    if manifest["fold"].notna().any():
-        return (manifest["fold"] == fold).fillna(False).to_numpy(dtype=bool)
-    return manifest["split"].isin(["valid", "test"]).to_numpy()
-
-
-def _split_clips(
-    clips: pd.DataFrame, fold: int, seed: int, fractions: Mapping[str, float], folds: str
+def _split(
+    manifest: pd.DataFrame, fold: int, seed: int, fractions: Mapping[str, float], folds: str
 ) -> tuple[np.ndarray, str]:
-    """Return the part of each labelled clip, (N,), and how it came about."""
-    split = np.full(len(clips), "train", dtype=object)
+    """Return the part of each clip, (N,), and how it came about."""
+    labelled, held_out = manifest["label"].notna(), manifest["split"].isin(["valid", "test"])
+    if manifest["fold"].notna().any():
+        held_out = (manifest["fold"] == fold).fillna(False).astype(bool)
+    split, clips = np.where(held_out, "excluded", "unlabelled").astype(object), manifest[labelled]
+    if clips["label"].nunique() < 2:
+        return split, NO_CLASSES
 
     def cut(part: str) -> str:
         rng = numpy_generator(seed, "split", part, fold)
-        return f"{_cut(clips, split, part, fractions[part], rng)} (seed {seed})"
+        return f"{_cut(manifest, split, part, fractions[part], rng)} (seed {seed})"
 
+    split[labelled] = "train"
     if clips["fold"].notna().any():
-        split[_held_out(clips, fold)] = "test"
+        split[labelled & held_out] = "test"
         source = folds
     elif clips["split"].notna().any():
-        split[:] = clips["split"].fillna("train")
+        split[labelled] = clips["split"].fillna("train")
         source = "given split"
         if not (split == "test").any():
             raise ManifestError(
@@ -167,12 +148,19 @@ def _split_clips(
             )
     else:
         source = f"made {cut('test')}"
-    _exclude_shared(clips, split, "test")
-    _warn_shared_groups(clips, split, source)
+    n_shared = _exclude_shared(manifest, split, "test")
+    _warn_shared_groups(clips, split[labelled], source)
     if not (split == "valid").any():
         inner = cut("valid")
         source += "" if source.startswith("made") else f", inner {inner}"
-    _exclude_shared(clips, split, "valid")
+    n_shared += _exclude_shared(manifest, split, "valid")
+    _check_parts(clips, split[labelled], fold)
+    if "grouped" in source:
+        tested = set(manifest["group"][np.isin(split, ["valid", "test"])].dropna())
+        split[~labelled & manifest["group"].isin(tested)] = "excluded"
+    if n_shared:
+        text = "fold %d: left out %d clips whose audio the test or validation part holds too"
+        log.warning(text, fold, n_shared)
     return split, source
 
 
@@ -263,11 +251,9 @@ def _check_parts(clips: pd.DataFrame, split: np.ndarray, fold: int) -> None:
 
 def _warn_shared_groups(clips: pd.DataFrame, split: np.ndarray, source: str) -> None:
     test, rest = split == "test", np.isin(split, ["train", "valid"])
-    shared = set(clips["group"][test].dropna()) & set(clips["group"][rest].dropna())
-    if not shared:
-        return
-    what, example = "groups", min(shared)
-    if shared <= set(clips["digest"]):  # groups made here: say it in the user's words
-        what, example = "recordings", clips["path"][clips["group"].isin(shared)].min()
-    text = "%s: %d %s stand on both sides of the test part, e.g. %s; scores may flatter"
-    log.warning(text, source, len(shared), what, example)
+    if shared := set(clips["group"][test].dropna()) & set(clips["group"][rest].dropna()):
+        what, example = "groups", min(shared)
+        if shared <= set(clips["digest"]):  # groups made here: say it in the user's words
+            what, example = "recordings", clips["path"][clips["group"].isin(shared)].min()
+        text = "%s: %d %s stand on both sides of the test part, e.g. %s; scores may flatter"
+        log.warning(text, source, len(shared), what, example)

@@ -1,10 +1,8 @@
 """The log-mel store: every clip's log-mel on disk, memory-mapped, random crops in one gather."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -12,16 +10,7 @@ import torch
 from torch import Tensor
 
 from .log_mel import FrontEnd
-from .shards import (
-    INDEX_FILE,
-    Clip,
-    StoreError,
-    check_store,
-    finish_store,
-    map_shard,
-    shard_file,
-    write_shard,
-)
+from .shards import INDEX_FILE, Clip, StoreError, check_store, map_shard, write_store
 
 Rows = np.ndarray | Tensor
 
@@ -66,7 +55,7 @@ class LogMelStore:
         return self.paths[0] if self.paths else Path()
 
     @classmethod
-    def open(cls, path: str | Path, front_end: FrontEnd | None = None) -> LogMelStore:
+    def open(cls, path: str | Path, front_end: FrontEnd | None = None) -> Self:
         """Open a finished store, memory-mapped; all of it is read once in this process and checked.
 
         Raises:
@@ -82,7 +71,7 @@ class LogMelStore:
         return cls([path], stored, pd.read_parquet(path / INDEX_FILE), shards)
 
     @classmethod
-    def union(cls, stores: Sequence[LogMelStore]) -> LogMelStore:
+    def union(cls, stores: Sequence[Self]) -> Self:
         """Return one store over several, rows in order; a clip that several hold is taken once.
 
         Raises:
@@ -90,16 +79,13 @@ class LogMelStore:
         """
         if not stores:
             raise StoreError("a union needs at least one log-mel store; none was given")
-        first = stores[0]
+        first, shards, tables = stores[0], list[Path | np.ndarray](), []
         for store in stores:
             if store.front_end != first.front_end:
                 raise StoreError(
                     f"{store.path} was made with {store.front_end}, {first.path} with "
                     f"{first.front_end}: extract them with one front-end"
                 )
-        shards: list[Path | np.ndarray] = []
-        tables = []
-        for store in stores:
             tables.append(store.index.assign(shard=store._shard + len(shards)))
             shards += store._sources
         index = pd.concat(tables).drop_duplicates("clip_id", ignore_index=True)
@@ -108,20 +94,13 @@ class LogMelStore:
     @classmethod
     def write(
         cls, path: str | Path, front_end: FrontEnd, log_mels: Mapping[str, np.ndarray]
-    ) -> LogMelStore:
+    ) -> Self:
         """Make and open a small store of log-mels in memory: clip id -> (T, F) with T >= 1."""
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        clips = [Clip.of([log_mel]) for log_mel in log_mels.values()]
-        places = write_shard(shard_file(path, 0), clips, front_end.n_mels)
-        rows = [(name, "", 0, *place) for name, place in zip(log_mels, places, strict=True)]
-        finish_store(path, front_end, rows)
+        write_store(Path(path), front_end, log_mels)
         return cls.open(path)
 
     @classmethod
-    def in_memory(
-        cls, front_end: FrontEnd, log_mels: Iterable[Iterable[np.ndarray]]
-    ) -> LogMelStore:
+    def in_memory(cls, front_end: FrontEnd, log_mels: Iterable[Iterable[np.ndarray]]) -> Self:
         """Return a store without a disk, of clips "0", "1" ..., with the values one on disk has.
 
         Each clip comes in consecutive blocks of frames, (T_i, F) float32.

@@ -1,7 +1,5 @@
 """Datasets that are folders of files: corpora, models, and what earlier runs have left."""
 
-from __future__ import annotations
-
 import json
 import logging
 import shutil
@@ -15,14 +13,13 @@ from ..core import written
 from ..core.errors import UserError
 from ..core.outputs import write_bytes
 from ..core.repeats import RUNS
-from .files import first_rows
-from .previews import described, verbatim
+from .files import Described, first_rows, verbatim
 
 log = logging.getLogger(__name__)
 RESULTS, PARAMETERS = "07_model_output/results.parquet", "08_reporting/parameters.json"
 
 
-class FolderDataset(AbstractDataset[Any, Any]):
+class FolderDataset(Described, AbstractDataset[Any, Any]):
     """A folder, of which a node's is a copy; its metadata are Kedro-Viz's."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -41,9 +38,7 @@ class FolderDataset(AbstractDataset[Any, Any]):
         shutil.rmtree(self.filepath, ignore_errors=True)
         aside.rename(self.filepath)
 
-    @described
-    def preview(self) -> str:
-        """Return the names of the files."""
+    def _shown(self) -> str:
         names = sorted(path.name for path in self.filepath.iterdir())
         return f"<p>In it: {verbatim(', '.join(names[:40]))}.</p>"
 
@@ -59,17 +54,16 @@ class TextFilesDataset(FolderDataset):
 
     def load(self) -> dict[str, str]:
         """Read them."""
-        files = sorted(self.filepath.rglob("*.txt"))
-        names = [file.relative_to(self.filepath).as_posix().removesuffix(".txt") for file in files]
-        texts = [file.read_text(encoding="utf-8") for file in files]
-        return dict(zip(names, texts, strict=True))
+        return {
+            file.relative_to(self.filepath).as_posix().removesuffix(".txt"): file.read_text("utf-8")
+            for file in sorted(self.filepath.rglob("*.txt"))
+        }
 
     def save(self, data: dict[str, str]) -> None:
         """Write them in the place of those that were there; nothing if there are none."""
         if not data:
             return
         shutil.rmtree(self.filepath, ignore_errors=True)
-        self.filepath.mkdir(parents=True)
         for name, text in data.items():
             file = self.filepath / f"{name}.txt"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +71,7 @@ class TextFilesDataset(FolderDataset):
 
 
 class ModelDataset(FolderDataset):
-    """A :class:`~unfused.inference.classifier.Classifier`: an encoder with its head."""
+    """A :class:`~unfused.inference.classifier.Classifier`, shown by its facts."""
 
     def load(self) -> Any:
         """Return the classifier."""
@@ -85,9 +79,7 @@ class ModelDataset(FolderDataset):
 
         return load_classifier(self.filepath, trust_code=True)  # the configuration named it
 
-    @described
-    def preview(self) -> str:
-        """Return what the classifier is, one fact in a row."""
+    def _shown(self) -> str:
         classifier = self.load()
         facts = {"classes": list(classifier.classes_), **classifier.facts_}
         shown = {key: value for key, value in facts.items() if not isinstance(value, dict)}
@@ -111,9 +103,7 @@ class CorpusDataset(FolderDataset):
         data.save(self.filepath)
         written.note(self.filepath / RECORD)
 
-    @described
-    def preview(self, nrows: int = 20) -> str:
-        """Return what the corpus is, and its first clips."""
+    def _shown(self, nrows: int = 20) -> str:
         corpus = self.load()
         return f"<p>{verbatim(repr(corpus))}</p>{first_rows(corpus.clips, nrows)}"
 
@@ -142,9 +132,7 @@ class RunFilesDataset(FolderDataset):
         """Refuse: runs write their own files."""
         raise DatasetError("the files of runs are written by the runs themselves")
 
-    @described
-    def preview(self) -> str:
-        """Return the names of the runs."""
+    def _shown(self) -> str:
         return f"<p>Runs: {verbatim(', '.join(self._runs()))}.</p>"
 
     def _exists(self) -> bool:

@@ -4,8 +4,6 @@ Such a file is a run's; the folders are all runs'. Paths in it begin where the f
 project may be moved.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import asdict
@@ -18,9 +16,8 @@ from kedro.io import DatasetError
 
 from ..core import written
 from ..core.outputs import write_json
-from .files import first_rows
+from .files import first_rows, picture_html, player_html, verbatim
 from .folders import FolderDataset
-from .previews import described, picture_html, player_html, verbatim
 
 
 class OutputsDataset(FolderDataset):
@@ -28,32 +25,39 @@ class OutputsDataset(FolderDataset):
 
     def load(self) -> Any:
         """Return name -> folder."""
-        written.check(self.filepath)
-        listed, base = json.loads(self.filepath.read_text(encoding="utf-8")), self.filepath.parent
-        return {name: Path(os.path.normpath(base / folder)) for name, folder in listed.items()}
+        return {name: Path(self._absolute(folder)) for name, folder in self._read().items()}
 
     def save(self, data: Any) -> None:
         """Write down which folders there are, after seeing that they are."""
         if missing := [str(folder) for folder in data.values() if not Path(folder).is_dir()]:
             raise DatasetError(f"no folders: {', '.join(missing)}")
-        base = self.filepath.parent.resolve()
-        base.mkdir(parents=True, exist_ok=True)
-        listed = {name: os.path.relpath(folder, base) for name, folder in data.items()}
-        write_json(self.filepath, listed)
-        written.note(self.filepath)
+        self._write({name: self._relative(folder) for name, folder in data.items()})
 
-    @described
-    def preview(self) -> str:
-        """Return the names."""
-        return f"<p>In it: {verbatim(', '.join(OutputsDataset.load(self)))}.</p>"
+    def _shown(self) -> str:
+        return f"<p>In it: {verbatim(', '.join(self._read()))}.</p>"
 
     def _exists(self) -> bool:
         found = OutputsDataset.load(self) if self.filepath.is_file() else {"": self.filepath}
         return all(folder.is_dir() for folder in found.values())
 
+    def _absolute(self, folder: str) -> str:
+        return os.path.normpath(self.filepath.parent / folder)
+
+    def _relative(self, folder: str | Path) -> str:
+        return os.path.relpath(folder, self.filepath.parent.resolve())
+
+    def _read(self) -> Any:
+        written.check(self.filepath)
+        return json.loads(self.filepath.read_text(encoding="utf-8"))
+
+    def _write(self, listed: Any) -> None:
+        self.filepath.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.filepath, listed)
+        written.note(self.filepath)
+
 
 class AudioFolderDataset(OutputsDataset):
-    """One folder of audio files; its preview plays a few of them."""
+    """One folder of audio files; its preview plays a few of them, spread evenly over it."""
 
     def load(self) -> Any:
         """Return the folder."""
@@ -63,19 +67,17 @@ class AudioFolderDataset(OutputsDataset):
         """Write down which folder it is."""
         super().save({"folder": data})
 
-    @described
-    def preview(self, n_clips: int = 6) -> str:
-        """Return players for clips spread evenly over the folder."""
+    def _shown(self, n_clips: int = 6) -> str:
         files = sorted(self.load().rglob("*.flac"))
         chosen = files[:: max(1, len(files) // n_clips)][:n_clips]
         return "".join(f"<p>{verbatim(file.name)}<br>{player_html(file)}</p>" for file in chosen)
 
 
 class LogMelStoreDataset(AudioFolderDataset):
-    """A :class:`~unfused.data.store.LogMelStore`, opened memory-mapped."""
+    """A :class:`~unfused.data.store.LogMelStore`; its preview has a picture of a few clips."""
 
     def load(self) -> Any:
-        """Open the store."""
+        """Open the store, memory-mapped."""
         from ..data.store import LogMelStore
 
         return LogMelStore.open(super().load())
@@ -84,9 +86,7 @@ class LogMelStoreDataset(AudioFolderDataset):
         """Write down where the store is."""
         super().save(data.path)
 
-    @described
-    def preview(self, n_clips: int = 6) -> str:
-        """Return a picture of clips spread evenly over the store."""
+    def _shown(self, n_clips: int = 6) -> str:
         from ..reporting.figures.log_mels import log_mels
 
         store = self.load()
@@ -97,7 +97,7 @@ class LogMelStoreDataset(AudioFolderDataset):
 
 
 class EncodersDataset(OutputsDataset):
-    """Trained encoders, an :class:`~unfused.encoders.trained.EncoderCollection`."""
+    """Trained encoders, an :class:`~unfused.encoders.trained.EncoderCollection`, one in a row."""
 
     def load(self) -> Any:
         """Return the collection."""
@@ -109,11 +109,9 @@ class EncodersDataset(OutputsDataset):
         """Write down which encoder lies where."""
         super().save({name: data.folder(name) for name in data.names()})
 
-    @described
-    def preview(self, nrows: int = 50) -> str:
-        """Return one row per encoder."""
-        rows = []
-        for name in (found := self.load()).names()[:nrows]:
+    def _shown(self, nrows: int = 50) -> str:
+        found, rows = self.load(), []
+        for name in found.names()[:nrows]:
             trained = found.load(name)
             facts = {key: trained.provenance.get(key, "") for key in ("method", "source", "seed")}
             size = {"dimension": trained.encoder.dim, "parameters": trained.encoder.n_parameters}
@@ -128,24 +126,18 @@ class CandidatesDataset(OutputsDataset):
         """Return the candidates."""
         from ..probes.candidates import Candidate
 
-        written.check(self.filepath)
-        base, found = self.filepath.parent, json.loads(self.filepath.read_text(encoding="utf-8"))
-        for entry in found:
-            entry["folder"] = entry["folder"] and os.path.normpath(base / entry["folder"])
-        return [Candidate(**entry) for entry in found]
+        return [
+            Candidate(**{**entry, "folder": entry["folder"] and self._absolute(entry["folder"])})
+            for entry in self._read()
+        ]
 
     def save(self, data: Any) -> None:
         """Write them down."""
-        base, listed = self.filepath.parent.resolve(), [asdict(entry) for entry in data]
-        base.mkdir(parents=True, exist_ok=True)
-        for entry in listed:
-            entry["folder"] = entry["folder"] and os.path.relpath(entry["folder"], base)
-        write_json(self.filepath, listed)
-        written.note(self.filepath)
+        places = [entry.folder and self._relative(entry.folder) for entry in data]
+        entries = zip(map(asdict, data), places, strict=True)
+        self._write([{**entry, "folder": place} for entry, place in entries])
 
-    @described
-    def preview(self, nrows: int = 50) -> str:
-        """Return one row per candidate."""
+    def _shown(self, nrows: int = 50) -> str:
         shown = ["label", "source", "seed", "fold", "read_out", "pretraining_clips"]
         return first_rows(pd.DataFrame(map(asdict, self.load()))[shown], nrows)
 

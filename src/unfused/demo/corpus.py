@@ -3,8 +3,6 @@
 First which notes they consist of, in which clips, in which part; then how they are rendered.
 """
 
-from __future__ import annotations
-
 import inspect
 from importlib import metadata
 from pathlib import Path
@@ -22,8 +20,7 @@ from .settings import DemoSettings
 INSTRUMENTS = Path(__file__).with_name("instruments.csv")
 """Families of the programmes, and which share recordings; see its script in ``benchmarks``."""
 _PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-Plan = tuple[pd.DataFrame, list[Take]]
-"""The table ``labels.csv``, one row a clip, and what is played for it."""
+Plan = tuple[pd.DataFrame, list[Take]]  # the table labels.csv, one row a clip; what is played
 _CLIPS = 5  # of a session
 _OCTAVE = 12  # semitones; a session keeps to one
 _CARD = """# Demo corpus: {name}

@@ -1,7 +1,5 @@
 """Notes of a General MIDI SoundFont, played, recorded and cut into FLAC files."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

@@ -1,7 +1,5 @@
 """How large the demo corpora are: names, defaults and rules; nothing heavy is imported."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -1,10 +1,8 @@
 """A classifier of audio: an embedder, a probe on it, and what they say about new recordings."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -27,12 +25,9 @@ from .recordings import PLACE, Recordings, recordings_of, segments_of
 
 _SEEN_FILE = "seen.parquet"
 _SEEN = ("corpus", "clip_id", "digest", "offset", "frames")
-UNKNOWN = "unknown"
-"""The label of what is silent, or like none of the classes."""
-SILENT_DB = 50.0
-"""A segment that is so much quieter than the loudest of its recording is silent."""
-STRANGE = 3.0
-"""Strangeness above which a sound is none of the classes, see :mod:`unfused.probes.calibration`."""
+UNKNOWN = "unknown"  # the label of what is silent, or like none of the classes
+SILENT_DB = 50.0  # a segment that is so much quieter than the loudest of its recording is silent
+STRANGE = 3.0  # above it a sound is none of the classes, see unfused.probes.calibration
 
 
 class Prediction(NamedTuple):
@@ -71,6 +66,16 @@ class Classified(NamedTuple):
 
     predictions: pd.DataFrame
     embeddings: pd.DataFrame
+    rejected: pd.DataFrame
+
+
+class _Heard(NamedTuple):
+    """What is known of S segments: where they lie, vectors (S, D), probabilities (S, C) ..."""
+
+    places: pd.DataFrame
+    vectors: Floats
+    probabilities: Floats
+    strangeness: Floats
     rejected: pd.DataFrame
 
 
@@ -144,7 +149,7 @@ class Classifier(BaseEstimator):
             return self.embedder_.front_end
         return FrontEnd(**self.facts_["front_end"])
 
-    def fit(self, corpus: Corpus, vectors: Floats | None = None) -> Classifier:
+    def fit(self, corpus: Corpus, vectors: Floats | None = None) -> Self:
         """Embed the labelled clips, choose a probe, and fit it on all of them.
 
         It is chosen on the corpus's validation part or, where that is too small, by folds.
@@ -216,15 +221,14 @@ class Classifier(BaseEstimator):
         if isinstance(audio, Corpus):
             vectors = self.embedder_.embed(audio, device=self.device)
             likely, strange = self.head_.probabilities(vectors), self.head_.strangeness(vectors)
-            said = [(path, [row]) for row, path in enumerate(audio.clips["path"])]
-        else:
-            with recordings_of(audio, sample_rate) as found:
-                heard = self._heard(found)
-            likely, strange = heard.probabilities, heard.strangeness
-            groups = heard.places.groupby(["recording", "path"]).indices
-            said = [(str(path), rows) for (_, path), rows in groups.items()]
-        all_said = [self._prediction(likely[rows], strange[rows], path) for path, rows in said]
-        return all_said if isinstance(audio, Corpus) or found.several else all_said[0]
+            rows = enumerate(audio.clips["path"])
+            return [self._prediction(likely[[i]], strange[[i]], path) for i, path in rows]
+        with recordings_of(audio, sample_rate) as found:
+            heard = self._heard(found)
+        likely, strange = heard.probabilities, heard.strangeness
+        groups = heard.places.groupby(["recording", "path"]).indices.items()
+        said = [self._prediction(likely[of], strange[of], str(path)) for (_, path), of in groups]
+        return said if found.several else said[0]
 
     def classify(
         self,
@@ -319,16 +323,6 @@ class Classifier(BaseEstimator):
         named = {str(self.classes_[c]): float(likely[c]) for c in order}
         strange = float(strangeness[heard].mean())
         return Prediction(label, float(likely.max()), named, strange, len(known), path)
-
-
-class _Heard(NamedTuple):
-    """What is known of S segments: where they lie, vectors (S, D), probabilities (S, C) ..."""
-
-    places: pd.DataFrame
-    vectors: Floats
-    probabilities: Floats
-    strangeness: Floats
-    rejected: pd.DataFrame
 
 
 def load_classifier(folder: str | Path, *, trust_code: bool = False) -> Classifier:

@@ -1,7 +1,5 @@
 """A classifier as a folder for others: weights and JSON, ONNX where it can be made."""
 
-from __future__ import annotations
-
 import json
 import logging
 import shutil
@@ -64,5 +62,4 @@ def export_classifier(
 
 def read_onnx_facts(folder: str | Path) -> dict[str, Any]:
     """Return what :func:`export_classifier` noted about ONNX."""
-    facts: dict[str, Any] = json.loads((Path(folder) / FACTS_FILE).read_text(encoding="utf-8"))
-    return facts
+    return dict(json.loads((Path(folder) / FACTS_FILE).read_text(encoding="utf-8")))

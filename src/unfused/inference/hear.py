@@ -4,8 +4,6 @@ Give the module's name, ``unfused.inference.hear``, and an encoder's folder as t
 speaks that interface.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +16,7 @@ from ..embeddings.audio_input import audio_store
 from ..embeddings.embedder import EncoderEmbedder, load_embedder
 from ..embeddings.read_out import deepest_tap, even_frames, even_step, read_out
 
-MAX_HOP_MS = 50.0
-"""HEAR recommends timestamps at most this far apart."""
+MAX_HOP_MS = 50.0  # HEAR recommends timestamps at most this far apart
 
 
 class HearModel(nn.Module):

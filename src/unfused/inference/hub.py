@@ -1,7 +1,5 @@
 """Classifiers on the Hugging Face hub, with the extra ``hub``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Self
 

@@ -1,7 +1,5 @@
 """What a classifier heard as label tracks that Audacity and Raven open."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Literal

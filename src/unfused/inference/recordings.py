@@ -1,7 +1,5 @@
 """New recordings of any kind and length, read block by block and cut into segments."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -16,9 +14,10 @@ import soundfile
 
 from ..core.errors import UserError
 from ..core.progress import progress
+from ..data.extraction import log_mel_blocks
 from ..data.log_mel import FrontEnd
 from ..data.manifest import scan_audio
-from ..data.reading import UnreadableAudio, probe, read_mono_blocks
+from ..data.reading import UnreadableAudio, probe
 from ..data.store import LogMelStore
 from ..data.table import TABLE_SUFFIXES
 from ..embeddings.audio_input import Audio, checked_rate, mono_samples
@@ -27,24 +26,16 @@ from ..tasks.corpus import Corpus
 
 log = logging.getLogger(__name__)
 PLACE = ["path", "start_seconds", "end_seconds"]
-HELD_FRAMES = 60_000
-"""Log-mel frames of segments that are held at once: ten minutes, 8 MB."""
+HELD_FRAMES = 60_000  # of the segments that are held at once: ten minutes, 8 MB
 _Segment = tuple[int, int, Floats]  # number of the recording, first frame, frames
 
 
 class Recordings(NamedTuple):
-    """Audio to be heard.
+    """Audio to be heard, and what cannot be used, columns path and reason."""
 
-    Attributes:
-        table: Columns path, offset, frames, sample_rate, and shown, the path for people.
-        several: Whether there may be more than one.
-        named: Whether they were named one by one, so that none may be left out.
-        rejected: What cannot be used, columns path and reason.
-    """
-
-    table: pd.DataFrame
-    several: bool = True
-    named: bool = False
+    table: pd.DataFrame  # columns path, offset, frames, sample_rate, and shown, the path for people
+    several: bool = True  # whether there may be more than one
+    named: bool = False  # whether they were named one by one, so that none may be left out
     rejected: pd.DataFrame = pd.DataFrame({"path": [], "reason": []}, dtype=str)
 
 
@@ -143,18 +134,15 @@ def segments_of(
             f"segment_seconds={seconds} and hop_seconds={hop_seconds} must be above 0, and the hop "
             "no longer than a segment: audio in between would not be heard"
         )
-    length, rate = front_end.frames(seconds), front_end.sample_rate
-    hop = max(1, round(hop_seconds * rate / front_end.hop))
+    length = front_end.frames(seconds)
+    hop = max(1, round(hop_seconds * front_end.sample_rate / front_end.hop))
     held, n_held = list[_Segment](), 0
     total = (recordings["frames"] / recordings["sample_rate"]).sum()
-    places = recordings[["path", "offset", "frames"]].itertuples(index=False)
+    places = recordings[["path", "offset", "frames"]].to_dict("records")
     with progress(total=round(total), desc="listening", unit="s") as bar:
-        for number, (path, offset, n) in enumerate(places):
-            blocks = read_mono_blocks(path, offset=offset, frames=n, sample_rate=rate)
+        for number, place in enumerate(places):
             try:
-                for first, frames in cut(front_end.log_mel_blocks(blocks), length, hop):
-                    if not np.isfinite(frames).all():
-                        raise UnreadableAudio("not finite: its power overflows")
+                for first, frames in cut(log_mel_blocks(place, front_end), length, hop):
                     held.append((number, first, frames))
                     n_held += len(frames)
                     bar.update(hop_seconds)
@@ -163,8 +151,8 @@ def segments_of(
                         held, n_held = [], 0
             except UnreadableAudio as error:
                 if rejected is None:
-                    raise UnreadableAudio(f"{path}: {error}") from error
-                log.warning("%s is left out: %s", path, error)
+                    raise UnreadableAudio(f"{place['path']}: {error}") from error
+                log.warning("%s is left out: %s", place["path"], error)
                 rejected[number] = str(error)
     if held:
         yield _gathered(held, recordings, front_end)
@@ -179,15 +167,14 @@ def _gathered(held: list[_Segment], recordings: pd.DataFrame, front_end: FrontEn
     end = begin + np.array([len(part) - 1 for part in parts]) * seconds
     first, last = ((moment * rate).round().astype(int) for moment in (begin, end))
     last = last.where(last + seconds * rate < whole["frames"], whole["frames"])  # up to the end
-    clips = {
-        "clip_id": store.clip_ids,
-        "corpus": "new audio",
-        "recording": numbers,
-        "path": whole["path"],
-        "offset": whole["offset"] + first,
-        "frames": (last - first).clip(lower=1),
-        "start_seconds": (whole["offset"] / rate + begin).round(3),
-        "end_seconds": (whole["offset"] / rate + end).round(3),
-        "level": [float(np.exp(part).mean()) - front_end.eps for part in parts],
-    }
-    return Corpus.of(store, pd.DataFrame(clips))
+    clips = whole[["path"]].assign(
+        clip_id=store.clip_ids,
+        corpus="new audio",
+        recording=numbers,
+        offset=whole["offset"] + first,
+        frames=(last - first).clip(lower=1),
+        start_seconds=(whole["offset"] / rate + begin).round(3),
+        end_seconds=(whole["offset"] / rate + end).round(3),
+        level=[float(np.exp(part).mean()) - front_end.eps for part in parts],
+    )
+    return Corpus.of(store, clips)

@@ -1,7 +1,5 @@
 """Which clips to label next, and which are like another: on vectors that are there already."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -14,8 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from ..core.errors import UserError
 from .classifier import Classifier
 
-_MOST = 5000
-"""Clips among which diversity is looked for."""
+_MOST = 5000  # clips among which diversity is looked for
 _VECTOR = r"^e\d+$"
 _END = 0.02  # seconds from the end of a file within which a segment goes to its end
 
@@ -29,15 +26,16 @@ def clips_to_label(
     n_clips: int = 50,
     like: Any = None,
     known: pd.DataFrame | None = None,
-    **doubt: int,
+    per_clip: int = 10,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Return the segments of classified recordings that are to be labelled next.
 
     Predictions and embeddings are rows that the model's
     :meth:`~unfused.inference.classifier.Classifier.classify` made; ``seconds`` is the length of
-    each recording by its path. Those are chosen that :func:`label_next`, which takes ``doubt``,
-    finds or, where ``like`` is a recording, those most like it; clips in ``known``, by ``path`` and
-    ``start``, have a label by now.
+    each recording by its path. Those are chosen that :func:`label_next` finds, told ``per_clip``
+    and ``seed``, or, where ``like`` is a recording, those most like it; clips in ``known``, by
+    ``path`` and ``start``, have a label by now.
 
     Returns:
         Columns path, start, end (seconds; NaN: to the end of the file), label (empty), suggestion
@@ -55,7 +53,7 @@ def clips_to_label(
     said, vectors = predictions[shown], embeddings.filter(regex=_VECTOR).to_numpy("f4")[shown]
     likely = model.head_.probabilities(vectors)
     if like is None:
-        rows = label_next(vectors, likely, n_clips, **doubt)
+        rows = label_next(vectors, likely, n_clips, per_clip=per_clip, seed=seed)
     else:
         query = model.classify(like).embeddings.filter(regex=_VECTOR).mean()
         rows, _ = nearest(vectors, query.to_numpy(), n_clips)

@@ -4,8 +4,6 @@ Give this file to ``xares``, which makes the only class in it whose name ends in
 arguments; the environment variable ``UNFUSED_ENCODER`` names the encoder's folder.
 """
 
-from __future__ import annotations
-
 import os
 
 from torch import Tensor, nn

@@ -5,11 +5,17 @@
 """
 
 from ..training.settings import TrainingSettings
-from .audio import Audio, Demo, Extraction, FrontEndParams, Task, TaskCard
-from .evaluation import Evaluation, FineTuning, LabelEfficiency
-from .inference import Classify, Export, LabelNext, TrainedModel
-from .methods import Distillation, MethodParams, PseudoLabels, Unfused
-from .model import Model, Training, check_keys, names_in
-from .run import EncoderParams, Pretraining, Report, Run, Select
-from .study import ENTRIES, GROUPS, SINGLE, Study, check_names, check_together, check_values
-from .views import KMixParams, KMixViews, MethodViews, Views
+from .audio import Audio, Demo, Extraction, FrontEndParams, Task
+from .evaluation import Evaluation, FineTuning
+from .methods import (
+    Distillation,
+    KMixParams,
+    MethodParams,
+    MethodViews,
+    PseudoLabels,
+    Unfused,
+    Views,
+)
+from .model import check_keys, names_in
+from .run import Classify, EncoderParams, Export, LabelNext, Pretraining, Report, Run, TrainedModel
+from .study import ENTRIES, GROUPS, Study, check_together, check_values

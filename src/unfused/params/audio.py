@@ -1,9 +1,7 @@
 """Audio: where it is, how it becomes log-mels, and the tasks that have labels for it."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -21,7 +19,7 @@ class FrontEndParams(like(FrontEndSettings, "eps")):  # type: ignore[misc]
     n_mels: int = Field(64, ge=8)
 
     @model_validator(mode="after")
-    def _consistent(self) -> FrontEndParams:
+    def _consistent(self) -> Self:
         from ..data.log_mel import FrontEnd
 
         FrontEnd(**self.model_dump())
@@ -43,12 +41,11 @@ class Extraction(Outputs):
     n_jobs: int = Field(-1, ge=-1)
     folder: Folder = Path("data/04_feature")
 
-    @field_validator("n_jobs")
-    @classmethod
-    def _some(cls, given: int) -> int:
-        if given == 0:
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.n_jobs == 0:
             raise UserError("n_jobs=0 would do nothing: give a number, or -1 for one per core")
-        return given
+        return self
 
 
 class Audio(Model):
@@ -100,13 +97,6 @@ class Audio(Model):
         """Folders and tables with the audio, absolute."""
         given = [self.audio] if isinstance(self.audio, str) else list(self.audio or [])
         return [Path(path).expanduser().resolve() for path in given]
-
-    @property
-    def name(self) -> str:
-        """What the corpus is called: the name of its folder or table."""
-        from ..data.sources import corpus_name
-
-        return corpus_name(self.audio or [])
 
 
 class TaskCard(Model):
@@ -162,7 +152,9 @@ class Task(Audio):
     @property
     def name(self) -> str:
         """What the task is called everywhere in results: its title, else as its folder."""
-        return self.title or super().name
+        from ..data.sources import corpus_name
+
+        return self.title or corpus_name(self.audio or [])
 
     @property
     def licence(self) -> str | None:

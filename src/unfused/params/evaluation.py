@@ -1,16 +1,14 @@
 """How encoders are compared."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ..core.errors import UserError, did_you_mean
 from ..probes.settings import FineTuningSettings
+from .methods import Views
 from .model import Model, Training, like
-from .views import Views
 
 
 class FineTuning(like(FineTuningSettings, "training", "views")):  # type: ignore[misc]
@@ -37,7 +35,7 @@ class FineTuning(like(FineTuningSettings, "training", "views")):  # type: ignore
         return tuned, replace(tuned, training=self.from_scratch, head="random")
 
     @model_validator(mode="after")
-    def _known(self) -> FineTuning:
+    def _known(self) -> Self:
         from ..methods import available
 
         self.settings()  # refuses what is out of range
@@ -66,7 +64,7 @@ class LabelEfficiency(Model):
     fine_tuning: list[str] = []
 
     @model_validator(mode="after")
-    def _known(self) -> LabelEfficiency:
+    def _known(self) -> Self:
         from ..probes.label_efficiency import labels_given
 
         for budget in self.budgets:

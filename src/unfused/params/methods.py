@@ -1,24 +1,52 @@
-"""What is trained without labels: a self-supervised method, and UnFuSeD."""
+"""What is trained without labels, on which views: a self-supervised method, and UnFuSeD."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ..core.errors import UserError
 from ..distillation.settings import DistillationSettings
+from ..views.settings import MethodViewSettings, ViewSettings
 from .model import Model, Training, check_keys, like
 from .run import EncoderParams
-from .views import MethodViews, Views
 
 Control = Literal[
     "random_encoder", "shuffled", "true_labels", "mfcc_statistics", "log_mel_statistics"
 ]
-
-
 LEARNS_VECTORS = "embedding_distillation"
 """The method (ours) that learns the vectors of an encoder from outside, ``settings.teacher``."""
+
+
+class Views(like(ViewSettings)):  # type: ignore[misc]
+    """Augmentations of the training crops."""
+
+
+class MethodViews(like(MethodViewSettings), Views):  # type: ignore[misc]
+    """Augmentations of a self-supervised method."""
+
+
+class KMixViews(MethodViews):
+    """Views with k-mix."""
+
+    mixing: Literal["k_mix"] = "k_mix"
+
+
+class KMixParams(Model):
+    """Centroids for the methods with ``views.mixing: k_mix``, and examples of what it does.
+
+    Attributes:
+        n_centroids: Clusters of the pre-training clips; at most a tenth of the clips are taken.
+        max_clips: Of more clips a random sample of this size is clustered.
+        seed: Seed of sample, k-means and examples.
+        views: Augmentations of the examples; training has those of its method.
+        n_examples: Clips shown.
+    """
+
+    n_centroids: int = Field(128, ge=1)
+    max_clips: int = Field(20000, ge=1)
+    seed: int = 0
+    views: KMixViews = Field(default_factory=KMixViews)
+    n_examples: int = Field(4, ge=1)
 
 
 class Lesson(Model):
@@ -55,7 +83,7 @@ class MethodParams(Model):
     training: Training
 
     @model_validator(mode="after")
-    def _known(self) -> MethodParams:
+    def _known(self) -> Self:
         from ..methods import check_settings
 
         if self.name != LEARNS_VECTORS:

@@ -1,21 +1,12 @@
 """What every group of parameters is: typed, frozen, and without unknown names."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    create_model,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, create_model, model_validator
 
 from ..config import project
 from ..core.errors import UserError, did_you_mean
@@ -60,7 +51,7 @@ _types = cache(get_type_hints)  # it evaluates every annotation of a class, and 
 class Model(BaseModel):
     """A group of parameters; unknown names are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = {"extra": "forbid", "frozen": True, "validate_default": True}
 
 
 def like(settings: type, *without: str) -> Any:
@@ -86,11 +77,7 @@ def like(settings: type, *without: str) -> Any:
                         __validators__=cast(Any, rules), **cast(Any, known))  # fmt: skip
 
 
-def _in_the_project(given: Path) -> Path:
-    return project() / given
-
-
-Folder = Annotated[Path, AfterValidator(_in_the_project)]
+Folder = Annotated[Path, AfterValidator(lambda given: project() / given)]
 """A folder; a relative one begins in the project's, wherever the command is given."""
 
 
@@ -105,7 +92,7 @@ class Outputs(Model):
     folder: Folder
     fresh: bool = False
 
-    def outputs(self, *names: str) -> OutputFolder:
+    def outputs(self, *names: str) -> "OutputFolder":
         """Return a folder of outputs, one below the other for each name."""
         from ..core.outputs import OutputFolder
 

@@ -1,23 +1,34 @@
 """What a study is made of, read from the parameters before anything heavy is imported."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ValidationError
 
 from ..core.errors import UserError, did_you_mean
 from .audio import Audio, Demo, Extraction, FrontEndParams, Task
 from .evaluation import Evaluation
-from .inference import Classify, Export, LabelNext, TrainedModel
-from .methods import LEARNS_VECTORS, Lesson, MethodParams, Unfused
+from .methods import LEARNS_VECTORS, KMixParams, Lesson, MethodParams, Unfused
 from .model import Model, check_keys
-from .run import EncoderParams, Pretraining, Report, Run, Select
-from .views import KMixParams
+from .run import Classify, EncoderParams, Export, LabelNext, Pretraining, Report, Run, TrainedModel
+
+
+class Select(Model):
+    """Which of the configured tasks, pools and methods take part.
+
+    Attributes:
+        tasks: Names of tasks; one's own data takes their place; null: all that are there.
+        pools: Names of corpora without labels, of which those are taken that name audio.
+        methods: Which methods the benchmark compares; null: all that learn from audio alone.
+    """
+
+    tasks: list[str] | str | None = None
+    pools: list[str] | str | None = None
+    methods: list[str] | str | None = None
+
 
 GROUPS: dict[str, type[Model]] = {
     "run": Run,
@@ -39,63 +50,36 @@ GROUPS: dict[str, type[Model]] = {
     "label_next": LabelNext,
     "export": Export,
 }
-ENTRIES = ("tasks", "pools", "methods")
-"""Those groups of which there are several, each under a name of its own."""
-SINGLE = (
-    *(
-        "teacher",
-        "teachers",
-        "data",
-        "unlabelled",
-        "new_audio",
-        "like",
-        "labels",
-        "fresh",
-        "device",
-    ),
-    *("run_name", "model_folder"),
+ENTRIES = ("tasks", "pools", "methods")  # of these there are several, each under a name of its own
+SINGLE = (  # outside of groups; all but the first two are short for --params
+    *("teacher", "teachers", "data", "unlabelled", "new_audio", "like", "labels", "fresh"),
+    *("device", "run_name", "model_folder"),
 )
-"""Parameters outside of groups; all but the first two are short for ``--params``."""
 RENDERED = {"demo": "demo_corpus", "demo_notes": "demo_notes", "demo_mixtures": "demo_mixtures"}
 """What a task's ``audio`` may say instead of a place -> the dataset that is rendered for it."""
-RESERVED = {
+RESERVED = {  # pipelines, stages, datasets, and arguments of nodes that take methods by name
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
     *("lape", "compare_runs", "model", "classify", "label_next", "export", "new_audio"),
     *("demo_corpus", "demo_notes", "demo_mixtures", "corpus", "students", "distillation"),
     *("encoder", "run", "teacher"),
 }
-"""Names of pipelines, stages, datasets and of the arguments of nodes that take methods by name."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """Names of what a run is about: they become namespaces of the pipelines.
+    """Names of what a run is about: they become namespaces of the pipelines."""
 
-    Attributes:
-        tasks: The tasks on which encoders are compared.
-        pools: Corpora that are there for pre-training only.
-        methods: Every configured self-supervised method.
-        compared: Those whose encoders are compared.
-        teacher: The one whose encoders make the pseudo-labels, or a teacher from outside.
-        rendered: Those of the tasks whose audio is rendered -> the dataset with it.
-        model_task: The task whose model is kept for new audio.
-        few_labels: Whether label efficiency is measured.
-        evaluated: Encoders from outside that are compared whoever teaches.
-        lessons: Methods that learn the vectors of an encoder from outside -> which.
-        benchmark: Whether methods are compared with each other, over all tasks.
-    """
-
-    tasks: tuple[str, ...]
-    pools: tuple[str, ...]
-    methods: tuple[str, ...]
-    compared: tuple[str, ...]
-    teacher: str
-    rendered: Mapping[str, str]
-    model_task: str
-    few_labels: bool = False
-    evaluated: tuple[str, ...] = ()
-    lessons: Mapping[str, str] = field(default_factory=dict)
-    benchmark: bool = False
+    tasks: tuple[str, ...]  # on which encoders are compared
+    pools: tuple[str, ...]  # corpora that are there for pre-training only
+    methods: tuple[str, ...]  # every configured self-supervised method
+    compared: tuple[str, ...]  # those whose encoders are compared
+    teacher: str  # whose encoders make the pseudo-labels: a method, or a teacher from outside
+    rendered: Mapping[str, str]  # tasks whose audio is rendered -> the dataset with it
+    model_task: str  # the one whose model is kept for new audio
+    few_labels: bool  # whether label efficiency is measured
+    evaluated: tuple[str, ...]  # encoders from outside that are compared whoever teaches
+    lessons: Mapping[str, str]  # methods that learn the vectors of an encoder from outside -> which
+    benchmark: bool = False  # whether methods are compared with each other, over all tasks
 
     @property
     def teacher_dataset(self) -> str:
@@ -117,7 +101,7 @@ class Study:
         return f"params:{of}"
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Any]) -> Study:
+    def of(cls, parameters: Mapping[str, Any]) -> Self:
         """Return the study that the parameters describe.
 
         Raises:
@@ -125,12 +109,11 @@ class Study:
         """
         check_names(parameters)
         tasks, methods = _chosen_tasks(parameters), tuple(_entries(parameters, "methods"))
-        evaluation, model = parameters.get("evaluation") or {}, parameters.get("model") or {}
-        known = list(_entries(parameters, "teachers"))
+        known, pools = list(_entries(parameters, "teachers")), _entries(parameters, "pools")
+        names = ("evaluation", "model", "select")
+        evaluation, model, select = (parameters.get(name) or {} for name in names)
         teacher = _known([parameters["teacher"]], [*methods, *known], "teacher")[0]
-        lessons = _lessons(parameters, known)
         labels = evaluation.get("label_efficiency") or {}
-        pools, select = _entries(parameters, "pools"), parameters.get("select") or {}
         chosen = _known(_listed(select.get("pools")) or list(pools), list(pools), "select.pools")
         return cls(
             tasks=tasks,
@@ -142,10 +125,10 @@ class Study:
             model_task=_known([model.get("task") or tasks[0]], tasks, "model.task")[0],
             few_labels=bool(labels.get("budgets")),
             evaluated=_known(_listed(evaluation.get("teachers")), known, "evaluation.teachers"),
-            lessons=lessons,
+            lessons=_lessons(parameters, known),
         )
 
-    def as_benchmark(self, parameters: Mapping[str, Any]) -> Study:
+    def as_benchmark(self, parameters: Mapping[str, Any]) -> "Study":
         """Return the study of all methods, on the public tasks that are there as well."""
         entries, tasks = _entries(parameters, "tasks"), self.tasks
         if tasks != ("own_data",):
@@ -161,8 +144,7 @@ class Study:
 
 def check_names(parameters: Mapping[str, Any]) -> None:
     """Refuse parameters that nothing reads, and names that would stand for two things."""
-    known = [*GROUPS, *SINGLE]
-    taken = dict.fromkeys(RESERVED, "reserved")
+    known, taken = [*GROUPS, *SINGLE], dict.fromkeys(RESERVED, "reserved")
     for name, given in parameters.items():
         if name in (*ENTRIES, "teachers"):
             for entry, inner in _entries(parameters, name).items():
@@ -175,10 +157,9 @@ def check_names(parameters: Mapping[str, Any]) -> None:
                     raise UserError(f"{name}.{entry}={inner!r} is a group: set kind in it")
         elif name in GROUPS:
             check_keys(given, GROUPS[name], name)
-        elif name not in SINGLE and not name.startswith("_"):
-            raise UserError(
-                f"{name} is no parameter: choose from {known}{did_you_mean(name, known)}"
-            )
+        elif name not in known and not name.startswith("_"):
+            hint = did_you_mean(name, known)
+            raise UserError(f"{name} is no parameter: choose from {known}{hint}")
 
 
 def check_values(parameters: Mapping[str, Any]) -> None:
@@ -187,22 +168,20 @@ def check_values(parameters: Mapping[str, Any]) -> None:
     Raises:
         UserError: A value breaks a rule; all such values are named.
     """
-    single = [name for name in GROUPS if name in parameters and name not in ENTRIES]
-    given = [(name, name, parameters[name]) for name in single]
+    given = {name: parameters[name] for name in GROUPS if name in parameters}
     for kind in ENTRIES:
-        entries = _entries(parameters, kind)
-        given += [(kind, f"{kind}.{name}", entry) for name, entry in entries.items()]
+        given.pop(kind, None)
+        given |= {f"{kind}.{name}": entry for name, entry in _entries(parameters, kind).items()}
     wrong = []
-    for group, where, values in given:
+    for where, values in given.items():
         try:
-            GROUPS[group].model_validate(values)
+            GROUPS[where.split(".")[0]].model_validate(values)
         except ValidationError as error:
             for found in error.errors():
                 place = ".".join(map(str, (where, *found["loc"])))
                 own = found.get("ctx", {}).get("error")  # names the value itself
-                wrong.append(
-                    f"{place}: {own}" if own else f"{place}={found['input']!r}: {found['msg']}"
-                )
+                said = f": {own}" if own else f"={found['input']!r}: {found['msg']}"
+                wrong.append(f"{place}{said}")
     if wrong:
         raise UserError("; ".join(wrong))
 

@@ -1,7 +1,5 @@
 """What the training views make of a few clips, step by step."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

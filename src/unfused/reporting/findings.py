@@ -3,8 +3,6 @@
 The best one is chosen by its score on validation clips. Test scores choose nothing.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -100,20 +98,18 @@ def _planned(rows: pd.DataFrame, teacher: str | None) -> Iterator[tuple[str, pd.
         same = probed[probed["encoder"] == teacher]
         same = same[same["read_out"] == methods[STUDENT]["read_out"]]
         yield "teacher", methods[STUDENT], same.iloc[0] if len(same) else methods[teacher]
-    best, plain = best_of(rows), _plain(rows)
-    if plain is not None and not _is_plain(best):
+    best = best_of(rows)
+    plain = _plain(rows, best)
+    if plain is not None and plain is not best:
         yield "plain", best, plain
 
 
-def _is_plain(row: pd.Series) -> bool:
-    return baseline_of(row["encoder"]) in PLAIN
-
-
-def _plain(rows: pd.DataFrame) -> pd.Series | None:
-    """Return the plain alternative, of several the one that is best on validation clips."""
-    probed = rows[rows["protocol"] == "linear_probe"]
-    plain = probed[probed["encoder"].map(baseline_of).isin(PLAIN)]
-    return best_of(plain) if len(plain) else None
+def _plain(rows: pd.DataFrame, best: pd.Series) -> pd.Series | None:
+    """Return the plain alternative: the best one if that is plain, else that best on validation."""
+    if baseline_of(best["encoder"]) in PLAIN:
+        return best
+    plain = rows["encoder"].map(baseline_of).isin(PLAIN) & (rows["protocol"] == "linear_probe")
+    return best_of(rows[plain]) if plain.any() else None
 
 
 def findings(
@@ -174,7 +170,7 @@ def _best(summary: pd.DataFrame, best: pd.Series) -> dict[str, Any]:
 def _against_plain(
     best: pd.Series, rows: pd.DataFrame, comparisons: pd.DataFrame
 ) -> dict[str, Any] | None:
-    plain = best if _is_plain(best) else _plain(rows)
+    plain = _plain(rows, best)
     if plain is None:
         return None
     known = {"name": plain["name"], "title": title_of(plain), "mean": float(plain["mean"])}
@@ -211,12 +207,10 @@ def _pairs(answers: pd.DataFrame, several: bool) -> list[dict[str, Any]]:
         instead=[sorted({*b} - {*a}) or [NOTHING] for a, b in zip(truth, said, strict=True)],
     )
     wrong = wrong.explode("missed").explode("instead").dropna(subset="missed")
-    found: list[dict[str, Any]] = []
-    sizes = wrong.groupby(["missed", "instead"])["clip_id"].nunique()
-    most = sizes.sort_values(ascending=False, kind="stable").head(_PAIRS)
-    for (missed, instead), size in most.items():
-        pair = wrong[(wrong["missed"] == missed) & (wrong["instead"] == instead)]
-        clips = _records(_playable(pair, missed, instead).head(_CLIPS))
+    pairs = wrong.groupby(["missed", "instead"])
+    sizes, found = pairs["clip_id"].nunique().sort_values(ascending=False, kind="stable"), []
+    for (missed, instead), size in sizes.head(_PAIRS).items():
+        clips = _playable(pairs.get_group((missed, instead)), missed, instead, _CLIPS)
         found.append({"label": missed, "predicted": instead, "n": int(size), "clips": clips})
     return found
 
@@ -228,17 +222,16 @@ def _suspects(answers: pd.DataFrame) -> list[dict[str, Any]]:
     agreed = by_clip["predicted"].nunique() == 1
     wrong = answers[(answers["label"] != answers["predicted"])
                     & answers["clip_id"].isin(sure.index[sure & agreed])]  # fmt: skip
-    clips = _playable(wrong, wrong["label"], wrong["predicted"])
-    return _records(clips.head(_SUSPECTS))
+    return _playable(wrong, wrong["label"], wrong["predicted"], _SUSPECTS)
 
 
-def _playable(rows: pd.DataFrame, label: Any, predicted: Any) -> pd.DataFrame:
+def _playable(rows: pd.DataFrame, label: Any, predicted: Any, most: int) -> list[dict[str, Any]]:
     """Return clips with where their audio is, each once, the surest answer first."""
     rows = rows.assign(label=label, predicted=predicted)
     rows = rows.sort_values("probability", ascending=False, kind="stable")
-    columns = [name for name in _FILE if name in rows]
-    kept = ["clip_id", "label", "predicted", "probability", *columns]
-    return rows.drop_duplicates("clip_id")[kept]
+    wanted = ["clip_id", "label", "predicted", "probability", *_FILE]
+    kept = [name for name in wanted if name in rows]
+    return _records(rows.drop_duplicates("clip_id")[kept].head(most))
 
 
 def best_over_tasks(summary: pd.DataFrame) -> dict[str, Any] | None:

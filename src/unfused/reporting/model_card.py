@@ -1,7 +1,5 @@
 """The model card: what a model is, how it was made, how good it is, its limits, how to load it."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What a reader sees instead of the identifiers in result rows, and in which order."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Pages of one HTML file that need nothing beside them: the report, and one that takes labels."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

@@ -5,8 +5,6 @@ FSD50K. The official code picks the best epoch on the *test* set, so they are op
 scores chosen on validation data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from io import StringIO

@@ -4,8 +4,6 @@ Test scores are left out on purpose. Who chooses among many runs by their test s
 luckiest of them; so choose here, then read the chosen run's report.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

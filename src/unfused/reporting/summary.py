@@ -1,7 +1,5 @@
 """Rows of a whole experiment -> one row per score, with its interval; a corpus in numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,18 +16,14 @@ from .names import MAIN_METRICS, encoder_name, encoder_rank, is_control, protoco
 
 KEY = ["task", "encoder", "source", "read_out", "protocol", "fitted_on"]
 """What one classifier is: ``fitted_on`` is ``train`` or, fitted again, ``train+valid``."""
-MEAN = "mean over tasks"
-"""What stands for the task in rows about all of them."""
+MEAN = "mean over tasks"  # the task in rows about all of them
 _PARTS = ["train", "valid", "test", "unlabelled", "excluded"]
 _TRAINING = (*KEY, "seed", "fold")
 _RESULTS = (*_TRAINING, "metric", "value", "validation", "validation_error", "parameters")
 _PREDICTIONS = (*_TRAINING, "clip_id", "label", "predicted")
-_FACTS = {
-    **dict.fromkeys(("n_train", "n_valid", "pretraining_clips"), "mean"),
-    "validation": "mean",
-    **dict.fromkeys(("dimension", "parameters", "transductive"), "first"),
-    **dict.fromkeys(("licence", "pretraining_data"), "first"),
-}
+_FACTS = dict.fromkeys(("n_train", "n_valid", "pretraining_clips", "validation"), "mean")
+_FACTS |= dict.fromkeys(("dimension", "parameters", "transductive"), "first")
+_FACTS |= dict.fromkeys(("licence", "pretraining_data"), "first")
 
 
 def checked_results(results: pd.DataFrame) -> pd.DataFrame:

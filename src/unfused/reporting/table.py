@@ -1,7 +1,5 @@
 """The table of results: classifiers down, tasks across, each score with its interval."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -16,30 +14,20 @@ from .summary import KEY, MEAN, of_classifier, shown
 from .words import percent
 
 _SIZES = {"dimension": "Dim", "parameters": "Parameters", "pretraining_clips": "Pre-training clips"}
-_LATEX = {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "[": "{[}",
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"}, "\N{EN DASH}": "--",
-}  # fmt: skip
+_LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {"[": "{[}", "\N{EN DASH}": "--"}
+_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _MARKDOWN = {sign: f"\\{sign}" for sign in "\\`*_{}<>|"}
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Every classifier on every task, as text.
+    """Every classifier on every task, as text."""
 
-    Attributes:
-        cells: One row per classifier, headings as columns.
-        chosen: The same shape: whether a cell is of the task's best classifier on validation.
-        notes: What a reader must know, one sentence each.
-        outside: Licence and pre-training data of encoders from outside; may be empty.
-        published: Published scores on the tasks that belong to LAPE; may be empty.
-    """
-
-    cells: pd.DataFrame
-    chosen: pd.DataFrame
-    notes: tuple[str, ...]
-    outside: pd.DataFrame
-    published: pd.DataFrame
+    cells: pd.DataFrame  # one row per classifier, headings as columns
+    chosen: pd.DataFrame  # the same shape: whether a cell is of the task's best one on validation
+    notes: list[str]  # what a reader must know, one sentence each
+    outside: pd.DataFrame  # licence and pre-training data of encoders from outside, if any
+    published: pd.DataFrame  # published scores on the tasks that belong to LAPE, if any
 
 
 def score_table(summary: pd.DataFrame) -> ScoreTable:
@@ -103,7 +91,7 @@ def _whole(value: Any) -> str:
     return "" if pd.isna(value) else "?" if value < 0 else f"{round(value):,}"
 
 
-def _notes(rows: pd.DataFrame) -> tuple[str, ...]:
+def _notes(rows: pd.DataFrame) -> list[str]:
     chance = rows.drop_duplicates("task")[["task", "chance"]].itertuples(index=False)
     notes = [
         f"Scores in %; {counted(rows['n_seeds'], 'seed')} of pre-training, student and probe.",
@@ -123,7 +111,7 @@ def _notes(rows: pd.DataFrame) -> tuple[str, ...]:
         notes.append("The upper bound was trained on the true labels.")
     if "transductive" in rows and rows["transductive"].eq(True).any():
         notes.append("Transductive rows saw test clips (not labels) in pre-training.")
-    return tuple(notes)
+    return notes
 
 
 def _outside(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,5 @@
 """What was found, in short sentences that claim no more than the numbers do."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

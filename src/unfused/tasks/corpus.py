@@ -1,13 +1,11 @@
 """A corpus: clips of audio with their log-mels, some or all of them with labels and parts."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -72,7 +70,7 @@ class Corpus:
     clips: pd.DataFrame
     rejected: pd.DataFrame
     _splits: pd.DataFrame | None
-    _whole: Corpus | None  # what it is a part of, whose splits are its own
+    _whole: Self | None  # what it is a part of, whose splits are its own
     _cut: dict[str, Any]
 
     def __init__(
@@ -93,12 +91,11 @@ class Corpus:
     ) -> None:
         sources = [audio] if isinstance(audio, str | Path) else list(audio)
         places = [Path(source).expanduser().resolve() for source in sources]
+        name, definition = corpus_name([str(place) for place in places]), front_end or FrontEnd()
         manifest, rejected = scan_audio(
-            places, corpus=corpus_name([str(place) for place in places]), labels=labels,
-            listing=None if layout is None else read_layout(layout, places[0]), columns=columns,
-            label_separator=label_separator, window_seconds=window_seconds,
+            places, corpus=name, labels=labels, columns=columns, label_separator=label_separator,
+            listing=layout and read_layout(layout, places[0]), window_seconds=window_seconds,
         )  # fmt: skip
-        name, definition = str(manifest["corpus"].iloc[0]), front_end or FrontEnd()
         mark = mark_of(clips=manifest[AUDIO_KEY], front_end=definition)
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unfused"
         path = Path(folder or cache) / f"{name}-{mark}"
@@ -117,7 +114,7 @@ class Corpus:
     def of(
         cls, store: LogMelStore, clips: pd.DataFrame, splits: pd.DataFrame | None = None, *,
         name: str | None = None, rejected: pd.DataFrame | None = None,
-    ) -> Corpus:  # fmt: skip
+    ) -> Self:  # fmt: skip
         """Return a corpus of what is there already: clips of a store, which may hold more.
 
         ``clips`` have clip_id and perhaps other columns of a manifest, ``splits`` clip_id, fold and
@@ -152,8 +149,7 @@ class Corpus:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECORD).unlink(missing_ok=True)
         splits = self._splits if self._whole is None else self.splits
-        tables = {"clips": self.clips, "rejected": self.rejected, "splits": splits}
-        files = {}
+        tables, files = {"clips": self.clips, "rejected": self.rejected, "splits": splits}, {}
         for name, table in tables.items():
             if table is not None:
                 table.to_parquet(file := folder / f"{name}.parquet", index=False)
@@ -164,7 +160,7 @@ class Corpus:
         write_sealed(folder / RECORD, facts)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Corpus:
+    def load(cls, folder: str | Path) -> Self:
         """Read a corpus; its log-mels are looked for as seen from the folder, then where they were.
 
         Raises:
@@ -183,11 +179,8 @@ class Corpus:
             LogMelStore.open(place if (place := (folder / near).resolve()).is_dir() else there)
             for near, there in facts["stores"]
         ]
-        store = stores[0] if len(stores) == 1 else LogMelStore.union(stores)
-        corpus = cls.of(
-            store, tables["clips"], tables.get("splits"), name=facts["name"],
-            rejected=tables["rejected"],
-        )  # fmt: skip
+        known = {"name": facts["name"], "rejected": tables["rejected"]}
+        corpus = cls.of(LogMelStore.union(stores), tables["clips"], tables.get("splits"), **known)
         corpus._cut = facts["cut"]
         return corpus
 
@@ -255,13 +248,12 @@ class Corpus:
     @property
     def splits(self) -> pd.DataFrame:
         """Which clips train, validate and test in every fold: clip_id, fold, split, made_by."""
-        if self._splits is None:
-            if self._whole is not None:
-                whole = self._whole.splits
-                self._splits = whole[whole["clip_id"].isin(self.clips["clip_id"])]
-            else:
-                cut = assign_splits(self.clips, **self._cut)
-                self._splits = cut.merge(self.clips[AUDIO_KEY], on="clip_id")
+        if self._splits is None and self._whole is not None:
+            whole = self._whole.splits
+            self._splits = whole[whole["clip_id"].isin(self.clips["clip_id"])]
+        elif self._splits is None:
+            cut = assign_splits(self.clips, **self._cut)
+            self._splits = cut.merge(self.clips[AUDIO_KEY], on="clip_id")
         return self._splits
 
     @property
@@ -270,20 +262,20 @@ class Corpus:
         return sorted(int(fold) for fold in self.splits["fold"].unique()) or [0]
 
     @property
-    def labelled(self) -> Corpus:
+    def labelled(self) -> Self:
         """The clips with a label."""
         return self._subset(self.clips["label"].notna())
 
     @property
-    def unlabelled(self) -> Corpus:
+    def unlabelled(self) -> Self:
         """:meth:`for_training` in the first fold: what may be heard, without its labels."""
         return self.for_training()
 
-    def part(self, name: str, fold: int | None = None) -> Corpus:
+    def part(self, name: str, fold: int | None = None) -> Self:
         """Return the labelled clips of one part: ``train``, ``valid`` or ``test``."""
         return self._of_split([name], fold)
 
-    def split(self, fold: int | None = None) -> tuple[Corpus, Corpus]:
+    def split(self, fold: int | None = None) -> tuple[Self, Self]:
         """Return the labelled clips to fit on (training and validation parts) and those to test on.
 
         Without a fold the first is held out.
@@ -293,7 +285,7 @@ class Corpus:
         """
         return self._of_split(["train", "valid"], fold), self._of_split(["test"], fold)
 
-    def for_training(self, fold: int | None = None, *, transductive: bool = False) -> Corpus:
+    def for_training(self, fold: int | None = None, *, transductive: bool = False) -> Self:
         """Return the audio that may be trained on without labels, which are taken away.
 
         No clip that validates or tests in the fold (None: the first), nor its audio under another
@@ -304,7 +296,7 @@ class Corpus:
         audio.clips = audio.clips.assign(label=None)
         return audio
 
-    def take(self, clip_ids: Iterable[str]) -> Corpus:
+    def take(self, clip_ids: Iterable[str]) -> Self:
         """Return the clips with these ids, in their order here."""
         return self._subset(self.clips["clip_id"].isin(list(clip_ids)))
 
@@ -320,7 +312,7 @@ class Corpus:
             raise UserError(f"fold={fold} is none of the folds {self.folds} of {self.name}")
         return self.folds[0] if fold is None else fold
 
-    def _of_split(self, parts: Sequence[str], fold: int | None) -> Corpus:
+    def _of_split(self, parts: Sequence[str], fold: int | None) -> Self:
         splits, labelled = self.splits, self.clips["label"].notna()
         undivided = "made_by" in splits and (splits["made_by"] == NO_CLASSES).any()
         if len(self) and (undivided or not labelled.any()):
@@ -330,8 +322,7 @@ class Corpus:
         part._splits = of_part[of_part["clip_id"].isin(part.clips["clip_id"])]
         return part
 
-    def _subset(self, chosen: pd.Series) -> Corpus:
-        clips = self.clips[chosen]
-        part = Corpus.of(self.store, clips, name=self.name, rejected=self.rejected)
+    def _subset(self, chosen: pd.Series) -> Self:
+        part = self.of(self.store, self.clips[chosen], name=self.name, rejected=self.rejected)
         part._whole, part._cut = self, self._cut
         return part

@@ -1,7 +1,5 @@
 """Single-label and multi-label tasks: what a probe and a fine-tuned classifier do differently."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """No encoder hears what it is evaluated on: the clips it may be trained on, and the guard."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

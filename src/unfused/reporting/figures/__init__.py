@@ -1,7 +1,5 @@
 """Figures as :class:`matplotlib.figure.Figure` objects; nothing here touches pyplot's state."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

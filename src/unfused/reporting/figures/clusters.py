@@ -1,7 +1,5 @@
 """t-SNE of a task's clips: pseudo-labels beside true labels."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Where a classifier errs: what it takes for what, or how many of each class it recognises."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Learning curves, and score against the number of labels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from textwrap import fill
 

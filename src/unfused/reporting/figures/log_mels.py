@@ -1,7 +1,5 @@
 """Log-mels as pictures: steps of the views, a few clips side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

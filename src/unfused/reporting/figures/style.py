@@ -1,7 +1,5 @@
 """One look for all figures: fonts, a palette for colour-blind readers, labels taken literally."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache

@@ -5,8 +5,6 @@ other change. It takes the folder and returns one row per clip with ``path`` (re
 folder) and whichever of ``label, split, fold, group, offset, frames`` the data set says.
 """
 
-from __future__ import annotations
-
 import importlib
 import logging
 import pkgutil

@@ -1,7 +1,5 @@
 """What layouts share: the registry, and reading the tables that come with data sets."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path

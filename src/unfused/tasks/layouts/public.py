@@ -1,7 +1,5 @@
 """The public data sets: words, speakers, emotions, scenes, events, birds, notes, genres, tags."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
