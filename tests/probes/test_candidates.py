@@ -173,11 +173,10 @@ def test_vectors_are_made_once_and_found_by_clip(methods, tones, make_corpus, tm
     corpus = make_corpus(store, labels, {"train": 30, "test": 30})
     candidate = listed(methods, read_outs=[BLOCK])[-1]
     outputs = OutputFolder(tmp_path / "outputs")
-    twice = [embed_candidates([candidate], corpus, outputs, device="cpu") for _ in range(2)]
-    folders = [found[candidate.key] for found in twice]
-    assert folders[0] == folders[1]
+    once, again = (embed_candidates([candidate], corpus, outputs, device="cpu") for _ in range(2))
+    assert once == again
     assert len(list((tmp_path / "outputs").iterdir())) == 1
-    vectors, test = Vectors.load(folders[0]), corpus.part("test")
+    vectors, test = Vectors.load(once[0]), corpus.part("test")
     assert vectors.matrix.shape == (59, candidate.load().dim)
     assert vectors.n_parameters == candidate.load().n_parameters
     again = candidate.load().embed(test, device="cpu")

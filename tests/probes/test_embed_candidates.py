@@ -44,12 +44,12 @@ def candidate(tmp_path):
     return candidate
 
 
-def check(folders, items, encoders, corpus):
+def check(embedded, encoders, corpus):
     """See that vectors are those of each encoder on its own."""
-    for item, trained in zip(items, encoders, strict=True):
+    for item, trained in zip(embedded, encoders, strict=True):
         read_out = ReadOut(**item.embedder["read_out"])
         expected = EncoderEmbedder(trained, read_out).embed(corpus, device="cpu")
-        found = Vectors.load(folders[item.key]).of(corpus)
+        found = Vectors.load(item).of(corpus)
         torch.testing.assert_close(torch.tensor(found), torch.tensor(expected))
 
 
@@ -58,9 +58,9 @@ def test_read_outs_of_one_encoder_share_its_passes(
 ):
     wanted = [ReadOut(("block3",)), ReadOut(("fc2",), ("max+mean",)), ReadOut(("block1",))]
     items = [candidate("decar", make_trained(), item) for item in wanted]
-    folders = embed_candidates(items, corpus, OutputFolder(tmp_path / "out"), device="cpu")
+    embedded = embed_candidates(items, corpus, OutputFolder(tmp_path / "out"), device="cpu")
     assert len(passes) == 1
-    check(folders, items, 3 * [make_trained()], corpus)
+    check(embedded, 3 * [make_trained()], corpus)
 
 
 def test_a_student_is_heard_in_the_passes_of_the_full_network(
@@ -75,6 +75,6 @@ def test_a_student_is_heard_in_the_passes_of_the_full_network(
         candidate("unfused", student, ReadOut(("block3",))),
         candidate("unfused", student, ReadOut(("block3",), clip_normalisation=True)),
     ]
-    folders = embed_candidates(items, corpus, OutputFolder(tmp_path / "out"), device="cpu")
+    embedded = embed_candidates(items, corpus, OutputFolder(tmp_path / "out"), device="cpu")
     assert len(passes) == 3  # nobody asks for the first one's clip-normalised vectors
-    check(folders, items, encoders, corpus)
+    check(embedded, encoders, corpus)

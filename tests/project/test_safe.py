@@ -14,7 +14,7 @@ from unfused import load_classifier
 from unfused.core.errors import UserError
 from unfused.core.outputs import RECORD
 from unfused.encoders.published import load_lape
-from unfused.probes.candidates import Vectors
+from unfused.probes.candidates import Candidate, Vectors
 from unfused.training.checkpoint import CheckpointError, load_checkpoint
 
 from .test_viz import graph_and_answers
@@ -47,7 +47,7 @@ def test_an_array_with_code_in_it_is_not_run(tmp_path):
     np.savez(tmp_path / "clips.npz", clip_ids=harmful, n_parameters=0)
     np.save(tmp_path / "vectors.npy", harmful)
     with pytest.raises(ValueError, match=r"allow_pickle|Python objects"):
-        Vectors.load(tmp_path)
+        Vectors.load(Candidate("any", "", 0, 0, {}, vectors=str(tmp_path)))
     assert not (tmp_path / "trace").exists()
 
 

@@ -6,6 +6,7 @@ project may be moved.
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -126,16 +127,11 @@ class CandidatesDataset(OutputsDataset):
         """Return the candidates."""
         from ..probes.candidates import Candidate
 
-        return [
-            Candidate(**{**entry, "folder": entry["folder"] and self._absolute(entry["folder"])})
-            for entry in self._read()
-        ]
+        return [Candidate(**_placed(entry, self._absolute)) for entry in self._read()]
 
     def save(self, data: Any) -> None:
         """Write them down."""
-        places = [entry.folder and self._relative(entry.folder) for entry in data]
-        entries = zip(map(asdict, data), places, strict=True)
-        self._write([{**entry, "folder": place} for entry, place in entries])
+        self._write([_placed(asdict(entry), self._relative) for entry in data])
 
     def _shown(self, nrows: int = 50) -> str:
         shown = ["label", "source", "seed", "fold", "read_out", "pretraining_clips"]
@@ -143,3 +139,8 @@ class CandidatesDataset(OutputsDataset):
 
     def _exists(self) -> bool:
         return self.filepath.is_file()
+
+
+def _placed(entry: dict[str, Any], path: Callable[[str], str]) -> dict[str, Any]:
+    """Return a candidate's fields with its folders as ``path`` makes them."""
+    return {**entry, **{at: path(entry[at]) for at in ("folder", "vectors") if entry[at]}}

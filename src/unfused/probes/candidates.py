@@ -49,6 +49,7 @@ class Candidate:
         digest: Identifies what it computes.
         pretraining_clips: Number of clips that its weights were trained on.
         facts: ``licence`` and ``pretraining_data``, where they are known.
+        vectors: Where its :class:`Vectors` of the labelled clips lie, once it has embedded them.
     """
 
     label: str
@@ -61,6 +62,7 @@ class Candidate:
     digest: str = ""
     pretraining_clips: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
+    vectors: str | None = None
 
     def described(self) -> Candidate:
         """Return it with the facts that loading it shows."""
@@ -156,8 +158,9 @@ class Vectors(NamedTuple):
     n_parameters: int
 
     @classmethod
-    def load(cls, folder: Path) -> Vectors:
+    def load(cls, candidate: Candidate) -> Vectors:
         """Read what :func:`embed_candidates` left; refuse it, by UserError, if it is damaged."""
+        folder = Path(str(candidate.vectors))
         check_output(folder)
         held = np.load(folder / "clips.npz")
         matrix = np.load(folder / "vectors.npy", mmap_mode="r")
@@ -173,7 +176,7 @@ class Vectors(NamedTuple):
 
 def embed_candidates(
     candidates: Sequence[Candidate], corpus: Corpus, outputs: OutputFolder, *, device: str = "auto"
-) -> dict[str, Path]:
+) -> list[Candidate]:
     """Embed a corpus's labelled clips with every candidate, once.
 
     Read-outs of one encoder share its passes, those of a student the passes of the full network
@@ -181,7 +184,7 @@ def embed_candidates(
     encoder its vectors.
 
     Returns:
-        :attr:`Candidate.key` -> folder of its :class:`Vectors`.
+        The candidates, which know by then where their :class:`Vectors` lie.
     """
     clips, passes = corpus.labelled, _Passes(corpus.labelled, device)
     source = source_digest("embeddings.embedder", "embeddings.outside", "encoders")
@@ -190,7 +193,7 @@ def embed_candidates(
     for item in candidates:
         parts = [item.embedder, *item.embedder.get("parts", ())]
         asked[_network(item)] += [ReadOut(**of["read_out"]) for of in parts if "read_out" in of]
-    folders = {}
+    embedded = []
     for candidate in progress(candidates, total=len(candidates), desc="embedding", unit="encoder"):
 
         def build(folder: Path, of: Candidate = candidate) -> None:
@@ -200,13 +203,14 @@ def embed_candidates(
             np.savez(folder / "clips.npz", clip_ids=clip_ids, n_parameters=embedder.n_parameters)
 
         made_of = {**known, "embedder": candidate.digest}
-        folders[candidate.key] = outputs.built(candidate.name, made_of, build)
-    return folders
+        folder = outputs.built(candidate.name, made_of, build)
+        embedded.append(replace(candidate, vectors=str(folder)))
+    return embedded
 
 
-def vectors_in(folder: Path, corpus: Corpus) -> Floats | None:
-    """Return the vectors of a corpus's clips, (N, D); None if some were not embedded there."""
-    there = Vectors.load(folder)
+def vectors_in(candidate: Candidate, corpus: Corpus) -> Floats | None:
+    """Return the vectors of a corpus's clips, (N, D); None if some were not embedded."""
+    there = Vectors.load(candidate)
     return there.of(corpus) if corpus.clips["clip_id"].isin(there.clip_ids).all() else None
 
 

@@ -35,7 +35,6 @@ Tables = dict[str, pd.DataFrame]
 
 def few_label_work(
     probed: Sequence[Candidate],
-    embeddings: Mapping[str, Path],
     trained: Sequence[Plan],
     corpus: Corpus,
     *,
@@ -45,21 +44,19 @@ def few_label_work(
 ) -> Iterator[tuple[str, dict[str, Any], Callable[[Path], Tables]]]:
     """Yield what :meth:`~unfused.core.outputs.OutputFolder.tables` takes: name, made_of, build.
 
-    Frozen encoders are probed, by the vectors of
-    :func:`~unfused.probes.candidates.embed_candidates`; what is planned is trained end to end. What
-    the ``rows`` are made of lacks corpus and ``how``, see :func:`probe_with_few_labels`.
+    Frozen encoders, which have been embedded, are probed; what is planned is trained end to end.
+    What the ``rows`` are made of lacks corpus and ``how``, see :func:`probe_with_few_labels`.
     """
 
     def probe(_: Path, of: Candidate, by: FrozenProtocol) -> Tables:
-        vectors = Vectors.load(embeddings[of.key])
-        return {"rows": probe_with_few_labels(of, vectors, corpus, by, **how)}
+        return {"rows": probe_with_few_labels(of, Vectors.load(of), corpus, by, **how)}
 
     def train(folder: Path, of: Plan) -> Tables:
         return {"rows": train_with_few_labels(of, corpus, folder, device=device, **how)}
 
     for candidate, protocol in product(probed, protocols):
         made_of = {"protocol": protocol, "candidate": candidate.key}
-        made_of["of"] = embeddings[candidate.key].name
+        made_of["of"] = Path(str(candidate.vectors)).name
         yield f"{candidate.key}-{protocol}", made_of, partial(probe, of=candidate, by=protocol)
     for plan in trained:
         yield plan.name, {"plan": plan.identity()}, partial(train, of=plan)

@@ -19,6 +19,7 @@ def list_candidates(
     evaluation: Evaluation,
     encoder: EncoderParams,
     run: Run,
+    *,
     teacher: str,
     **compared: Any,
 ) -> list:
@@ -40,7 +41,7 @@ def list_candidates(
     )
 
 
-def embed_clips(candidates: list, corpus: Any, run: Run) -> dict[str, Path]:
+def embed_clips(candidates: list, corpus: Any, run: Run) -> list:
     """Embed the labelled clips with every candidate, once."""
     from ...probes.candidates import embed_candidates
 
@@ -49,7 +50,7 @@ def embed_clips(candidates: list, corpus: Any, run: Run) -> dict[str, Path]:
 
 
 def probe_encoders(
-    candidates: list, embeddings: dict[str, Path], corpus: Any, evaluation: Evaluation, run: Run
+    embeddings: list, corpus: Any, evaluation: Evaluation, run: Run
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Probe every frozen encoder of every repeat."""
     from ...probes.candidates import Vectors
@@ -58,13 +59,12 @@ def probe_encoders(
     found, outputs = [], run.outputs(corpus.name, "probes")
     how = evaluation.model_dump(include={"protocols", "transductive"})
     known = {**how, **truth(corpus), "source": source_digest("probes.evaluation")}
-    for candidate in progress(candidates, total=len(candidates), desc="probing", unit="encoder"):
-        folder = embeddings[candidate.key]
+    for candidate in progress(embeddings, total=len(embeddings), desc="probing", unit="encoder"):
 
-        def build(_: Path, of: Any = candidate, given: Path = folder) -> dict[str, pd.DataFrame]:
-            return evaluate_frozen(of, Vectors.load(given), corpus, **how)
+        def build(_: Path, of: Any = candidate) -> dict[str, pd.DataFrame]:
+            return evaluate_frozen(of, Vectors.load(of), corpus, **how)
 
-        made_of = {**known, "candidate": candidate.key, "of": folder.name}
+        made_of = {**known, "candidate": candidate.key, "of": Path(candidate.vectors).name}
         found.append(outputs.tables(candidate.key, made_of, build))
     return joined(found, "results"), joined(found, "predictions")
 
@@ -94,7 +94,7 @@ def fine_tune_encoders(
 
 
 def measure_label_efficiency(
-    candidates: list, embeddings: dict[str, Path], corpus: Any, evaluation: Evaluation, run: Run
+    embeddings: list, corpus: Any, evaluation: Evaluation, run: Run
 ) -> pd.DataFrame:
     """Score chosen encoders after learning from few labels, for every budget and draw."""
     from ...probes.evaluation import plans
@@ -104,11 +104,11 @@ def measure_label_efficiency(
     how = asked.model_dump(include={"budgets", "draws"})
     how["transductive"] = evaluation.transductive
     known = {**truth(corpus), **how, "source": source_digest("probes.label_efficiency")}
-    probed = [item for item in candidates if asked.takes(item.label, item.source)]
+    probed = [item for item in embeddings if asked.takes(item.label, item.source)]
     wanted = evaluation.supervised.settings()
-    trained = plans(candidates, asked.fine_tuning, *wanted) if asked.fine_tuning else []
+    trained = plans(embeddings, asked.fine_tuning, *wanted) if asked.fine_tuning else []
     how |= {"protocols": asked.protocols, "device": run.device}
-    for name, made_of, build in few_label_work(probed, embeddings, trained, corpus, **how):
+    for name, made_of, build in few_label_work(probed, trained, corpus, **how):
         found.append(outputs.tables(name, {**known, **made_of}, build))
     return joined(found, "rows") if found else pd.DataFrame(columns=list(COLUMNS))
 

@@ -1,5 +1,7 @@
 """Wiring of evaluation on one task; the task is the namespace."""
 
+from functools import partial
+
 from kedro.pipeline import Pipeline
 
 from ...params import Study
@@ -14,16 +16,16 @@ def create_pipeline(task: str, study: Study) -> Pipeline:
     """
     encoders = {method: f"{method}.encoders" for method in study.compared}
     outside = {name: f"params:teachers.{name}" for name in study.outside}
-    settings = [f"params:{name}" for name in ("evaluation", "encoder", "run", "teacher")]
+    settings = [f"params:{name}" for name in ("evaluation", "encoder", "run")]
     given = {name.removeprefix("params:"): name for name in ["corpus", "students", *settings]}
     given |= encoders | outside
     how = ["params:evaluation", "params:run"]
-    embedded = ["candidates", "embeddings", "corpus", *how]
+    embedded = ["embeddings", "corpus", *how]
     frozen = ["frozen_results", "frozen_predictions"]
     supervised = ["supervised_results", "supervised_predictions"]
     trained = [*supervised, "supervised_history", "networks"]
     nodes_ = [
-        node(nodes.list_candidates, given, "candidates"),
+        node(partial(nodes.list_candidates, teacher=study.teacher), given, "candidates"),
         node(nodes.embed_clips, ["candidates", "corpus", "params:run"], "embeddings"),
         node(nodes.probe_encoders, embedded, frozen),
         node(nodes.fine_tune_encoders, ["candidates", "corpus", *how], trained),

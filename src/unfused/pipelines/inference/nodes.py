@@ -36,20 +36,19 @@ def choose_model(
 
 
 def fit_model(
-    chosen: dict[str, Any], candidates: list, embeddings: dict[str, Path],
-    networks: dict[str, Path], corpus: Any, run: Run,
-) -> Path:  # fmt: skip
+    chosen: dict[str, Any], embeddings: list, networks: dict[str, Path], corpus: Any, run: Run
+) -> Path:
     """Fit the chosen classifier on all labelled clips; a trained network is taken as it is."""
     from ...inference.classifier import Classifier, load_classifier
     from ...probes.candidates import vectors_in
     from ...probes.choose_model import candidate_of
 
-    frozen = candidate_of(chosen, candidates)
+    frozen = candidate_of(chosen, embeddings)
     network = networks.get(f"{chosen['encoder']}-seed{chosen['seed']}-fold{chosen['fold']}", Path())
 
     def build(folder: Path) -> None:
         if frozen is not None:
-            vectors = vectors_in(embeddings[frozen.key], corpus.labelled)
+            vectors = vectors_in(frozen, corpus.labelled)
             fitted = Classifier(frozen.load(), device=run.device).fit(corpus, vectors)
         else:
             fitted = load_classifier(network)

@@ -9,7 +9,7 @@ from . import nodes
 def create_model(task: str) -> Pipeline:
     """Return the pipeline from a task's scores to the model that is kept."""
     scores = [f"{task}.results", f"{task}.predictions", "params:model", f"params:tasks.{task}"]
-    names = ("candidates", "embeddings", "networks", "corpus")
+    names = ("embeddings", "networks", "corpus")
     given = ["chosen_model", *(f"{task}.{name}" for name in names)]
     chosen = node(nodes.choose_model, scores, "chosen_model")
     fitted = node(nodes.fit_model, [*given, "params:run"], "model")
