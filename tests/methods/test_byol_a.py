@@ -8,7 +8,7 @@ from unfused import methods
 from unfused.encoders import AudioNTT
 from unfused.losses import byol_loss
 from unfused.methods.byol_a import BYOLA
-from unfused.views.normalisation import post_normalisation
+from unfused.views.effects import post_normalisation
 from unfused.views.view import View
 
 from .conftest import Toy
