@@ -1,7 +1,5 @@
 """Where and how precisely to compute, and how the host's memory is kept."""
 
-from __future__ import annotations
-
 import ctypes
 from functools import cache
 
@@ -26,8 +24,7 @@ def pick_device(device: torch.device | str = "auto") -> torch.device:
             f"device={str(device)!r}: torch sees no such device here, only {there}; "
             "use device='auto' or one of these"
         )
-    if chosen.type == "cuda" and chosen.index is None:
-        # Each thread has its own current GPU; the one that gathers batches must not use another.
+    if chosen.type == "cuda" and chosen.index is None:  # each thread has its own current GPU
         return torch.device("cuda", torch.cuda.current_device())
     return chosen
 
@@ -70,9 +67,8 @@ def cpu_has_bf16() -> bool:
 def keep_freed_memory() -> None:
     """Tell glibc's allocator to keep freed blocks; with another C library do nothing.
 
-    glibc gives every large block back when it is freed. An encoder on a CPU frees and allocates
-    hundreds of megabytes of activations, step after step; fetching their pages again can take as
-    long as computing them.
+    Else an encoder on a CPU gives hundreds of megabytes of activations back in every step, and
+    fetching their pages again can take as long as computing them.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt

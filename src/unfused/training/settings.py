@@ -3,8 +3,6 @@
 The configuration's ``training`` groups are this class; importing it imports nothing heavy.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, get_args
 
