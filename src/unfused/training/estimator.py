@@ -56,7 +56,8 @@ class LoopEstimator(BaseEstimator):
     def _take(self, further: Mapping[str, Any]) -> None:
         """Set what came as ``**further``, or its default."""
         check_settings(type(self).__name__, further, self._get_param_names())
-        self.__dict__.update({name: usual for name, (_, usual) in self.further.items()} | {**further})
+        for name, (_, usual) in self.further.items():
+            setattr(self, name, further.get(name, usual))
 
     def set_params(self, **parameters: Any) -> Self:
         """Change parameters and return the estimator; a UserError names what is unknown."""
