@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from typing import Self
+from typing import Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ..core.distributed import rank, world_size
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be, must_be_one_of
 from ..core.seeding import numpy_generator
 from ..data.store import LogMelStore
 from ..tasks.corpus import Corpus
 from ..views.k_mix import nearest_centroids
 from ..views.view import View
-from .settings import PADDINGS, Padding
+from .settings import Padding
 
 Batch = tuple[Tensor, View]
 _SHARE = 0.4  # of the free GPU memory that clips may take
@@ -54,11 +54,9 @@ class CropSource:
                 f"{len(self.rows)} training clips: training needs at least 2, because batch "
                 "normalisation does; add audio or check the split"
             )
-        if batch_size < 2 or crop_frames < 1 or n_crops < 1 or padding not in PADDINGS:
-            raise UserError(
-                f"batch_size={batch_size} must be at least 2, crop_frames={crop_frames} and "
-                f"n_crops={n_crops} at least 1, and padding={padding!r} one of {list(PADDINGS)}"
-            )
+        must_be("at least 2", batch_size=batch_size)
+        must_be("at least 1", crop_frames=crop_frames, n_crops=n_crops)
+        must_be_one_of(get_args(Padding), padding=padding)
         self.crop_frames, self.batch_size, self.seed = crop_frames, batch_size, seed
         self.n_crops, self.padding = n_crops, padding
         self.processes, self.process = world_size(), rank()

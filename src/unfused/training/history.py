@@ -76,11 +76,12 @@ class Meter:
 
 
 class MetricsFile:
-    """A file of JSON lines, one row each ``log_every`` steps."""
+    """A file of JSON lines, one row each ``log_every`` steps, and a page with their curves."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, title: str = "") -> None:
+        self.path, self.title, self.page = path, html.escape(title), path.with_name("live.html")
         self.rows: list[dict[str, Any]] = []  # written, or kept by `begin`
+        self._shown = -inf
 
     @property
     def facts(self) -> list[Any]:
@@ -117,33 +118,25 @@ class MetricsFile:
         """Return all rows, those of other processes, too."""
         return pd.DataFrame(_rows(self.path.read_bytes()))
 
-
-def _facts(content: bytes) -> list[Any]:
-    return [len(content), hashlib.blake2b(content, digest_size=12).hexdigest()]
-
-
-class LivePage:
-    """A page that reloads itself, with a curve for each metric; ``title`` says whose they are."""
-
-    def __init__(self, path: Path, title: str) -> None:
-        self.path, self.title = path, html.escape(title)
-        self._written = -inf
-
-    def show(self, rows: Sequence[Mapping[str, Any]], total: int, *, done: bool = False) -> None:
-        """Write the page, unless it is only some seconds old; once done, always and for good."""
+    def show(self, total: int, *, done: bool = False) -> None:
+        """Write the page, which reloads itself until done, unless it is only some seconds old."""
         now = time.monotonic()
-        if not rows or (not done and now - self._written < _SECONDS):
+        if not self.rows or (not done and now - self._shown < _SECONDS):
             return
-        self._written = now
+        self._shown = now
         again = "" if done else f'<meta http-equiv="refresh" content="{_SECONDS:.0f}">'
-        names = dict.fromkeys(name for row in rows for name in row if name not in _NO_CURVES)
+        names = dict.fromkeys(name for row in self.rows for name in row if name not in _NO_CURVES)
         page = [
             f'<!DOCTYPE html><meta charset="utf-8">{again}<title>{self.title}</title>',
             f"<style>{_STYLE}</style><h1>{self.title}</h1>",
-            f"<p>step {rows[-1]['step']} of {total}, epoch {rows[-1]['epoch']}</p>",
-            *(_curve(name, rows) for name in names),
+            f"<p>step {self.rows[-1]['step']} of {total}, epoch {self.rows[-1]['epoch']}</p>",
+            *(_curve(name, self.rows) for name in names),
         ]
-        write_bytes(self.path, "\n".join(page).encode())
+        write_bytes(self.page, "\n".join(page).encode())
+
+
+def _facts(content: bytes) -> list[Any]:
+    return [len(content), hashlib.blake2b(content, digest_size=12).hexdigest()]
 
 
 def _curve(name: str, rows: Sequence[Mapping[str, Any]]) -> str:

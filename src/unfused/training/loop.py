@@ -24,7 +24,7 @@ from ..views.view import View
 from .batches import CropSource
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .graphed import Graphed
-from .history import LivePage, Meter, MetricsFile, signs_of_collapse, warn_of_collapse
+from .history import Meter, MetricsFile, signs_of_collapse, warn_of_collapse
 from .optimisers import create, learning_rate
 from .precision import autocast, keep_freed_memory, pick_device, pick_precision
 from .processes import Replicas, StopRequest
@@ -143,8 +143,7 @@ class Training:
         self.generator = torch.Generator(device)
         self.update: Callable[..., dict[str, Tensor]] = self._update
         self.step, self.total = 0, settings.total_steps(source.n_clips)
-        self.meter, self.file = Meter(device), MetricsFile(folder / "metrics.jsonl")
-        self.page = LivePage(folder / "live.html", self.name)
+        self.meter, self.file = Meter(device), MetricsFile(folder / "metrics.jsonl", self.name)
         self.mark = mark_of(  # all that decides the trained weights
             method=type(method).__name__,
             shapes={name: list(value.shape) for name, value in method.state_dict().items()},
@@ -182,7 +181,7 @@ class Training:
             *(self.name, self.total, source.clips_per_step, self.total / source.steps_per_epoch),
             *(source.n_clips, self.device, str(self.dtype).removeprefix("torch.")),
             f", {count} processes" if count > 1 else "",
-            shown(self.page.path),
+            shown(self.file.page),
         )
 
     def start_epoch(self, epoch: int) -> None:
@@ -284,7 +283,7 @@ class Training:
         }
         if self.replicas.is_first:
             self.file.append(row | means)
-            self.page.show(self.file.rows, self.total)
+            self.file.show(self.total)
         self.meter.clear()
         self._logged, self.logged_step = time.monotonic(), self.step
         return loss
@@ -325,7 +324,7 @@ class Training:
     def close(self) -> None:
         """Leave the process group, and say on the page that no more will come."""
         if self.replicas.is_first:
-            self.page.show(self.file.rows, self.total, done=True)
+            self.file.show(self.total, done=True)
         self.replicas.close()
 
     def _finite(self, loss: float) -> float:

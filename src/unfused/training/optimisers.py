@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be_one_of
 from .settings import OPTIMISERS
 
 FINAL = 1e-3
@@ -47,6 +47,7 @@ def create(
     Raises:
         UserError: No such optimiser, or nothing to train.
     """
+    must_be_one_of(OPTIMISERS, optimiser=name)
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
         raise UserError(
@@ -68,10 +69,8 @@ def create(
         return LARS(groups, lr, momentum=momentum)
     if name == "sgd":
         return SGD(groups, lr, momentum=momentum, fused=fused)
-    if name in ("adam", "adamw"):
-        kind = Adam if name == "adam" else AdamW
-        return kind(groups, lr, betas=(momentum, 0.999), fused=fused)
-    raise UserError(f"optimiser={name!r} must be one of {list(OPTIMISERS)}")
+    kind = Adam if name == "adam" else AdamW
+    return kind(groups, lr, betas=(momentum, 0.999), fused=fused)
 
 
 class LARS(Optimizer):

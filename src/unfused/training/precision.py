@@ -5,7 +5,7 @@ from functools import cache
 
 import torch
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be_one_of
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -44,10 +44,9 @@ def pick_precision(precision: str, device: torch.device | str) -> torch.dtype:
             f"precision='fp16' needs a CUDA GPU, and the device is {kind!r}: use precision='bf16' "
             "or 'auto'"
         )
+    must_be_one_of(("auto", *_DTYPES), precision=precision)
     if precision in _DTYPES:
         return _DTYPES[precision]
-    if precision != "auto":
-        raise UserError(f"precision={precision!r} must be one of {['auto', *_DTYPES]}")
     fast = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if fast or (kind == "cpu" and cpu_has_bf16()) else torch.float32
 

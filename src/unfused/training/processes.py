@@ -267,3 +267,4 @@ class Replicas:
         """Leave the hosts' group; the process group itself is its maker's."""
         if self._hosts is not None:
             dist.destroy_process_group(self._hosts)
+        self._hosts = None  # its end waits for the other processes

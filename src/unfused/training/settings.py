@@ -13,7 +13,6 @@ Schedule = Literal["cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Padding = Literal["silence", "repeat"]
 OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
-PADDINGS: tuple[str, ...] = get_args(Padding)
 _Positive = Annotated[float, "positive"]
 _Count = Annotated[int, "at least 1"]
 PACE = ("log_every", "checkpoint_seconds")
