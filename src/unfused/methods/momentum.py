@@ -3,7 +3,7 @@
 import logging
 from copy import deepcopy
 from math import cos, pi
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,7 @@ from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.collapse import embedding_health
 from ..views.effects import post_normalisation
-from ..views.view import View
-from .method import Method
+from .method import Method, Views
 
 log = logging.getLogger(__name__)
 MAX_QUEUE = 65536  # MoCo's, and that of the official code of SLICER and DeLoRes-M
@@ -103,18 +102,6 @@ class MomentumMethod(Method):
         follow(self.teacher_projector, self.projector, momentum)
 
 
-class Branches(NamedTuple):
-    """What both networks make of two views of a batch, the rows of all processes, (B, D) each.
-
-    The online network predicts, the target network projects; targets have no gradient.
-    """
-
-    prediction_a: Tensor
-    prediction_b: Tensor
-    target_a: Tensor
-    target_b: Tensor
-
-
 class OnlineTarget(MomentumMethod):
     """Online encoder, projector and predictor beside a target encoder and projector, the teacher.
 
@@ -145,15 +132,18 @@ class OnlineTarget(MomentumMethod):
         self.post_normalisation = post_normalisation
         self.predictor = Projector(inputs=projector_dim, **widths)
 
-    def branches(self, views: tuple[View, ...]) -> tuple[Branches, dict[str, Tensor]]:
-        """Return predictions and targets of two views, and the health of view a's projection."""
+    def branches(self, views: Views) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Return predictions of views a and b, their targets, and the health of a's projection.
+
+        They are the rows of all processes, (B, D) each; targets have no gradient.
+        """
         if self.post_normalisation:
             views = post_normalisation(views)
         z_a, z_b = (self.projector(self.encoder(*view)) for view in views)
         with torch.no_grad():
             targets = [self.teacher_projector(self.teacher_encoder(*view)) for view in views]
         rows = (self.predictor(z_a), self.predictor(z_b), *targets)
-        return Branches(*(gather_rows(part.float()) for part in rows)), embedding_health(z_a)
+        return [gather_rows(part.float()) for part in rows], embedding_health(z_a)
 
 
 class NegativesQueue(nn.Module):

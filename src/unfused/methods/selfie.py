@@ -69,8 +69,9 @@ class SELFIE(OnlineTarget):
         """See :meth:`Method.forward`; the unweighted parts are metrics too."""
         branches, health = self.branches(views)
         align = byol_loss(*branches)
-        alike = self._alike(branches.prediction_a) + self._alike(branches.prediction_b)
-        repeated = self._repeated(branches.prediction_a) + self._repeated(branches.prediction_b)
+        prediction_a, prediction_b = branches[:2]
+        alike = self._alike(prediction_a) + self._alike(prediction_b)
+        repeated = self._repeated(prediction_a) + self._repeated(prediction_b)
         loss = align + self.diversity_weight * alike + self.decorrelation_weight * repeated
         parts = {"loss": loss, "align": align, "diversity": alike, "decorrelation": repeated}
         return loss, {name: part.detach() for name, part in parts.items()} | health
