@@ -1,7 +1,5 @@
 """Low-resource audio representation learning: UnFuSeD, its relatives and the LAPE benchmark."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -5,8 +5,6 @@ the package's own; folders of ``conf/`` that are there, such as ``conf/local``, 
 Results lie under ``data/`` of the folder either way.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The command ``run`` of this project: what the user can mend ends in words, not in a traceback."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import re
@@ -108,15 +106,18 @@ def _heard_signals() -> Iterator[None]:
 
 
 def _insist(woken: socket.socket, ended: threading.Event) -> None:
-    """End the process a while after a signal; a training ends after its step, however long."""
+    """End process and workers a while after a signal; a training ends after its step."""
     with woken:
         while (received := woken.recv(1)) and received[0] not in SIGNALS:
             pass
     if received:
         while signal.getsignal(received[0]) is not _stop and not ended.wait(0.1):
             pass
-        if not ended.wait(PATIENCE):
-            _end(received[0])
+        if not ended.wait(PATIENCE):  # whatever is not whole counts as unfinished
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            click.echo(STOPPED, err=True)
+            os._exit(128 + received[0])
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -125,14 +126,6 @@ def _stop(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)
-
-
-def _end(number: int) -> None:
-    """End this process and its workers at once: whatever is not whole counts as unfinished."""
-    for worker in multiprocessing.active_children():
-        worker.kill()
-    click.echo(STOPPED, err=True)
-    os._exit(128 + number)
 
 
 def words_say_it(error: BaseException) -> bool:

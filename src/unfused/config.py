@@ -5,8 +5,6 @@ keeps the configuration of the session; where there are no hooks (``kedro regist
 ``kedro viz``) it is read once more, for the environment ``$KEDRO_ENV``.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

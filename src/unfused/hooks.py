@@ -1,15 +1,14 @@
 """What a run checks before it begins, and what it says of itself. Nothing heavy is imported."""
 
-from __future__ import annotations
-
 import gc
 import logging
 import os
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from kedro.framework.hooks import hook_impl
@@ -19,9 +18,6 @@ from kedro.pipeline.node import Node
 from . import config
 from .core.errors import UserError
 from .core.repeats import seeds_of
-
-if TYPE_CHECKING:
-    from .core.locks import Claim
 
 log = logging.getLogger("unfused")
 RESULTS = ("report", "new_audio.predictions", "model_card")
@@ -35,7 +31,7 @@ class ProjectHooks:
         self._began = self._node_began = time.monotonic()
         self._took: dict[str, float] = {}
         self._folder = Path()
-        self._claim: Claim | None = None
+        self._release: Callable[[], None] = lambda: None  # gives back what a run has claimed
         self._is_command = False
 
     @hook_impl
@@ -72,7 +68,9 @@ class ProjectHooks:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
-        """Refuse what is sure to fail later, before anything expensive is done."""
+        """Refuse what is sure to fail later, and let no other process write the run's files."""
+        from .core import written
+        from .core.locks import Claim
         from .core.outputs import OUTCOMES
         from .params import check_values
 
@@ -80,29 +78,19 @@ class ProjectHooks:
             check_values(config.parameters())
         check_inputs(pipeline, catalog)
         check_settings(pipeline, catalog)
-        self._claim_outputs(pipeline, catalog)
+        self._release()
+        files = [Path(catalog.get(name).filepath) for name in pipeline.all_outputs()]
+        names = [os.path.relpath(file, self._folder) for file in files]
+        self._release = Claim(self._folder, names).release
+        written.begin(self._folder, files)
         OUTCOMES.clear()
         self._took.clear()
         self._began = time.monotonic()
 
-    def _claim_outputs(self, pipeline: Pipeline, catalog: Any) -> None:
-        """Let no other process write what this run is going to write, until it ends."""
-        from .core import written
-        from .core.locks import Claim
-
-        self._release_outputs()
-        files = [Path(catalog.get(name).filepath) for name in pipeline.all_outputs()]
-        self._claim = Claim(self._folder, (os.path.relpath(file, self._folder) for file in files))
-        written.begin(self._folder, files)
-
-    def _release_outputs(self) -> None:
-        if self._claim is not None:
-            self._claim.release()
-
     @hook_impl
     def on_pipeline_error(self) -> None:
         """Let other processes write again."""
-        self._release_outputs()
+        self._release()
 
     @hook_impl
     def before_node_run(self) -> None:
@@ -121,7 +109,7 @@ class ProjectHooks:
         """Say how long everything took, what was built and reused, and where the results are."""
         from .core.outputs import OUTCOMES
 
-        self._release_outputs()
+        self._release()
         counts = ", ".join(f"{count} {name}" for name, count in OUTCOMES.items())
         took = in_words(time.monotonic() - self._began)
         longest = sorted(self._took, key=self._took.__getitem__, reverse=True)[:3]

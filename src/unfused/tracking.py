@@ -1,7 +1,5 @@
 """MLflow, where ``run.tracking: mlflow`` asks for it: each run becomes one of MLflow's."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any
@@ -43,19 +41,13 @@ class TrackingHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
         """Log what the run was given, its scores, and the folder of its report."""
-        self._log(run_params, pipeline, catalog)
+        self.on_pipeline_error(None, run_params, pipeline, catalog)
 
     @hook_impl
     def on_pipeline_error(
-        self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
+        self, error: Exception | None, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
         """Log what a failed run was given, and why it failed."""
-        self._log(run_params, pipeline, catalog, error)
-
-    def _log(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any,
-        error: Exception | None = None,
-    ) -> None:  # fmt: skip
         if self._mlflow is None:
             return
         from .reporting.runs import flatten

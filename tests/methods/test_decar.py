@@ -77,7 +77,8 @@ def test_loss_is_view_b_against_the_assignments(toy: Toy) -> None:
     clip_ids = torch.arange(16)
     view_a, view_b = toy.view(clip_ids), toy.view(clip_ids)
     z_a, z_b = (
-        torch.nn.functional.normalize(method.project(view), dim=1) for view in (view_a, view_b)
+        torch.nn.functional.normalize(method.projector(method.encoder(*view)), dim=1)
+        for view in (view_a, view_b)
     )
     assigned = method.assignments[clip_ids]
     expected, _ = prototype_cross_entropy(z_b, method.prototypes, assigned, method.temperature)

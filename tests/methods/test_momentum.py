@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unfused.encoders import AudioNTT
+from unfused.encoders import AudioNTT, Projector
 from unfused.methods.momentum import MomentumMethod, follow, momentum_copy
 
 
@@ -162,7 +162,7 @@ def test_float32_weights_follow_what_was_trained_under_autocast() -> None:
 @pytest.mark.parametrize("momentum", [-0.1, 1.1, float("nan")])
 def test_momentum_is_a_share(momentum: float) -> None:
     with pytest.raises(ValueError, match=r"momentum=.* must be in \[0, 1\]"):
-        MomentumMethod(AudioNTT(d=4, channels=2), momentum=momentum)
+        MomentumMethod(AudioNTT(d=4, channels=2), Projector(inputs=4), momentum=momentum)
 
 
 def test_networks_of_another_make_are_refused() -> None:

@@ -144,7 +144,8 @@ def functions(load):
     found = {}
     for env in ENVIRONMENTS:
         for pipeline in load(env)[1].values():
-            found |= {node.func.__qualname__: node.func for node in pipeline.nodes}
+            whole = [getattr(node.func, "func", node.func) for node in pipeline.nodes]
+            found |= {function.__qualname__: function for function in whole}
     return found
 
 

@@ -199,7 +199,7 @@ def test_a_source_needs_two_clips():
         source_of(rows=np.array([3]))
     with pytest.raises(ValueError, match="batch_size=1"):
         source_of(batch_size=1)
-    with pytest.raises(ValueError, match=r"n_crops=0 at least 1"):
+    with pytest.raises(ValueError, match="n_crops=0 must be at least 1"):
         source_of(n_crops=0)
 
 

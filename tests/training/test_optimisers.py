@@ -67,7 +67,7 @@ def test_frozen_parameters_are_left_out():
 
 
 def test_an_unknown_optimiser_is_refused():
-    with pytest.raises(ValueError, match=r"optimiser='sdg' must be one of \['sgd'"):
+    with pytest.raises(ValueError, match=r"optimiser='sdg' is unknown; choose from \['sgd'"):
         create("sdg", network().parameters(), lr=0.1)
 
 

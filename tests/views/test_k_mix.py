@@ -14,19 +14,14 @@ from unfused.views.k_mix import (
     nearest_centroids,
 )
 from unfused.views.mixup import Mixing
+from unfused.views.settings import MethodViewSettings
 
 N_MELS, FRAMES = 4, 6
 
 
 def k_mix_of(centroids, *, size=16, furthest=4, ratio=0.4):
-    return KMix(
-        torch.as_tensor(centroids, dtype=torch.float32),
-        ratio=ratio,
-        bank_size=size,
-        furthest=furthest,
-        n_mels=N_MELS,
-        crop_frames=FRAMES,
-    )
+    how = MethodViewSettings(mixup_ratio=ratio, mixup_bank=size, k_mix_furthest=furthest)
+    return KMix(how, N_MELS, FRAMES, torch.as_tensor(centroids, dtype=torch.float32))
 
 
 def whole(log_mel):
@@ -235,7 +230,7 @@ def test_views_are_mixed_before_they_are_cropped():
     views(batch_of(), 1, torch_generator(0, "x"))
     batch, generator = batch_of(seed=1), torch_generator(1, "x")
     own = views.mixup.nearest(batch)
-    expected = views.resize_crop(views.mixup(views.plain(batch), own, generator), generator)
+    expected = views.augmented(views.mixup(views.plain(batch), own, generator), generator)
     (view,) = views(batch, 1, torch_generator(1, "x"))
     assert torch.equal(view.log_mel, expected.log_mel)
 

@@ -5,6 +5,7 @@ import torch
 
 from unfused.core.seeding import torch_generator
 from unfused.views.mixup import LogMixupExp, Mixing, log_mixup_exp
+from unfused.views.settings import MethodViewSettings
 from unfused.views.view import View
 
 
@@ -15,7 +16,8 @@ def whole(crops):
 
 
 def bank_of(crops, *, size=8, ratio=0.4, **how):
-    mixup = LogMixupExp(ratio=ratio, bank_size=size, n_mels=4, crop_frames=6, **how)
+    settings = MethodViewSettings(mixup_ratio=ratio, mixup_bank=size, **how)
+    mixup = LogMixupExp(settings, n_mels=4, crop_frames=6)
     mixup.remember(*whole(crops))
     return mixup
 
@@ -51,13 +53,13 @@ def test_weight_zero_returns_the_input():
 
 
 def test_an_empty_bank_mixes_nothing():
-    mixup = LogMixupExp(ratio=0.4, bank_size=8, n_mels=4, crop_frames=6)
+    mixup = LogMixupExp(MethodViewSettings(mixup_bank=8), n_mels=4, crop_frames=6)
     crop = torch.randn(5, 1, 4, 6)
     assert torch.equal(mixed(mixup, crop), crop)
 
 
 def test_the_bank_forgets_the_oldest_first():
-    mixup = LogMixupExp(ratio=0.4, bank_size=4, n_mels=1, crop_frames=1)
+    mixup = LogMixupExp(MethodViewSettings(mixup_bank=4), n_mels=1, crop_frames=1)
     number = torch.arange(20.0).view(-1, 1, 1, 1)
     mixup.remember(*whole(number[0:3]))
     assert (mixup.filled.item(), mixup.position.item()) == (3, 3)
@@ -102,7 +104,7 @@ def test_a_batch_equals_a_loop():
 
 def test_the_state_is_whole():
     mixup = bank_of(torch.randn(5, 1, 4, 6))
-    other = LogMixupExp(ratio=0.4, bank_size=8, n_mels=4, crop_frames=6)
+    other = LogMixupExp(MethodViewSettings(mixup_bank=8), n_mels=4, crop_frames=6)
     other.load_state_dict(mixup.state_dict())
     crop = torch.randn(5, 1, 4, 6)
     assert torch.equal(mixed(mixup, crop), mixed(other, crop))
@@ -115,7 +117,9 @@ def test_the_span_of_a_mixture_may_cover_the_partner_too():
     clusters = torch.zeros(5, dtype=torch.int64)
     spans = {}
     for kind in ("own", "union"):
-        mixup = LogMixupExp(ratio=0.4, bank_size=8, n_mels=4, crop_frames=6, spans=kind)
+        mixup = LogMixupExp(
+            MethodViewSettings(mixup_bank=8, spans_of_mix=kind), n_mels=4, crop_frames=6
+        )
         empty = mixup(batch, clusters, torch_generator(0, "x"))
         assert torch.equal(empty.spans, batch.spans)
         mixup.remember(View(bank, torch.tensor([[1.0, 4.0]] * 8)), torch.zeros(8).long())
@@ -134,7 +138,9 @@ def test_quiet_crops_do_not_become_partners(batch):
     numbers = torch.arange(12.0)
     loud = torch.tensor([1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 1, 0], dtype=torch.bool)
     crops = torch.where(loud, numbers, numbers - 100).view(-1, 1, 1, 1).expand(-1, 1, 4, 6)
-    mixup = LogMixupExp(ratio=0.4, bank_size=4, n_mels=4, crop_frames=6, min_level=0.0)
+    mixup = LogMixupExp(
+        MethodViewSettings(mixup_bank=4, mixup_min_level=0.0), n_mels=4, crop_frames=6
+    )
     seen = []
     for first in range(0, 12, batch):
         view, clusters = whole(crops[first : first + batch])
@@ -152,7 +158,7 @@ def test_the_level_is_the_mean_of_the_window_with_its_padding():
     short = torch.full((1, 1, 4, 6), -3.0)
     short[..., 0] = 3.0
     crops = torch.cat([levels(-1.9, -2.1, 0.5), short])
-    mixup = bank_of(crops, min_level=-2.0)
+    mixup = bank_of(crops, mixup_min_level=-2.0)
     assert mixup.filled.item() == 3
     assert mixup.bank[:3, 0, 1].tolist() == pytest.approx([-1.9, 0.5, -3.0])
     assert bank_of(crops).filled.item() == 4

@@ -120,8 +120,8 @@ def test_the_linear_fade_comes_last_and_is_off_by_default():
     slope = (other.log_mel - view.log_mel)[:, 0, 0]
     torch.testing.assert_close(slope.diff(n=2), torch.zeros(6, 22), atol=1e-5, rtol=0)
     assert slope.abs().amax() > 0.5
-    assert "RandomLinearFader(gain=1.0)" in repr(faded)
-    assert "RandomLinearFader(gain=0.0)" in repr(plain)
+    assert "linear_gain=1.0" in repr(faded)
+    assert "linear_gain=0.0" in repr(plain)
     with pytest.raises(ValueError, match=r"linear_gain=-1.0 must be at least 0"):
         maker(linear_gain=-1.0)
 

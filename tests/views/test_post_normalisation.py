@@ -2,7 +2,7 @@ import torch
 
 from unfused.core.distributed import rank
 from unfused.views import View
-from unfused.views.normalisation import post_normalisation
+from unfused.views.effects import post_normalisation
 
 from ..losses.two_processes import in_two_processes
 

@@ -3,7 +3,7 @@ import torch
 
 from unfused.core.seeding import torch_generator
 from unfused.views import View
-from unfused.views.random_linear_fader import RandomLinearFader, linear_fade
+from unfused.views.effects import linear_fade, random_linear_fade
 
 
 def view_of(n=6, n_frames=24):
@@ -22,7 +22,7 @@ def test_by_hand():
 def test_without_gain_nothing_changes_and_nothing_is_drawn():
     generator = torch_generator(0, "x")
     before, view = generator.get_state(), view_of()
-    assert RandomLinearFader(0.0)(view, generator) is view
+    assert random_linear_fade(view, 0.0, generator) is view
     assert torch.equal(generator.get_state(), before)
 
 
@@ -36,7 +36,7 @@ def test_the_batch_equals_a_loop():
 
 def test_both_ends_are_uniform_and_independent():
     silent = View(torch.zeros(4000, 1, 1, 10), torch.tensor([[0.0, 10.0]]).expand(4000, 2))
-    log_mel, spans = RandomLinearFader(2.0)(silent, torch_generator(0, "x"))
+    log_mel, spans = random_linear_fade(silent, 2.0, torch_generator(0, "x"))
     ends = log_mel[:, 0, 0, [0, -1]]
     assert -2.0 <= ends.min() < -1.99
     assert 1.99 < ends.max() <= 2.0
@@ -48,7 +48,7 @@ def test_both_ends_are_uniform_and_independent():
 
 def test_the_same_generator_gives_the_same_fades():
     one, two, other = (
-        RandomLinearFader(1.0)(view_of(), torch_generator(seed, "x")).log_mel for seed in (0, 0, 1)
+        random_linear_fade(view_of(), 1.0, torch_generator(seed, "x")).log_mel for seed in (0, 0, 1)
     )
     assert torch.equal(one, two)
     assert not torch.equal(one, other)

@@ -6,10 +6,12 @@ from unfused.core.seeding import torch_generator
 from unfused.views import View
 from unfused.views.random_resize_crop import (
     Boxes,
-    RandomResizeCrop,
+    draw_boxes,
     interpolation_matrix,
+    random_resize_crop,
     resize_crop,
 )
+from unfused.views.settings import ViewSettings
 
 
 def view_of(n, *, n_mels=64, n_frames=96, spans=None):
@@ -34,7 +36,7 @@ def reference(log_mel, top, height, left, width, margin=(0, 24)):
 
 def test_equals_torchs_bicubic_interpolation_of_each_box():
     view = view_of(40)
-    boxes = RandomResizeCrop().draw(view, torch_generator(1, "boxes"))
+    boxes = draw_boxes(view, ViewSettings(), torch_generator(1, "boxes"))
     resized = resize_crop(view, boxes).log_mel
     for i, box in enumerate(zip(*(part.tolist() for part in boxes), strict=True)):
         expected = reference(view.log_mel[i : i + 1], *box)
@@ -66,13 +68,13 @@ def test_the_whole_crop_as_box_returns_the_input_exactly():
 
 def test_identity_ranges_return_the_input_itself():
     view = view_of(3)
-    crop = RandomResizeCrop(freq_scale=(1, 1), time_scale=(1, 1))
-    assert crop(view, torch_generator(0, "x")) is view
+    how = ViewSettings(freq_scale=(1, 1), time_scale=(1, 1))
+    assert random_resize_crop(view, how, torch_generator(0, "x")) is view
 
 
 def test_an_axis_with_identity_range_is_left_alone():
     view = view_of(50)
-    boxes = RandomResizeCrop(freq_scale=(1, 1)).draw(view, torch_generator(0, "x"))
+    boxes = draw_boxes(view, ViewSettings(freq_scale=(1, 1)), torch_generator(0, "x"))
     assert set(boxes.top.tolist()) == {0}
     assert set(boxes.height.tolist()) == {64}
     assert len(set(boxes.width.tolist())) > 10
@@ -84,7 +86,7 @@ def test_rows_of_the_matrix_sum_to_one_inside_the_axis():
 
 
 def test_boxes_over_a_thousand_draws():
-    boxes = RandomResizeCrop().draw(view_of(1000), torch_generator(0, "boxes"))
+    boxes = draw_boxes(view_of(1000), ViewSettings(), torch_generator(0, "boxes"))
     assert boxes.height.min() >= int(0.6 * 64)
     assert boxes.height.max() == 64  # 1.5 x 64 is cut at the canvas
     assert (boxes.height == 64).float().mean().item() == pytest.approx(0.5 / 0.9, abs=0.05)
@@ -101,14 +103,14 @@ def test_boxes_over_a_thousand_draws():
 
 
 def test_a_crop_without_padding_uses_the_whole_canvas():
-    boxes = RandomResizeCrop(time_scale=(0.6, 0.6)).draw(view_of(2000), torch_generator(0, "x"))
+    boxes = draw_boxes(view_of(2000), ViewSettings(time_scale=(0.6, 0.6)), torch_generator(0, "x"))
     assert set(boxes.left.tolist()) == set(range(-24, 144 - 57 - 24 + 1))
 
 
 def test_a_short_clip_is_never_cut_away():
     spans = [[float(start), float(start + 20)] for start in range(77)] * 10
     view = view_of(len(spans), n_mels=8, spans=spans)
-    boxes = RandomResizeCrop().draw(view, torch_generator(0, "x"))
+    boxes = draw_boxes(view, ViewSettings(), torch_generator(0, "x"))
     first = torch.maximum(boxes.left, view.spans[:, 0])
     end = torch.minimum(boxes.left + boxes.width, view.spans[:, 1])
     assert (end - first).min() >= 10
@@ -138,15 +140,17 @@ def test_spans_are_cut_at_the_view():
 
 
 def test_same_generator_same_result():
-    view, crop = view_of(4), RandomResizeCrop()
-    first, second = (crop(view, torch_generator(3, "x")) for _ in range(2))
-    assert torch.equal(first.log_mel, second.log_mel)
-    assert not torch.equal(first.log_mel, crop(view, torch_generator(4, "x")).log_mel)
+    view, how = view_of(4), ViewSettings()
+    first, second, other = (
+        random_resize_crop(view, how, torch_generator(seed, "x")).log_mel for seed in (3, 3, 4)
+    )
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
 
 
 def test_a_batch_equals_a_loop():
     view = view_of(6)
-    boxes = RandomResizeCrop().draw(view, torch_generator(0, "x"))
+    boxes = draw_boxes(view, ViewSettings(), torch_generator(0, "x"))
     whole = resize_crop(view, boxes)
     for i in range(6):
         one = slice(i, i + 1)

@@ -2,7 +2,8 @@ import torch
 
 from unfused.core.seeding import torch_generator
 from unfused.views import View, ViewMaker
-from unfused.views.spec_augment import SpecAugment, hidden
+from unfused.views.effects import hidden, spec_augment
+from unfused.views.settings import ViewSettings
 
 N_MELS, N_FRAMES = 12, 40
 
@@ -20,13 +21,14 @@ def test_by_hand():
 def test_without_masks_nothing_changes_and_nothing_is_drawn():
     generator = torch_generator(0, "x")
     before, view = generator.get_state(), view_of()
-    assert torch.equal(SpecAugment()(view, generator).log_mel, view.log_mel)
+    assert torch.equal(spec_augment(view, ViewSettings(), generator).log_mel, view.log_mel)
     assert torch.equal(generator.get_state(), before)
 
 
 def test_whole_bands_are_hidden_and_no_wider_than_asked():
     view = view_of(1000)
-    log_mel, spans = SpecAugment(2, 3, 1, 8)(view, torch_generator(0, "x"))
+    how = ViewSettings(freq_masks=2, freq_mask_width=3, time_masks=1, time_mask_width=8)
+    log_mel, spans = spec_augment(view, how, torch_generator(0, "x"))
     assert set(log_mel.unique().tolist()) == {0.0, 1.0}
     assert torch.equal(spans, view.spans)
     rows, columns = (log_mel[:, 0] == 0).all(dim=2), (log_mel[:, 0] == 0).all(dim=1)
@@ -37,7 +39,8 @@ def test_whole_bands_are_hidden_and_no_wider_than_asked():
 
 def test_widths_and_places_are_uniform():
     n = 8000
-    log_mel, _ = SpecAugment(time_masks=1, time_mask_width=4)(view_of(n), torch_generator(0, "x"))
+    how = ViewSettings(time_masks=1, time_mask_width=4)
+    log_mel, _ = spec_augment(view_of(n), how, torch_generator(0, "x"))
     columns = (log_mel[:, 0, 0] == 0).float()
     widths = columns.sum(dim=1)
     shares = torch.bincount(widths.long()) / n
@@ -49,13 +52,14 @@ def test_widths_and_places_are_uniform():
 
 def test_bands_of_frames_lie_in_the_real_audio_and_leave_half_of_it():
     view = view_of(500, first=10.5, end=17.0)
-    log_mel, _ = SpecAugment(time_masks=1, time_mask_width=30)(view, torch_generator(0, "x"))
+    how = ViewSettings(time_masks=1, time_mask_width=30)
+    log_mel, _ = spec_augment(view, how, torch_generator(0, "x"))
     columns = (log_mel[:, 0] == 0).all(dim=1)
     assert columns.sum(dim=1).max() == 3  # of the 6 whole frames
     touched = columns.any(dim=0).nonzero().squeeze(1)
     assert (touched.min(), touched.max()) == (11, 16)
     nothing = view_of(50, first=3.0, end=3.0)
-    masked, _ = SpecAugment(time_masks=2)(nothing, torch_generator(0, "x"))
+    masked, _ = spec_augment(nothing, ViewSettings(time_masks=2), torch_generator(0, "x"))
     assert torch.equal(masked, nothing.log_mel)
 
 
@@ -70,8 +74,10 @@ def test_crops_are_masked_independently_of_their_batch():
 
 
 def test_the_same_generator_gives_the_same_masks():
-    masks = SpecAugment(2, 4, 2, 10)
-    one, two, other = (masks(view_of(), torch_generator(s, "x")).log_mel for s in (0, 0, 1))
+    how = ViewSettings(freq_masks=2, freq_mask_width=4, time_masks=2, time_mask_width=10)
+    one, two, other = (
+        spec_augment(view_of(), how, torch_generator(s, "x")).log_mel for s in (0, 0, 1)
+    )
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
 
@@ -82,4 +88,4 @@ def test_a_view_maker_masks_last():
     maker = ViewMaker(**plain, freq_masks=1, freq_mask_width=N_MELS)
     (view,) = maker(view_of(), 1, torch_generator(0, "x"))
     assert 0 < (view.log_mel == 0).float().mean() < 1
-    assert "SpecAugment(freq_masks=1" in repr(maker)
+    assert "freq_masks=1," in repr(maker)

@@ -1,7 +1,5 @@
 """Several processes, one batch: what training needs so that more processes only save time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch
@@ -25,17 +23,10 @@ def gather_rows(rows: Tensor) -> Tensor:
 
     Differentiable: a row's gradient is the sum of what every process's loss asks of it. So when
     every process computes the same loss of all rows, and gradients are then averaged over
-    processes (:func:`average` does, as DistributedDataParallel would), they are those of one
-    process with the whole batch. Every process must bring the same number of rows. Outside a
-    process group: ``rows`` itself.
+    processes (:func:`average`), they are those of one process with the whole batch. Every process
+    must bring the same number of rows. Outside a process group: ``rows`` itself.
     """
-    if world_size() == 1:
-        return rows
-    if not rows.requires_grad:
-        parts = [torch.empty_like(rows) for _ in range(world_size())]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-    return torch.cat(all_gather(rows.contiguous()))
+    return rows if world_size() == 1 else torch.cat(all_gather(rows.contiguous()))
 
 
 @torch.no_grad()

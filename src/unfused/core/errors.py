@@ -1,7 +1,5 @@
 """Errors that are meant for users, and what a mistyped name was probably meant to be."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from difflib import get_close_matches
 from math import inf
@@ -19,9 +17,8 @@ trusted.
 class UserError(ValueError):
     """Something that the user can mend: the message names the value, the rule and the remedy.
 
-    Commands show its words alone; every other error is a bug and keeps its traceback. The message
-    is in terms of the library's calls; ``remedy`` is a word for what it advises, where a command is
-    told so in another way: the command line adds how.
+    Commands show its words alone; every other error is a bug and keeps its traceback. ``remedy`` is
+    a word for what it advises, where a command is told so in another way than a call.
     """
 
     def __init__(self, *words: object, remedy: str = "") -> None:

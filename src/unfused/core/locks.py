@@ -1,7 +1,5 @@
 """Locks between processes: files that say who holds them, and that the system frees of the dead."""
 
-from __future__ import annotations
-
 import atexit
 import errno
 import json

@@ -1,13 +1,11 @@
 """Outputs that know what made them: reused while that holds, resumed if unfinished, else built.
 
 An output is a folder ``<name>-<mark>``. The mark stands for everything that decides its content:
-settings, inputs, and the source code (:mod:`.source`). So an output never changes once it is
-whole: another setting gets another folder, and going back finds the first one again. Last of all
-``made_of.json`` is written, with size and digest of every file; whoever takes the output checks
-them, so that nothing unfinished, damaged or foreign passes for it.
+settings, inputs, and the source code (:mod:`.source`). So another setting gets another folder, and
+going back finds the first one again. Last of all ``made_of.json`` is written, with size and digest
+of every file; whoever takes the output checks them, so that nothing unfinished, damaged or foreign
+passes for it.
 """
-
-from __future__ import annotations
 
 import hashlib
 import json
@@ -58,18 +56,24 @@ class OutputFolder:
         ``made_of`` is everything that its content depends on, by name; ``build`` fills the folder
         that it is given, and may resume what it finds there. What became of it is logged and
         counted in :data:`OUTCOMES`.
-
-        Raises:
-            OSError: The folder cannot be written.
         """
         mark = mark_of(**made_of)
         path = self.path / f"{name}-{mark}"
         label = f"{self.path.name}/{name}"
-        if (state := self._state(path, mark)) != "reused":
+        state, _ = self._state(path, mark)
+        if state != "reused":
             path.parent.mkdir(parents=True, exist_ok=True)
             with locked(path.with_name(f".{path.name}.lock"), label):
-                state = self._prepared(path, mark, label)  # others may have built it meanwhile
+                state, wrong = self._state(path, mark)  # others may have built it meanwhile
                 if state != "reused":
+                    if state != "built":
+                        log.info("%s %s", state, label)
+                    for name, what in wrong.items():
+                        log.warning("%s is damaged and is built again: %s %s", label, name, what)
+                        (path / name).unlink(missing_ok=True)  # what is whole may be of use
+                    if state == "rebuilt" and (not wrong or RECORD in wrong):
+                        shutil.rmtree(path)
+                    (path / RECORD).unlink(missing_ok=True)
                     path.mkdir(exist_ok=True)
                     build(path)
                     _finish(path, mark, made_of)
@@ -92,31 +96,16 @@ class OutputFolder:
         path = self.built(name, made_of, write)
         return {file.stem: pd.read_parquet(file) for file in sorted(path.glob("*.parquet"))}
 
-    def _state(self, path: Path, mark: str) -> str:
-        """Return what is going to become of an output."""
+    def _state(self, path: Path, mark: str) -> tuple[str, dict[str, str]]:
+        """Return what is going to become of an output, and what is damaged in it."""
         if not path.exists():
-            return "built"
+            return "built", {}
         if self.fresh and path not in _built:
-            return "rebuilt"
+            return "rebuilt", {}
         if not (path / RECORD).exists():
-            return "resumed"
-        return "rebuilt" if damage(path / RECORD, mark) else "reused"
-
-    def _prepared(self, path: Path, mark: str, label: str) -> str:
-        """Clear the place of an output where needed; return what is going to become of it."""
-        state = self._state(path, mark)
-        if state in ("resumed", "rebuilt"):
-            log.info("%s %s", state, label)
-        if state == "rebuilt":
-            fresh = self.fresh and path not in _built
-            wrong = {} if fresh else damage(path / RECORD, mark)
-            for name, what in wrong.items():
-                log.warning("%s is damaged and is built again: %s %s", label, name, what)
-                (path / name).unlink(missing_ok=True)  # what is whole may be of use
-            if not wrong or RECORD in wrong:
-                shutil.rmtree(path)
-            (path / RECORD).unlink(missing_ok=True)
-        return state
+            return "resumed", {}
+        wrong = damage(path / RECORD, mark)
+        return "rebuilt" if wrong else "reused", wrong
 
 
 def check_output(folder: Path) -> None:

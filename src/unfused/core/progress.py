@@ -5,8 +5,6 @@ in a file or a pipe, it is written anew now and then. With ``TQDM_DISABLE`` in t
 is none.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterable
@@ -19,7 +17,7 @@ DELAY = 2.0  # seconds
 
 def progress(
     iterable: Iterable[Any] | None = None, *, quiet: bool = False, **options: Any
-) -> tqdm[Any]:
+) -> "tqdm[Any]":
     """Return a progress bar, which is a context manager.
 
     Without an iterable call ``update(n)``. ``quiet`` shows nothing (another process does); further

@@ -1,7 +1,5 @@
 """Repeats of a study: one encoder, one set of pseudo-labels, one student per seed and fold."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,10 +8,7 @@ RUNS = "runs"
 
 
 class Repeat(NamedTuple):
-    """One repetition of the whole study: its seed, and which fold is held out.
-
-    That is 0 where the data has one fixed split, or folds from 0 on.
-    """
+    """One repetition of the whole study: its seed, and which fold is held out; 0: a fixed split."""
 
     seed: int
     fold: int
@@ -56,8 +51,7 @@ def matching_fold(fold: int, available: Iterable[int]) -> int:
     """Return which of another data set's folds goes with ``fold``.
 
     Data sets of one study may have different numbers of folds, or one fixed split (fold 0). The
-    folds of the shorter one repeat, counted from its first (0 or 1); a fixed split goes with the
-    first fold.
+    folds of the shorter one repeat, counted from its first (0 or 1).
 
     >>> matching_fold(4, [1, 2, 3]), matching_fold(4, [0, 1, 2]), matching_fold(3, [0, 1, 2])
     (1, 1, 0)

@@ -1,7 +1,5 @@
 """Randomness as a function of (seed, stream), so that a resumed run repeats itself exactly."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The source code that decides a result, as part of what made it."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import sys
@@ -28,19 +26,16 @@ def source_digest(*modules: str, follow: Sequence[str] = ()) -> str:
         FileNotFoundError: A module does not exist.
     """
     seen: set[str] = set()
+    closed = set(NOT_FOLLOWED).difference(follow)
     waiting = [name.removeprefix(f"{PACKAGE.name}.") for name in modules]
     while waiting:
         name = waiting.pop()
         if name not in seen:
             seen.add(name)
-            waiting += [found for found in _read(name)[1] if _is_followed(found, follow)]
+            used = _read(name)[1]
+            waiting += [m for m in used if m in DECIDES or m.split(".")[0] not in closed]
     parts = [f"{name}\n{_read(name)[0]}" for name in sorted(seen)]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=12).hexdigest()
-
-
-def _is_followed(module: str, follow: Sequence[str]) -> bool:
-    room = module.split(".")[0]
-    return module in DECIDES or room in follow or room not in NOT_FOLLOWED
 
 
 def _file(module: str) -> Path:

@@ -1,11 +1,8 @@
 """What the files of a run were when they were written, so that no other file passes for one.
 
 ``written.json`` in a run's folder has size and digest of each. A run takes its files out of it
-before it begins, and puts each back when it is whole: what a run left unfinished, or another one
-has put there, is not read.
+before it begins, and puts each back when it is whole.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

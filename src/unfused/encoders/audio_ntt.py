@@ -1,7 +1,5 @@
 """AudioNTT: the small convolutional encoder of BYOL-A, DeLoRes, DECAR-v2, SLICER and UnFuSeD."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -11,21 +9,17 @@ from torch.nn import functional as F
 from ..core.errors import UserError, must_be
 from .encoder import Encoder, Pooling, arguments
 
-_STRIDES = {"block1": 2, "block2": 4, "block3": 8, "fc1": 8, "fc2": 8}
-
 
 class AudioNTT(Encoder):
     """Three convolution blocks, then two linear layers applied to every frame.
 
     A block is Conv 3x3, batch norm, ReLU, max pooling 2x2 (DeLoRes, arXiv 2203.13628, Table 1). We
-    pool before the ReLU: both only compare values, so the output is bit for bit the same and the
-    ReLU has a quarter of the work. Blocks are averaged over time; the linear layers' output is
-    pooled by maximum + mean over time, as in the official UnFuSeD code. With 64 mels and d=2048:
-    5,321,856 parameters, 74,880 of them in the blocks.
+    pool before the ReLU, which changes no bit of the output and leaves it a quarter of the work.
+    Blocks are averaged over time; the linear layers' output is pooled by maximum + mean over time,
+    as in the official UnFuSeD code. 74,880 of the parameters are in the blocks.
 
-    A pooled frame belongs to a clip if it overlaps the clip's span. Padding thus changes the
-    embedding only through the :attr:`margin` input frames that the convolutions see beyond the
-    border, and not at all any more once a clip is followed by more padding than that.
+    A pooled frame belongs to a clip if it overlaps the clip's span. Padding changes the embedding
+    only through the :attr:`margin` input frames that the convolutions see beyond the border.
 
     Args:
         d: Width of the linear layers.
@@ -71,13 +65,12 @@ class AudioNTT(Encoder):
         kept = self.taps[: self.taps.index(cut) + 1]
         block_dims = [channels * n_mels // 2**i for i in (1, 2, 3)]
         self.dims = dict(zip(kept, [*block_dims, d, d], strict=False))
-        self.strides = {tap: _STRIDES[tap] for tap in kept}
+        self.strides = dict(zip(kept, (2, 4, 8, 8, 8), strict=False))
         kinds = [*[block_pooling] * 3, *[fc_pooling] * 2]
         self.poolings = dict(zip(kept, kinds, strict=False))
-        inputs = (1, channels, channels)
-        blocks = zip(self.taps[:3], inputs, strict=True)
-        built = {tap: _Block(width, channels) for tap, width in blocks if tap in kept}
-        self.blocks = nn.ModuleDict(built)
+        self.blocks = nn.ModuleDict()
+        for tap, width in zip(kept[:3], (1, channels, channels), strict=False):
+            self.blocks[tap] = _Block(width, channels)
         self.fc1 = nn.Linear(block_dims[-1], d) if "fc1" in kept else None
         self.dropout = nn.Dropout(dropout)
         self.fc2 = nn.Linear(d, d) if "fc2" in kept else None

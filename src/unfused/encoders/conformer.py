@@ -1,7 +1,5 @@
 """Conformer: the encoder of wav2vec-2.0-style pre-training on log-mels (arXiv 2110.07313)."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import torch
@@ -15,12 +13,11 @@ from .encoder import Encoder, Pooling, arguments
 class Conformer(Encoder):
     """Stacked log-mel frames, a linear layer with layer norm, then Conformer blocks.
 
-    After Srivastava et al., "Conformer-Based Self-Supervised Learning for Non-Speech Audio Tasks"
-    (arXiv 2110.07313), with the sizes of Meta's port of it to torchaudio: four frames become one
-    latent of 256 dimensions (tap ``features``), these are projected to the width of the blocks,
-    and every block is a tap (``layer1`` ...). There is no positional encoding; the convolutions
-    tell the order. The defaults are the small model, 18.4 million parameters; the large one,
-    87.9 million, has ``embed_dim=768, n_heads=12``.
+    After Srivastava et al. (arXiv 2110.07313), with the sizes of Meta's port to torchaudio: four
+    frames become one latent of 256 dimensions (tap ``features``), these are projected to the width
+    of the blocks, and every block is a tap (``layer1`` ...). There is no positional encoding; the
+    convolutions tell the order. The defaults are the small model, 18.4 million parameters; the
+    large one, 87.9 million, has ``embed_dim=768, n_heads=12``.
 
     A clip's real frames are moved to the beginning and only whole stacks of them become latents (a
     remainder of up to ``stride - 1`` frames is dropped, as in the port), so neither the amount of
@@ -73,8 +70,7 @@ class Conformer(Encoder):
         self.cut = self.taps[-1] if cut is None else cut
         if self.cut not in self.taps:
             raise UserError(f"cut={cut!r} is no tap of this Conformer; choose from {self.taps}")
-        self.stride = stride
-        n_built = self.taps.index(self.cut)
+        self.stride, n_built = stride, self.taps.index(self.cut)
         kept = self.taps[: n_built + 1]
         self.dims = dict(zip(kept, [latent_dim, *[embed_dim] * n_layers], strict=False))
         self.strides, self.poolings = dict.fromkeys(kept, stride), dict.fromkeys(kept, pooling)
@@ -83,8 +79,7 @@ class Conformer(Encoder):
         self.projection = nn.Linear(latent_dim, embed_dim) if n_built else None
         kernels = [first_kernel, *[kernel] * (n_layers - 1)][:n_built]
         sizes = embed_dim, ffn_dim, n_heads
-        blocks = [ConformerBlock(*sizes, kernel, dropout=dropout) for kernel in kernels]
-        self.layers = nn.ModuleList(blocks)
+        self.layers = nn.ModuleList(ConformerBlock(*sizes, k, dropout=dropout) for k in kernels)
 
     def latents(self, log_mel: Tensor, spans: Tensor | None = None) -> Tensor:
         """Return the layer-normed latents, what pre-training masks, (B, T // stride, latent_dim).
@@ -140,9 +135,8 @@ class ConformerBlock(ConformerLayer):
 
     The block of Gulati et al. (arXiv 2005.08100, fig. 1) with the convolution before the attention
     and group norm inside it, as in Meta's port of arXiv 2110.07313. torchaudio's own layer keeps
-    padding out of the attention alone: its convolution reads the padding behind a clip's end, and
-    its group norm averages over it. Here neither does, so that a padded clip gets the same output
-    as the clip alone. Parameters and their names are torchaudio's.
+    padding out of the attention alone; here convolution and group norm do not see it either, so
+    that a padded clip gets the same output as the clip alone. Parameters are torchaudio's.
 
     Sizes are width D, hidden width of the feed-forward steps, attention heads, and frames that the
     depthwise convolution sees, odd.

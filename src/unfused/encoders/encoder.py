@@ -1,9 +1,7 @@
 """What an encoder is: log-mels in, frame features at named taps and one vector per clip out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +88,7 @@ class Encoder(nn.Module):
         """The tap that is read out if nothing else is asked for."""
         return self.cut
 
-    def truncated(self, cut: str) -> Encoder:
+    def truncated(self, cut: str) -> Self:
         """Return a new encoder that ends at ``cut``, with copies of this one's weights.
 
         Raises:
@@ -174,13 +172,12 @@ def pool_frames(frames: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor
         UserError: ``pooling`` is none of the three.
     """
     must_be_one_of(get_args(Pooling), pooling=pooling)
-    pooled = []
-    outside = None if mask is None else ~mask.unsqueeze(-1)  # (B, T', 1)
-    if "max" in pooling:
-        kept = frames if outside is None else frames.masked_fill(outside, -torch.inf)
-        pooled.append(kept.amax(dim=1))
-    if "mean" in pooling:
-        kept = frames if outside is None else frames.masked_fill(outside, 0.0)
-        length = frames.shape[1] if mask is None else mask.sum(dim=1, keepdim=True)
-        pooled.append(kept.sum(dim=1) / length)
-    return pooled[0] if len(pooled) == 1 else pooled[0] + pooled[1]
+
+    def kept(padding: float) -> Tensor:
+        return frames if mask is None else frames.masked_fill(~mask.unsqueeze(-1), padding)
+
+    if pooling == "max":
+        return kept(-torch.inf).amax(dim=1)
+    length = frames.shape[1] if mask is None else mask.sum(dim=1, keepdim=True)
+    mean = kept(0.0).sum(dim=1) / length
+    return mean if pooling == "mean" else kept(-torch.inf).amax(dim=1) + mean

@@ -1,7 +1,5 @@
 """The small network between an encoder and a self-supervised loss."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 from torch import nn

@@ -6,8 +6,6 @@ that :class:`~unfused.encoders.audio_ntt.AudioNTT` is, apart from the order of R
 which changes no number.
 """
 
-from __future__ import annotations
-
 import logging
 import pickle
 import re
@@ -48,9 +46,9 @@ def load_byol_a(
 ) -> TrainedEncoder:
     """Load one of BYOL-A's published encoders, of 512, 1024 or 2048 dimensions.
 
-    It brings BYOL-A's front-end: log-mels of a store made with another one are refused, which
-    takes ``FrontEnd(mel_scale="htk", norm="none")``. ``mean`` and deviation ``std`` are those of
-    the log-mels it is to be used on; BYOL-A measures them for every data set.
+    It brings BYOL-A's front-end, ``FrontEnd(mel_scale="htk", norm="none")``: log-mels made with
+    another one are refused. ``mean`` and deviation ``std`` are those of the log-mels it is to be
+    used on; BYOL-A measures them for every data set.
 
     Raises:
         UserError: The file is no such checkpoint; the message names the tensors.
@@ -66,7 +64,7 @@ def load_lape(path: str | Path, *, mean: float, std: float) -> TrainedEncoder:
     """Load the encoder of a LAPE checkpoint of SLICER, DeLoRes-S or DeLoRes-M.
 
     The student's encoder is taken; momentum encoder, heads and queue are left out and logged.
-    LAPE's running normalisation is not in its checkpoints, so ``mean`` and deviation ``std`` of the
+    LAPE's running normalisation is not in its checkpoints: ``mean`` and deviation ``std`` of the
     log-mels it is to be used on have to be given. The file may hold the ``state_dict`` alone.
 
     Raises:

@@ -1,7 +1,5 @@
 """Classes by name, found in the modules of a package, so that a new one needs no list to edit."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import pkgutil

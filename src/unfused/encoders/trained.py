@@ -1,7 +1,5 @@
 """A trained encoder with all it takes to use it again, its folder on disk, and many of them."""
 
-from __future__ import annotations
-
 import json
 import platform
 import subprocess

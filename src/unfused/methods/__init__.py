@@ -1,7 +1,5 @@
 """Self-supervised methods by name. A new one is one file here with a class that has a ``name``."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ..encoders import registry

@@ -1,7 +1,5 @@
 """BYOL-A: predict a slowly moving copy of oneself from another augmentation of the same crop."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from torch import Tensor
@@ -15,11 +13,9 @@ class BYOLA(OnlineTarget):
     """BYOL for Audio (Niizumi et al., arXiv 2103.06695; version 2: arXiv 2204.07402).
 
     From view a the online network predicts the target network's projection of view b, and the other
-    way round; both losses are added. No negatives: what keeps the embedding from collapsing is that
-    the target lags behind and has no predictor. Arguments: see :class:`OnlineTarget`; views: mixup
-    and random resize crop, of version 2 also a random linear fader (``linear_gain`` of the views).
-
-    Version 1 here: its encoder is our ``audio_ntt`` (version 2 changes it).
+    way round; both losses are added. There are no negatives: what keeps the embedding from
+    collapsing is that the target lags behind and has no predictor. Views: mixup and random resize
+    crop, of version 2 also a random linear fader (``linear_gain``). The encoder is version 1's.
     """
 
     name: ClassVar[str] = "byol_a"

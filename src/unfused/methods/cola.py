@@ -1,7 +1,5 @@
 """COLA: two crops of a clip belong together, crops of different clips do not."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -24,18 +22,14 @@ class COLA(Method):
 
     The views are two independent crops of each clip, not augmented further. Their similarity is
     bilinear, ``x^T W y`` with a learned W; for every clip the second crops of all other clips of
-    the batch, on all processes, are the negatives. Both crops pass through the network together, as
-    in the official code, so batch norm sees them as one batch.
-
-    Two things of the official code have no counterpart here: its encoder is an EfficientNet-B0, and
-    it adds faint noise (0.001 of the clip's norm) to the second crop's waveform.
+    the batch, on all processes, are the negatives. As in the official code batch norm sees both
+    crops as one batch. Its encoder, an EfficientNet-B0, and its faint noise (0.001 of the clip's
+    norm) on the second crop's waveform have no counterpart here.
 
     Args:
-        encoder: What is trained.
         projector_dim: Dimension of the projections (paper: 512).
-        bilinear_std: Standard deviation of W's first entries (our choice: 0.005, with which
-            similarities start near 1; official code: 0.05, with which they start near 10 and
-            training begins by making all projections alike).
+        bilinear_std: Standard deviation of W's first entries (our choice: 0.005; official code:
+            0.05, with which training begins by making all projections alike).
         crop_frames: Length of a crop (paper: 960 ms; official code: 1 s).
 
     Raises:
@@ -56,8 +50,7 @@ class COLA(Method):
     ) -> None:
         super().__init__()
         must_be("positive", bilinear_std=bilinear_std)
-        self.n_views, self.n_crops, self.crop_frames = 2, 2, crop_frames
-        self.encoder = encoder
+        self.encoder, self.n_views, self.n_crops, self.crop_frames = encoder, 2, 2, crop_frames
         self.projector = Projector(inputs=encoder.dim, outputs=projector_dim, hidden_layers=0)
         self.norm = nn.LayerNorm(projector_dim)
         self.bilinear = nn.Parameter(torch.randn(projector_dim, projector_dim) * bilinear_std)
@@ -68,7 +61,7 @@ class COLA(Method):
 
     def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`; ``found`` is how often a crop finds its clip's other one."""
-        both = View(*(torch.cat(parts) for parts in zip(*views, strict=True)))
+        both = View(*map(torch.cat, zip(*views, strict=True)))
         anchors, positives = self.project(both).chunk(2)
         loss, found = bilinear_contrast(gather_rows(anchors), gather_rows(positives), self.bilinear)
         return loss, {"loss": loss.detach(), "found": found, **embedding_health(anchors)}

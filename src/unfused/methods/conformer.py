@@ -1,7 +1,5 @@
 """Conformer-wav2vec2: hide spans of latents, tell what they were from the rest of the clip."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -37,17 +35,14 @@ class ConformerWav2vec2(Method):
     hidden elsewhere in the same clip. No quantizer, hence no diversity loss: as in Meta's port
     to torchaudio, whose numbers are the defaults. Loss:
     :func:`unfused.losses.masked_contrast.masked_contrast`; masks:
-    :func:`unfused.views.span_masking.draw_masked_spans`. It takes one view and needs no
-    augmentation.
+    :func:`unfused.views.span_masking.draw_masked_spans`. It takes one view, not augmented.
 
     Args:
-        encoder: A Conformer.
         mask_prob: Share of latents to mask, before spans overlap.
         mask_length: Latents of a span.
         n_distractors: Distractors of each masked latent (paper: 100).
         temperature: Divides the cosines (0.1 in wav2vec 2.0; this paper's is not known).
-        crop_frames: Length of a crop (our choice: 4 s; the paper's is not known, AudioSet's clips
-            last 10 s).
+        crop_frames: Length of a crop (our choice: 4 s; the paper's is not known).
 
     Raises:
         UserError: The encoder is no Conformer with at least one block, or a number is out of
@@ -74,8 +69,19 @@ class ConformerWav2vec2(Method):
         check_spans(mask_prob, mask_length)
         must_be("at least 1", n_distractors=n_distractors)
         must_be("positive", temperature=temperature)
-        self.encoder = _conformer(encoder, crop_frames)
-        self.crop_frames = crop_frames
+        if not isinstance(encoder, Conformer) or encoder.projection is None:
+            found = type(encoder).__name__
+            raise UserError(
+                f"method 'conformer' masks what enters the blocks of a Conformer, but its encoder "
+                f"is {found}, ending at {encoder.cut!r}: train encoder='conformer', whole",
+                remedy="encoder",
+            )
+        if crop_frames < 2 * encoder.stride:
+            raise UserError(
+                f"crop_frames={crop_frames} must be at least {2 * encoder.stride}: one latent is "
+                "hidden and one is left"
+            )
+        self.encoder, self.crop_frames = encoder, crop_frames
         self.mask_prob, self.mask_length = mask_prob, mask_length
         self.n_distractors, self.temperature = n_distractors, temperature
         latent_dim = self.encoder.dims["features"]
@@ -142,19 +148,3 @@ def _spread(targets: Tensor, counted: Tensor) -> Tensor:
     mean = (weight * unit).sum(dim=(0, 1))
     variance = (weight * (unit - mean).square()).sum(dim=(0, 1))
     return variance.sqrt().mean() * targets.shape[2] ** 0.5
-
-
-def _conformer(encoder: Encoder, crop_frames: int) -> Conformer:
-    if not isinstance(encoder, Conformer) or encoder.projection is None:
-        found = type(encoder).__name__
-        raise UserError(
-            f"method 'conformer' masks what enters the blocks of a Conformer, but its encoder is "
-            f"{found}, ending at {encoder.cut!r}: train encoder='conformer', whole",
-            remedy="encoder",
-        )
-    if crop_frames < 2 * encoder.stride:
-        raise UserError(
-            f"crop_frames={crop_frames} must be at least {2 * encoder.stride}: one latent is "
-            "hidden and one is left"
-        )
-    return encoder

@@ -5,9 +5,7 @@ the official code are not copied: its crop always started at a clip's first fram
 learning-rate schedule was built but never applied.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -36,7 +34,6 @@ class DECAR(Method):
     batch norm sees the statistics of each separately and its running averages those of both.
 
     Args:
-        encoder: What is trained.
         n_clips: Number of training clips N.
         n_prototypes: Number of clusters K. Official code: 1024, for 250,000 clips. None: 1024, or
             a tenth of the clips if that is fewer (our choice).
@@ -75,22 +72,21 @@ class DECAR(Method):
         super().__init__()
         must_be("positive", temperature=temperature)
         must_be("at least 1", kmeans_iterations=kmeans_iterations)
-        self.n_prototypes = _n_prototypes(n_prototypes, n_clips)
-        self.n_views, self.crop_frames = 2, crop_frames
+        n = max(2, min(MAX_PROTOTYPES, n_clips // 10)) if n_prototypes is None else n_prototypes
+        if not 2 <= n <= n_clips:
+            raise UserError(
+                f"n_prototypes={n} must be at least 2 and at most the number of training clips, "
+                f"{n_clips}; set n_prototypes lower, or give more unlabelled audio"
+            )
+        self.encoder, self.n_views, self.crop_frames = encoder, 2, crop_frames
         self.normalise_z, self.temperature = normalise_z, temperature
-        self.kmeans_iterations = kmeans_iterations
+        self.n_prototypes, self.kmeans_iterations = n, kmeans_iterations
         self.kmeans_init: Initialisation = kmeans_init
-        self.encoder = encoder
-        self.projector = Projector(
-            inputs=encoder.dim, hidden=projector_hidden, outputs=projector_dim
-        )
+        widths: Any = {"hidden": projector_hidden, "outputs": projector_dim}
+        self.projector = Projector(inputs=encoder.dim, **widths)
         self.register_buffer("bank", torch.zeros(n_clips, projector_dim))
         self.register_buffer("assignments", torch.zeros(n_clips, dtype=torch.long))
         self.register_buffer("prototypes", torch.zeros(self.n_prototypes, projector_dim))
-
-    def project(self, view: View) -> Tensor:
-        """Return the projector's output, (B, projector_dim), as it is before normalisation."""
-        return self.projector(self.encoder(view.log_mel, view.spans))
 
     def start_epoch(self, epoch: int, embed: Embed, seed: int) -> dict[str, Tensor]:
         """Cluster the bank, in epoch 0 after filling it; the prototypes are its centroids."""
@@ -132,15 +128,5 @@ class DECAR(Method):
         return self._z(views[0])
 
     def _z(self, view: View) -> Tensor:
-        z = self.project(view)
+        z = self.projector(self.encoder(*view))
         return F.normalize(z.float(), dim=1) if self.normalise_z else z
-
-
-def _n_prototypes(asked: int | None, n_clips: int) -> int:
-    n = max(2, min(MAX_PROTOTYPES, n_clips // 10)) if asked is None else asked
-    if not 2 <= n <= n_clips:
-        raise UserError(
-            f"n_prototypes={n} must be at least 2 and at most the number of training clips, "
-            f"{n_clips}; set n_prototypes lower, or give more unlabelled audio"
-        )
-    return n

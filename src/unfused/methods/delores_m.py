@@ -5,8 +5,6 @@ Representations, IEEE JSTSP 2022.) We have seen the paper's abstract, not its fo
 is the official code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -38,12 +36,10 @@ class DeLoReSM(MomentumContrast):
     instance head have a momentum copy.
 
     Args:
-        encoder: The student's encoder, which is kept.
         n_clips: Number of training clips N.
         queue_size: Keys in the queue K (official code: 65536). None: 65536, or N / 2 if that is
-            fewer (our choice): half a pass over the clips. In a longer queue more clips find their
-            own old keys among their negatives; beyond a pass it is still built as asked, with a
-            warning.
+            fewer (our choice): half a pass over the clips. Beyond a whole pass, where clips find
+            their own old keys among their negatives, there is a warning.
         projector_layers: Hidden layers of the instance head (official code: 0, a single linear
             layer; MoCo-v2: 1).
         taps: Layers of the encoder that are decorrelated (official code: the three blocks).
@@ -88,7 +84,7 @@ class DeLoReSM(MomentumContrast):
         """See :meth:`Method.forward`; the health is that of the student's queries."""
         view_a, view_b = views
         teacher, keys = self.teacher_features(view_b)
-        student = self.encoder.pooled(view_a.log_mel, view_a.spans)
+        student = self.encoder.pooled(*view_a)
         queries = self.projector(student[self.encoder.cut])  # (B, projector_dim)
         logits = info_nce_logits(queries, keys, self.queue.keys, self.temperature)
         instance = contrast(*logits)
@@ -107,7 +103,7 @@ class DeLoReSM(MomentumContrast):
     @torch.no_grad()
     def teacher_features(self, view: View) -> tuple[dict[str, Tensor], Tensor]:
         """Return the teacher's pooled taps, and its keys, (B, projector_dim), without gradient."""
-        pooled = self.teacher_encoder.pooled(view.log_mel, view.spans)
+        pooled = self.teacher_encoder.pooled(*view)
         return pooled, self.teacher_projector(pooled[self.encoder.cut])
 
     def _barlow_loss(
@@ -121,10 +117,8 @@ class DeLoReSM(MomentumContrast):
             correlation = cross_correlation(z_a, z_b)
             losses.append(redundancy_reduction(correlation, self.redundancy_weight))
             agreements.append(correlation_health(correlation))
-        means = {
-            name: torch.stack([agreement[name] for agreement in agreements]).mean()
-            for name in agreements[0]
-        }
+        names = agreements[0]
+        means = {name: torch.stack([each[name] for each in agreements]).mean() for name in names}
         return torch.stack(losses).sum(), means
 
 
@@ -132,8 +126,7 @@ def _checked_taps(taps: Sequence[str], encoder: Encoder) -> tuple[str, ...]:
     """Return the taps if the encoder has each of them, up to its cut."""
     asked = (taps,) if isinstance(taps, str) else tuple(taps)
     known = list(encoder.dims)
-    missing = [tap for tap in asked if tap not in known]
-    if missing or not asked or len(set(asked)) < len(asked):
+    if not asked or not set(asked) <= set(known) or len(set(asked)) < len(asked):
         raise UserError(
             f"taps={list(asked)} of encoder {type(encoder).__name__}: delores_m decorrelates at "
             f"least one of its layers, each named once; set taps to some of {known}"

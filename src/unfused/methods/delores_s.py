@@ -5,8 +5,6 @@ code the learning rate's step starts anew in every epoch, so that its warm-up ne
 the paper's schedule.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -17,7 +15,6 @@ from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.barlow_twins import correlation_health, cross_correlation, redundancy_reduction
 from ..losses.collapse import embedding_health
-from ..views.view import View
 from .method import LossAndMetrics, Method, Views
 
 
@@ -25,11 +22,10 @@ class DeLoReSS(Method):
     """Barlow Twins on the projections of two views; no negatives, no teacher.
 
     The head is dropout, Linear, batch norm, ReLU, Linear; the batch norm without weights at its end
-    is the first step of :func:`~unfused.losses.barlow_twins.barlow_twins`. Each view passes alone,
-    so batch norm sees its statistics alone.
+    is the first step of :func:`~unfused.losses.barlow_twins.barlow_twins`. Batch norm sees each
+    view alone.
 
     Args:
-        encoder: What is trained.
         dropout: Between encoder and projector (official code: 0.5; the paper gives no number).
         projector_hidden: Width of the projector's hidden layers (paper: 8192; LAPE code: 2048).
         projector_layers: Number of hidden layers (paper: 1; LAPE code: 2).
@@ -62,26 +58,21 @@ class DeLoReSS(Method):
         must_be("in [0, 1)", dropout=dropout)
         must_be("0 or positive", redundancy_weight=redundancy_weight)
         must_be("positive", loss_scale=loss_scale)
-        self.n_views, self.crop_frames = 2, crop_frames
+        self.encoder, self.n_views, self.crop_frames = encoder, 2, crop_frames
         self.redundancy_weight, self.loss_scale = redundancy_weight, loss_scale
-        self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
         self.projector = Projector(
             inputs=encoder.dim, hidden=projector_hidden, outputs=projector_dim,
             hidden_layers=projector_layers, bias=False,
         )  # fmt: skip
 
-    def project(self, view: View) -> Tensor:
-        """Return the projections of a view, (B, projector_dim)."""
-        embedding = self.dropout(self.encoder(view.log_mel, view.spans))
-        return self.projector(embedding)
-
     def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`.
 
         After a collapse ``correlation`` is 0, even where dropout keeps the projections apart.
         """
-        z_a, z_b = (gather_rows(self.project(view).float()) for view in views)  # (B, D)
+        projections = [self.projector(self.dropout(self.encoder(*view))) for view in views]
+        z_a, z_b = (gather_rows(each.float()) for each in projections)  # (B, projector_dim)
         correlation = cross_correlation(z_a, z_b)
         loss = redundancy_reduction(correlation, self.redundancy_weight, self.loss_scale)
         health = correlation_health(correlation) | embedding_health(z_a)

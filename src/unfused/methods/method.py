@@ -1,7 +1,5 @@
 """The interface every training method implements; the loop in ``training`` knows nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -20,8 +18,8 @@ batches, and returns the rows in clip order, (n_clips, D)."""
 class Method(nn.Module):
     """A training method. All of its state lives in parameters and buffers, so resume is exact.
 
-    Its constructor takes the encoder, then keyword-only arguments. A class with a ``name`` in a
-    module of this package is a self-supervised method that can be asked for by that name.
+    Its constructor takes the encoder that is trained, then keyword-only arguments. A class with a
+    ``name`` in a module of this package is a self-supervised method, asked for by that name.
 
     Attributes:
         name: What the registry calls it.
@@ -50,14 +48,13 @@ class Method(nn.Module):
     graphable: bool = False
 
     def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
-        """Return the loss and detached metrics of one batch.
-
-        It may be called several times before :meth:`after_step`, with parts of the batch. In one of
-        several processes B are that process's clips: what is written into buffers, or compared over
-        the batch, comes from all of them (:func:`unfused.core.distributed.gather_rows`).
+        """Return the loss and detached metrics of one batch, scalars on the device.
 
         There are ``n_views`` views of the same B crops; ``clip_ids`` are the rows of their clips in
-        the training set, (B,) int64. Loss and metrics are scalars on the device.
+        the training set, (B,) int64. It may be called several times before :meth:`after_step`, with
+        parts of the batch. In one of several processes B are that process's clips: what is written
+        into buffers, or compared over the batch, comes from all of them
+        (:func:`unfused.core.distributed.gather_rows`).
         """
         raise NotImplementedError
 

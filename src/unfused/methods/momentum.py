@@ -1,11 +1,9 @@
 """Methods with a momentum teacher: what BYOL-A and SELFIE, and what SLICER and DeLoRes-M share."""
 
-from __future__ import annotations
-
 import logging
 from copy import deepcopy
 from math import cos, pi
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +15,8 @@ from ..core.errors import UserError, must_be
 from ..encoders.encoder import Encoder
 from ..encoders.projector import Projector
 from ..losses.collapse import embedding_health
-from ..views.normalisation import post_normalisation
-from ..views.view import View
-from .method import Method
+from ..views.effects import post_normalisation
+from .method import Method, Views
 
 log = logging.getLogger(__name__)
 MAX_QUEUE = 65536  # MoCo's, and that of the official code of SLICER and DeLoRes-M
@@ -30,8 +27,8 @@ def momentum_copy(online: M) -> M:
     """Return a copy of a network that gets no gradient and follows by :func:`follow`.
 
     In training mode its batch norm normalises with the statistics of its own batch, as in MoCo and
-    BYOL, but never updates its running averages itself; these follow the online network's, like the
-    weights. So in evaluation mode the copy is the network's average in every number it holds.
+    BYOL, but its running averages follow the online network's, like the weights. So in evaluation
+    mode the copy is the network's average in every number it holds.
     """
     copy = deepcopy(online).requires_grad_(False)
     copy.zero_grad(set_to_none=True)
@@ -64,10 +61,7 @@ def follow(teacher: nn.Module, online: nn.Module, momentum: float) -> None:
 class MomentumMethod(Method):
     """A student, which is trained, and a teacher, the moving average of its encoder and projector.
 
-    A subclass makes ``projector`` and then calls :meth:`add_teacher`.
-
     Args:
-        encoder: The student's encoder, which is kept.
         momentum: Share of itself that the teacher keeps at each step.
         momentum_end: The same at the last step, reached along half a cosine (BYOL: 1, so that the
             teacher comes to rest); None: ``momentum`` throughout.
@@ -80,6 +74,7 @@ class MomentumMethod(Method):
     def __init__(
         self,
         encoder: Encoder,
+        projector: Projector,
         *,
         momentum: float,
         momentum_end: float | None = None,
@@ -91,13 +86,9 @@ class MomentumMethod(Method):
         self.momentum = momentum
         self.momentum_end = momentum if momentum_end is None else momentum_end
         self.graphable = self.momentum_end == momentum
-        self.encoder = encoder
-        self.projector: Projector
-
-    def add_teacher(self) -> None:
-        """Make the teacher, a copy of encoder and projector as they are now."""
-        self.teacher_encoder = momentum_copy(self.encoder)
-        self.teacher_projector = momentum_copy(self.projector)
+        self.encoder, self.projector = encoder, projector
+        self.teacher_encoder = momentum_copy(encoder)
+        self.teacher_projector = momentum_copy(projector)
 
     def momentum_at(self, progress: float) -> float:
         """Return the momentum when a share of the training is done (arXiv 2006.07733, sec. 3.2)."""
@@ -111,27 +102,13 @@ class MomentumMethod(Method):
         follow(self.teacher_projector, self.projector, momentum)
 
 
-class Branches(NamedTuple):
-    """What both networks make of two views of a batch, the rows of all processes, (B, D) each.
-
-    The online network predicts, the target network projects; targets have no gradient.
-    """
-
-    prediction_a: Tensor
-    prediction_b: Tensor
-    target_a: Tensor
-    target_b: Tensor
-
-
 class OnlineTarget(MomentumMethod):
-    """Online encoder, projector and predictor beside a target encoder and projector.
+    """Online encoder, projector and predictor beside a target encoder and projector, the teacher.
 
-    The target is the teacher; it has no predictor and gets no gradient (BYOL, arXiv 2006.07733).
-    Projector and predictor are Linear, batch norm, ReLU, Linear. Each view passes alone through
-    each network, so batch norm sees its statistics alone.
+    The target has no predictor and gets no gradient (BYOL, arXiv 2006.07733). Projector and
+    predictor are Linear, batch norm, ReLU, Linear. Batch norm sees each view alone.
 
     Args:
-        encoder: What is trained.
         projector_hidden: Hidden width of projector and predictor (BYOL-A's code: 4096).
         projector_dim: Output dimension of both (BYOL-A's code: 256).
         momentum: Share of itself that the target keeps at every step (BYOL-A's code: 0.99).
@@ -149,29 +126,31 @@ class OnlineTarget(MomentumMethod):
         post_normalisation: bool = True,
         **shared: Any,
     ) -> None:
-        super().__init__(encoder, momentum=momentum, **shared)
-        self.post_normalisation = post_normalisation
         widths: Any = {"hidden": projector_hidden, "outputs": projector_dim}
-        self.projector = Projector(inputs=encoder.dim, **widths)
+        projector = Projector(inputs=encoder.dim, **widths)
+        super().__init__(encoder, projector, momentum=momentum, **shared)
+        self.post_normalisation = post_normalisation
         self.predictor = Projector(inputs=projector_dim, **widths)
-        self.add_teacher()
 
-    def branches(self, views: tuple[View, ...]) -> tuple[Branches, dict[str, Tensor]]:
-        """Return predictions and targets of two views, and the health of view a's projection."""
+    def branches(self, views: Views) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Return predictions of views a and b, their targets, and the health of a's projection.
+
+        They are the rows of all processes, (B, D) each; targets have no gradient.
+        """
         if self.post_normalisation:
             views = post_normalisation(views)
         z_a, z_b = (self.projector(self.encoder(*view)) for view in views)
         with torch.no_grad():
             targets = [self.teacher_projector(self.teacher_encoder(*view)) for view in views]
         rows = (self.predictor(z_a), self.predictor(z_b), *targets)
-        return Branches(*(gather_rows(part.float()) for part in rows)), embedding_health(z_a)
+        return [gather_rows(part.float()) for part in rows], embedding_health(z_a)
 
 
 class NegativesQueue(nn.Module):
     """First-in-first-out queue of ``size`` L2-normalised keys of ``dim`` dimensions, in buffers.
 
-    It starts full of random directions, as MoCo's does (arXiv 1911.05722). Reading and writing
-    never make the host wait. With several processes all of them hold the same queue.
+    It starts full of random directions, as MoCo's does (arXiv 1911.05722), and is the same in all
+    processes. Reading and writing never make the host wait.
     """
 
     keys: Tensor
@@ -188,11 +167,8 @@ class NegativesQueue(nn.Module):
     def enqueue(self, keys: Tensor) -> None:
         """Put keys, (B, D), normalised here, in the place of the oldest ones.
 
-        The keys of process 0 come first, then those of process 1 ...; of more keys than the queue
-        holds, the last stay.
-
-        Call it in :meth:`Method.after_step`, after every loss of the step is computed, so that no
-        sample is its own negative.
+        Those of process 0 come first. Of more keys than the queue holds, the last stay. Call it in
+        :meth:`Method.after_step`, so that no sample is its own negative.
         """
         size = len(self.keys)
         newest = F.normalize(gather_rows(keys.detach())[-size:].to(self.keys.dtype), dim=1)
@@ -228,7 +204,6 @@ class MomentumContrast(MomentumMethod):
     (MoCo, arXiv 1911.05722.) ``forward`` of a subclass appends the step's keys to ``new_keys``.
 
     Args:
-        encoder: The student's encoder, which is kept.
         queue_size: Keys in the queue.
         momentum: Share of itself that the teacher keeps at each step (official code: 0.999).
         temperature: Of the instance contrast (official code: 0.07).
@@ -251,14 +226,13 @@ class MomentumContrast(MomentumMethod):
         projector_dim: int = 128,
         **shared: Any,
     ) -> None:
-        super().__init__(encoder, momentum=momentum, **shared)
         must_be("positive", temperature=temperature)
-        self.temperature = temperature
-        self.projector = Projector(
+        projector = Projector(
             inputs=encoder.dim, hidden=projector_hidden, outputs=projector_dim,
             hidden_layers=projector_layers, batch_norm=False,
         )  # fmt: skip
-        self.add_teacher()
+        super().__init__(encoder, projector, momentum=momentum, **shared)
+        self.temperature = temperature
         self.queue = NegativesQueue(queue_size, projector_dim)
         self.new_keys: list[Tensor] = []  # of each forward pass before after_step
 

@@ -5,8 +5,6 @@ weights are not public to us. Its abstract and overview figure say which network
 each loss compares and where gradient flows; the formulas and weights below are our reading.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, get_args
 
 from torch import Tensor
@@ -24,14 +22,11 @@ class SELFIE(OnlineTarget):
     """Alignment as in BYOL-A, diversity between samples, decorrelation between dimensions.
 
     ``L = L_align + diversity_weight * L_diversity + decorrelation_weight * L_decorrelation``, each
-    for both views, added up; the last two on the L2-normalised online predictions alone, so that
-    gradient flows into the online network only. With both weights 0 this is BYOL-A.
-
-    Unit vectors have a variance of at most 1 / D in each dimension. For the decorrelation they are
-    therefore scaled by sqrt(D), which brings covariances to the order of 1 in every D.
+    for both views, added up; the last two on the L2-normalised online predictions alone. With both
+    weights 0 this is BYOL-A. For the decorrelation unit vectors are scaled by sqrt(D), which brings
+    covariances to the order of 1 in every D.
 
     Args:
-        encoder: What is trained.
         diversity: Which candidate; see :func:`unfused.losses.selfie.diversity`.
         diversity_weight: Its weight (our choice: 1, as alignment and uniformity in arXiv
             2005.10242).
@@ -74,9 +69,9 @@ class SELFIE(OnlineTarget):
         """See :meth:`Method.forward`; the unweighted parts are metrics too."""
         branches, health = self.branches(views)
         align = byol_loss(*branches)
-        predictions = branches.prediction_a, branches.prediction_b
-        alike = self._alike(predictions[0]) + self._alike(predictions[1])
-        repeated = self._repeated(predictions[0]) + self._repeated(predictions[1])
+        prediction_a, prediction_b = branches[:2]
+        alike = self._alike(prediction_a) + self._alike(prediction_b)
+        repeated = self._repeated(prediction_a) + self._repeated(prediction_b)
         loss = align + self.diversity_weight * alike + self.decorrelation_weight * repeated
         parts = {"loss": loss, "align": align, "diversity": alike, "decorrelation": repeated}
         return loss, {name: part.detach() for name, part in parts.items()} | health

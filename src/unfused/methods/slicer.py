@@ -5,8 +5,6 @@ and enqueues after the first, so that in the second every clip is among its own 
 the teacher twice; here both directions see the queue as it was, and the teacher moves once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args
 
@@ -37,20 +35,17 @@ class SLICER(MomentumContrast):
     :func:`~unfused.losses.cluster_contrast.cluster_contrast` for L_c.
 
     Args:
-        encoder: The student's encoder, which is kept.
         n_clips: Number of training clips N.
         queue_size: Keys in the queue K (official code: 65536). None: 65536, or N if that is fewer
-            (our choice): half a pass over the clips when both views are enqueued. In a longer queue
-            more clips find their own old keys among their negatives; beyond a whole pass it is
-            still built as asked, with a warning.
+            (our choice): half a pass over the clips when both views are enqueued. Beyond a whole
+            pass, where clips find their own old keys among their negatives, there is a warning.
         cluster_temperature: Of the cluster contrast (official code: 1).
         n_clusters: Number of clusters C (official code: 128).
         cluster_weight: Weight of the cluster contrast (paper: 1).
         entropy_weight: Weight of the term for evenly used clusters (paper and code: 0).
         cluster_hidden: Hidden width of the cluster head (official code: 2048).
         loss_mix: "sum" of the two directions (paper, LAPE code) or their "mean" (older code).
-        enqueue: Teacher keys of "both" views (official code) or of "one": then the queue reaches
-            back through twice as many clips.
+        enqueue: Teacher keys of "both" views (official code) or of "one".
         **shared: See :class:`~unfused.methods.momentum.MomentumContrast`.
 
     Raises:
@@ -112,7 +107,7 @@ class SLICER(MomentumContrast):
 
     def student(self, view: View) -> tuple[Tensor, Tensor]:
         """Return the projection, (B, projector_dim), and the cluster probabilities, (B, C)."""
-        embedding = self.encoder(view.log_mel, view.spans)
+        embedding = self.encoder(*view)
         probabilities = self.cluster_head(embedding).float().softmax(dim=1)
         return self.projector(embedding), probabilities
 

@@ -1,7 +1,5 @@
 """Training on true labels: from scratch, or end-to-end fine-tuning of a trained encoder."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -18,12 +16,11 @@ from .method import LossAndMetrics, Method, Views
 class Supervised(Method):
     """A linear classifier on the encoder's embedding; both are trained.
 
-    The encoder is randomly initialised (from scratch) or trained (fine-tuning), the classifier
-    starts from a head's weight (K, D) and bias (K,), e.g. a linear probe's, if there is one. Labels
-    are the class of each training clip, (n_clips,) int64 (cross-entropy), or which of the K classes
-    it has, (n_clips, K) of 0 and 1 (binary cross-entropy of each). Label smoothing spreads a share
-    of the target evenly over all classes; of several labels it draws each towards one half. Mixup
-    mixes the crops of a batch and their labels by shares from Beta(alpha, alpha); 0: no mixup.
+    The classifier starts from a head's weight (K, D) and bias (K,), e.g. a linear probe's, if there
+    is one. Labels are the class of each training clip, (n_clips,) int64 (cross-entropy), or which
+    of the K classes it has, (n_clips, K) of 0 and 1 (binary cross-entropy of each). Label smoothing
+    spreads a share of the target evenly over all classes; of several labels it draws each towards
+    one half. Mixup mixes crops and labels by shares from Beta(alpha, alpha); 0: no mixup.
 
     Raises:
         UserError: Labels or the head's shape are wrong, or a number is out of range.
@@ -47,20 +44,24 @@ class Supervised(Method):
         super().__init__()
         must_be("in [0, 1)", dropout=dropout, label_smoothing=label_smoothing)
         must_be("0 or positive", mixup_alpha=mixup_alpha)
-        self.crop_frames, self.label_smoothing = crop_frames, label_smoothing
-        self.mixup_alpha = mixup_alpha
+        self.encoder, self.crop_frames = encoder, crop_frames
+        self.label_smoothing, self.mixup_alpha = label_smoothing, mixup_alpha
         self.graphable = not mixup_alpha  # mixup is drawn on the host
-        self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(encoder.dim, n_classes)
         if head is not None:
-            _set(self.classifier, *head)
+            shapes = [tuple(each.shape) for each in (*head, *self.classifier.parameters())]
+            if shapes[:2] != shapes[2:]:
+                raise UserError(
+                    f"head has shapes {shapes[0]} and {shapes[1]}, expected {shapes[2]} and "
+                    f"{shapes[3]}; fit it on this encoder's embeddings and these classes"
+                )
+            self.classifier.load_state_dict(dict(zip(("weight", "bias"), head, strict=True)))
         self.register_buffer("labels", label_targets(labels, n_classes))
 
     def logits(self, view: View) -> Tensor:
         """Return the class logits of a batch, (B, K)."""
-        embedding = self.encoder(view.log_mel, view.spans)
-        return self.classifier(self.dropout(embedding))
+        return self.classifier(self.dropout(self.encoder(*view)))
 
     def forward(self, views: Views, clip_ids: Tensor) -> LossAndMetrics:
         """See :meth:`Method.forward`."""
@@ -85,18 +86,6 @@ class Supervised(Method):
         drawn = draw_mixup(len(labels), self.mixup_alpha, torch.default_generator)
         weight, partner = (each.to(labels.device, non_blocking=True) for each in drawn)
         return mix_labelled(view, labels, weight, partner)
-
-
-def _set(classifier: nn.Linear, weight: Tensor, bias: Tensor) -> None:
-    if weight.shape != classifier.weight.shape or bias.shape != classifier.bias.shape:
-        raise UserError(
-            f"head has shapes {tuple(weight.shape)} and {tuple(bias.shape)}, expected "
-            f"{tuple(classifier.weight.shape)} and {tuple(classifier.bias.shape)}; "
-            "fit it on this encoder's embeddings and these classes"
-        )
-    with torch.no_grad():
-        classifier.weight.copy_(weight)
-        classifier.bias.copy_(bias)
 
 
 def label_targets(labels: Any, n_classes: int) -> Tensor:

@@ -56,9 +56,8 @@ def example_views(
         mixed = mixup.mix(plain, mixing)
         steps |= {"partner": mixup.bank[mixing.partner].unsqueeze(1), "mixture": mixed.log_mel}
         names = [f"{100 * float(share):.0f} % partner" for share in mixing.weight]
-    view = maker.fader(maker.resize_crop(mixed, random), random)
     steps |= {
-        "view A": maker.masks(view, random).log_mel,
+        "view A": maker.augmented(mixed, random).log_mel,
         "view B": maker(batch, 1, random)[0].log_mel,
     }
     labels = chosen["label"].fillna("no label") if "label" in chosen else [""] * len(chosen)

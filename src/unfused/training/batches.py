@@ -1,9 +1,9 @@
 """Batches of random crops as a pure function of (seed, step)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from typing import Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ..core.distributed import rank, world_size
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be, must_be_one_of
 from ..core.seeding import numpy_generator
 from ..data.store import LogMelStore
 from ..tasks.corpus import Corpus
 from ..views.k_mix import nearest_centroids
 from ..views.view import View
-from .settings import PADDINGS, Padding
+from .settings import Padding
 
 Batch = tuple[Tensor, View]
 _SHARE = 0.4  # of the free GPU memory that clips may take
@@ -27,15 +27,16 @@ class CropSource:
     """Batches of crops from a log-mel store.
 
     Every epoch is a new permutation of the clips and every visit of a clip a new crop, both decided
-    by (seed, step) alone. A clip shorter than a crop lies at a random place in padding. While a
-    batch is used a thread gathers the next. With fewer clips than ``batch_size`` a batch is all of
-    them; otherwise the clips left over at an epoch's end are skipped. Under torch.distributed every
-    process gets an equal part of each batch, the first process the first clips.
+    by (seed, step) alone. While a batch is used a thread gathers the next. The clips left over at
+    an epoch's end are skipped. Under torch.distributed every process gets an equal part of each
+    batch, the first process the first clips.
 
     ``rows`` are the training clips' in the store, (n_clips,), and ``n_crops`` the independent crops
     of every clip in a batch (COLA takes two). On a GPU the clips are kept in float16 if they fit,
-    unless ``on_device`` forces or forbids it. A crop that is longer than its clip is filled with
-    ``silence``, or by ``repeat`` with the clip itself, again and again, from a random frame on.
+    unless ``on_device`` forces or forbids it. A clip shorter than a crop lies at a random place in
+    ``silence``, or by ``repeat`` fills it, again and again, from a random frame on.
+
+    ``clips_per_step`` are those of all processes: ``batch_size``, or all if there are fewer.
 
     Raises:
         UserError: Fewer than two clips, a batch or crop too small, or a batch that the processes
@@ -53,41 +54,31 @@ class CropSource:
                 f"{len(self.rows)} training clips: training needs at least 2, because batch "
                 "normalisation does; add audio or check the split"
             )
-        if batch_size < 2 or crop_frames < 1 or n_crops < 1 or padding not in PADDINGS:
-            raise UserError(
-                f"batch_size={batch_size} must be at least 2, crop_frames={crop_frames} and "
-                f"n_crops={n_crops} at least 1, and padding={padding!r} one of {list(PADDINGS)}"
-            )
+        must_be("at least 2", batch_size=batch_size)
+        must_be("at least 1", crop_frames=crop_frames, n_crops=n_crops)
+        must_be_one_of(get_args(Padding), padding=padding)
         self.crop_frames, self.batch_size, self.seed = crop_frames, batch_size, seed
         self.n_crops, self.padding = n_crops, padding
         self.processes, self.process = world_size(), rank()
         self.n_clips = len(self.rows)
-        if self.batch_size % self.processes or self.clips_per_step < 2 * self.processes:
+        clips = min(batch_size, self.n_clips)
+        self.clips_per_step = clips - clips % self.processes
+        if batch_size % self.processes or self.clips_per_step < 2 * self.processes:
             raise UserError(
-                f"batch_size={self.batch_size} cannot be shared by {self.processes} processes: of "
+                f"batch_size={batch_size} cannot be shared by {self.processes} processes: of "
                 f"{self.clips_per_step} clips a step each needs at least 2, and all as many; take "
                 f"a multiple of {self.processes}, fewer processes or more clips"
             )
+        self.steps_per_epoch = self.n_clips // self.clips_per_step
         self.device = torch.device(device)
         self.lengths = np.asarray(store.n_frames)[self.rows]
-        if on_device is None:
-            on_device = self.device.type == "cuda" and _fit_on(self.device, store, self.rows)
+        if on_device is None and self.device.type == "cuda":
+            size = int(self.lengths.sum()) * store.front_end.n_mels * 2  # bytes in float16
+            on_device = size < _SHARE * torch.cuda.mem_get_info(self.device)[0]
         self._store = DeviceFrames(store, self.rows, self.device) if on_device else store
         self._store_rows = np.arange(len(self.rows)) if on_device else self.rows
-        self._order: tuple[int, np.ndarray] = (-1, self.rows)
         self._thread: ThreadPoolExecutor | None = None
         self._next: tuple[int, Future[Batch]] | None = None
-
-    @property
-    def clips_per_step(self) -> int:
-        """Clips in a batch of all processes: ``batch_size``, or all clips if there are fewer."""
-        clips = min(self.batch_size, self.n_clips)
-        return clips - clips % self.processes
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in one pass over the clips."""
-        return self.n_clips // self.clips_per_step
 
     def batch(self, step: int) -> Batch:
         """Return this process's part of a step's batch, and start to gather the next step's.
@@ -118,7 +109,7 @@ class CropSource:
             self._thread.shutdown(wait=True, cancel_futures=True)
         self._thread = None
 
-    def __enter__(self) -> CropSource:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,12 +117,9 @@ class CropSource:
 
     def _gather(self, step: int) -> Batch:
         epoch, index = divmod(step, self.steps_per_epoch)
-        known, order = self._order  # read once: the other thread may replace it
-        if known != epoch:
-            order = numpy_generator(self.seed, "order", epoch).permutation(self.n_clips)
-            self._order = (epoch, order)
         size, share = self.clips_per_step, self.clips_per_step // self.processes
         mine = slice(self.process * share, (self.process + 1) * share)
+        order = _order(self.seed, epoch, self.n_clips)
         clips = order[index * size : (index + 1) * size][mine]
         uniform = numpy_generator(self.seed, "crops", step).random(size * self.n_crops)
         return self._crops(clips, uniform.reshape(self.n_crops, size)[:, mine].ravel())
@@ -182,10 +170,9 @@ class DeviceFrames:
         return crops, torch.stack([first, last], dim=1).clamp(0, length).float()
 
 
-def _fit_on(device: torch.device, store: LogMelStore, rows: np.ndarray) -> bool:
-    """Return whether clips take a moderate share of the GPU's free memory in float16."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return int(store.n_frames[rows].sum()) * store.front_end.n_mels * 2 < _SHARE * free
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, n_clips: int) -> np.ndarray:
+    return numpy_generator(seed, "order", epoch).permutation(n_clips)
 
 
 def crop_starts(lengths: np.ndarray, crop_frames: int, uniform: np.ndarray) -> np.ndarray:
@@ -205,9 +192,9 @@ def draw_bank(
 ) -> pd.DataFrame:
     """Return random crops of the training clips with their clusters, drawn as training draws them.
 
-    Clips come in a random order; when all have been there, they come again in another. Centroids
-    are those of their time-means, (K, F) float32. There is one row a crop, the oldest first:
-    clip_id, start (its first frame in the clip, negative in front of a shorter one) and cluster.
+    When all clips have been there, they come again in another order. Centroids are those of their
+    time-means, (K, F) float32. There is one row a crop, the oldest first: clip_id, start (its first
+    frame in the clip, negative in front of a shorter one) and cluster.
     """
     store, rows = corpus.store, corpus.rows
     random = numpy_generator(seed, "k-mix", "bank")

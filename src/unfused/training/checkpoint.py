@@ -1,7 +1,5 @@
 """Checkpoints that are either the old one or the whole new one."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -5,15 +5,13 @@ method or from the settings of the loop: the constructor takes those as ``**furt
 signature shows them by name.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -36,9 +34,9 @@ from .loop import fit
 from .precision import pick_device
 from .settings import TrainingSettings
 
-T = TypeVar("T")
-_NAMES = {item.name: item.name for item in fields(TrainingSettings)}
-_NAMES["momentum"] = "optimiser_momentum"  # methods have a momentum of their own
+NAMES = {item.name: item.name for item in fields(TrainingSettings)}
+"""The loop's settings and the names that estimators have for them."""
+NAMES["momentum"] = "optimiser_momentum"  # methods have a momentum of their own
 
 
 class LoopEstimator(BaseEstimator):
@@ -57,22 +55,19 @@ class LoopEstimator(BaseEstimator):
 
     def _take(self, further: Mapping[str, Any]) -> None:
         """Set what came as ``**further``, or its default."""
-        self._check_names(further)
-        for name, setting in self.further.items():
-            setattr(self, name, further.get(name, setting.default))
+        check_settings(type(self).__name__, further, self._get_param_names())
+        for name, (_, usual) in self.further.items():
+            setattr(self, name, further.get(name, usual))
 
     def set_params(self, **parameters: Any) -> Self:
         """Change parameters and return the estimator; a UserError names what is unknown."""
-        self._check_names(parameters)
+        check_settings(type(self).__name__, parameters, self._get_param_names())
         return super().set_params(**parameters)
-
-    def _check_names(self, given: Mapping[str, Any]) -> None:
-        check_settings(type(self).__name__, given, self._get_param_names())
 
     @property
     def training(self) -> TrainingSettings:
         """The settings of the training loop."""
-        given = {name: getattr(self, parameter) for name, parameter in _NAMES.items()}
+        given = {name: getattr(self, parameter) for name, parameter in NAMES.items()}
         if given["epochs"] is None and given["clip_updates"] is None:
             given["clip_updates"] = self.clip_updates_usual
         return TrainingSettings(**given)
@@ -123,9 +118,8 @@ class LoopEstimator(BaseEstimator):
 
 def training_parameters(**changed: Any) -> dict[str, Setting]:
     """Return the settings of the loop as an estimator's parameters, with some other defaults."""
-    known = fields_of(TrainingSettings)
-    known |= {name: known[name]._replace(default=value) for name, value in changed.items()}
-    return flat_names(known)
+    known = fields_of(TrainingSettings).items()
+    return {NAMES[name]: Setting(kind, changed.get(name, usual)) for name, (kind, usual) in known}
 
 
 def fields_of(settings: Any) -> dict[str, Setting]:
@@ -135,12 +129,7 @@ def fields_of(settings: Any) -> dict[str, Setting]:
 
 def flat(training: TrainingSettings) -> dict[str, Any]:
     """Return settings of the training loop under the names that estimators have for them."""
-    return flat_names(vars(training))
-
-
-def flat_names(by_name: Mapping[str, T]) -> dict[str, T]:
-    """Return what belongs to settings of the loop by the names that estimators have for them."""
-    return {_NAMES[name]: value for name, value in by_name.items()}
+    return {parameter: getattr(training, name) for name, parameter in NAMES.items()}
 
 
 def show_further(construct: Callable[..., None], further: Mapping[str, Setting]) -> None:

@@ -1,7 +1,5 @@
 """A training step on a GPU, recorded once and replayed: the host has one launch left."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
@@ -15,10 +13,9 @@ class Graphed:
     """A function of tensors that a CUDA graph repeats after its first calls.
 
     A step of a small encoder is a thousand kernels of some microseconds; launching each from Python
-    takes longer than computing it. What the function does on the host (Python's state, numbers
-    that are no tensors) happens in the first calls and is then fixed; what it does on the device,
-    in place, happens in each. Inputs keep their shapes. Generators are what it draws from beside
-    torch's global one; seeding them between calls works as ever.
+    takes longer than computing it. What the function does on the host happens in the first calls
+    and is then fixed; what it does on the device, in place, happens in each. Inputs keep their
+    shapes. Generators are what it draws from beside torch's global one; they can be seeded anew.
     """
 
     def __init__(

@@ -1,7 +1,5 @@
 """Metrics of a training: summed on the device, written as JSON lines, shown, judged at the end."""
 
-from __future__ import annotations
-
 import hashlib
 import html
 import json
@@ -27,9 +25,8 @@ _LIMITS = {  # metric: its lowest and highest value in order, and what a value o
     # a participation ratio: 1 is a line; short runs that learn stay above 2
     "effective_rank": (1.5, inf, "all embeddings lie on one line"),
     "cluster_perplexity": (1.5, inf, "all clips are in one cluster"),
-    # Unit vectors with a mean cosine m have a spread of sqrt(1 - m) around their mean; at the
-    # papers' temperature of 0.07 negatives' logits are then (1 - m) / 0.07 = 0.14 below the largest
-    # there is: the loss hardly tells them from the positive. A wider cone of keys is no collapse.
+    # With a mean cosine m and the papers' temperature of 0.07 negatives' logits are (1 - m) / 0.07
+    # = 0.14 below the largest there is: the loss hardly tells them from the positive.
     "queue_similarity": (-inf, 0.99, "all keys point one way"),
 }
 _MIN_CLIPS = 16  # fewer clips span too few directions to judge by
@@ -45,54 +42,51 @@ class Meter:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._sums: dict[str, tuple[Tensor, int]] = {}  # and how many values they are of
 
     def add(self, metrics: Mapping[str, Tensor | float]) -> None:
         """Add one step's scalars; the host does not wait for them."""
         for name, value in metrics.items():
-            value = torch.as_tensor(value).detach().float()
-            value = value.to(self.device, non_blocking=True)
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
+            value = torch.as_tensor(value).detach().float().to(self.device, non_blocking=True)
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = (total + value, count + 1)
 
     def means(self) -> dict[str, float]:
         """Return each metric's mean since :meth:`clear`, over all processes; waits once."""
         if not self._sums:
             return {}
-        sums = torch.stack(list(self._sums.values()))
+        sums = torch.stack([total for total, _ in self._sums.values()])
         average([sums])
-        rows = zip(self._sums, sums.tolist(), self._counts.values(), strict=True)
-        return {name: total / count for name, total, count in rows}
+        rows = zip(self._sums.items(), sums.tolist(), strict=True)
+        return {name: total / count for (name, (_, count)), total in rows}
 
     def clear(self) -> None:
         """Start the next row."""
         self._sums.clear()
-        self._counts.clear()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs: sums over all processes, which all must ask for."""
-        sums = {name: value.clone() for name, value in self._sums.items()}
-        average(sums.values())
-        return {"sums": sums, "counts": dict(self._counts)}
+        state = {name: (total.clone(), count) for name, (total, count) in self._sums.items()}
+        average(total for total, _ in state.values())
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue a row that a checkpoint interrupted."""
-        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+        self._sums = dict(state)
 
 
 class MetricsFile:
-    """A file of JSON lines, one row each ``log_every`` steps."""
+    """A file of JSON lines, one row each ``log_every`` steps, and a page with their curves."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, title: str = "") -> None:
+        self.path, self.title, self.page = path, html.escape(title), path.with_name("live.html")
         self.rows: list[dict[str, Any]] = []  # written, or kept by `begin`
-        self._hash, self._size = hashlib.blake2b(digest_size=12), 0
+        self._shown = -inf
 
     @property
     def facts(self) -> list[Any]:
         """Size in bytes and digest of all that was written, for a checkpoint."""
-        return [self._size, self._hash.hexdigest()]
+        return _facts(self.path.read_bytes())
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row; what is not finite becomes null."""
@@ -100,23 +94,19 @@ class MetricsFile:
             name: None if isinstance(value, float) and not isfinite(value) else value
             for name, value in row.items()
         }
-        line = json.dumps(strict).encode() + b"\n"
-        with self.path.open("ab") as file:
-            file.write(line)
-        self._note(line)
+        with self.path.open("a") as file:
+            file.write(json.dumps(strict) + "\n")
         self.rows.append(strict)
 
-    def begin(self, facts: Sequence[Any] | None) -> None:
+    def begin(self, facts: list[Any] | None) -> None:
         """Make the file, or cut it back to what it was by its :attr:`facts`.
 
         Raises:
             CheckpointError: It is no longer what it was.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        size, digest = facts or (0, "")
-        kept = self.path.read_bytes()[:size] if size and self.path.exists() else b""
-        self._note(kept)
-        if size and self.facts != [size, digest]:
+        kept = self.path.read_bytes()[: facts[0]] if facts and self.path.exists() else b""
+        if facts and _facts(kept) != facts:
             raise CheckpointError(
                 f"{self.path} is not what stood beside the checkpoint: delete checkpoint.pt there "
                 "to train from the start, or train into another folder"
@@ -128,33 +118,25 @@ class MetricsFile:
         """Return all rows, those of other processes, too."""
         return pd.DataFrame(_rows(self.path.read_bytes()))
 
-    def _note(self, written: bytes) -> None:
-        self._hash.update(written)
-        self._size += len(written)
-
-
-class LivePage:
-    """A page that reloads itself, with a curve for each metric; ``title`` says whose they are."""
-
-    def __init__(self, path: Path, title: str) -> None:
-        self.path, self.title = path, html.escape(title)
-        self._written = -inf
-
-    def show(self, rows: Sequence[Mapping[str, Any]], total: int, *, done: bool = False) -> None:
-        """Write the page, unless it is only some seconds old; once done, always and for good."""
+    def show(self, total: int, *, done: bool = False) -> None:
+        """Write the page, which reloads itself until done, unless it is only some seconds old."""
         now = time.monotonic()
-        if not rows or (not done and now - self._written < _SECONDS):
+        if not self.rows or (not done and now - self._shown < _SECONDS):
             return
-        self._written = now
+        self._shown = now
         again = "" if done else f'<meta http-equiv="refresh" content="{_SECONDS:.0f}">'
-        names = dict.fromkeys(name for row in rows for name in row if name not in _NO_CURVES)
+        names = dict.fromkeys(name for row in self.rows for name in row if name not in _NO_CURVES)
         page = [
             f'<!DOCTYPE html><meta charset="utf-8">{again}<title>{self.title}</title>',
             f"<style>{_STYLE}</style><h1>{self.title}</h1>",
-            f"<p>step {rows[-1]['step']} of {total}, epoch {rows[-1]['epoch']}</p>",
-            *(_curve(name, rows) for name in names),
+            f"<p>step {self.rows[-1]['step']} of {total}, epoch {self.rows[-1]['epoch']}</p>",
+            *(_curve(name, self.rows) for name in names),
         ]
-        write_bytes(self.path, "\n".join(page).encode())
+        write_bytes(self.page, "\n".join(page).encode())
+
+
+def _facts(content: bytes) -> list[Any]:
+    return [len(content), hashlib.blake2b(content, digest_size=12).hexdigest()]
 
 
 def _curve(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -194,9 +176,7 @@ def load_history(folder: Path) -> pd.DataFrame:
 def signs_of_collapse(history: pd.DataFrame, n_clips: int) -> list[str]:
     """Return in words what shows at the end of a run that its embedding has collapsed.
 
-    Judged are, where they are there, ``std`` and ``effective_rank``
-    (:func:`unfused.losses.collapse.embedding_health`), ``cluster_perplexity`` and
-    ``queue_similarity``, each by its last value; with fewer than 16 clips a batch nothing is.
+    The last value of each metric that has limits is judged; with fewer than 16 clips a batch none.
     """
     signs = []
     for name, (low, high, meaning) in _LIMITS.items():

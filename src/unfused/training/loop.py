@@ -1,7 +1,5 @@
 """The one training loop, for every method."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -26,11 +24,10 @@ from ..views.view import View
 from .batches import CropSource
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .graphed import Graphed
-from .history import LivePage, Meter, MetricsFile, signs_of_collapse, warn_of_collapse
+from .history import Meter, MetricsFile, signs_of_collapse, warn_of_collapse
 from .optimisers import create, learning_rate
 from .precision import autocast, keep_freed_memory, pick_device, pick_precision
-from .processes import StopRequest
-from .replicas import Replicas
+from .processes import Replicas, StopRequest
 from .settings import TrainingSettings
 
 log = logging.getLogger(__name__)
@@ -55,21 +52,18 @@ def fit(
 ) -> pd.DataFrame:
     """Train a method, or go on where a stopped run of the same training left off.
 
-    A run that was stopped anywhere, by a signal, an exception or a power cut, and is started again
-    with the same arguments ends on a CPU with the same weights, bit for bit, as one that never
-    stopped. So every random number is a function of (seed, step): crops and views by their own
-    generators, and what layers draw (dropout) from torch's global generator, re-seeded before each
-    step; the caller's global state is not kept (``fork_rng`` copies the GPU's to the host).
+    A run that was stopped anywhere and is started again with the same arguments ends on a CPU with
+    the same weights, bit for bit, as one that never stopped. So every random number is a function
+    of (seed, step); torch's global generator is re-seeded before each step, and not put back.
 
     In a process group (one process per device) all processes call this with the same arguments;
     together they train on the batches that one process would get, each on its part
-    (:mod:`.replicas`). Process 0 writes the files. The checkpoint is good for any number of them.
+    (:mod:`.processes`). Process 0 writes the files. The checkpoint is good for any number of them.
 
     The method is trained in place, moved to the device, and left there in evaluation mode. The
     folder gets ``checkpoint.pt``, ``metrics.jsonl``, and ``live.html``, a page of the curves so
     far. ``epoch_end`` is called, in every process, with the epoch's number after its last step and
-    before the checkpoint, so that after a crash an epoch may be reported again. True ends the
-    training there, if every process returns it. Its own state is the caller's.
+    before the checkpoint, so after a crash maybe again. True, of every process, ends the training.
 
     Returns:
         One row per ``log_every`` steps with step, epoch, clips, loss, learning_rate,
@@ -85,10 +79,8 @@ def fit(
     run = Training(method, source, views, settings, Path(folder), seed, pick_device(device), title)
     try:
         run.resume()
-        bar = progress(
-            total=run.total, initial=run.step, desc=type(method).__name__, unit="step",
-            quiet=not run.replicas.is_first,
-        )  # fmt: skip
+        words: dict[str, Any] = {"desc": type(method).__name__, "unit": "step"}
+        bar = progress(total=run.total, initial=run.step, quiet=not run.replicas.is_first, **words)
         with StopRequest() as stop, bar:
             while run.step < run.total:
                 epoch, index = divmod(run.step, source.steps_per_epoch)
@@ -102,11 +94,14 @@ def fit(
                     bar.set_postfix(loss=f"{run.log_row():.4g}", refresh=False)
                 if epoch_end is not None and (last or run.step % source.steps_per_epoch == 0):
                     method.eval()
-                    if epoch_end(epoch):
-                        run.end_here()
-                    last = run.step == run.total
+                    if epoch_end(epoch):  # the checkpoint remembers that this is the last step
+                        run.total, last = run.step, True
+                        if run.logged_step < run.step:
+                            run.log_row()
                 # by process 0's clock, and by the signal that any process got
-                due, asked = run.replicas.largest(run.checkpoint_due(), stop.requested or 0)
+                old = time.monotonic() - run.saved >= settings.checkpoint_seconds
+                mine = (run.replicas.is_first and old, stop.requested or 0)
+                due, asked = run.replicas.largest(*mine)
                 if last or asked or due:
                     run.save(loss)
                 if asked:
@@ -148,8 +143,7 @@ class Training:
         self.generator = torch.Generator(device)
         self.update: Callable[..., dict[str, Tensor]] = self._update
         self.step, self.total = 0, settings.total_steps(source.n_clips)
-        self.meter, self.file = Meter(device), MetricsFile(folder / "metrics.jsonl")
-        self.page = LivePage(folder / "live.html", self.name)
+        self.meter, self.file = Meter(device), MetricsFile(folder / "metrics.jsonl", self.name)
         self.mark = mark_of(  # all that decides the trained weights
             method=type(method).__name__,
             shapes={name: list(value.shape) for name, value in method.state_dict().items()},
@@ -158,8 +152,8 @@ class Training:
             settings=settings,
             seed=seed,
         )
-        self._saved = self._logged = self._started = time.monotonic()
-        self._first = self._logged_step = 0
+        self.saved = self._logged = self._started = time.monotonic()
+        self._first = self.logged_step = 0
 
     def resume(self) -> None:
         """Load the checkpoint if there is one, and cut the metrics back to it."""
@@ -176,7 +170,7 @@ class Training:
             )
         self.replicas.synchronise()
         self._record()
-        self._first = self._logged_step = self.step
+        self._first = self.logged_step = self.step
         if not self.replicas.is_first:
             return
         self.file.begin(None if saved is None else saved["metrics"])
@@ -187,7 +181,7 @@ class Training:
             *(self.name, self.total, source.clips_per_step, self.total / source.steps_per_epoch),
             *(source.n_clips, self.device, str(self.dtype).removeprefix("torch.")),
             f", {count} processes" if count > 1 else "",
-            shown(self.page.path),
+            shown(self.file.page),
         )
 
     def start_epoch(self, epoch: int) -> None:
@@ -210,11 +204,16 @@ class Training:
 
     def train_step(self) -> Tensor:
         """Do one step and return its loss."""
-        step, stream = self.step, self.replicas.stream
+        step, own = self.step, self.replicas.own
         self.method.train()
-        torch.manual_seed(derive_seed(self.seed, *stream("model", step)))
-        self.generator.manual_seed(derive_seed(self.seed, *stream("views", step)))
-        self._set_learning_rate(step)
+        torch.manual_seed(derive_seed(self.seed, "model", step, *own))
+        self.generator.manual_seed(derive_seed(self.seed, "views", step, *own))
+        for group in self.optimiser.param_groups:
+            rate = self.learning_rate(step, group["peak"])
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
         self.method.progress = (step + 1) / self.total
         clip_ids, crops = self.source.batch(step)
         metrics = self.update(clip_ids.to(self.device), *_on_device(crops, self.device))
@@ -236,7 +235,7 @@ class Training:
             nn.utils.clip_grad_norm_(method.parameters(), self.settings.gradient_clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        self.replicas.average_batch_norm()
+        average(self.replicas.running)
         method.after_step(self.step)
         return metrics
 
@@ -245,21 +244,13 @@ class Training:
 
         Not float16, whose step may be left out, nor several processes, which wait for each other.
         """
-        on_gpu = self.device.type == "cuda" and self.replicas.count == 1
+        able = self.device.type == "cuda" and self.replicas.count == 1
         wanted = self.settings.cuda_graph and self.method.graphable
-        recorded = on_gpu and wanted and self.dtype != torch.float16
+        recorded = able and wanted and self.dtype != torch.float16
         for group in self.optimiser.param_groups:  # a checkpoint may come from another device
             group["lr"] = torch.zeros((), device=self.device) if recorded else 0.0
             group["capturable"] = recorded
         self.update = Graphed(self._update, self.generator) if recorded else self._update
-
-    def _set_learning_rate(self, step: int) -> None:
-        for group in self.optimiser.param_groups:
-            rate = self.learning_rate(step, group["peak"])
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
 
     def _backward(self, views: Views, clip_ids: Tensor) -> dict[str, Tensor]:
         """Fill the gradients and return the metrics, both means over the micro-batches."""
@@ -277,17 +268,11 @@ class Training:
         warmup = round(self.settings.warmup * self.total)
         return learning_rate(step, self.total, warmup, peak, self.settings.schedule)
 
-    def end_here(self) -> None:
-        """Make this step the last one; the checkpoint remembers it."""
-        self.total = self.step
-        if self._logged_step < self.step:
-            self.log_row()
-
     def log_row(self) -> float:
         """Write a row of metrics and return its mean loss."""
         means, now = self.meter.means(), time.monotonic()
         loss, per_step = self._finite(means.pop("loss")), self.source.clips_per_step
-        clips = (self.step - self._logged_step) * per_step
+        clips = (self.step - self.logged_step) * per_step
         row = {
             "step": self.step,
             "epoch": (self.step - 1) // self.source.steps_per_epoch,
@@ -298,15 +283,10 @@ class Training:
         }
         if self.replicas.is_first:
             self.file.append(row | means)
-            self.page.show(self.file.rows, self.total)
+            self.file.show(self.total)
         self.meter.clear()
-        self._logged, self._logged_step = time.monotonic(), self.step
+        self._logged, self.logged_step = time.monotonic(), self.step
         return loss
-
-    def checkpoint_due(self) -> bool:
-        """Return whether the last checkpoint is old enough, in the process that writes them."""
-        age = time.monotonic() - self._saved
-        return self.replicas.is_first and age >= self.settings.checkpoint_seconds
 
     def save(self, loss: Tensor) -> None:
         """Write a checkpoint, unless the weights are lost already."""
@@ -317,12 +297,12 @@ class Training:
         if self.replicas.is_first:
             content |= {"step": self.step, "total": self.total, "metrics": self.file.facts}
             save_checkpoint(self.folder / "checkpoint.pt", self.mark, content)
-        self._saved = time.monotonic()
+        self.saved = time.monotonic()
 
     def _parts(self) -> dict[str, Any]:
         """Return what has a state, apart from the step."""
-        parts = {"method": self.method, "views": self.views, "meter": self.meter}
-        return {**parts, "optimiser": self.optimiser, "scaler": self.scaler}
+        names = ("method", "views", "meter", "optimiser", "scaler")
+        return {name: getattr(self, name) for name in names}
 
     def finish(self) -> pd.DataFrame:
         """Report the run and return its history."""
@@ -344,7 +324,7 @@ class Training:
     def close(self) -> None:
         """Leave the process group, and say on the page that no more will come."""
         if self.replicas.is_first:
-            self.page.show(self.file.rows, self.total, done=True)
+            self.file.show(self.total, done=True)
         self.replicas.close()
 
     def _finite(self, loss: float) -> float:
@@ -389,12 +369,9 @@ def channels_last(view: View) -> View:
 
 
 def _check_fit(method: Method, source: CropSource, settings: TrainingSettings) -> None:
-    for name, whose, other in (
-        ("crop_frames", "method", method),
-        ("n_crops", "method", method),
-        ("batch_size", "settings", settings),
-        ("padding", "settings", settings),
-    ):
+    names = {"crop_frames": method, "n_crops": method, "batch_size": settings, "padding": settings}
+    for name, other in names.items():
+        whose = "method" if other is method else "settings"
         if (mine := getattr(source, name)) != (wanted := getattr(other, name)):
             raise UserError(
                 f"the source has {name}={mine} and the {whose} {name}={wanted}; build the source "

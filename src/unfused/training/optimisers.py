@@ -1,7 +1,5 @@
 """Optimisers by name, their learning rate, and LARS."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from math import cos, pi
 from typing import Any
@@ -11,7 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be_one_of
 from .settings import OPTIMISERS
 
 FINAL = 1e-3
@@ -49,6 +47,7 @@ def create(
     Raises:
         UserError: No such optimiser, or nothing to train.
     """
+    must_be_one_of(OPTIMISERS, optimiser=name)
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
         raise UserError(
@@ -70,10 +69,8 @@ def create(
         return LARS(groups, lr, momentum=momentum)
     if name == "sgd":
         return SGD(groups, lr, momentum=momentum, fused=fused)
-    if name in ("adam", "adamw"):
-        kind = Adam if name == "adam" else AdamW
-        return kind(groups, lr, betas=(momentum, 0.999), fused=fused)
-    raise UserError(f"optimiser={name!r} must be one of {list(OPTIMISERS)}")
+    kind = Adam if name == "adam" else AdamW
+    return kind(groups, lr, betas=(momentum, 0.999), fused=fused)
 
 
 class LARS(Optimizer):
@@ -96,25 +93,23 @@ class LARS(Optimizer):
     def step(self) -> None:  # type: ignore[override]
         """Take one step."""
         for group in self.param_groups:
-            pairs = [(w, w.grad) for w in group["params"] if w.grad is not None]
-            if pairs:
-                self._step_group(group, *(list(each) for each in zip(*pairs, strict=True)))
-
-    def _step_group(
-        self, group: dict[str, Any], weights: list[Tensor], gradients: list[Tensor]
-    ) -> None:
-        for w in weights:
-            if "velocity" not in self.state[w]:
-                self.state[w]["velocity"] = torch.zeros_like(w)
-        velocities = [self.state[w]["velocity"] for w in weights]
-        updates = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
-        if group["adapt"]:
-            norms = zip(torch._foreach_norm(weights), torch._foreach_norm(gradients), strict=True)
-            torch._foreach_mul_(updates, [_local_rate(group, w, g) for w, g in norms])
-        torch._foreach_mul_(updates, group["lr"])
-        torch._foreach_mul_(velocities, group["momentum"])
-        torch._foreach_add_(velocities, updates)
-        torch._foreach_sub_(weights, velocities)
+            weights = [w for w in group["params"] if w.grad is not None]
+            if not weights:
+                continue
+            gradients = [w.grad for w in weights]
+            for w in weights:
+                if "velocity" not in self.state[w]:
+                    self.state[w]["velocity"] = torch.zeros_like(w)
+            velocities = [self.state[w]["velocity"] for w in weights]
+            updates = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
+            if group["adapt"]:
+                norms = torch._foreach_norm(weights), torch._foreach_norm(gradients)
+                rates = [_local_rate(group, w, g) for w, g in zip(*norms, strict=True)]
+                torch._foreach_mul_(updates, rates)
+            torch._foreach_mul_(updates, group["lr"])
+            torch._foreach_mul_(velocities, group["momentum"])
+            torch._foreach_add_(velocities, updates)
+            torch._foreach_sub_(weights, velocities)
 
 
 def _local_rate(group: dict[str, Any], w: Tensor, g: Tensor) -> Tensor:

@@ -1,13 +1,11 @@
 """Where and how precisely to compute, and how the host's memory is kept."""
 
-from __future__ import annotations
-
 import ctypes
 from functools import cache
 
 import torch
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be_one_of
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -26,8 +24,7 @@ def pick_device(device: torch.device | str = "auto") -> torch.device:
             f"device={str(device)!r}: torch sees no such device here, only {there}; "
             "use device='auto' or one of these"
         )
-    if chosen.type == "cuda" and chosen.index is None:
-        # Each thread has its own current GPU; the one that gathers batches must not use another.
+    if chosen.type == "cuda" and chosen.index is None:  # each thread has its own current GPU
         return torch.device("cuda", torch.cuda.current_device())
     return chosen
 
@@ -47,10 +44,9 @@ def pick_precision(precision: str, device: torch.device | str) -> torch.dtype:
             f"precision='fp16' needs a CUDA GPU, and the device is {kind!r}: use precision='bf16' "
             "or 'auto'"
         )
+    must_be_one_of(("auto", *_DTYPES), precision=precision)
     if precision in _DTYPES:
         return _DTYPES[precision]
-    if precision != "auto":
-        raise UserError(f"precision={precision!r} must be one of {['auto', *_DTYPES]}")
     fast = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if fast or (kind == "cpu" and cpu_has_bf16()) else torch.float32
 
@@ -70,9 +66,8 @@ def cpu_has_bf16() -> bool:
 def keep_freed_memory() -> None:
     """Tell glibc's allocator to keep freed blocks; with another C library do nothing.
 
-    glibc gives every large block back when it is freed. An encoder on a CPU frees and allocates
-    hundreds of megabytes of activations, step after step; fetching their pages again can take as
-    long as computing them.
+    Else an encoder on a CPU gives hundreds of megabytes of activations back in every step, and
+    fetching their pages again can take as long as computing them.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt

@@ -1,7 +1,5 @@
 """Self-supervised methods as estimators: one class for every method in the registry."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Mapping
@@ -25,8 +23,8 @@ from ..tasks.corpus import Corpus
 from ..views.k_mix_centroids import fit_centroids
 from .checkpoint import drop_checkpoint
 from .estimator import (
+    NAMES,
     LoopEstimator,
-    flat_names,
     random_encoder,
     show_further,
     training_parameters,
@@ -172,7 +170,7 @@ def _estimator(method: type[Method]) -> type[SelfSupervised]:
     further = {**methods.settings_of(method), **training_parameters()}
     own = {**settings_of(SelfSupervised), "encoder": Setting(str, method.usual_encoder)}
     texts = {name: text for base in reversed(method.__mro__) for name, text in _described(base)}
-    texts |= flat_names(dict(_described(TrainingSettings, "Attributes")))
+    texts |= {NAMES[name]: text for name, text in _described(TrainingSettings, "Attributes")}
     texts |= dict(_described(SelfSupervised))
 
     def construct(self: SelfSupervised, **given: Any) -> None:

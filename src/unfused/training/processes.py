@@ -1,6 +1,12 @@
-"""Several processes of one training, started by torch, and stopping when it is asked for."""
+"""Several processes of one training: started by torch, kept the same, stopped when asked to.
 
-from __future__ import annotations
+Each process passes its part of the batch through its own copy of the method. A copy changes by the
+optimiser (gradients are averaged before), by batch norm's running averages (averaged after each
+step), by ``start_epoch`` (its result is process 0's) and by what ``forward`` and ``after_step``
+write, which gather it from all processes. So every copy is equal, and process 0's checkpoint is
+everyone's. (DistributedDataParallel would not do: methods call their sub-modules outside
+``forward`` too, and some pass batches in which parameters have no part.)
+"""
 
 import logging
 import os
@@ -11,18 +17,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging.handlers import QueueHandler
 from multiprocessing import get_context
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import distributed as dist
+from torch import nn
 from torch.multiprocessing.spawn import ProcessException, start_processes
+from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
+from ..core.distributed import average, rank, spread, world_size
 from ..core.errors import UserError
 from .precision import pick_device
 
@@ -40,15 +48,15 @@ class StopRequest:
     """Turn SIGINT and SIGTERM into a flag that the loop reads between two steps.
 
     A signal in the middle of a step would leave a method half updated. The first signal sets
-    :attr:`requested`; a second one acts at once, as without this class. In other threads than the
-    main one nothing is changed, since Python delivers signals only there.
+    :attr:`requested`; a second one acts at once, as without this class. Python delivers signals
+    only in the main thread: in others nothing is changed.
     """
 
     def __init__(self) -> None:
         self.requested: int | None = None
         self._previous: dict[int, Any] = {}
 
-    def __enter__(self) -> StopRequest:
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._receive)
@@ -68,7 +76,7 @@ class StopRequest:
         finally:
             self.__enter__()
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, _: object) -> None:
         self.requested = number
         self.__exit__()
         name = signal.Signals(number).name
@@ -76,9 +84,7 @@ class StopRequest:
 
     def end(self, number: int) -> None:
         """Raise what a signal, received here or in another process, would have raised."""
-        if number == signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM)
-        raise KeyboardInterrupt
+        raise SystemExit(128 + number) if number == signal.SIGTERM else KeyboardInterrupt
 
 
 def number_of_processes(asked: Number, device: str) -> int:
@@ -125,13 +131,11 @@ def in_processes(
         task = (count, place, records, device, function, arguments)
         context = start_processes(_work, task, count, join=False, daemon=True)
         listener.start()
-        told = False
+        waiting = list(context.processes)
         try:
             while not context.join(timeout=0.2, grace_period=_GRACE):
-                if stop.requested and not told:
-                    told = True
-                    for process in context.processes:
-                        process.terminate()
+                while stop.requested and waiting:  # each is told once
+                    waiting.pop().terminate()
         except ProcessException as failure:
             if not stop.requested:
                 codes = [process.exitcode for process in context.processes]
@@ -153,15 +157,14 @@ def _error(place: Path, rank: int, codes: Sequence[int | None]) -> Exception:
         first = min(place.glob("error*"), key=lambda file: file.stat().st_mtime_ns)
         return pickle.loads(first.read_bytes())
     ends = [
-        f"{number} of {len(codes)} was killed by {signal.Signals(-code).name}"
-        if code < 0
-        else f"{number} of {len(codes)} ended with {code}"
+        f"process {number} of {len(codes)} "
+        + (f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}")
         for number, code in enumerate(codes)
         if code
     ]
     return ProcessFailed(
-        f"training process {' and process '.join(ends)}; start the same run again: it goes on from "
-        "the last checkpoint"
+        f"training {' and '.join(ends)}; start the same run again: it goes on from the last "
+        "checkpoint"
     )
 
 
@@ -171,13 +174,11 @@ def _log_here(records: Any, ended: threading.Event) -> None:
     (A killed process may hold the queue's lock: waiting for a QueueListener would then not end.)
     """
     while not (ended.is_set() and records.empty()):
-        try:
+        with suppress(queue.Empty):
             record = records.get(timeout=0.2)
-        except queue.Empty:
-            continue
-        logger = logging.getLogger(record.name)
-        if logger.isEnabledFor(record.levelno):
-            logger.handle(record)
+            logger = logging.getLogger(record.name)
+            if logger.isEnabledFor(record.levelno):
+                logger.handle(record)
 
 
 def _work(
@@ -206,13 +207,64 @@ def _work(
         dist.barrier()  # process 0 may still be writing its checkpoint
         raise SystemExit(getattr(stopped, "code", 128 + signal.SIGINT)) from None
     except Exception as error:
-        try:
+        with suppress(Exception):  # what cannot travel: its traceback does
             portable = pickle.dumps(error)
             pickle.loads(portable)
             (place / f"error{rank}").write_bytes(portable)
-        except Exception:  # it cannot travel: its traceback does
-            log.debug("%r cannot be handed on", error)
         if not isinstance(error, UserError):
             time.sleep(_HEAD_START)
         raise
     dist.destroy_process_group()
+
+
+class Replicas:
+    """The copies of a method, seen from one process, which may be alone.
+
+    ``sync_batch_norm``, on CUDA only, normalises by the clips of all processes.
+    """
+
+    def __init__(self, method: nn.Module, *, sync_batch_norm: bool, device: torch.device) -> None:
+        self.count, self.is_first = world_size(), rank() == 0
+        # what the names of this process's own streams of randomness have at their end
+        self.own = () if self.is_first else ("process", rank())
+        if self.count > 1 and sync_batch_norm and device.type == "cuda":
+            method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
+        self.method = method
+        self._trained = [p for p in method.parameters() if p.requires_grad]
+        self.running = [  # averages of batch norm that saw one process's clips only
+            average
+            for module in method.modules()
+            if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm)
+            for average in (module.running_mean, module.running_var)
+            if average is not None
+        ]
+        # Decisions are made on the host: over NCCL each would wait for the GPU.
+        self._hosts = dist.new_group(backend="gloo") if self.count > 1 else None
+
+    def synchronise(self) -> None:
+        """Give every copy the parameters and buffers of process 0's."""
+        spread([*self.method.parameters(), *self.method.buffers()])
+
+    def average_gradients(self) -> None:
+        """Average gradients over processes; where a parameter had no part in a batch, it has zero.
+
+        (Alone too, to train the same; besides, fused sgd fails where a gradient first comes late.)
+        """
+        for parameter in self._trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        average(parameter.grad for parameter in self._trained if parameter.grad is not None)
+
+    def largest(self, *numbers: int) -> list[int]:
+        """Return the largest of each number over all processes, without waiting for the device."""
+        if self._hosts is None:
+            return [int(number) for number in numbers]
+        agreed = torch.tensor(numbers)
+        dist.all_reduce(agreed, dist.ReduceOp.MAX, group=self._hosts)
+        return [int(number) for number in agreed]
+
+    def close(self) -> None:
+        """Leave the hosts' group; the process group itself is its maker's."""
+        if self._hosts is not None:
+            dist.destroy_process_group(self._hosts)
+        self._hosts = None  # its end waits for the other processes

@@ -3,8 +3,6 @@
 The configuration's ``training`` groups are this class; importing it imports nothing heavy.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -15,7 +13,6 @@ Schedule = Literal["cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Padding = Literal["silence", "repeat"]
 OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
-PADDINGS: tuple[str, ...] = get_args(Padding)
 _Positive = Annotated[float, "positive"]
 _Count = Annotated[int, "at least 1"]
 PACE = ("log_every", "checkpoint_seconds")

@@ -1,7 +1,5 @@
 """Batched, on-device augmentations of log-mel crops, each driven by an explicit generator."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -1,16 +1,13 @@
 """k-mix: log-mixup-exp with partners from clusters far away from the crop's own."""
 
-from __future__ import annotations
-
-import hashlib
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from ..core.errors import UserError
+from ..core.outputs import mark_of
 from ..encoders.encoder import band_means
 from .mixup import LogMixupExp
+from .settings import MethodViewSettings
 from .view import View
 
 
@@ -28,10 +25,7 @@ def centroid_distances(centroids: Tensor) -> Tensor:
 
 
 def furthest_first(centroids: Tensor) -> Tensor:
-    """Return for each cluster all clusters by falling distance of the centroids, (K, K) int64.
-
-    At equal distance the lower cluster number comes first.
-    """
+    """Return clusters by falling distance from each, (K, K) int64; the lower of equals first."""
     return centroid_distances(centroids).argsort(dim=1, descending=True, stable=True)
 
 
@@ -39,19 +33,13 @@ class KMix(LogMixupExp):
     """SLICER's k-mix (arXiv 2211.01519): mix a crop with one that sounds unlike it.
 
     A crop belongs to the cluster of the centroid nearest to its time-mean. Its partner is drawn
-    evenly from the first ``furthest`` entries of the bank, sorted by falling distance between the
-    centroids of their cluster and the crop's; entries at one distance stand by cluster number,
-    then from old to new. While the bank holds no more than ``furthest`` entries all of them are
-    candidates, and while it is empty crops are returned unmixed.
+    evenly from the first ``furthest`` entries of the bank (the paper's r), sorted by falling
+    distance between the centroids of their cluster and the crop's; entries at one distance stand by
+    cluster number, then from old to new.
 
-    Centroids, crops and bank entries are compared as un-normalised time-means, in nats. (LAPE's
-    code takes them from three different spaces, and only from the furthest cluster that has an
-    entry at all; the order here is the paper's.) What is mixed are the normalised log-mels.
-
-    Args:
-        centroids: Centroids of un-normalised time-mean log-mels, in nats, (K, F).
-        furthest: How many of the bank's entries a partner is drawn from; the paper's r.
-        n_mels: As :class:`~unfused.views.mixup.LogMixupExp` takes it, as all others.
+    Centroids, (K, F), crops and bank entries are compared as un-normalised time-means, in nats.
+    (LAPE's code takes them from three different spaces, and only from the furthest cluster that has
+    an entry at all; the order here is the paper's.) What is mixed are the normalised log-mels.
 
     Raises:
         UserError: There are no centroids, or they are not finite and (K, F).
@@ -61,7 +49,7 @@ class KMix(LogMixupExp):
     order: Tensor
 
     def __init__(
-        self, centroids: Tensor | None, *, furthest: int, n_mels: int, **bank: Any
+        self, how: MethodViewSettings, n_mels: int, crop_frames: int, centroids: Tensor | None
     ) -> None:
         if centroids is None:
             raise UserError(
@@ -74,8 +62,8 @@ class KMix(LogMixupExp):
                 f"k_mix_centroids of shape {tuple(centroids.shape)} must be (K, {n_mels}) and must "
                 "be finite: fit them on log-mels of this front-end"
             )
-        super().__init__(n_mels=n_mels, **bank)
-        self.furthest = furthest
+        super().__init__(how, n_mels, crop_frames)
+        self.furthest = how.k_mix_furthest
         self.register_buffer("centroids", centroids.float())
         self.register_buffer("order", furthest_first(self.centroids))
         self.clusters.fill_(len(centroids))  # an empty slot belongs to no cluster: number K
@@ -104,7 +92,5 @@ class KMix(LogMixupExp):
         return grouped[(counts.cumsum(0) - counts)[found] + within]
 
     def extra_repr(self) -> str:
-        """Return the parameters for the log and for the mark of a training."""
-        digest = hashlib.blake2b(self.centroids.cpu().numpy().tobytes(), digest_size=6).hexdigest()
-        centroids = f"{len(self.centroids)} centroids {digest}"
-        return f"{super().extra_repr()}, furthest={self.furthest}, {centroids}"
+        """Return the centroids for the log and for the mark of a training."""
+        return f"{len(self.centroids)} centroids {mark_of(of=self.centroids.cpu().numpy())}"

@@ -1,7 +1,5 @@
 """Centroids for k-mix: k-means of clips' time-mean log-mels."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import torch

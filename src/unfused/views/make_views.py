@@ -1,7 +1,5 @@
 """From a batch of crops to the augmented views a method trains on."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
@@ -11,13 +9,12 @@ from torch import Tensor, nn
 
 from ..core.distributed import gather_rows
 from ..core.errors import UserError
+from ..encoders.encoder import band_means
+from .effects import random_linear_fade, spec_augment
 from .k_mix import KMix
 from .mixup import LogMixupExp
-from .normalisation import clip_normalisation
-from .random_linear_fader import RandomLinearFader
-from .random_resize_crop import RandomResizeCrop
+from .random_resize_crop import random_resize_crop
 from .settings import MethodViewSettings
-from .spec_augment import SpecAugment
 from .view import View
 
 PLAIN_VIEWS: Mapping[str, Any] = {"mixing": "none", "freq_scale": (1, 1), "time_scale": (1, 1)}
@@ -29,8 +26,7 @@ class ViewMaker(nn.Module):
 
     The order and the defaults are BYOL-A's (arXiv 2103.06695) as LAPE, DECAR-v2 and UnFuSeD use
     them; SLICER (arXiv 2211.01519) has k-mix in place of mixup. (LAPE's code applies mixup first
-    and k-mix after the crop; here k-mix comes before it, as in the paper, and alone.) The bank lies
-    in buffers, so ``state_dict()`` is whole.
+    and k-mix after the crop; here k-mix comes before it, as in the paper, and alone.)
 
     Args:
         mean: Mean of the training set's log-mels, in nats, all mel bands together.
@@ -60,22 +56,15 @@ class ViewMaker(nn.Module):
                 f"mean={mean!r}, std={std!r} are no statistics of a training set: both must be "
                 "finite and std positive; digital silence alone has no spread, so check the audio"
             )
-        how = MethodViewSettings(**views)
+        self.how = how = MethodViewSettings(**views)
         self.mean, self.std = float(mean), float(std)
         self.clip_normalisation = how.clip_normalisation
-        bank: dict[str, Any] = {
-            **{"ratio": how.mixup_ratio, "bank_size": how.mixup_bank, "crop_frames": crop_frames},
-            **{"spans": how.spans_of_mix, "min_level": how.mixup_min_level, "n_mels": n_mels},
-        }
-        self.mixup = LogMixupExp(**bank) if how.mixing == "mixup" and how.mixup_ratio else None
+        mixup: LogMixupExp | None = None
         if how.mixing == "k_mix":
-            mixup = KMix(k_mix_centroids, furthest=how.k_mix_furthest, **bank)
-            self.mixup = mixup if how.mixup_ratio else None
-        self.resize_crop = RandomResizeCrop(how.freq_scale, how.time_scale, how.virtual_crop)
-        self.fader = RandomLinearFader(how.linear_gain)
-        self.masks = SpecAugment(
-            how.freq_masks, how.freq_mask_width, how.time_masks, how.time_mask_width
-        )
+            mixup = KMix(how, n_mels, crop_frames, k_mix_centroids)
+        elif how.mixing == "mixup":
+            mixup = LogMixupExp(how, n_mels, crop_frames)
+        self.mixup = mixup if how.mixup_ratio else None
 
     def normalised(self, batch: View) -> View:
         """Return the crops normalised by the training set's statistics; so the bank keeps them."""
@@ -83,8 +72,19 @@ class ViewMaker(nn.Module):
 
     def plain(self, batch: View) -> View:
         """Return the crops as the network takes them, not augmented."""
-        view = self.normalised(batch)
-        return clip_normalisation(view) if self.clip_normalisation else view
+        return self._levelled(self.normalised(batch))
+
+    def _levelled(self, view: View) -> View:
+        """Take away, if wanted, what colours a whole recording (room, microphone, distance)."""
+        if not self.clip_normalisation:
+            return view
+        return View(view.log_mel - band_means(*view)[:, None, :, None], view.spans)
+
+    def augmented(self, view: View, generator: torch.Generator) -> View:
+        """Return mixed crops resized, faded and masked."""
+        view = random_resize_crop(view, self.how, generator)
+        view = random_linear_fade(view, self.how.linear_gain, generator)
+        return spec_augment(self._levelled(view), self.how, generator)
 
     @torch.no_grad()
     def forward(
@@ -105,16 +105,11 @@ class ViewMaker(nn.Module):
             view = View(*(part[crop] for part in normal))
             if self.mixup is not None and clusters is not None:
                 view = self.mixup(view, clusters[crop], generator)
-            view = self.fader(self.resize_crop(view, generator), generator)
-            view = clip_normalisation(view) if self.clip_normalisation else view
-            views.append(self.masks(view, generator))
+            views.append(self.augmented(view, generator))
         if self.mixup is not None and clusters is not None:  # all processes have the same bank
-            every = View(*(gather_rows(part) for part in normal))
-            self.mixup.remember(every, gather_rows(clusters))
+            self.mixup.remember(View(*map(gather_rows, normal)), gather_rows(clusters))
         return tuple(views)
 
     def extra_repr(self) -> str:
         """Return the parameters for the log and for the mark of a training."""
-        statistics = f"mean={self.mean!r}, std={self.std!r}"
-        clip = f"clip_normalisation={self.clip_normalisation}"
-        return f"{statistics}, {self.resize_crop!r}, {self.fader!r}, {clip}, {self.masks!r}"
+        return f"mean={self.mean!r}, std={self.std!r}, {self.how!r}"

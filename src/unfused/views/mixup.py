@@ -1,13 +1,11 @@
 """Mixup of log-mels in the linear domain: with a bank of past crops, or of labelled crops."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .settings import SpansOfMix
+from .settings import MethodViewSettings
 from .view import View, union
 
 
@@ -30,11 +28,9 @@ def log_mixup_exp(log_mel: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
 class LogMixupExp(nn.Module):
     """Background sounds from past crops: BYOL-A's log-mixup-exp (arXiv 2103.06695, section III-B).
 
-    Partners are drawn evenly from the newest unmixed crops, which lie in buffers, so that
-    ``state_dict()`` is whole. While there are none crops are returned unmixed. BYOL-A adds every
-    view's input to its bank; here :meth:`remember` is called once per batch, whatever the number of
-    views. Nothing waits for the device. Arguments: see :class:`~.settings.MethodViewSettings`,
-    where they are ``mixup_ratio``, ``mixup_bank``, ``spans_of_mix`` and ``mixup_min_level``.
+    Partners are drawn evenly from the newest unmixed crops, which lie in buffers; while there are
+    none crops are returned unmixed. BYOL-A adds every view's input to its bank; here
+    :meth:`remember` is called once per batch. Nothing waits for the device.
     """
 
     bank: Tensor
@@ -43,23 +39,13 @@ class LogMixupExp(nn.Module):
     filled: Tensor
     position: Tensor
 
-    def __init__(
-        self,
-        *,
-        ratio: float,
-        bank_size: int,
-        n_mels: int,
-        crop_frames: int,
-        spans: SpansOfMix = "own",
-        min_level: float | None = None,
-    ) -> None:
+    def __init__(self, how: MethodViewSettings, n_mels: int, crop_frames: int) -> None:
         super().__init__()
-        self.ratio, self.spans_of_mix, self.min_level = ratio, spans, min_level
+        self.how, bank_size = how, how.mixup_bank
         self.furthest = bank_size
         self.register_buffer("bank", torch.zeros(bank_size, n_mels, crop_frames))
         self.register_buffer("spans", torch.zeros(bank_size, 2))
         self.register_buffer("clusters", torch.zeros(bank_size, dtype=torch.int64))
-        # Counters on the device: reading them never makes the host wait.
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
 
@@ -74,7 +60,7 @@ class LogMixupExp(nn.Module):
     def draw(self, clusters: Tensor, generator: torch.Generator) -> Mixing:
         """Draw shares and partners for crops of these clusters, (B,); on the bank's device."""
         uniform = torch.rand(2, len(clusters), generator=generator, device=self.bank.device)
-        weight = uniform[0] * self.ratio * (self.filled > 0)
+        weight = uniform[0] * self.how.mixup_ratio * (self.filled > 0)
         n_candidates = self.filled.clamp(max=self.furthest)
         # Rounding can carry a draw just below 1 up to `n_candidates` itself.
         rank = torch.minimum((uniform[1] * n_candidates).long(), (n_candidates - 1).clamp(min=0))
@@ -84,7 +70,7 @@ class LogMixupExp(nn.Module):
         """Return normalised crops, (B, 1, F, T), mixed with the drawn bank entries."""
         partner = self.bank[mixing.partner].unsqueeze(1)
         log_mel = log_mixup_exp(view.log_mel, partner, mixing.weight)
-        if self.spans_of_mix == "own":
+        if self.how.spans_of_mix == "own":
             return View(log_mel, view.spans)
         mixed = union(view.spans, self.spans[mixing.partner])
         return View(log_mel, torch.where(mixing.weight[:, None] > 0, mixed, view.spans))
@@ -98,34 +84,26 @@ class LogMixupExp(nn.Module):
         """Put unmixed normalised crops, (B, 1, F, T), in the place of the oldest ones."""
         size, device = len(self.bank), self.bank.device
         keep = torch.ones(len(clusters), dtype=torch.bool, device=device)
-        if self.min_level is not None:  # the level of the whole window, padding included
-            keep = view.log_mel.mean(dim=(1, 2, 3)) >= self.min_level
+        if self.how.mixup_min_level is not None:  # of the whole window, padding included
+            keep = view.log_mel.mean(dim=(1, 2, 3)) >= self.how.mixup_min_level
         rows = keep.long().argsort(stable=True)[-size:]  # the newest that are kept are the last
         keep, n_kept = keep[rows], keep[rows].sum()
         place = torch.arange(len(rows), device=device) - (len(rows) - n_kept)
         slots = (self.position + place) % size
-        new = {"bank": view.log_mel.squeeze(1), "spans": view.spans, "clusters": clusters}
-        for name, values in new.items():
-            buffer = getattr(self, name)
+        new = (view.log_mel.squeeze(1), view.spans, clusters)
+        for buffer, values in zip((self.bank, self.spans, self.clusters), new, strict=True):
             kept = keep.view(-1, *[1] * (buffer.ndim - 1))
             written = torch.where(kept, values[rows].to(buffer.dtype), buffer[slots])
             buffer.index_copy_(0, slots, written)
         self.position.copy_((self.position + n_kept) % size)
         self.filled.copy_((self.filled + n_kept).clamp(max=size))
 
-    def extra_repr(self) -> str:
-        """Return the parameters for the log and for the mark of a training."""
-        return (
-            f"ratio={self.ratio}, bank_size={len(self.bank)}, spans={self.spans_of_mix}, "
-            f"min_level={self.min_level}"
-        )
-
 
 def draw_mixup(n: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw for each of ``n`` labelled crops the share of a partner, and which crop that is.
 
-    Shares, (n,) in [0, 1], are from Beta(alpha, alpha): with a small alpha crops are nearly
-    unmixed. Partners, (n,) int64, are a permutation of the crops. The generator is on the CPU.
+    Shares, (n,) in [0, 1], are from Beta(alpha, alpha); partners, (n,) int64, are a permutation of
+    the crops. The generator is on the CPU.
     """
     concentration = torch.full((2, n), float(alpha))
     gamma = torch._standard_gamma(concentration, generator=generator)
@@ -140,9 +118,8 @@ def mix_labelled(
 ) -> tuple[View, Tensor]:
     """Mix crops with their partners, and the targets by the same shares.
 
-    Zhang et al. 2018 (arXiv 1710.09412), eq. 1, on the exponentials of normalised log-mels,
-    as the log-mixup-exp of BYOL-A does. The real audio of a mixed crop is that of both. Targets
-    are the share of each class, (B, K), weights that of the partner, (B,).
+    Zhang et al. 2018 (arXiv 1710.09412), eq. 1, by :func:`log_mixup_exp`. The real audio of a mixed
+    crop is that of both. Targets are the share of each class, (B, K), weights the partner's, (B,).
     """
     log_mel = log_mixup_exp(view.log_mel, view.log_mel[partner], weight)
     mixed = torch.lerp(targets, targets[partner], weight[:, None])

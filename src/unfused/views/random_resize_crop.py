@@ -1,14 +1,11 @@
 """Random resize crop of log-mels in frequency and time, the whole batch as two matrix products."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .settings import Range
+from .settings import Range, ViewSettings
 from .view import View
 
 _CUBIC = -0.75  # the constant of torch's bicubic interpolation
@@ -71,38 +68,29 @@ def resize_crop(view: View, boxes: Boxes) -> View:
     return View(resized.unsqueeze(1), edges.clamp(0, n_frames))
 
 
-@dataclass(frozen=True)
-class RandomResizeCrop:
-    """BYOL-A's random resize crop (arXiv 2103.06695, section III-B; ranges from its code).
+def draw_boxes(view: View, how: ViewSettings, generator: torch.Generator) -> Boxes:
+    """Draw one box for each crop: BYOL-A's random resize crop (arXiv 2103.06695, section III-B).
 
     The box lies in a virtual canvas around the crop that is zero outside the crop. Two rules are
     our own: an axis whose scale is (1, 1) is left as it is, where BYOL-A would still shift it in
     the canvas; and a box keeps at least half of the real audio that fits into it, so that a short
-    clip in a padded crop is never cut away. The second never acts on an unpadded crop at the
-    default ranges.
-    Ranges are of the box's height and width, and of the canvas's size, relative to the crop's.
+    clip in a padded crop is never cut away (at the default ranges no unpadded crop would be).
     """
+    n_mels, n_frames = view.log_mel.shape[-2:]
+    uniform = torch.rand(4, len(view.spans), generator=generator, device=view.spans.device)
+    everything = torch.zeros_like(view.spans)
+    everything[:, 1].fill_(n_mels)  # a copied list would make the host wait for the device
+    high, wide = how.virtual_crop
+    vertical = _draw_axis(uniform[:2], how.freq_scale, n_mels, high, everything)
+    horizontal = _draw_axis(uniform[2:], how.time_scale, n_frames, wide, view.spans)
+    return Boxes(*vertical, *horizontal)
 
-    freq_scale: Range = (0.6, 1.5)
-    time_scale: Range = (0.6, 1.5)
-    virtual_crop: Range = (1.0, 1.5)
 
-    def draw(self, view: View, generator: torch.Generator) -> Boxes:
-        """Draw one box for each crop of the batch."""
-        n_mels, n_frames = view.log_mel.shape[-2:]
-        uniform = torch.rand(4, len(view.spans), generator=generator, device=view.spans.device)
-        everything = torch.zeros_like(view.spans)
-        everything[:, 1].fill_(n_mels)  # a copied list would make the host wait for the device
-        high, wide = self.virtual_crop
-        vertical = _draw_axis(uniform[:2], self.freq_scale, n_mels, high, everything)
-        horizontal = _draw_axis(uniform[2:], self.time_scale, n_frames, wide, view.spans)
-        return Boxes(*vertical, *horizontal)
-
-    def __call__(self, view: View, generator: torch.Generator) -> View:
-        """Draw and apply; where both scales are (1, 1), ``view`` itself comes back."""
-        if tuple(self.freq_scale) == tuple(self.time_scale) == (1, 1):
-            return view
-        return resize_crop(view, self.draw(view, generator))
+def random_resize_crop(view: View, how: ViewSettings, generator: torch.Generator) -> View:
+    """Draw boxes and apply; where both scales are (1, 1), ``view`` itself comes back."""
+    if tuple(how.freq_scale) == tuple(how.time_scale) == (1, 1):
+        return view
+    return resize_crop(view, draw_boxes(view, how, generator))
 
 
 def _draw_axis(

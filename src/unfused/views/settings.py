@@ -3,8 +3,6 @@
 The configuration's ``views`` groups are these; importing it imports nothing heavy.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

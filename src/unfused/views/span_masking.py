@@ -1,11 +1,9 @@
 """Spans of frames to be masked, drawn for a whole batch at once."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
-from ..core.errors import UserError
+from ..core.errors import UserError, must_be
 
 
 def draw_masked_spans(
@@ -18,23 +16,14 @@ def draw_masked_spans(
 ) -> Tensor:
     """Draw the frames that masked prediction hides, as wav2vec 2.0 does (arXiv 2006.11477).
 
-    In a clip of T frames ``floor(mask_prob * T / mask_length + u)`` spans begin, u uniform in
-    [0, 1), at different frames; spans may overlap, so that somewhat less than the share
-    ``mask_prob`` is masked. That is the "static" mask of fairseq and torchaudio, except that
-    a span may also end with the clip's last frame (theirs leaves that frame out), that clips need
-    not have the same number of masked frames, and that every clip has at least one span. In a clip
-    shorter than two spans a span covers no more than half of it, so that something is left to
-    predict it from.
+    In a clip of T frames ``floor(mask_prob * T / mask_length + u)`` spans of ``mask_length`` begin,
+    u uniform in [0, 1), at different frames; they may overlap, so that somewhat less than the share
+    ``mask_prob`` is masked. That is the "static" mask of fairseq and torchaudio, except that a span
+    may also end with the clip's last frame, that clips need not have the same number of masked
+    frames, and that every clip has at least one span, of at most half of its frames.
 
-    Args:
-        n_real: Real frames of each clip, the first ones, (B,) int64.
-        n_frames: Frames of the padded clips.
-        mask_prob: Share of frames to mask, before overlaps.
-        mask_length: Frames of a span.
-        generator: Source of randomness on the clips' device; None: torch's global one.
-
-    Returns:
-        True where a frame is masked, (B, n_frames).
+    The first ``n_real``, (B,) int64, of each clip's ``n_frames`` are real. Without a generator on
+    their device torch's global one draws. Returned is where a frame is masked, (B, n_frames) bool.
     """
     # a number for each frame and one for the number of spans
     uniform = torch.rand(len(n_real), n_frames + 1, generator=generator, device=n_real.device)
@@ -64,5 +53,4 @@ def check_spans(mask_prob: float, mask_length: int) -> None:
     """Raise UserError where ``mask_prob`` is outside (0, 1] or ``mask_length`` below 1."""
     if not 0.0 < mask_prob <= 1.0:
         raise UserError(f"mask_prob={mask_prob} must be in (0, 1]: some frames have to be masked")
-    if mask_length < 1:
-        raise UserError(f"mask_length={mask_length} must be at least 1 frame")
+    must_be("at least 1", mask_length=mask_length)

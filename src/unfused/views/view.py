@@ -1,7 +1,5 @@
 """What augmentations take and return."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -14,30 +14,23 @@ TRUTH = ["clip_id", "label", "group"]  # of the clips: files may move without ch
 
 
 def list_candidates(
-    corpus: Any,
-    students: Any,
-    evaluation: Evaluation,
-    encoder: EncoderParams,
-    run: Run,
-    *,
-    teacher: str,
-    **compared: Any,
-) -> list:
+    corpus: Any, students: Any, evaluation: Evaluation, encoder: EncoderParams, run: Run, *,
+    teacher: str, **compared: Any,
+) -> list:  # fmt: skip
     """List the encoders that are compared: baselines, methods, students and their controls."""
     from ...embeddings.read_out import ReadOut
     from ...probes.candidates import PLAIN
     from ...probes.candidates import list_candidates as listed
 
-    names = {"teacher": teacher}
     outside = {label: given for label, given in compared.items() if isinstance(given, dict)}
+    joined = [[teacher if name == "teacher" else name for name in of] for of in evaluation.joined]
+    methods = {label: given for label, given in compared.items() if label not in outside}
     return listed(
-        {label: given for label, given in compared.items() if label not in outside},
-        students,
-        repeats(run.seeds, corpus.folds),
+        *(methods, students, repeats(run.seeds, corpus.folds)),
         untrained=(encoder.name, encoder.settings),
         read_outs=[ReadOut(**given) for given in evaluation.read_outs],
         others={**PLAIN, **outside},
-        joined=[[names.get(label, label) for label in labels] for labels in evaluation.joined],
+        joined=joined,
     )
 
 
