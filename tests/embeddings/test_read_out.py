@@ -10,7 +10,7 @@ from unfused.core.errors import UserError
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.embeddings import read_out as module
-from unfused.embeddings.read_out import ReadOut, read_out
+from unfused.embeddings.read_out import ReadOut, embed_with_frames, read_out
 from unfused.encoders import Conformer, TrainedEncoder
 
 BLOCK = ReadOut(("block3",), ("mean", "max", "std"))
@@ -128,6 +128,23 @@ def test_an_encoder_trained_on_normalised_clips_is_read_out_so(store, make_train
     trained.clip_normalisation = True
     (found,) = vectors(trained, store, range(len(store)), ReadOut(("block3",)))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_a_clip_heard_both_ways_is_both_vectors_side_by_side(store, make_trained, normalised):
+    trained = make_trained()
+    trained.clip_normalisation = normalised  # what it was trained with does not matter
+    how = [False, True, "both"]
+    items = [ReadOut(("block3",), ("mean", "std"), 3, clip_normalisation=each) for each in how]
+    plain, without, both = vectors(trained, store, range(len(store)), *items)
+    np.testing.assert_array_equal(both, np.concatenate([plain, without], axis=1))
+    assert both.shape[1] == items[2].dim(trained.encoder) == 2 * items[0].dim(trained.encoder)
+    (alone,) = vectors(trained, store, range(len(store)), items[2])
+    np.testing.assert_allclose(alone, both, rtol=1e-5, atol=1e-6)
+    (first, *_), (expected, *_) = (embed_with_frames(trained, store, items[i]) for i in (2, 0))
+    np.testing.assert_array_equal(first.frames, expected.frames)
+    with pytest.raises(UserError, match="clip_normalisation='twice'"):
+        ReadOut(clip_normalisation="twice")
 
 
 def test_segments_follow_time(make_trained, tmp_path):

@@ -30,11 +30,11 @@ def conformer():
 
 
 EMBEDDERS = {
-    "segments and two taps, clip normalisation, repeated": lambda encoder: EncoderEmbedder(
+    "segments and two taps, both ways, repeated": lambda encoder: EncoderEmbedder(
         encoder.trained,
         ReadOut(
             *(("block2", "fc2"), ("mean", "std", "max")),
-            **{"segments": 3, "clip_normalisation": True, "padding": "repeat"},
+            **{"segments": 3, "clip_normalisation": "both", "padding": "repeat"},
         ),
     ),
     "conformer": lambda encoder: EncoderEmbedder(conformer()),

@@ -84,7 +84,7 @@ def test_the_head_starts_as_the_calibrated_linear_probe(tune, task, make_trained
     tiny = replace(TRAINING, epochs=1, learning_rate=1e-9, weight_decay=0.0, optimiser="sgd")
     found, train = tune(replace(SETTINGS, training=tiny)), task().part("train")
     vectors = EncoderEmbedder(make_trained(d=16), OWN).embed(train, device="cpu")
-    probe = Probe().fit(vectors, train.labels)
+    probe = Probe(lda=False).fit(vectors, train.labels)
     expected = probe.decision_function(vectors) / probe.calibration_.temperature
     np.testing.assert_allclose(found.head.logits(vectors), expected, atol=0.02)
     assert abs(expected.std() - probe.decision_function(vectors).std()) > 0.1

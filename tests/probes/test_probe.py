@@ -8,7 +8,15 @@ import pytest
 from unfused.probes import linear_models
 from unfused.probes import probe as module
 from unfused.probes.head import Head, load_head, save_head
-from unfused.probes.probe import LDA, PATIENCE, STRENGTHS, WITHOUT_CHOICE, KNNProbe, Probe
+from unfused.probes.probe import (
+    FEW_PER_CLASS,
+    LDA,
+    PATIENCE,
+    STRENGTHS,
+    WITHOUT_CHOICE,
+    KNNProbe,
+    Probe,
+)
 from unfused.scores.metrics import calibration_error
 from unfused.tasks.label_kinds import MULTI_LABEL, SINGLE_LABEL
 
@@ -85,10 +93,20 @@ def test_it_is_fitted_again_on_validation_clips():
 
 
 def test_ties_go_to_the_stronger_penalty_and_to_logistic_regression():
-    x = np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]])
-    probe = Probe(strengths=[1e-3, 1e-1, 1e-2]).fit(x, list("aaabbb"))
+    x = np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]] * 4)
+    probe = Probe(strengths=[1e-3, 1e-1, 1e-2]).fit(x, list("aaabbb") * 4)
     assert set(probe.scores_.values()) == {1.0}
     assert probe.setting_ == 1e-1
+
+
+def test_of_very_few_clips_a_class_lda_alone_is_tried():
+    x, y = make_features(6 * (FEW_PER_CLASS - 1))
+    probe = Probe().fit(x, y)
+    assert list(probe.scores_) == [LDA]
+    assert probe.chosen_on_ == "folds"
+    assert 0 < probe.validation_ < 1
+    x, y = make_features(6 * FEW_PER_CLASS)
+    assert len(Probe().fit(x, y).scores_) > 1
 
 
 def test_lda_is_chosen_where_it_leads():

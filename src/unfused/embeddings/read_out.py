@@ -50,7 +50,8 @@ class ReadOut:
             ``max+mean`` (their sum, as in BYOL-A and the official UnFuSeD code).
         segments: Equal parts of the clip, one after the other, that each have a mean of their own.
         clip_normalisation: Subtract each clip's mean in each mel band from the input: takes away
-            level and colour of room and microphone. None: as the encoder was trained.
+            level and colour of room and microphone. None: as the encoder was trained. ``both``:
+            the clip is heard twice, as it is and without its mean, and the vectors are joined.
         padding: What shorter clips than a training window are filled up with: nothing, themselves
             again, or ``silence`` (log(eps), as in the papers). The frames that count are those of
             the clip alone.
@@ -68,7 +69,7 @@ class ReadOut:
     taps: tuple[str, ...] = ()
     statistics: tuple[Statistic, ...] = ("mean", "max", "std")
     segments: int = 1
-    clip_normalisation: bool | None = None
+    clip_normalisation: bool | Literal["both"] | None = None
     padding: Padding = "none"
     crop_frames: int | None = None
     seed: int = 0
@@ -80,6 +81,9 @@ class ReadOut:
         if not self.statistics or not set(self.statistics) <= set(known):
             raise UserError(f"statistics={self.statistics} must be one or more of {known}")
         must_be_one_of(get_args(Padding), padding=self.padding)
+        if self.clip_normalisation not in (None, False, True, "both"):
+            given = repr(self.clip_normalisation)
+            raise UserError(f"clip_normalisation={given} must be true, false or 'both'")
         if self.segments < 1 or (self.segments > 1 and "mean" not in self.statistics):
             raise UserError(f"segments={self.segments} must be at least 1, and 1 without 'mean'")
         must_be(f"at least {MULTIPLE}", crop_frames=self.crop_frames)
@@ -91,7 +95,8 @@ class ReadOut:
         taps = "+".join(self.taps) or "encoder"
         parts = [f"{taps} {segments}{'+'.join(self.statistics)}"]
         if self.clip_normalisation:
-            parts.append("clip-normalised")
+            with_it = "clip-normalised"
+            parts.append(f"{with_it} and not" if self.clip_normalisation == "both" else with_it)
         if self.padding != "none":
             parts.append(f"padded with {'itself' if self.padding == 'repeat' else 'silence'}")
         if self.crop_frames is not None:
@@ -118,7 +123,14 @@ class ReadOut:
     def dim(self, encoder: Encoder) -> int:
         """Return the dimension of the vector."""
         width = sum(encoder.dims[tap] for tap in self.taps or (encoder.read_out_tap,))
-        return width * (len(self.statistics) + self.segments - 1)
+        return width * (len(self.statistics) + self.segments - 1) * len(self.hearings)
+
+    @property
+    def hearings(self) -> list[ReadOut]:
+        """What its vectors are put together from: itself, or the clip as it is and normalised."""
+        if self.clip_normalisation != "both":
+            return [self]
+        return [replace(self, clip_normalisation=normalised) for normalised in (False, True)]
 
 
 class Chunks(NamedTuple):
@@ -165,7 +177,8 @@ def read_out(
     """Embed clips; read-outs that hear the same input share one pass.
 
     What comes out for a clip does not depend on the others. A copy of the encoder computes;
-    ``each`` is shown each batch of chunks (numbers of ``rows``) and the frames of its taps.
+    ``each`` is shown each batch of chunks (numbers of ``rows``) of the first pass and the frames of
+    its taps.
 
     Returns:
         For each read-out the clips' vectors, (N, D) float32.
@@ -176,7 +189,7 @@ def read_out(
     trained.check_front_end(store.front_end)
     wanted, rows = [item.of(trained) for item in read_outs], np.asarray(rows, dtype=np.int64)
     sharing: dict[tuple[Any, ...], list[ReadOut]] = defaultdict(list)  # by what decides the input
-    for item in dict.fromkeys(wanted):
+    for item in dict.fromkeys(part for whole in wanted for part in whole.hearings):
         drawn = item.seed if item.crop_frames is not None else 0
         sharing[item.clip_normalisation, item.padding, item.crop_frames, drawn].append(item)
     found: dict[ReadOut, Floats] = {}
@@ -184,8 +197,8 @@ def read_out(
         keep_freed_memory()
     for items in sharing.values():
         heard = Heard(trained, store, rows, items[0], device)
-        found |= zip(items, _one_pass(heard, items, each), strict=True)
-    return [found[item] for item in wanted]
+        found |= zip(items, _one_pass(heard, items, None if found else each), strict=True)
+    return [np.concatenate([found[part] for part in item.hearings], axis=1) for item in wanted]
 
 
 def _one_pass(
@@ -397,7 +410,7 @@ def even_frames(
     times, each time a fraction of its stride later, and the passes are interleaved.
     """
     rows, front_end = np.arange(len(store)), store.front_end
-    heard = Heard(trained, store, rows, item.of(trained), pick_device(device))
+    heard = Heard(trained, store, rows, item.of(trained).hearings[0], pick_device(device))
     tap = deepest_tap(trained.encoder, heard.item.taps)
     encoder = inference_copy(trained.encoder, [tap], heard.device)
     stride, hop_ms = encoder.strides[tap], 1000 * front_end.hop / front_end.sample_rate

@@ -249,9 +249,9 @@ class LogMel(nn.Module):
 class ReadOutModule(nn.Module):
     """An encoder with its read-out, for clips that pass in one chunk."""
 
-    def __init__(self, embedder: EncoderEmbedder) -> None:
+    def __init__(self, embedder: EncoderEmbedder, item: ReadOut) -> None:
         super().__init__()
-        trained, item = embedder.trained, embedder.read_out
+        trained = embedder.trained
         if item.crop_frames is not None:
             raise UserError(f"{item.name!r} draws random crops: deploy a read-out of whole clips")
         encoder = trained.encoder.truncated(deepest_tap(trained.encoder, item.taps))
@@ -342,7 +342,7 @@ def embedder_modules(embedder: Embedder) -> list[nn.Module]:
     if isinstance(embedder, Joined):
         return [module for part in embedder.parts for module in embedder_modules(part)]
     if isinstance(embedder, EncoderEmbedder):
-        return [ReadOutModule(embedder)]
+        return [ReadOutModule(embedder, item) for item in embedder.read_out.hearings]
     if isinstance(embedder, LogMelStatistics | MFCCStatistics):
         return [StatisticsModule(embedder)]
     raise UserError(f"{embedder} cannot be an ONNX file: only encoders and plain statistics can")

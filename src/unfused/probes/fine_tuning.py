@@ -177,7 +177,8 @@ class _Network:
         if self.settings.head == "random" or unseen:
             return None
         vectors, train = _pooled(self.source).embed(self.train, device=self.device), self.train
-        probe = Probe(kind=train.kind).fit(vectors, train.labels, groups=train.groups)
+        probe = Probe(lda=False, kind=train.kind)  # its loss is the one that training goes on with
+        probe.fit(vectors, train.labels, groups=train.groups)
         linear, temperature = probe.all_, probe.calibration_.temperature
         weight = linear.weight / linear.scale
         bias = linear.bias - weight @ linear.mean

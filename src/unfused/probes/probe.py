@@ -35,6 +35,9 @@ MIN_VALID, MIN_VALID_PER_CLASS, MIN_VALID_GROUPS = 50, 5, 5
 """With fewer validation clips, fewer of some class, or clips of fewer groups, folds choose."""
 N_FOLDS, FEW = 5, 300
 """Fewer clips are dealt into folds anew, at most three times, until so many are predicted."""
+FEW_PER_CLASS = 10
+"""With fewer clips of a typical class (the median) LDA is taken, which has no penalty to choose:
+folds of so few mislead (docs/results.md)."""
 LDA = "lda"
 NEIGHBOURS = (50, 20, 10, 5, 1)
 """Values of k to choose from; more than there are clips means all of them."""
@@ -53,7 +56,8 @@ class Probe:
 
     Candidates are logistic regression (mean cross-entropy + strength / 2 * ||W||^2) at each
     penalty and, where a clip has one label, shrinkage LDA. The best score is chosen (balanced
-    accuracy; of several labels mAP), the stronger penalty on a tie, LDA last.
+    accuracy; of several labels mAP), the stronger penalty on a tie, LDA last. With very few clips
+    of a class (:data:`FEW_PER_CLASS`) LDA alone is a candidate.
 
     Validation clips choose. Where they are so few that luck would (:data:`MIN_VALID`), folds of
     training and validation clips together do; groups are kept whole, classes spread evenly.
@@ -130,7 +134,9 @@ class Probe:
                 "2 classes: label more clips or change the split"
             )
         y = self.kind.targets(names, self.classes_)
-        splits = self._splits(self.kind.strata(names), held, units)
+        strata = self.kind.strata(names)
+        self._few = self.lda and np.median(np.unique(strata, return_counts=True)[1]) < FEW_PER_CLASS
+        splits = self._splits(strata, held, units)
         with threads_for(x):
             logits, far, learnt = self._held_out(x, y, splits)
         rows = np.array([row for _, _, score in splits for row in score], dtype=np.int64)
@@ -239,7 +245,8 @@ class Probe:
         """Yield every setting with what :meth:`_fitted` would return, but fitted less finely."""
         if self.lda:
             yield LDA, learnt.lda
-        yield from zip(self.strengths, logistic_path(learnt, self.strengths), strict=True)
+        if not self._few:
+            yield from zip(self.strengths, logistic_path(learnt, self.strengths), strict=True)
 
     def _without_choice(self, n: int) -> Setting:
         """Return the setting where nothing can choose one, of ``n`` clips."""
