@@ -70,7 +70,7 @@ def rows(encoder, values, protocol="linear_probe", source="", seeds=(0,), **more
         {"task": "toy", "encoder": encoder, "source": source, "read_out": "fc2",
          "protocol": protocol, "seed": seed, "fold": 0, "budget": f"{n} per class", "draw": draw,
          "n_labels": 2 * n, "metric": "accuracy", "value": value + 0.1 * draw + 0.01 * seed,
-         **more}
+         "validation": np.nan, "validation_error": np.nan, "parameters": 0, **more}
         for n, value in zip((1, 4, 16), values, strict=True)
         for draw in (0, 1) for seed in seeds
     ])  # fmt: skip
@@ -93,6 +93,23 @@ def test_draws_are_averaged_and_their_range_is_the_interval():
     assert first["interval"] == "range of 2 draws"
     assert first["name"] == "DECAR-v2 teacher"
     assert not (curves["source"] == "shuffled").any()
+
+
+def test_what_a_user_gets_is_what_each_draws_own_folds_choose():
+    def probed(encoder, values, validation, parameters, **more):
+        known = {"validation": validation, "validation_error": 0.1, "parameters": parameters}
+        return rows(encoder, values, **known, **more)
+
+    small, large = probed("small", [0.1, 0.2, 0.3], 0.5, 10), probed("large", [0.9] * 3, 0.55, 20)
+    best = probed("best", [0.4, 0.5, 0.6], 0.9, 30).query("budget != '1 per class'")
+    curves = label_curves(pd.concat([small, large, best, SCORES]))
+    chosen = curves[curves["encoder"] == "chosen"].set_index("budget")["mean"]
+    assert chosen.index.tolist() == ["4 per class", "16 per class"]  # all three have a part there
+    assert chosen.tolist() == pytest.approx([0.55, 0.65])
+    curves = label_curves(pd.concat([small, large, probed("third", [0.4] * 3, 0.2, 1)]))
+    chosen = curves.loc[curves["encoder"] == "chosen", "mean"]
+    assert chosen.tolist() == pytest.approx([0.15, 0.25, 0.35])  # smaller, and as good
+    assert not (label_curves(SCORES)["encoder"] == "chosen").any()
 
 
 def test_three_seeds_give_an_interval_over_seeds():

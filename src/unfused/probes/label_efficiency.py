@@ -28,7 +28,10 @@ from .evaluation import FrozenProtocol, Plan, checked_parts, fit_probe
 from .fine_tuning import fine_tune
 from .results import RowKeys, scored_rows
 
-COLUMNS = ("task", *RowKeys._fields, "budget", "draw", "n_labels", "metric", "value")
+COLUMNS = (
+    *("task", *RowKeys._fields, "budget", "draw", "n_labels", "metric", "value"),
+    *("validation", "validation_error", "parameters"),  # what choosing a model takes
+)
 Budget = int | str
 Tables = dict[str, pd.DataFrame]
 
@@ -77,8 +80,11 @@ def probe_with_few_labels(
 
     def scores(chosen: Corpus, test: Corpus, _: Mapping[str, Any]) -> pd.DataFrame:
         probe = fit_probe(protocol, vectors, chosen)
-        logits = probe.decision_function(vectors.of(test))
-        return scored_rows(candidate.keys(protocol), test, logits, probe.classes_)[0]
+        return scored_rows(
+            candidate.keys(protocol), test, probe.decision_function(vectors.of(test)),
+            probe.classes_, validation=probe.validation_, validation_error=probe.validation_error_,
+            parameters=vectors.n_parameters,
+        )[0]  # fmt: skip
 
     return _curve(candidate, corpus, scores, **how)
 

@@ -8,6 +8,7 @@ PLAIN = ("mfcc_statistics", "log_mel_statistics")
 BASELINES = ("random_init", *PLAIN, "supervised")
 STUDENT, STUDENT_FULL = "unfused", "unfused_full"
 STUDENTS = (STUDENT, STUDENT_FULL, "embedding_student", "embedding_student_full")
+CHOSEN = "chosen"  # with few labels: by :func:`~unfused.probes.choose_model.smallest_of_the_best`
 MAIN_METRICS = ("accuracy", "mAP")
 """What tables and comparisons show: of tasks with one label a clip, and with several."""
 UPPER_BOUND = "true_labels"
@@ -35,6 +36,7 @@ _ENCODERS = {
     "speech_embedding": "Google speech embedding",
     "resemblyzer": "Resemblyzer",
     "all_three": "Three outside encoders + MFCC statistics",
+    CHOSEN: "The one that would be chosen",
     STUDENT: "UnFuSeD student",
     STUDENT_FULL: "UnFuSeD full",
     "embedding_student": "Embedding student",

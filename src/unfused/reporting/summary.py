@@ -10,9 +10,10 @@ from scipy.stats import sem, t
 from ..core.errors import UserError
 from ..core.progress import progress
 from ..data.label_sets import label_counts
+from ..probes.choose_model import smallest_of_the_best
 from ..scores.intervals import Interval, interval, mean_over_tasks
 from ..scores.metrics import is_ranked, metrics_of
-from .names import MAIN_METRICS, encoder_name, encoder_rank, is_control, protocol_rank
+from .names import CHOSEN, MAIN_METRICS, encoder_name, encoder_rank, is_control, protocol_rank
 
 KEY = ["task", "encoder", "source", "read_out", "protocol", "fitted_on"]
 """What one classifier is: ``fitted_on`` is ``train`` or, fitted again, ``train+valid``."""
@@ -149,9 +150,10 @@ def _ordered(summary: pd.DataFrame, teacher: str | None) -> pd.DataFrame:
 
 
 def label_curves(scores: pd.DataFrame, *, teacher: str | None = None) -> pd.DataFrame:
-    """Return one row per encoder, protocol and label budget.
+    """Return one row per encoder, protocol and label budget, and of what would be chosen of them.
 
-    Scores are rows of :mod:`unfused.probes.label_efficiency` with a column ``task``.
+    Scores are rows of :mod:`unfused.probes.label_efficiency` with a column ``task``. The encoder
+    ``chosen`` is what a user with so few labels gets: of each draw the one that its own folds say.
 
     Returns:
         ``task, encoder, source, read_out, protocol, budget, name, metric, n_labels`` (mean over
@@ -159,6 +161,7 @@ def label_curves(scores: pd.DataFrame, *, teacher: str | None = None) -> pd.Data
         the interval is Student's t over seeds; below that the lowest and highest draw.
     """
     scores = scores[scores["metric"].isin(MAIN_METRICS) & ~scores["source"].map(is_control)]
+    scores = pd.concat([scores, _chosen(scores)], ignore_index=True)
     classifier, rows = KEY[:-1], []
     for key, part in scores.groupby([*classifier, "budget"], sort=False):
         by_draw = part.groupby(["seed", "draw"])["value"].mean()  # over the folds
@@ -175,6 +178,17 @@ def label_curves(scores: pd.DataFrame, *, teacher: str | None = None) -> pd.Data
             "n_seeds": len(by_seed), "n_draws": part["draw"].nunique(),
         })  # fmt: skip
     return pd.DataFrame(rows).sort_values([*classifier, "n_labels"]) if rows else pd.DataFrame()
+
+
+def _chosen(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of what would be chosen in each draw in which every classifier has a part."""
+    usable = scores[scores["validation"].notna()].reset_index(drop=True)
+    usable = usable.assign(error=usable["validation_error"])
+    draws = [part for _, part in usable.groupby(["task", "seed", "fold", "budget", "draw"])]
+    most = max(map(len, draws), default=0)  # what no seed changes is there once
+    chosen = [part.loc[[smallest_of_the_best(part)]] for part in draws if len(part) == most > 1]
+    found = pd.concat([usable[:0], *chosen])
+    return found.assign(encoder=CHOSEN, source="", read_out="", protocol="linear_probe")
 
 
 def data_card(
