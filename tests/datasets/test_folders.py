@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
-from unfused.core.outputs import RECORD
+from unfused.core import written
+from unfused.core.outputs import RECORD, write_json
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.datasets.files import NOT_MADE
@@ -112,6 +113,23 @@ def test_candidates_come_back_as_they_were(tmp_path):
     assert dataset.load() == [trained, plain]
     assert not re.search(re.escape(str(tmp_path)), dataset.filepath.read_text(encoding="utf-8"))
     assert "mfccˍstatistics" in dataset.preview()
+
+
+def test_candidates_are_there_as_long_as_their_vectors_are(tmp_path):
+    (tmp_path / "vectors").mkdir()
+    candidate = Candidate("mfcc_statistics", "", 0, 0, {}, vectors=str(tmp_path / "vectors"))
+    dataset = CandidatesDataset(filepath=str(tmp_path / "embeddings.json"))
+    dataset.save([candidate])
+    assert dataset.load() == [candidate]
+    assert dataset.exists()
+    (tmp_path / "vectors").rmdir()
+    assert not dataset.exists()
+    with pytest.raises(DatasetError, match="no folders"):
+        dataset.save([candidate])
+    write_json(dataset.filepath, {"decar": "folder"})  # as older versions wrote it
+    written.note(dataset.filepath)
+    with pytest.raises(DatasetError, match="older version: evaluate again"):
+        dataset.load()
 
 
 def test_a_folder_of_audio_is_played(tmp_path):

@@ -108,7 +108,7 @@ def test_where_log_mel_statistics_win_the_words_say_so_of_them(experiment):
     _, _, found = found_in(results, predictions)
     first, second, _ = closing_words(found, None).splitlines()
     assert first.startswith("On instrument_family, Log-mel statistics (the best of 9 classifiers)")
-    assert second.startswith("That is the plain method, Log-mel statistics with logistic")
+    assert second.startswith("That is the plain method, Log-mel statistics with a linear")
 
 
 def test_what_is_used_for_its_size_is_not_called_the_best(one_seed):

@@ -84,6 +84,15 @@ def test_rows_that_are_not_finite_are_still_json(tmp_path):
     assert file.table()["nmi"].isna().all()
 
 
+def test_what_a_checkpoint_knows_of_the_metrics_is_what_was_written(tmp_path):
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    file.append({"step": 1})
+    file.path.write_text("something else")  # while the training goes on
+    file.append({"step": 2})
+    with pytest.raises(CheckpointError, match="not what stood beside the checkpoint"):
+        MetricsFile(file.path).begin(file.facts)
+
+
 def test_signals_are_left_alone_in_other_threads():
     errors = []
 

@@ -55,7 +55,7 @@ class OutputFolder:
 
         ``made_of`` is everything that its content depends on, by name; ``build`` fills the folder
         that it is given, and may resume what it finds there. What became of it is logged and
-        counted in :data:`OUTCOMES`.
+        counted in :data:`OUTCOMES`. An OSError if the folder cannot be written.
         """
         mark = mark_of(**made_of)
         path = self.path / f"{name}-{mark}"

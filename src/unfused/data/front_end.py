@@ -38,10 +38,10 @@ class FrontEndSettings:
     norm: Literal["slaney", "none"] = "slaney"
 
     def __post_init__(self) -> None:
-        check_fields(self)
         for name in ("sample_rate", "n_fft", "hop", "n_mels"):
             if type(value := getattr(self, name)) is not int:
                 raise UserError(f"{name}={value!r} must be an integer")
+        check_fields(self)
         if self.n_fft % 2 or self.hop >= self.n_fft // 2:
             raise UserError(
                 f"n_fft={self.n_fft} must be even and more than twice hop={self.hop}: "

@@ -6,7 +6,7 @@ project may be moved.
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pandas as pd
 from kedro.io import DatasetError
 
 from ..core import written
+from ..core.errors import UserError
 from ..core.outputs import write_json
 from .files import first_rows, picture_html, player_html, verbatim
 from .folders import FolderDataset
@@ -30,8 +31,7 @@ class OutputsDataset(FolderDataset):
 
     def save(self, data: Any) -> None:
         """Write down which folders there are, after seeing that they are."""
-        if missing := [str(folder) for folder in data.values() if not Path(folder).is_dir()]:
-            raise DatasetError(f"no folders: {', '.join(missing)}")
+        self._check(data.values())
         self._write({name: self._relative(folder) for name, folder in data.items()})
 
     def _shown(self) -> str:
@@ -40,6 +40,11 @@ class OutputsDataset(FolderDataset):
     def _exists(self) -> bool:
         found = OutputsDataset.load(self) if self.filepath.is_file() else {"": self.filepath}
         return all(folder.is_dir() for folder in found.values())
+
+    @staticmethod
+    def _check(folders: Iterable[str | Path]) -> None:
+        if missing := [str(folder) for folder in folders if not Path(folder).is_dir()]:
+            raise DatasetError(f"no folders: {', '.join(missing)}")
 
     def _absolute(self, folder: str) -> str:
         return os.path.normpath(self.filepath.parent / folder)
@@ -127,10 +132,14 @@ class CandidatesDataset(OutputsDataset):
         """Return the candidates."""
         from ..probes.candidates import Candidate
 
-        return [Candidate(**_placed(entry, self._absolute)) for entry in self._read()]
+        try:
+            return [Candidate(**_placed(entry, self._absolute)) for entry in self._read()]
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{self.filepath} is of an older version: evaluate again") from error
 
     def save(self, data: Any) -> None:
         """Write them down."""
+        self._check([entry.vectors for entry in data if entry.vectors])
         self._write([_placed(asdict(entry), self._relative) for entry in data])
 
     def _shown(self, nrows: int = 50) -> str:
@@ -138,7 +147,9 @@ class CandidatesDataset(OutputsDataset):
         return first_rows(pd.DataFrame(map(asdict, self.load()))[shown], nrows)
 
     def _exists(self) -> bool:
-        return self.filepath.is_file()
+        if not self.filepath.is_file():
+            return False
+        return all(Path(entry.vectors).is_dir() for entry in self.load() if entry.vectors)
 
 
 def _placed(entry: dict[str, Any], path: Callable[[str], str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ from ..encoders.trained import TrainedEncoder, load_encoder, read_trained_on, sa
 from ..tasks.corpus import Corpus
 from ..training.estimator import untrained_like
 from .audio_input import Audio, audio_store
-from .read_out import Device, Floats, ReadOut, deepest_tap, embed_with_frames, read_out
+from .read_out import Device, Embedding, Floats, ReadOut, deepest_tap, embed_with_frames, read_out
 
 FILE = "embedder.json"
 UNTRAINED = "untrained"
@@ -149,13 +149,26 @@ class EncoderEmbedder(Embedder):
         """Sample rate in Hz that audio is converted to."""
         return self.front_end.sample_rate
 
+    @overload
+    def embed(self, audio: Corpus, *, device: Device = "auto") -> Floats: ...
+
+    @overload
+    def embed(
+        self, audio: list[Audio], *, sample_rate: int | None = None, device: Device = "auto"
+    ) -> list[Embedding]: ...
+
+    @overload
+    def embed(
+        self, audio: Audio, *, sample_rate: int | None = None, device: Device = "auto"
+    ) -> Embedding: ...
+
     def embed(
         self,
         audio: Corpus | Audio | list[Audio],
         *,
         sample_rate: int | None = None,
         device: Device = "auto",
-    ) -> Any:
+    ) -> Floats | Embedding | list[Embedding]:
         """Embed a corpus, a clip, or a list of clips; a clip's vector depends on it alone.
 
         Args:

@@ -372,7 +372,10 @@ class Embedding(NamedTuple):
 def embed_with_frames(
     trained: TrainedEncoder, store: LogMelStore, item: ReadOut, *, device: Device = "auto"
 ) -> list[Embedding]:
-    """Embed all clips of a store, keeping the frames that their vectors are statistics of."""
+    """Embed all clips of a store, keeping the frames that their vectors are statistics of.
+
+    Of clips that are heard with and without their mean: the frames of those as they are.
+    """
     tap = deepest_tap(trained.encoder, item.of(trained).taps)
     parts: list[dict[int, tuple[Floats, NDArray[np.float64]]]]
     parts = [{} for _ in range(len(store))]  # of each clip, by their first frame
@@ -404,7 +407,8 @@ def even_frames(
 ) -> tuple[Floats, Floats]:
     """Embed equally long clips at even moments from their first frame to their last.
 
-    Returned are the frames of the deepest tap that is read out, (N, T, D') float32, and their
+    Returned are the frames of the deepest tap that is read out (of clips that are heard both ways,
+    as they are), (N, T, D') float32, and their
     centres in milliseconds, (T,) float32: at most ``max_hop_ms`` apart, but never less than the
     front-end's own hop. Where the encoder's own hop is longer, it passes over the clip several
     times, each time a fraction of its stride later, and the passes are interleaved.

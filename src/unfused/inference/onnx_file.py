@@ -32,6 +32,7 @@ from ..embeddings.embedder import (
     MFCCStatistics,
 )
 from ..embeddings.read_out import MULTIPLE, WINDOW, ReadOut, deepest_tap
+from ..encoders.encoder import Encoder
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import MULTI_LABEL
 from .classifier import Classifier
@@ -249,13 +250,9 @@ class LogMel(nn.Module):
 class ReadOutModule(nn.Module):
     """An encoder with its read-out, for clips that pass in one chunk."""
 
-    def __init__(self, embedder: EncoderEmbedder, item: ReadOut) -> None:
+    def __init__(self, embedder: EncoderEmbedder, item: ReadOut, encoder: Encoder) -> None:
         super().__init__()
-        trained = embedder.trained
-        if item.crop_frames is not None:
-            raise UserError(f"{item.name!r} draws random crops: deploy a read-out of whole clips")
-        encoder = trained.encoder.truncated(deepest_tap(trained.encoder, item.taps))
-        self.encoder = encoder.float().cpu().eval().requires_grad_(False)
+        trained, self.encoder = embedder.trained, encoder
         self.mean, self.std, self.item = trained.mean, trained.std, item
         self.pad_value = embedder.front_end.pad_value
 
@@ -342,7 +339,12 @@ def embedder_modules(embedder: Embedder) -> list[nn.Module]:
     if isinstance(embedder, Joined):
         return [module for part in embedder.parts for module in embedder_modules(part)]
     if isinstance(embedder, EncoderEmbedder):
-        return [ReadOutModule(embedder, item) for item in embedder.read_out.hearings]
+        trained, item = embedder.trained, embedder.read_out
+        if item.crop_frames is not None:
+            raise UserError(f"{item.name!r} draws random crops: deploy a read-out of whole clips")
+        encoder = trained.encoder.truncated(deepest_tap(trained.encoder, item.taps))
+        encoder = encoder.float().cpu().eval().requires_grad_(False)
+        return [ReadOutModule(embedder, part, encoder) for part in item.hearings]
     if isinstance(embedder, LogMelStatistics | MFCCStatistics):
         return [StatisticsModule(embedder)]
     raise UserError(f"{embedder} cannot be an ONNX file: only encoders and plain statistics can")

@@ -41,11 +41,12 @@ class Extraction(Outputs):
     n_jobs: int = Field(-1, ge=-1)
     folder: Folder = Path("data/04_feature")
 
-    @model_validator(mode="after")
-    def _some(self) -> Self:
-        if self.n_jobs == 0:
+    @field_validator("n_jobs")
+    @classmethod
+    def _some(cls, given: int) -> int:
+        if given == 0:
             raise UserError("n_jobs=0 would do nothing: give a number, or -1 for one per core")
-        return self
+        return given
 
 
 class Audio(Model):

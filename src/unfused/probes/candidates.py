@@ -160,7 +160,9 @@ class Vectors(NamedTuple):
     @classmethod
     def load(cls, candidate: Candidate) -> Vectors:
         """Read what :func:`embed_candidates` left; refuse it, by UserError, if it is damaged."""
-        folder = Path(str(candidate.vectors))
+        if candidate.vectors is None:
+            raise UserError(f"{candidate.name} has no vectors yet: embed_candidates makes them")
+        folder = Path(candidate.vectors)
         check_output(folder)
         held = np.load(folder / "clips.npz")
         matrix = np.load(folder / "vectors.npy", mmap_mode="r")

@@ -1,7 +1,8 @@
 """Label efficiency: the same test clips, scored after learning from few labels and from many.
 
 Few labels are few: no validation label helps to choose a penalty or an epoch. A probe is chosen by
-folds inside the labels it was given, fine-tuning takes its last epoch.
+folds inside the labels it was given, or is LDA where they are very few, fine-tuning takes its last
+epoch.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ N_FOLDS, FEW = 5, 300
 """Fewer clips are dealt into folds anew, at most three times, until so many are predicted."""
 FEW_PER_CLASS = 10
 """With fewer clips of a typical class (the median) LDA is taken, which has no penalty to choose:
-folds of so few mislead (docs/results.md)."""
+folds of so few mislead (docs/results.md). Where nothing can be held out it stays
+:data:`WITHOUT_CHOICE`."""
 LDA = "lda"
 NEIGHBOURS = (50, 20, 10, 5, 1)
 """Values of k to choose from; more than there are clips means all of them."""
@@ -263,8 +264,7 @@ class KNNProbe(Probe):
     """Classes of the nearest clips by cosine, each weighted ``exp(-distance / TEMPERATURE)``.
 
     The protocol of X-ARES (k=10, temperature 0.07), but k is chosen as :class:`Probe` chooses its
-    penalty. Its logits are shares of the votes, of
-    several labels the shares above one half.
+    penalty. Its logits are shares of the votes, of several labels the shares above one half.
 
     >>> x = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 1.0]])
     >>> KNNProbe().fit(x, ["a", "a", "b", "b"]).predict([[0.1, 1.0]]).tolist()

@@ -30,8 +30,8 @@ class FineTuningSettings:
         label_smoothing: Share of the target spread over all classes.
         mixup_alpha: Mix crops and their labels by shares from Beta(alpha, alpha); 0: no mixup. The
             views' mixup adds a faint past crop and leaves the label alone.
-        head: Start the classifier from a calibrated linear probe on the frozen encoder, or at
-            random. An encoder whose batch norm has seen no data always starts at random: in
+        head: Start the classifier from calibrated logistic regression on the frozen encoder, or
+            at random. An encoder whose batch norm has seen no data always starts at random: in
             training mode its features are on another scale than those the probe was fitted on.
         validate_every: Epochs from one validation to the next.
         patience: Validations in a row that may be no better than the best before training stops;

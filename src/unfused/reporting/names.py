@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable
 
 PLAIN = ("mfcc_statistics", "log_mel_statistics")
-"""Encoders that take no training; with logistic regression, the plain alternative."""
+"""Encoders that take no training; with a linear classifier, the plain alternative."""
 BASELINES = ("random_init", *PLAIN, "supervised")
 STUDENT, STUDENT_FULL = "unfused", "unfused_full"
 STUDENTS = (STUDENT, STUDENT_FULL, "embedding_student", "embedding_student_full")
-CHOSEN = "chosen"  # with few labels: by :func:`~unfused.probes.choose_model.smallest_of_the_best`
+CHOSEN = "chosen"
+"""With few labels: what :func:`~unfused.probes.choose_model.smallest_of_the_best` takes."""
 MAIN_METRICS = ("accuracy", "mAP")
 """What tables and comparisons show: of tasks with one label a clip, and with several."""
 UPPER_BOUND = "true_labels"

@@ -10,7 +10,7 @@ from scipy.stats import sem, t
 from ..core.errors import UserError
 from ..core.progress import progress
 from ..data.label_sets import label_counts
-from ..probes.choose_model import smallest_of_the_best
+from ..probes.choose_model import DEPLOYABLE, smallest_of_the_best
 from ..scores.intervals import Interval, interval, mean_over_tasks
 from ..scores.metrics import is_ranked, metrics_of
 from .names import CHOSEN, MAIN_METRICS, encoder_name, encoder_rank, is_control, protocol_rank
@@ -181,12 +181,15 @@ def label_curves(scores: pd.DataFrame, *, teacher: str | None = None) -> pd.Data
 
 
 def _chosen(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of what would be chosen in each draw in which every classifier has a part."""
-    usable = scores[scores["validation"].notna()].reset_index(drop=True)
+    """Return the rows of what would be chosen in each draw, of the first seed alone.
+
+    Other seeds lack what no seed changes, the plain statistics among them.
+    """
+    usable = scores[scores["protocol"].isin(DEPLOYABLE) & scores["validation"].notna()]
+    usable = usable[usable["seed"] == usable["seed"].min()].reset_index(drop=True)
     usable = usable.assign(error=usable["validation_error"])
-    draws = [part for _, part in usable.groupby(["task", "seed", "fold", "budget", "draw"])]
-    most = max(map(len, draws), default=0)  # what no seed changes is there once
-    chosen = [part.loc[[smallest_of_the_best(part)]] for part in draws if len(part) == most > 1]
+    draws = [part for _, part in usable.groupby(["task", "fold", "budget", "draw"])]
+    chosen = [part.loc[[smallest_of_the_best(part)]] for part in draws if len(part) > 1]
     found = pd.concat([usable[:0], *chosen])
     return found.assign(encoder=CHOSEN, source="", read_out="", protocol="linear_probe")
 

@@ -78,7 +78,7 @@ def against_plain(finding: Finding) -> str:
     plain = finding["plain"]
     if plain is None:
         return "It was not compared with plain statistics of the sound: they were not measured."
-    method = f"{plain['name']} with logistic regression"
+    method = f"{plain['name']} with a linear classifier"
     if plain["outcome"] == CHOSEN:
         by = ": nothing trained beats it by more than a standard error on validation clips"
         known = finding["best"]["validation"] is not None
@@ -174,7 +174,7 @@ def _of_task(finding: Finding) -> list[str]:
         does += f"; on other clips like these it may be anything from {low:.0f} to {high:.0f}"
     middle = "There is no plain method to compare it with"
     if plain is not None:
-        method = f"the plain method, {plain['name']} with logistic regression"
+        method = f"the plain method, {plain['name']} with a linear classifier"
         middle = f"That is {method}"
         if plain["outcome"] != CHOSEN:
             middle = f"That is {_VERDICTS[plain['outcome']]} {method} ({100 * plain['mean']:.0f})"

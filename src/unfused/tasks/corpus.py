@@ -180,7 +180,8 @@ class Corpus:
             for near, there in facts["stores"]
         ]
         known = {"name": facts["name"], "rejected": tables["rejected"]}
-        corpus = cls.of(LogMelStore.union(stores), tables["clips"], tables.get("splits"), **known)
+        store = stores[0] if len(stores) == 1 else LogMelStore.union(stores)
+        corpus = cls.of(store, tables["clips"], tables.get("splits"), **known)
         corpus._cut = facts["cut"]
         return corpus
 

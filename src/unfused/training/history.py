@@ -81,12 +81,12 @@ class MetricsFile:
     def __init__(self, path: Path, title: str = "") -> None:
         self.path, self.title, self.page = path, html.escape(title), path.with_name("live.html")
         self.rows: list[dict[str, Any]] = []  # written, or kept by `begin`
-        self._shown = -inf
+        self._hash, self._size, self._shown = hashlib.blake2b(digest_size=12), 0, -inf
 
     @property
     def facts(self) -> list[Any]:
         """Size in bytes and digest of all that was written, for a checkpoint."""
-        return _facts(self.path.read_bytes())
+        return [self._size, self._hash.hexdigest()]
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row; what is not finite becomes null."""
@@ -94,8 +94,10 @@ class MetricsFile:
             name: None if isinstance(value, float) and not isfinite(value) else value
             for name, value in row.items()
         }
-        with self.path.open("a") as file:
-            file.write(json.dumps(strict) + "\n")
+        line = json.dumps(strict).encode() + b"\n"
+        with self.path.open("ab") as file:
+            file.write(line)
+        self._note(line)
         self.rows.append(strict)
 
     def begin(self, facts: list[Any] | None) -> None:
@@ -106,13 +108,18 @@ class MetricsFile:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = self.path.read_bytes()[: facts[0]] if facts and self.path.exists() else b""
-        if facts and _facts(kept) != facts:
+        self._note(kept)
+        if facts and self.facts != facts:
             raise CheckpointError(
                 f"{self.path} is not what stood beside the checkpoint: delete checkpoint.pt there "
                 "to train from the start, or train into another folder"
             )
         self.rows = _rows(kept)
         write_bytes(self.path, kept)
+
+    def _note(self, written: bytes) -> None:
+        self._hash.update(written)
+        self._size += len(written)
 
     def table(self) -> pd.DataFrame:
         """Return all rows, those of other processes, too."""
@@ -133,10 +140,6 @@ class MetricsFile:
             *(_curve(name, self.rows) for name in names),
         ]
         write_bytes(self.page, "\n".join(page).encode())
-
-
-def _facts(content: bytes) -> list[Any]:
-    return [len(content), hashlib.blake2b(content, digest_size=12).hexdigest()]
 
 
 def _curve(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
