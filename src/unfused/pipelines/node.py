@@ -20,6 +20,8 @@ def node(function: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
     Kedro-Viz shows the code of a node only when it is asked to, and a docstring only inside it.
     """
     told = function.func if isinstance(function, partial) else function
+    if told is not function:
+        vars(function)["__name__"] = told.__name__  # Kedro warns of functions without a name
     name = options.pop("name", None) or told.__name__
     return Node(
         function, inputs, outputs, name=name, preview_fn=partial(_docstring, told), **options

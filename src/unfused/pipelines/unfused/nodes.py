@@ -1,5 +1,6 @@
 """UnFuSeD on one task: pseudo-labels from its audio, self-distillation of a random encoder."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -42,29 +43,39 @@ def distil_students(
 
     Self-distillation (UnFuSeD): shallow exits of the network learn from its last layer.
     """
-    from ...core.repeats import Repeat
     from ...encoders.trained import EncoderCollection
 
     folders: dict[str, Any] = {}
-    histories, lessons = [], []
-    for key, table in pseudo_labels.groupby(["source", "seed", "fold"]):
-        lessons.append((*key, table.set_index("clip_id")))
-        if key[0] == "teacher" and unfused.distillation.embeddings:  # learns the vectors as well
-            lessons.append(("embeddings", *key[1:], table.set_index("clip_id")[[]]))
-    for source, seed, fold, table in lessons:
-        repeat = Repeat(int(seed), int(fold))
-        labels = table.filter(like="pseudo_label").dropna(axis=1)
+    histories = []
+    for source, repeat, labels in lessons(pseudo_labels, unfused.distillation.embeddings):
         name = f"{source}-{repeat.name}"
         model = estimator(corpus, teachers, repeat, unfused.pseudo_labels, run, name)
         model.set_params(**parameters_of(unfused.distillation, encoder))
         model.set_params(targets="embeddings" if labels.empty else "clusters")
-        audio = corpus.for_training(repeat.fold, transductive=True).take(table.index)
+        audio = corpus.for_training(repeat.fold, transductive=True).take(labels.index)
         facts = {"task": corpus.name, "source": source, "fold": repeat.fold}
         model.fit(audio, pseudo_labels=None if labels.empty else labels, facts=facts)
         folders |= {f"{name}/{kind}": model.folder_ / kind for kind in ("student", "full")}
         histories.append(model.history_.assign(source=source, **repeat._asdict()))
     history = pd.concat(histories, ignore_index=True).assign(task=corpus.name)
     return EncoderCollection(folders), history
+
+
+def lessons(
+    pseudo_labels: pd.DataFrame, embeddings: bool
+) -> Iterator[tuple[str, Any, pd.DataFrame]]:
+    """Yield what each student learns: its source, seed and fold, and the labels of its clips.
+
+    Of each teacher, if its ``embeddings`` are learnt too, one more, which has no labels.
+    """
+    from ...core.repeats import Repeat
+
+    for (source, seed, fold), table in pseudo_labels.groupby(["source", "seed", "fold"]):
+        repeat, rows = Repeat(int(seed), int(fold)), table.set_index("clip_id")
+        labels = rows.filter(like="pseudo_label").dropna(axis=1)
+        yield source, repeat, labels
+        if embeddings and source == "teacher":
+            yield "embeddings", repeat, labels[[]]
 
 
 def estimator(
