@@ -95,8 +95,8 @@ class ReadOut:
         taps = "+".join(self.taps) or "encoder"
         parts = [f"{taps} {segments}{'+'.join(self.statistics)}"]
         if self.clip_normalisation:
-            with_it = "clip-normalised"
-            parts.append(f"{with_it} and not" if self.clip_normalisation == "both" else with_it)
+            both = self.clip_normalisation == "both"
+            parts.append("clip-normalised and not" if both else "clip-normalised")
         if self.padding != "none":
             parts.append(f"padded with {'itself' if self.padding == 'repeat' else 'silence'}")
         if self.crop_frames is not None:
@@ -198,7 +198,8 @@ def read_out(
     for items in sharing.values():
         heard = Heard(trained, store, rows, items[0], device)
         found |= zip(items, _one_pass(heard, items, None if found else each), strict=True)
-    return [np.concatenate([found[part] for part in item.hearings], axis=1) for item in wanted]
+    vectors = [[found[part] for part in item.hearings] for item in wanted]
+    return [np.concatenate(both, axis=1) if len(both) > 1 else both[0] for both in vectors]
 
 
 def _one_pass(
@@ -408,10 +409,10 @@ def even_frames(
     """Embed equally long clips at even moments from their first frame to their last.
 
     Returned are the frames of the deepest tap that is read out (of clips that are heard both ways,
-    as they are), (N, T, D') float32, and their
-    centres in milliseconds, (T,) float32: at most ``max_hop_ms`` apart, but never less than the
-    front-end's own hop. Where the encoder's own hop is longer, it passes over the clip several
-    times, each time a fraction of its stride later, and the passes are interleaved.
+    as they are), (N, T, D') float32, and their centres in milliseconds, (T,) float32: at most
+    ``max_hop_ms`` apart, but never less than the front-end's own hop. Where the encoder's own hop
+    is longer, it passes over the clip several times, each time a fraction of its stride later, and
+    the passes are interleaved.
     """
     rows, front_end = np.arange(len(store)), store.front_end
     heard = Heard(trained, store, rows, item.of(trained).hearings[0], pick_device(device))

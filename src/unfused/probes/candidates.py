@@ -100,6 +100,10 @@ class Candidate:
         """Return its embedder."""
         return as_embedder(self.settings)
 
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the scores of a probe on it, once it has embedded the clips."""
+        return {"candidate": self.key, "of": Path(str(self.vectors)).name}
+
     def keys(self, protocol: str, fitted_on: str = TRAIN) -> RowKeys:
         """Return what its result rows are called."""
         return RowKeys(self.label, self.source, self.read_out, protocol, fitted_on, *self.repeat)

@@ -59,8 +59,7 @@ def few_label_work(
         return {"rows": train_with_few_labels(of, corpus, folder, device=device, **how)}
 
     for candidate, protocol in product(probed, protocols):
-        made_of = {"protocol": protocol, "candidate": candidate.key}
-        made_of["of"] = Path(str(candidate.vectors)).name
+        made_of = {"protocol": protocol, **candidate.identity()}
         yield f"{candidate.key}-{protocol}", made_of, partial(probe, of=candidate, by=protocol)
     for plan in trained:
         yield plan.name, {"plan": plan.identity()}, partial(train, of=plan)

@@ -95,7 +95,10 @@ class Standardised:
         hits = hits[:, hits.any(axis=0)]
         return np.asarray(hits.T @ self.x / hits.sum(axis=0)[:, None])
 
-    lda = cached_property(lambda self: shrinkage_lda(self))
+    @cached_property
+    def lda(self) -> Linear:
+        """See :func:`shrinkage_lda`."""
+        return shrinkage_lda(self)
 
     @cached_property
     def spanned(self) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:

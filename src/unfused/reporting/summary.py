@@ -191,7 +191,7 @@ def _chosen(scores: pd.DataFrame) -> pd.DataFrame:
     draws = [part for _, part in usable.groupby(["task", "fold", "budget", "draw"])]
     chosen = [part.loc[[smallest_of_the_best(part)]] for part in draws if len(part) > 1]
     found = pd.concat([usable[:0], *chosen])
-    return found.assign(encoder=CHOSEN, source="", read_out="", protocol="linear_probe")
+    return found.assign(encoder=CHOSEN, source="", read_out="")
 
 
 def data_card(

@@ -57,8 +57,7 @@ def probe_encoders(
         def build(_: Path, of: Any = candidate) -> dict[str, pd.DataFrame]:
             return evaluate_frozen(of, Vectors.load(of), corpus, **how)
 
-        made_of = {**known, "candidate": candidate.key, "of": Path(candidate.vectors).name}
-        found.append(outputs.tables(candidate.key, made_of, build))
+        found.append(outputs.tables(candidate.key, {**known, **candidate.identity()}, build))
     return joined(found, "results"), joined(found, "predictions")
 
 
