@@ -155,12 +155,17 @@ def test_a_function_that_gives_no_vectors_is_found_before_work_starts(somebody_e
         as_embedder({"kind": "function", "function": "somebody_elses:tried"})
 
 
-def test_a_short_clip_can_be_filled_up(somebody_elses):
+def test_silence_before_and_after_each_clip(somebody_elses):
     somebody_elses(at_once=lambda samples: samples[:8000].reshape(100, 80).mean(1))
     given = {"kind": "function", "function": "somebody_elses:at_once"}
     with pytest.raises(UserError, match="1600 samples"):
         as_embedder(given)
-    assert as_embedder({**given, "min_seconds": 0.5}).dim == 100
+    padded = as_embedder({**given, "padding_seconds": 0.2})  # 0.1 s of noise in the middle of 0.5
+    assert padded.dim == 100
+    vector = padded._vector(np.ones(1600, np.float32), "ones")
+    np.testing.assert_array_equal(vector, np.repeat([0, 1, 0], [40, 20, 40]))
+    with pytest.raises(UserError, match="padding_seconds=-1 must be at least 0"):
+        as_embedder({**given, "padding_seconds": -1})
 
 
 @pytest.mark.parametrize(

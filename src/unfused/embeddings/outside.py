@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..core.errors import NotFoundError, UserError
+from ..core.errors import NotFoundError, UserError, must_be
 from ..core.outputs import digest_of, mark_of
 from ..core.progress import progress
 from ..data.reading import read_mono
@@ -43,7 +43,8 @@ class OutsideModel(Configured):
     Attributes:
         sample_rate: That it wants, in Hz.
         statistics: Over a clip's vectors, where it gives several: mean, max, std.
-        min_seconds: Shorter clips are filled up with zeros.
+        padding_seconds: Of silence before and after each clip, for a model that needs a minimum of
+            audio, or hears a sound only after a pause (measured: docs/results.md).
 
     Raises:
         UserError: It cannot be used.
@@ -52,14 +53,15 @@ class OutsideModel(Configured):
     n_parameters = -1
     sample_rate: int = 16000
     statistics: Sequence[str] = ("mean",)
-    min_seconds: float = 0.0
+    padding_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if not set(self.statistics) <= set(_STATISTICS):
             raise UserError(f"statistics={self.statistics} must be among {list(_STATISTICS)}")
+        must_be("at least 0", padding_seconds=self.padding_seconds)
         made_of, name = self._open()
         self.name = self.name or name
-        given = [self.sample_rate, self.statistics, self.min_seconds]
+        given = [self.sample_rate, self.statistics, self.padding_seconds]
         self.digest = mark_of(kind=self.kind, made_of=made_of, given=given)
         noise = np.random.default_rng(0).normal(0, 0.1, 4 * self.sample_rate).astype(np.float32)
         tried = [noise[: int(seconds * self.sample_rate)] for seconds in TRIED_SECONDS]
@@ -80,9 +82,8 @@ class OutsideModel(Configured):
         """Return what the model says of samples (N,), an array (D,) or (T, D)."""
 
     def _vector(self, samples: Floats, path: str) -> Floats:
-        missing = round(self.min_seconds * self.sample_rate) - len(samples)
         try:
-            frames = self._frames(np.pad(samples, (0, max(missing, 0))))
+            frames = self._frames(np.pad(samples, round(self.padding_seconds * self.sample_rate)))
             frames = np.atleast_2d(np.asarray(frames, np.float32))
         except Exception as error:  # foreign code: whatever it raises
             raise UserError(
@@ -195,7 +196,7 @@ class Stage:
         if fill:
             frames = np.pad(frames, (0, max(size - len(frames), 0) or (size - len(frames)) % hop))
         if len(frames) < size:
-            raise UserError(f"{len(frames)} frames are no window of {size}: set min_seconds")
+            raise UserError(f"{len(frames)} frames are no window of {size}: set padding_seconds")
         return np.stack([frames[i : i + size] for i in range(0, len(frames) - size + 1, hop)])
 
 
