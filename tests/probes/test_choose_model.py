@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from unfused.probes.choose_model import choose_model
+from unfused.probes.probe import FEW_FOLDS
 from unfused.probes.results import TRAIN, TRAIN_VALID
 
 N = 200
@@ -14,8 +15,9 @@ def row(encoder, validation, parameters, right, **more):
     """Return result and prediction rows of one classifier."""
     key = {"encoder": encoder, "source": "", "read_out": "", "protocol": "linear_probe",
            "seed": 0, "fold": 0, **more}  # fmt: skip
+    chosen_on = key.pop("chosen_on", "folds")
     facts = {"validation": validation, "validation_error": 0.02, "parameters": parameters,
-             "metric": "accuracy"}  # fmt: skip
+             "chosen_on": chosen_on, "metric": "accuracy"}  # fmt: skip
     results, predictions = [], []
     for fitted_on, share in ((TRAIN, right - 0.1), (TRAIN_VALID, right)):
         if key["protocol"] == "fine_tuning" and fitted_on == TRAIN_VALID:
@@ -56,6 +58,17 @@ def test_within_one_standard_error_the_smaller_one_is_chosen():
     assert found["parameters"] == 50
     assert found["best_validation"] == 0.80
     assert "one standard error (0.020)" in found["why"]
+
+
+def test_with_few_labels_the_best_is_chosen_and_plain_statistics_only_if_they_are_clearly_better():
+    few = {"chosen_on": FEW_FOLDS}
+    small = row("byol_a", 0.79, 50, 0.7, **few)
+    best = row("decar", 0.80, 100, 0.8, **few)
+    assert chosen(row("mfcc_statistics", 0.81, 0, 0.9, **few), small, best)["encoder"] == "decar"
+    plain = row("mfcc_statistics", 0.81, 0, 0.9, **few)
+    assert "the best encoder of those within one" in chosen(plain, small, best)["why"]
+    clear = row("mfcc_statistics", 0.83, 0, 0.9, **few)
+    assert chosen(clear, small, best)["encoder"] == "mfcc_statistics"
 
 
 def test_what_nobody_knows_the_size_of_counts_as_large():

@@ -12,6 +12,7 @@ import pandas as pd
 from ..core.errors import UserError
 from ..scores.intervals import difference, interval
 from .candidates import PLAIN, Candidate
+from .probe import FEW_FOLDS
 from .results import NO_CONTROLS, TRAIN, TRAIN_VALID
 
 _KEY = ["encoder", "source", "read_out", "protocol"]
@@ -25,9 +26,10 @@ def choose_model(
     """Return the classifier of a task to use: the best on validation, or one as good and smaller.
 
     Of those within one standard error of the best validation score, the one with the fewest
-    parameters. Test clips choose nothing; they only say how good the choice is: its accuracy, of
-    several labels a clip its mAP. The rows are those of one task; the plain alternative is looked
-    for among the result rows ``plain_from``, or the same ones.
+    parameters, or with few labels the best, see :func:`smallest_of_the_best`. Test clips choose
+    nothing; they only say how good the choice is: its accuracy, of several labels a clip its mAP.
+    The rows are those of one task; the plain alternative is looked for among the result rows
+    ``plain_from``, or the same ones.
 
     Returns:
         JSON values: ``encoder``, ``source``, ``read_out`` and ``protocol`` as in the results,
@@ -67,10 +69,12 @@ def choose_model(
     named = [found["encoder"], found["read_out"], found["protocol"].replace("_", " ")]
     why = "{validation:.3f} on validation: the best validation score of {n_candidates} classifiers"
     if found["validation"] < found["best_validation"]:
+        few = scored.loc[chosen, "chosen_on"] == FEW_FOLDS
+        first = "the best encoder" if few else "the fewest parameters ({parameters:,})"
         why = (
-            "{validation:.3f} on validation: the fewest parameters ({parameters:,}) of those "
-            "within one standard error ({validation_error:.3f}) of the best of {n_candidates} "
-            "classifiers, {best_validation:.3f}"
+            f"{{validation:.3f}} on validation: {first} of those within one standard error "
+            "({validation_error:.3f}) of the best of {n_candidates} classifiers, "
+            "{best_validation:.3f}"
         )
     return {**found, "why": why.format(**found), "title": ", ".join(filter(None, named))}
 
@@ -97,8 +101,9 @@ def _scores(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         )
     once = rows.drop_duplicates([*_KEY, "seed", "fold"])
     scored = once.groupby(_KEY, sort=False).agg(
-        validation=("validation", "mean"), parameters=("parameters", "max")
-    )
+        validation=("validation", "mean"), parameters=("parameters", "max"),
+        chosen_on=("chosen_on", "first"),
+    )  # fmt: skip
     squares = once.assign(square=once["validation_error"] ** 2).groupby([*_KEY, "seed"])["square"]
     error = squares.sum() ** 0.5 / squares.size()  # of the mean over folds; seeds share their clips
     scored["error"] = error.groupby(_KEY).mean()
@@ -108,13 +113,20 @@ def _scores(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def smallest_of_the_best(scored: pd.DataFrame) -> Any:
     """Return the row name of the smallest of those within one standard error of the best.
 
-    The table has columns ``validation``, its standard ``error``, and ``parameters``; what is not
-    known to be small (-1) counts as large.
+    The table has columns ``validation``, its standard ``error``, ``parameters``, and ``chosen_on``;
+    what is not known to be small (-1) counts as large. Where folds are of few clips
+    (:data:`~unfused.probes.probe.FEW_FOLDS`), the error is so large that size would decide: there
+    the best is taken, and plain statistics, which have no parameters, only if nothing else is
+    within it (docs/results.md).
     """
     best = scored.loc[scored["validation"].idxmax()]
     within = scored[scored["validation"] >= best["validation"] - np.nan_to_num(best["error"])]
-    known = within.assign(parameters=within["parameters"].where(within["parameters"] >= 0))
-    order = known.sort_values(["parameters", "validation"], ascending=[True, False], kind="stable")
+    sizes = within["parameters"].where(within["parameters"] >= 0, np.inf)
+    if (within["chosen_on"] == FEW_FOLDS).any():
+        sizes = (sizes == 0).astype(float)
+    order = within.assign(size=sizes).sort_values(
+        ["size", "validation"], ascending=[True, False], kind="stable"
+    )
     return order.index[0]
 
 

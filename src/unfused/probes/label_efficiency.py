@@ -31,7 +31,7 @@ from .results import RowKeys, scored_rows
 
 COLUMNS = (
     *("task", *RowKeys._fields, "budget", "draw", "n_labels", "metric", "value"),
-    *("validation", "validation_error", "parameters"),  # what choosing a model takes
+    *("validation", "validation_error", "parameters", "chosen_on"),  # what choosing a model takes
 )
 Budget = int | str
 Tables = dict[str, pd.DataFrame]
@@ -83,7 +83,7 @@ def probe_with_few_labels(
         return scored_rows(
             candidate.keys(protocol), test, probe.decision_function(vectors.of(test)),
             probe.classes_, validation=probe.validation_, validation_error=probe.validation_error_,
-            parameters=vectors.n_parameters,
+            parameters=vectors.n_parameters, chosen_on=probe.chosen_on_,
         )[0]  # fmt: skip
 
     return _curve(candidate, corpus, scores, **how)

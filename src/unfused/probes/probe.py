@@ -39,6 +39,8 @@ FEW_PER_CLASS = 10
 """With fewer clips of a typical class (the median) LDA is taken, which has no penalty to choose:
 folds of so few mislead (docs/results.md). Where nothing can be held out it stays
 :data:`WITHOUT_CHOICE`."""
+FEW_FOLDS = "few folds"
+"""What a probe was chosen on where its folds are of so few clips."""
 LDA = "lda"
 NEIGHBOURS = (50, 20, 10, 5, 1)
 """Values of k to choose from; more than there are clips means all of them."""
@@ -75,7 +77,8 @@ class Probe:
         scores_: Setting -> score on held-out clips; empty where nothing could be chosen.
         validation_: That of the setting chosen; NaN where nothing could be chosen.
         validation_error_: Its standard error.
-        chosen_on_: ``validation``, ``folds`` or, where nothing could be chosen, ``nothing``.
+        chosen_on_: ``validation``, ``folds``, :data:`FEW_FOLDS` or, where nothing could be chosen,
+            ``nothing``.
         train_: The classifier fitted on training clips only.
         all_: The one fitted on training and validation clips: what :meth:`predict` uses.
         calibration_: How sure it may be.
@@ -213,7 +216,8 @@ class Probe:
                 for fit, score in pairs
                 if len(score) and len(np.unique(strata[fit])) > 1
             ]
-        self.chosen_on_ = "folds" if splits else "nothing"
+        folds = FEW_FOLDS if self._few else "folds"
+        self.chosen_on_ = folds if splits else "nothing"
         return splits[:1] if many else splits
 
     def _held_out(

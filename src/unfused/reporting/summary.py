@@ -20,10 +20,18 @@ KEY = ["task", "encoder", "source", "read_out", "protocol", "fitted_on"]
 MEAN = "mean over tasks"  # the task in rows about all of them
 _PARTS = ["train", "valid", "test", "unlabelled", "excluded"]
 _TRAINING = (*KEY, "seed", "fold")
-_RESULTS = (*_TRAINING, "metric", "value", "validation", "validation_error", "parameters")
+_RESULTS = (
+    *_TRAINING,
+    "metric",
+    "value",
+    "validation",
+    "validation_error",
+    "parameters",
+    "chosen_on",
+)
 _PREDICTIONS = (*_TRAINING, "clip_id", "label", "predicted")
 _FACTS = dict.fromkeys(("n_train", "n_valid", "pretraining_clips", "validation"), "mean")
-_FACTS |= dict.fromkeys(("dimension", "parameters", "transductive"), "first")
+_FACTS |= dict.fromkeys(("dimension", "parameters", "chosen_on", "transductive"), "first")
 _FACTS |= dict.fromkeys(("licence", "pretraining_data"), "first")
 
 
