@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -39,8 +41,11 @@ def test_statistics_are_those_of_the_whole_frames(store, make_trained):
         if not 8 <= store.n_frames[row] <= 1201:
             continue
         frames = frames_of(trained, store, row)
-        (found,) = vectors(trained, store, [row], BLOCK)
-        expected = np.concatenate([frames.mean(0), frames.max(0), frames.std(0)])
+        every = replace(BLOCK, statistics=("mean", "max", "std", "delta"))
+        (found,) = vectors(trained, store, [row], every)
+        delta = np.diff(frames, axis=0) if len(frames) > 1 else np.zeros_like(frames)
+        delta = np.sqrt(np.square(delta).mean(0))
+        expected = np.concatenate([frames.mean(0), frames.max(0), frames.std(0), delta])
         np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-4)
 
 
@@ -66,6 +71,9 @@ def test_chunks_are_put_together_exactly(monkeypatch):
     np.testing.assert_allclose(running.statistic("mean", 1)[0], clip.mean(0), rtol=1e-6)
     np.testing.assert_allclose(running.statistic("std", 1)[0], clip.std(0), rtol=1e-4)
     np.testing.assert_allclose(running.statistic("max", 1)[0], clip.max(0), rtol=1e-6)
+    steps = [np.diff(clip[begin:end], axis=0) for begin, end in ((0, 7), (7, 30), (30, 40))]
+    delta = np.sqrt(np.square(np.concatenate(steps)).mean(0))
+    np.testing.assert_allclose(running.statistic("delta", 1)[0], delta, rtol=1e-4)
     means = clip.reshape(4, 10, 3).mean(1).ravel()
     np.testing.assert_allclose(running.statistic("mean", 4)[0], means, rtol=1e-6)
 

@@ -33,7 +33,7 @@ EMBEDDERS = {
     "segments and two taps, both ways, repeated": lambda encoder: EncoderEmbedder(
         encoder.trained,
         ReadOut(
-            *(("block2", "fc2"), ("mean", "std", "max")),
+            *(("block2", "fc2"), ("mean", "std", "max", "delta")),
             **{"segments": 3, "clip_normalisation": "both", "padding": "repeat"},
         ),
     ),
@@ -120,7 +120,7 @@ def test_a_script_without_this_package_classifies(exported, exported_classifier,
 @needs_onnx
 def test_a_file_that_computes_something_else_is_refused(exported, exported_classifier, tones):
     embedder = exported_classifier.embedder_
-    another = replace(embedder.read_out, statistics=("std", "max", "mean"))
+    another = replace(embedder.read_out, statistics=("std", "max", "mean", "delta"))
     other = Classifier(EncoderEmbedder(embedder.trained, another), device="cpu")
     other.fit(tones.split()[0])
     with pytest.raises(onnx_file.OnnxMismatchError):

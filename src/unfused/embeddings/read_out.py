@@ -29,7 +29,7 @@ from ..training.precision import keep_freed_memory, pick_device
 
 Device = torch.device | str
 Floats = NDArray[np.float32]
-Statistic = Literal["mean", "max", "std", "max+mean"]
+Statistic = Literal["mean", "max", "std", "delta", "max+mean"]
 Padding = Literal["none", "repeat", "silence"]
 MAX_SECONDS = 12.0
 """Longer clips pass in chunks; their statistics are those of the whole clip all the same."""
@@ -46,7 +46,8 @@ class ReadOut:
 
     Attributes:
         taps: Layers, side by side; none: the encoder's own choice (:attr:`Encoder.read_out_tap`).
-        statistics: Over the clip's frames, side by side: ``mean``, ``max``, ``std`` or
+        statistics: Over the clip's frames, side by side: ``mean``, ``max``, ``std``, ``delta`` (how
+            much changes from frame to frame: root mean square, within chunks of 12 s) or
             ``max+mean`` (their sum, as in BYOL-A and the official UnFuSeD code).
         segments: Equal parts of the clip, one after the other, that each have a mean of their own.
         clip_normalisation: Subtract each clip's mean in each mel band from the input: takes away
@@ -131,6 +132,11 @@ class ReadOut:
         if self.clip_normalisation != "both":
             return [self]
         return [replace(self, clip_normalisation=normalised) for normalised in (False, True)]
+
+
+USUAL = ReadOut((), ("mean", "max", "std", "delta"), segments=3, clip_normalisation="both")
+"""What classifiers read unless something else is asked for: of those that were compared the best on
+validation clips of seven sets (docs/results.md)."""
 
 
 class Chunks(NamedTuple):
@@ -265,6 +271,7 @@ class _Running:
         self.count = np.zeros((n_clips, 1))
         self.mean, self.squares = np.zeros((n_clips, dim)), np.zeros((n_clips, dim))
         self.max = np.full((n_clips, dim), -np.inf)
+        self.steps, self.n_steps = np.zeros((n_clips, dim)), np.zeros((n_clips, 1))
         self.sums = {n: np.zeros((n_clips, n, dim)) for n in segments if n > 1}
         self.counts = {n: np.zeros((n_clips, n, 1)) for n in segments if n > 1}
 
@@ -279,6 +286,9 @@ class _Running:
         arrays = [item.double().cpu().numpy() for item in (count, mean, squares, highest)]
         for clip, *of_chunk in zip(clips, *arrays, strict=True):
             self._merge(clip, *of_chunk)
+        steps, n_steps = squared_steps(frames, weight)
+        np.add.at(self.steps, clips, steps.double().cpu().numpy())
+        np.add.at(self.n_steps, clips, n_steps.double().cpu().numpy())
         for n, sums in self.sums.items():
             number = (position * n).long().clamp(0, n - 1)  # (B, T')
             member = torch.nn.functional.one_hot(number, n).to(frames.device) * weight
@@ -304,7 +314,18 @@ class _Running:
             return filled.reshape(len(filled), -1)
         if name == "std":
             return np.sqrt(self.squares / self.count)
+        if name == "delta":
+            return np.sqrt(self.steps / np.maximum(self.n_steps, 1))
         return {"mean": self.mean, "max": self.max, "max+mean": self.max + self.mean}[name]
+
+
+def squared_steps(frames: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sums of squared differences of neighbours among frames (B, T, D), and their numbers.
+
+    (B, D) and (B, 1); only those count that both have weight, (B, T, 1), 0 or 1.
+    """
+    both = weight[:, 1:] * weight[:, :-1]
+    return ((frames[:, 1:] - frames[:, :-1]).square() * both).sum(1), both.sum(1)
 
 
 def _repeated(log_mel: Tensor, spans: Tensor) -> Tensor:

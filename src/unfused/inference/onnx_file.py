@@ -31,7 +31,7 @@ from ..embeddings.embedder import (
     LogMelStatistics,
     MFCCStatistics,
 )
-from ..embeddings.read_out import MULTIPLE, WINDOW, ReadOut, deepest_tap
+from ..embeddings.read_out import MULTIPLE, WINDOW, ReadOut, deepest_tap, squared_steps
 from ..encoders.encoder import Encoder
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import MULTI_LABEL
@@ -289,7 +289,10 @@ def _statistics(frames: Tensor, real: Tensor, place: Tensor, item: ReadOut) -> l
     mean = (frames * real).sum(1) / real.sum(1)
     highest = frames.masked_fill(real == 0, -torch.inf).amax(1)
     spread = (((frames - mean[:, None]).square() * real).sum(1) / real.sum(1)).sqrt()
-    known = {"mean": [mean], "max": [highest], "std": [spread], "max+mean": [highest + mean]}
+    steps, n_steps = squared_steps(frames, real)
+    delta = (steps / n_steps.clamp(min=1)).sqrt()
+    known = {"mean": [mean], "max": [highest], "std": [spread], "delta": [delta]}
+    known["max+mean"] = [highest + mean]
     if item.segments > 1:
         number = (place * item.segments).long().clamp(0, item.segments - 1)  # (B, T)
         known["mean"] = []
