@@ -18,6 +18,7 @@ from made_data import audio
 from table import Row, least, measure
 from unfused import Classifier, Corpus
 from unfused.data.log_mel import FrontEnd
+from unfused.embeddings.read_out import ReadOut
 from unfused.encoders import AudioNTT, TrainedEncoder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +34,7 @@ def classify() -> Iterator[Row]:
         table.to_csv(labels := Path(folder) / "labels.csv", index=False)
         corpus = Corpus(labels, folder=Path(folder) / "store", n_jobs=1)
         trained = TrainedEncoder(encoder, "untrained", FrontEnd(), *corpus.statistics)
-        model = Classifier(trained).fit(corpus)
+        model = Classifier(trained, read_out=ReadOut()).fit(corpus)
         linear, said = model.head_.linear, {}
 
         def ours() -> None:

@@ -70,7 +70,7 @@ def test_a_fitted_one_has_labels_student_and_history(corpus, make_trained, tmp_p
     assert model.student_.provenance["method"] == "unfused student"
     assert {"ce", "block_ce", "block_kl", "block_mse"} <= set(model.history_.columns)
     assert model.folder_ is None
-    assert as_embedder(model).dim == 3 * 64
+    assert as_embedder(model, ReadOut()).dim == 3 * 64
     model.save(tmp_path)
     batch = torch.randn(2, 1, 64, 96)
     assert torch.equal(load_encoder(tmp_path).encoder(batch), model.student_.encoder(batch))

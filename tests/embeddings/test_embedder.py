@@ -9,7 +9,6 @@ from scipy.fft import dct
 
 from unfused.core.errors import NotFoundError, UserError
 from unfused.embeddings.embedder import (
-    FILE,
     EncoderEmbedder,
     Joined,
     LogMelStatistics,
@@ -17,7 +16,8 @@ from unfused.embeddings.embedder import (
     as_embedder,
     load_embedder,
 )
-from unfused.embeddings.read_out import ReadOut
+from unfused.embeddings.read_out import USUAL, ReadOut
+from unfused.encoders.trained import save_encoder
 from unfused.tasks.corpus import Corpus
 
 
@@ -58,6 +58,21 @@ def test_saved_and_loaded_they_compute_the_same(embedders, corpus, tmp_path):
         assert len(again.trained_on) == len(embedder.trained_on)
 
 
+def test_an_encoder_is_read_out_as_usual_unless_something_else_is_asked_for(make_trained, tmp_path):
+    trained = make_trained()
+    save_encoder(tmp_path, trained)
+    for source in (trained, tmp_path, {"kind": "encoder", "folder": str(tmp_path)}):
+        assert as_embedder(source).read_out == USUAL.of(trained)
+    assert as_embedder(trained, ReadOut()).read_out == ReadOut().of(trained)
+
+
+def test_settings_of_another_version_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(LogMelStatistics, "_write", lambda self, folder: {"speed": 3})
+    LogMelStatistics().save(tmp_path)
+    with pytest.raises(UserError, match=r"does not fit this version.*speed"):
+        load_embedder(tmp_path)
+
+
 def test_digests_tell_embedders_apart(embedders, make_trained):
     other = EncoderEmbedder(make_trained(seed=1), ReadOut(("block3",), segments=3))
     narrower = EncoderEmbedder(make_trained(), ReadOut(("block3",)))
@@ -88,7 +103,7 @@ class Fitted:
 
 def test_what_stands_for_an_embedder(make_trained, tmp_path):
     trained = make_trained()
-    assert as_embedder(trained).dim == 3 * trained.encoder.dims["block3"]
+    assert as_embedder(trained, ReadOut()).dim == 3 * trained.encoder.dims["block3"]
     assert len(as_embedder(Fitted(trained)).trained_on) == 1
     assert as_embedder("mfcc_statistics").name == "MFCC statistics"
     joined = as_embedder([trained, "log_mel_statistics"])

@@ -62,7 +62,7 @@ def test_a_clip_in_chunks_has_the_statistics_of_all_its_frames(store, make_train
 def test_chunks_are_put_together_exactly(monkeypatch):
     rng = np.random.default_rng(0)
     frames = torch.from_numpy(rng.normal(size=(1, 40, 3)) + 100)
-    running = module._Running(1, 3, {1, 4})
+    running = module._Running(1, 3, {1, 4}, delta=True)
     mask, centres = torch.ones(1, 40, dtype=torch.bool), torch.arange(40.0)[None]
     for begin, end in ((0, 7), (7, 30), (30, 40)):
         moments = module.Moments(frames[:, begin:end], mask[:, begin:end], centres[:, begin:end])

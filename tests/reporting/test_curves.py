@@ -70,7 +70,8 @@ def rows(encoder, values, protocol="linear_probe", source="", seeds=(0,), **more
         {"task": "toy", "encoder": encoder, "source": source, "read_out": "fc2",
          "protocol": protocol, "seed": seed, "fold": 0, "budget": f"{n} per class", "draw": draw,
          "n_labels": 2 * n, "metric": "accuracy", "value": value + 0.1 * draw + 0.01 * seed,
-         "validation": np.nan, "validation_error": np.nan, "parameters": 0, **more}
+         "validation": np.nan, "validation_error": np.nan, "parameters": 0,
+         "chosen_on": "folds", **more}
         for n, value in zip((1, 4, 16), values, strict=True)
         for draw in (0, 1) for seed in seeds
     ])  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 
 from unfused.probes.choose_model import choose_model
 from unfused.reporting.findings import BETTER, SAME, best_of, best_over_tasks, compare, findings
+from unfused.reporting.names import PLAIN
 from unfused.reporting.summary import shown, summarise
 from unfused.reporting.words import (
     against_plain,
@@ -125,6 +126,22 @@ def test_what_is_used_for_its_size_is_not_called_the_best(one_seed):
         assert "as good as the best of 8 classifiers, and smaller" in words
 
 
+def test_with_few_labels_nothing_is_used_for_its_size(one_seed):
+    results, predictions = one_seed
+    results = results.assign(validation_error=0.4, chosen_on="few folds")
+    _, _, (found,) = found_in(results, predictions)
+    assert found["best"]["encoder"] not in PLAIN
+    plain = results["encoder"].isin(PLAIN)
+    best = results.assign(validation=np.where(plain, 0.95, results["validation"]))
+    _, _, (found,) = found_in(best, predictions)
+    assert found["best"]["encoder"] not in PLAIN
+    assert "as good as the best of 8 classifiers. " in first_sentence(found)
+    clearly = best.assign(validation_error=0.01)
+    _, _, (found,) = found_in(clearly, predictions)
+    assert found["best"]["encoder"] in PLAIN
+    assert "beats all that was trained by more than a standard error" in against_plain(found)
+
+
 def test_only_what_was_compared_on_validation_clips_is_counted(experiment):
     results, predictions = experiment(protocols=("linear_probe", "knn"))
     again = [pd.concat([table.assign(fitted_on="train"), table.assign(fitted_on="train+valid")])
@@ -217,7 +234,7 @@ def several_labels(n=40):
     predictions["classes"] = "dog|rain|wind"
     scores = np.random.default_rng(0).normal(size=(n, 3))
     predictions["scores"] = list(scores)
-    facts = {"validation": 0.5, "validation_error": 0.0, "parameters": 1}
+    facts = {"validation": 0.5, "validation_error": 0.0, "parameters": 1, "chosen_on": "folds"}
     results = pd.DataFrame([{**keys, "metric": "mAP", "value": 0.5, **facts}])
     return results, predictions
 

@@ -165,7 +165,7 @@ class UnFuSeD(LoopEstimator):
         elif targets is None:
             targets = self.cluster(corpus).labels
         targets = targets.loc[audio.clips["clip_id"]]
-        heard = [audio.clips, as_embedder(self.teacher, self.read_out).trained_on]
+        heard = [audio.clips, as_embedder(self.teacher).trained_on]
         self.trained_on_ = pd.concat(  # where one knows no positions, whole files count
             [table for table in heard if len(table)], join="inner", ignore_index=True
         ).drop_duplicates("clip_id")
@@ -187,7 +187,7 @@ class UnFuSeD(LoopEstimator):
 
     def _heard_by_teacher(self, audio: Corpus, ks: Sequence[int]) -> Clusters:
         """Return the teacher's whitened vectors of each clip, and their clusters."""
-        teacher = as_embedder(self.teacher, self.read_out)
+        teacher = as_embedder(self.teacher, self.read_out or ReadOut())
         made_of = {
             "audio": audio.mark,
             "teacher": teacher.digest,

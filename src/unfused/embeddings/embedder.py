@@ -27,7 +27,16 @@ from ..encoders.trained import TrainedEncoder, load_encoder, read_trained_on, sa
 from ..tasks.corpus import Corpus
 from ..training.estimator import untrained_like
 from .audio_input import Audio, audio_store
-from .read_out import Device, Embedding, Floats, ReadOut, deepest_tap, embed_with_frames, read_out
+from .read_out import (
+    USUAL,
+    Device,
+    Embedding,
+    Floats,
+    ReadOut,
+    deepest_tap,
+    embed_with_frames,
+    read_out,
+)
 
 FILE = "embedder.json"
 UNTRAINED = "untrained"
@@ -96,7 +105,7 @@ class Configured(Embedder):
 
 
 class EncoderEmbedder(Embedder):
-    """A trained encoder and how it is read out (None: as a :class:`ReadOut` without arguments).
+    """A trained encoder and how it is read out (None: :data:`~.read_out.USUAL`).
 
     It also embeds files and samples. ``trained_on`` are clips that it has seen, where they are
     recorded; its name is the encoder's, unless one is given.
@@ -113,7 +122,7 @@ class EncoderEmbedder(Embedder):
         name: str | None = None,
     ) -> None:
         self.trained = trained
-        self.read_out = (read_out or ReadOut()).of(trained)
+        self.read_out = (read_out or USUAL).of(trained)
         self.name = name or trained.name
         self.dim = self.read_out.dim(trained.encoder)
         if trained_on is not None:
@@ -319,7 +328,7 @@ def as_embedder(source: Any, read_out: ReadOut | None = None) -> Embedder:
             or the name of plain statistics (``mfcc_statistics``, ``log_mel_statistics``); a mapping
             ``{kind: ..., ...}`` with the settings of a kind (see :mod:`.outside`); or a list of
             these, which are joined.
-        read_out: How encoders are read out.
+        read_out: How encoders are read out; None: :data:`~.read_out.USUAL`.
 
     Raises:
         UserError: It is none of these, or not fitted.
@@ -371,7 +380,12 @@ def load_embedder(
             f"{path / FILE} names code, {named!r}, and reading it would run that: give "
             "trust_code=True if you trust who made the folder"
         )
-    found: Embedder = known._read(settings, path, trust_code)
+    try:
+        found: Embedder = known._read(settings, path, trust_code)
+    except (TypeError, KeyError) as error:
+        raise UserError(
+            f"{path / FILE} does not fit this version ({error}): save the embedder again"
+        ) from error
     return found
 
 
@@ -381,7 +395,8 @@ def _configured(settings: Mapping[str, Any]) -> Embedder:
     kind = given.pop("kind", None)
     try:
         if kind == EncoderEmbedder.kind:
-            return load_embedder(given["folder"], ReadOut(**given.get("read_out", {})))
+            how = ReadOut(**given["read_out"]) if "read_out" in given else None
+            return load_embedder(given["folder"], how)
         if kind == UNTRAINED:  # by its normalisation it has seen what the trained one has
             how = given["encoder"], given["settings"], given["seed"]
             random = untrained_like(load_encoder(given["folder"]), *how)

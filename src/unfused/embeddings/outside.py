@@ -61,8 +61,10 @@ class OutsideModel(Configured):
         must_be("at least 0", padding_seconds=self.padding_seconds)
         made_of, name = self._open()
         self.name = self.name or name
-        given = [self.sample_rate, self.statistics, self.padding_seconds]
-        self.digest = mark_of(kind=self.kind, made_of=made_of, given=given)
+        given = [self.sample_rate, self.statistics]
+        self.digest = mark_of(
+            kind=self.kind, made_of=made_of, given=given, padding=self.padding_seconds
+        )
         noise = np.random.default_rng(0).normal(0, 0.1, 4 * self.sample_rate).astype(np.float32)
         tried = [noise[: int(seconds * self.sample_rate)] for seconds in TRIED_SECONDS]
         dims = [len(self._vector(samples, "noise")) for samples in tried]

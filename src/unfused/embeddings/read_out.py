@@ -135,8 +135,8 @@ class ReadOut:
 
 
 USUAL = ReadOut((), ("mean", "max", "std", "delta"), segments=3, clip_normalisation="both")
-"""What classifiers read unless something else is asked for: of those that were compared the best on
-validation clips of seven sets (docs/results.md)."""
+"""How embedders read an encoder out unless something else is asked for: of those that were compared
+the best on validation clips of seven sets (docs/results.md)."""
 
 
 class Chunks(NamedTuple):
@@ -216,7 +216,8 @@ def _one_pass(
     taps = tuple(dict.fromkeys(tap for item in wanted for tap in item.taps))
     encoder = inference_copy(heard.trained.encoder, taps, heard.device)
     n_segments = {item.segments for item in wanted}
-    running = {tap: _Running(len(heard.rows), encoder.dims[tap], n_segments) for tap in taps}
+    delta = any("delta" in item.statistics for item in wanted)
+    running = {tap: _Running(len(heard.rows), encoder.dims[tap], n_segments, delta) for tap in taps}
     lengths = heard.store.n_frames[heard.rows]
     chunks, first, n_heard = _cut(heard, lengths)
     bar = progress(total=len(chunks.clip), desc="embedding", unit="clip")
@@ -267,11 +268,12 @@ def inference_copy(encoder: Encoder, taps: Sequence[str], device: torch.device) 
 class _Running:
     """Statistics of one tap's frames that are put together chunk by chunk, in float64."""
 
-    def __init__(self, n_clips: int, dim: int, segments: set[int]) -> None:
+    def __init__(self, n_clips: int, dim: int, segments: set[int], delta: bool = False) -> None:
         self.count = np.zeros((n_clips, 1))
         self.mean, self.squares = np.zeros((n_clips, dim)), np.zeros((n_clips, dim))
         self.max = np.full((n_clips, dim), -np.inf)
-        self.steps, self.n_steps = np.zeros((n_clips, dim)), np.zeros((n_clips, 1))
+        self.steps = np.zeros((n_clips, dim if delta else 0))
+        self.n_steps = np.zeros((n_clips, 1))
         self.sums = {n: np.zeros((n_clips, n, dim)) for n in segments if n > 1}
         self.counts = {n: np.zeros((n_clips, n, 1)) for n in segments if n > 1}
 
@@ -286,9 +288,10 @@ class _Running:
         arrays = [item.double().cpu().numpy() for item in (count, mean, squares, highest)]
         for clip, *of_chunk in zip(clips, *arrays, strict=True):
             self._merge(clip, *of_chunk)
-        steps, n_steps = squared_steps(frames, weight)
-        np.add.at(self.steps, clips, steps.double().cpu().numpy())
-        np.add.at(self.n_steps, clips, n_steps.double().cpu().numpy())
+        if self.steps.size:
+            steps, n_steps = squared_steps(frames, weight)
+            np.add.at(self.steps, clips, steps.double().cpu().numpy())
+            np.add.at(self.n_steps, clips, n_steps.double().cpu().numpy())
         for n, sums in self.sums.items():
             number = (position * n).long().clamp(0, n - 1)  # (B, T')
             member = torch.nn.functional.one_hot(number, n).to(frames.device) * weight

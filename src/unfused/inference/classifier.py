@@ -14,7 +14,7 @@ from ..core.errors import UserError, must_be
 from ..core.outputs import mark_of, whole
 from ..data.log_mel import FrontEnd
 from ..embeddings.embedder import Device, Embedder, EncoderEmbedder, as_embedder, load_embedder
-from ..embeddings.read_out import MAX_SECONDS, USUAL, Floats, ReadOut
+from ..embeddings.read_out import MAX_SECONDS, Floats, ReadOut
 from ..probes.head import Head, load_head, save_head
 from ..probes.probe import Probe
 from ..probes.results import score_labels
@@ -85,8 +85,8 @@ class Classifier(BaseEstimator):
     Args:
         encoder: A fitted method, ``load_encoder(...)``, an embedder, the name, settings or folder
             of one, or a list; see :func:`unfused.embeddings.embedder.as_embedder`.
-        read_out: How encoders are read out; None: as they were saved, or
-            :data:`~unfused.embeddings.read_out.USUAL`.
+        read_out: How encoders are read out; None:
+            :data:`~unfused.embeddings.read_out.USUAL`. An embedder brings its own.
         seed: Seed of the folds that choose where there are no validation clips.
         device: Where to compute: ``auto`` (cuda, else mps, else cpu), or one of them.
 
@@ -162,7 +162,7 @@ class Classifier(BaseEstimator):
         Raises:
             UserError: No embedder, fewer than two classes, or clips that cannot be embedded.
         """
-        embedder, labelled = as_embedder(self.encoder, self.read_out or USUAL), corpus.labelled
+        embedder, labelled = as_embedder(self.encoder, self.read_out), corpus.labelled
         valid = labelled.clips["clip_id"].isin(labelled.part("valid").clips["clip_id"])
         if vectors is None:
             vectors = embedder.embed(labelled, device=self.device)

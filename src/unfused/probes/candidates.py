@@ -18,7 +18,7 @@ from ..core.progress import progress
 from ..core.repeats import Repeat
 from ..core.source import source_digest
 from ..embeddings.embedder import UNTRAINED, Embedder, EncoderEmbedder, Joined, as_embedder
-from ..embeddings.read_out import USUAL, Floats, ReadOut, deepest_tap, read_out
+from ..embeddings.read_out import Floats, ReadOut, deepest_tap, read_out
 from ..encoders.trained import EncoderCollection, TrainedEncoder, load_encoder
 from ..tasks.corpus import Corpus
 from ..training.estimator import random_encoder
@@ -123,7 +123,7 @@ def list_candidates(
 
     A method that brings its own architecture (a Conformer among AudioNTTs) also brings a random
     encoder of it, ``random_init_<method>``. An encoder that has none of the read-outs' taps is read
-    out by its default.
+    out at its own by the first of them.
 
     Args:
         methods: Method -> its pre-trained encoders; none where the teacher is from outside.
@@ -307,7 +307,9 @@ def _read_out(bare: Candidate, read_outs: Sequence[ReadOut]) -> list[Candidate]:
     """Return an encoder once for each way of reading it out that it has the taps for."""
     encoder: Any = replace(bare, embedder={**bare.embedder, "read_out": {}}).load()
     taps = set(encoder.trained.encoder.dims)
-    known = [item for item in read_outs if set(item.taps) <= taps] or [USUAL]
+    known = [item for item in read_outs if set(item.taps) <= taps] or [
+        replace(read_outs[0], taps=())
+    ]
     return [replace(bare, embedder={**bare.embedder, "read_out": asdict(item)}) for item in known]
 
 

@@ -1,4 +1,4 @@
-"""Which classifier to use: the best on clips that are no test clips, and then the smallest."""
+"""Which classifier to use: by its score on clips that are no test clips, and by its size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def choose_model(
     """Return the classifier of a task to use: the best on validation, or one as good and smaller.
 
     Of those within one standard error of the best validation score, the one with the fewest
-    parameters, or with few labels the best, see :func:`smallest_of_the_best`. Test clips choose
+    parameters, or with few labels the best, see :func:`model_to_use`. Test clips choose
     nothing; they only say how good the choice is: its accuracy, of several labels a clip its mAP.
     The rows are those of one task; the plain alternative is looked for among the result rows
     ``plain_from``, or the same ones.
@@ -45,7 +45,7 @@ def choose_model(
         UserError: No row can be deployed, or none has a validation score.
     """
     once, scored = _scores(results)
-    chosen, best = smallest_of_the_best(scored), scored.loc[scored["validation"].idxmax()]
+    chosen, best = model_to_use(scored), scored.loc[scored["validation"].idxmax()]
     repeat = _of(once, chosen).sort_values("validation").iloc[-1]
     mine = _used(predictions, chosen)
     found = {
@@ -62,15 +62,14 @@ def choose_model(
     every = scored if plain_from is None else _scores(plain_from)[1]
     plain_ones = every[every.index.get_level_values("encoder").isin(PLAIN)]
     if len(plain_ones):
-        rival = smallest_of_the_best(plain_ones)
+        rival = model_to_use(plain_ones)
         theirs = _used(predictions, rival)
         found["plain"], found["gain"] = asdict(interval(theirs)), asdict(difference(mine, theirs))
         found["plain_encoder"] = rival[0]
     named = [found["encoder"], found["read_out"], found["protocol"].replace("_", " ")]
     why = "{validation:.3f} on validation: the best validation score of {n_candidates} classifiers"
     if found["validation"] < found["best_validation"]:
-        few = scored.loc[chosen, "chosen_on"] == FEW_FOLDS
-        first = "the best encoder" if few else "the fewest parameters ({parameters:,})"
+        first = "the best encoder" if are_few(scored) else "the fewest parameters ({parameters:,})"
         why = (
             f"{{validation:.3f}} on validation: {first} of those within one standard error "
             "({validation_error:.3f}) of the best of {n_candidates} classifiers, "
@@ -110,24 +109,29 @@ def _scores(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return once, scored
 
 
-def smallest_of_the_best(scored: pd.DataFrame) -> Any:
-    """Return the row name of the smallest of those within one standard error of the best.
+def model_to_use(scored: pd.DataFrame) -> Any:
+    """Return the row name of the classifier to use.
 
-    The table has columns ``validation``, its standard ``error``, ``parameters``, and ``chosen_on``;
-    what is not known to be small (-1) counts as large. Where folds are of few clips
-    (:data:`~unfused.probes.probe.FEW_FOLDS`), the error is so large that size would decide: there
-    the best is taken, and plain statistics, which have no parameters, only if nothing else is
-    within it (docs/results.md).
+    That is the smallest of those within one standard error of the best. The table has columns
+    ``validation``, its standard ``error``, ``parameters``, and ``chosen_on``; what is not known to
+    be small (-1) counts as large. Where folds are of few clips (:func:`are_few`) the error is so
+    large that size would decide: there it is the best, and one without parameters, plain
+    statistics, only if nothing else is within the error (docs/results.md).
     """
     best = scored.loc[scored["validation"].idxmax()]
     within = scored[scored["validation"] >= best["validation"] - np.nan_to_num(best["error"])]
     sizes = within["parameters"].where(within["parameters"] >= 0, np.inf)
-    if (within["chosen_on"] == FEW_FOLDS).any():
+    if are_few(scored):
         sizes = (sizes == 0).astype(float)
     order = within.assign(size=sizes).sort_values(
         ["size", "validation"], ascending=[True, False], kind="stable"
     )
     return order.index[0]
+
+
+def are_few(scored: pd.DataFrame) -> bool:
+    """Return whether labels are so few that folds of them mislead, see :data:`FEW_FOLDS`."""
+    return bool((scored["chosen_on"] == FEW_FOLDS).any())
 
 
 def _of(table: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:

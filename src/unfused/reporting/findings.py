@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.label_sets import split_labels
-from ..probes.choose_model import DEPLOYABLE, smallest_of_the_best
+from ..probes.choose_model import DEPLOYABLE, are_few, model_to_use
 from ..scores.intervals import difference, holm
 from ..scores.metrics import is_ranked
 from .names import PLAIN, STUDENT, baseline_of, is_control, protocol_name
@@ -32,7 +32,7 @@ def best_of(rows: pd.DataFrame) -> pd.Series:
     """Return what :mod:`unfused.probes.choose_model` chooses for use of one task's shown rows."""
     usable = _usable(rows).fillna({"validation": -1.0})
     error = usable["validation_error"] / usable["n_folds"] ** 0.5
-    return rows.loc[smallest_of_the_best(usable.assign(error=error))]
+    return rows.loc[model_to_use(usable.assign(error=error))]
 
 
 def _usable(rows: pd.DataFrame) -> pd.DataFrame:
@@ -126,7 +126,8 @@ def findings(
 
     Returns:
         For each task ``task``, ``n_classifiers`` (that were compared on validation clips),
-        ``smaller`` (whether the chosen one is smaller than the best and as good), ``best`` (the
+        ``as_good`` (whether another one than the chosen has the best validation score), ``few``
+        (whether labels are so few that size chose nothing), ``best`` (the
         summary row of the chosen one, its ``title`` and ``balanced`` accuracy), ``plain`` (the
         plain alternative and how the best one compares with it; None where it was not measured),
         ``classes`` (weakest first: ``label``, ``recall``, ``n_test``, ``n_labelled``), ``pairs``
@@ -146,7 +147,8 @@ def findings(
         found.append({
             "task": task,
             "n_classifiers": len(compared),
-            "smaller": bool(best["validation"] < compared["validation"].max()),
+            "as_good": bool(best["validation"] < compared["validation"].max()),
+            "few": are_few(compared),
             "several_labels": several,
             "best": _best(summary, best),
             "plain": _against_plain(best, rows, comparisons[comparisons["task"] == task]),

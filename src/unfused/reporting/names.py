@@ -9,7 +9,7 @@ BASELINES = ("random_init", *PLAIN, "supervised")
 STUDENT, STUDENT_FULL = "unfused", "unfused_full"
 STUDENTS = (STUDENT, STUDENT_FULL, "embedding_student", "embedding_student_full")
 CHOSEN = "chosen"
-"""With few labels: what :func:`~unfused.probes.choose_model.smallest_of_the_best` takes."""
+"""With few labels: what :func:`~unfused.probes.choose_model.model_to_use` takes."""
 MAIN_METRICS = ("accuracy", "mAP")
 """What tables and comparisons show: of tasks with one label a clip, and with several."""
 UPPER_BOUND = "true_labels"

@@ -10,7 +10,7 @@ from scipy.stats import sem, t
 from ..core.errors import UserError
 from ..core.progress import progress
 from ..data.label_sets import label_counts
-from ..probes.choose_model import DEPLOYABLE, smallest_of_the_best
+from ..probes.choose_model import DEPLOYABLE, model_to_use
 from ..scores.intervals import Interval, interval, mean_over_tasks
 from ..scores.metrics import is_ranked, metrics_of
 from .names import CHOSEN, MAIN_METRICS, encoder_name, encoder_rank, is_control, protocol_rank
@@ -20,15 +20,8 @@ KEY = ["task", "encoder", "source", "read_out", "protocol", "fitted_on"]
 MEAN = "mean over tasks"  # the task in rows about all of them
 _PARTS = ["train", "valid", "test", "unlabelled", "excluded"]
 _TRAINING = (*KEY, "seed", "fold")
-_RESULTS = (
-    *_TRAINING,
-    "metric",
-    "value",
-    "validation",
-    "validation_error",
-    "parameters",
-    "chosen_on",
-)
+_CHOOSES = ("validation", "validation_error", "parameters", "chosen_on")
+_RESULTS = (*_TRAINING, "metric", "value", *_CHOOSES)
 _PREDICTIONS = (*_TRAINING, "clip_id", "label", "predicted")
 _FACTS = dict.fromkeys(("n_train", "n_valid", "pretraining_clips", "validation"), "mean")
 _FACTS |= dict.fromkeys(("dimension", "parameters", "chosen_on", "transductive"), "first")
@@ -197,7 +190,7 @@ def _chosen(scores: pd.DataFrame) -> pd.DataFrame:
     usable = usable[usable["seed"] == usable["seed"].min()].reset_index(drop=True)
     usable = usable.assign(error=usable["validation_error"])
     draws = [part for _, part in usable.groupby(["task", "fold", "budget", "draw"])]
-    chosen = [part.loc[[smallest_of_the_best(part)]] for part in draws if len(part) > 1]
+    chosen = [part.loc[[model_to_use(part)]] for part in draws if len(part) > 1]
     found = pd.concat([usable[:0], *chosen])
     return found.assign(encoder=CHOSEN, source="", read_out="")
 

@@ -49,8 +49,8 @@ def first_sentence(finding: Finding) -> str:
 def _rank(finding: Finding) -> str:
     """Return what made it the one to use."""
     of = counted(finding["n_classifiers"], "classifier")
-    if finding["smaller"]:
-        return f"as good as the best of {of}, and smaller"
+    if finding["as_good"]:
+        return f"as good as the best of {of}{'' if finding['few'] else ', and smaller'}"
     return f"the {'smallest' if finding['best']['validation'] is None else 'best'} of {of}"
 
 
@@ -80,7 +80,10 @@ def against_plain(finding: Finding) -> str:
         return "It was not compared with plain statistics of the sound: they were not measured."
     method = f"{plain['name']} with a linear classifier"
     if plain["outcome"] == CHOSEN:
-        by = ": nothing trained beats it by more than a standard error on validation clips"
+        beats = "nothing trained beats it"
+        if finding["few"]:
+            beats = "it beats all that was trained"
+        by = f": {beats} by more than a standard error on validation clips"
         known = finding["best"]["validation"] is not None
         return f"That is the plain method itself ({method}){by if known else ''}."
     p = "" if plain["p_holm"] is None else f"; p {plain['p_holm']:.3f}, corrected"
