@@ -9,6 +9,7 @@ from scipy.fft import dct
 
 from unfused.core.errors import NotFoundError, UserError
 from unfused.embeddings.embedder import (
+    FILE,
     EncoderEmbedder,
     Joined,
     LogMelStatistics,

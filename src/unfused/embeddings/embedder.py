@@ -395,8 +395,8 @@ def _configured(settings: Mapping[str, Any]) -> Embedder:
     kind = given.pop("kind", None)
     try:
         if kind == EncoderEmbedder.kind:
-            how = ReadOut(**given["read_out"]) if "read_out" in given else None
-            return load_embedder(given["folder"], how)
+            item = ReadOut(**given["read_out"]) if "read_out" in given else None
+            return load_embedder(given["folder"], item)
         if kind == UNTRAINED:  # by its normalisation it has seen what the trained one has
             how = given["encoder"], given["settings"], given["seed"]
             random = untrained_like(load_encoder(given["folder"]), *how)
