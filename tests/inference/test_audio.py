@@ -77,7 +77,7 @@ def test_the_encoder_stays_as_it_is(encoder, sounds):
 
 def test_load_encoder_returns_one_that_embeds(encoder, sounds, tmp_path):
     save_encoder(tmp_path, encoder.trained)
-    loaded = unfused.load_encoder(tmp_path)
+    loaded = unfused.load_encoder(tmp_path, encoder.read_out)
     assert (loaded.trained.mean, loaded.trained.std) == (-9.0, 3.5)
     assert (loaded.sample_rate, loaded.dim) == (16000, encoder.dim)
     assert as_embedder(loaded) is loaded
