@@ -18,7 +18,7 @@ OWN = "06_models/Büro_sounds"
 EVERYTHING = ["results", "model", "own_data.tsne_points"]  # datasets that need every training
 FIGURES, SUMMARIES = "06_models/figures", "06_models/summaries"
 TEACHER, STUDENT = "06_models/decar/decar-seed0", f"{OWN}/unfused/teacher-seed0-fold0/unfused-seed0"
-LABELS, MODEL = f"{OWN}/unfused/seed0-fold0/pseudo_labels", f"{OWN}/classifiers/mfcc_statistics"
+LABELS, MODEL = f"{OWN}/unfused/seed0-fold0/pseudo_labels", f"{OWN}/classifiers/random_init"
 
 
 def trains(output):

@@ -18,8 +18,7 @@ from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_s
 
 from ..core.errors import UserError
 from ..core.seeding import numpy_generator
-from ..embeddings.embedder import Embedder, EncoderEmbedder, as_embedder
-from ..embeddings.read_out import ReadOut
+from ..embeddings.embedder import Embedder, EncoderEmbedder
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import MULTI_LABEL
 from ..training.estimator import untrained_like
@@ -79,7 +78,7 @@ def cluster_quality(labels: pd.Series, truth: pd.Series) -> dict[str, Any]:
 
 def _random(model: UnFuSeD) -> Embedder:
     """Return the teacher with the weights that its training started from."""
-    teacher = as_embedder(model.teacher, model.read_out or ReadOut())
+    teacher = model.teacher_embedder()
     if not isinstance(teacher, EncoderEmbedder):
         raise UserError(
             f"the control random_encoder is the teacher before its training, and {teacher.name!r} "

@@ -18,7 +18,7 @@ from ..core.seeding import derive_seed
 from ..core.source import source_digest
 from ..data.manifest import same_audio
 from ..data.store import LogMelStore
-from ..embeddings.embedder import Joined, as_embedder
+from ..embeddings.embedder import Embedder, Joined, as_embedder
 from ..embeddings.read_out import ReadOut
 from ..encoders.registry import ENCODERS
 from ..encoders.trained import TrainedEncoder, load_encoder
@@ -165,7 +165,7 @@ class UnFuSeD(LoopEstimator):
         elif targets is None:
             targets = self.cluster(corpus).labels
         targets = targets.loc[audio.clips["clip_id"]]
-        heard = [audio.clips, as_embedder(self.teacher).trained_on]
+        heard = [audio.clips, self.teacher_embedder().trained_on]
         self.trained_on_ = pd.concat(  # where one knows no positions, whole files count
             [table for table in heard if len(table)], join="inner", ignore_index=True
         ).drop_duplicates("clip_id")
@@ -185,9 +185,13 @@ class UnFuSeD(LoopEstimator):
         self.folder_ = None if self.folder is None else path
         return self
 
+    def teacher_embedder(self) -> Embedder:
+        """Return the teacher, read out as its clusters are made of it."""
+        return as_embedder(self.teacher, self.read_out or ReadOut())
+
     def _heard_by_teacher(self, audio: Corpus, ks: Sequence[int]) -> Clusters:
         """Return the teacher's whitened vectors of each clip, and their clusters."""
-        teacher = as_embedder(self.teacher, self.read_out or ReadOut())
+        teacher = self.teacher_embedder()
         made_of = {
             "audio": audio.mark,
             "teacher": teacher.digest,

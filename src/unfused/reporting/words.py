@@ -80,9 +80,7 @@ def against_plain(finding: Finding) -> str:
         return "It was not compared with plain statistics of the sound: they were not measured."
     method = f"{plain['name']} with a linear classifier"
     if plain["outcome"] == CHOSEN:
-        beats = "nothing trained beats it"
-        if finding["few"]:
-            beats = "it beats all that was trained"
+        beats = "it beats all that was trained" if finding["few"] else "nothing trained beats it"
         by = f": {beats} by more than a standard error on validation clips"
         known = finding["best"]["validation"] is not None
         return f"That is the plain method itself ({method}){by if known else ''}."
