@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class ProjectHooks:
 
         config.keep(context)
         study, parameters = Study.of(config.parameters()), config.parameters()
+        check_short(parameters, context.config_loader.runtime_params or {})
         root = context.config_loader["globals"]["data_root"]
         folder = config.run_folder(root, parameters.get("run_name"))
         self._folder = Path(context.project_path) / folder
@@ -120,6 +121,21 @@ class ProjectHooks:
         for name in RESULTS:
             if name in pipeline.all_outputs():
                 log.info("%s: %s", name, catalog.get(name).filepath)
+
+
+def check_short(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse short names in a file, where nothing reads them; ``given`` is the command line.
+
+    Raises:
+        UserError: There is one.
+    """
+    from .params import SHORT
+
+    if ignored := [name for name in SHORT if name in parameters and name not in given]:
+        raise UserError(
+            f"{ignored[0]} is short for the command line (--params {ignored[0]}=...) and means "
+            "nothing in a file: set there what docs/configuration.md says it stands for"
+        )
 
 
 def check_inputs(pipeline: Pipeline, catalog: Any) -> None:

@@ -23,6 +23,7 @@ from unfused.datasets.folders import (
     FolderDataset,
     ModelDataset,
     RunFilesDataset,
+    TextFilesDataset,
 )
 from unfused.datasets.outputs import (
     AudioFolderDataset,
@@ -81,6 +82,25 @@ def test_folders_are_found_again_when_a_project_moves(tmp_path):
     assert not moved.exists()
     with pytest.raises(DatasetError, match="models/a"):
         moved.save({"a": tmp_path / "moved/models/a"})
+
+
+def test_folders_are_found_where_data_is_a_link(tmp_path):
+    (tmp_path / "far/data/models/a").mkdir(parents=True)
+    (tmp_path / "deep/project").mkdir(parents=True)
+    (tmp_path / "deep/project/data").symlink_to(tmp_path / "far/data")
+    data = tmp_path / "deep/project/data"
+    dataset = OutputsDataset(filepath=str(data / "tables/found.json"))
+    dataset.save({"a": data / "models/a"})
+    assert dataset.load() == {"a": data / "models/a"}
+    assert dataset.exists()
+
+
+def test_text_files_of_before_do_not_stay(tmp_path):
+    dataset = TextFilesDataset(filepath=str(tmp_path / "tracks"))
+    dataset.save({"a": "one", "b/c": "two"})
+    assert dataset.load() == {"a": "one", "b/c": "two"}
+    dataset.save({})
+    assert not dataset.exists()
 
 
 def test_a_log_mel_store_is_opened_where_it_lies(tmp_path):

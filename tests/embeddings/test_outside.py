@@ -208,6 +208,10 @@ def test_a_table_by_path(corpus, tmp_path):
     by_path.to_parquet(tmp_path / "absolute.parquet")
     embedder = as_embedder({"kind": "table", "file": str(tmp_path / "absolute.parquet")})
     np.testing.assert_array_equal(embedder.embed(corpus)[:, 0], [1, 2, 3])
+    (tmp_path / "link").symlink_to(Path(corpus.clips["path"][0]).parent)
+    linked = [str(tmp_path / "link" / Path(path).name) for path in corpus.clips["path"]]
+    by_link = Corpus.of(corpus.store, corpus.clips.assign(path=linked))
+    np.testing.assert_array_equal(embedder.embed(by_link)[:, 0], [1, 2, 3])
     twice = Corpus.of(corpus.store, pd.concat([corpus.clips, corpus.clips]))
     with pytest.raises(UserError, match="clip_id"):
         embedder.embed(twice)

@@ -40,7 +40,10 @@ EMBEDDERS = {
     "conformer": lambda encoder: EncoderEmbedder(conformer()),
     "silence, joined with statistics": lambda encoder: as_embedder(
         [
-            EncoderEmbedder(encoder.trained, ReadOut(("fc2",), ("max+mean",), padding="silence")),
+            EncoderEmbedder(
+                encoder.trained,
+                ReadOut(("fc2",), ("max+mean",), clip_normalisation=True, padding="silence"),
+            ),
             *("mfcc_statistics", {"kind": "log_mel_statistics", "segments": 3}),
         ]
     ),

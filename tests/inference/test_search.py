@@ -47,6 +47,11 @@ def test_nearest_by_cosine_on_standardised_axes():
     np.testing.assert_allclose(cosines, np.sort(expected)[::-1][:5])
 
 
+def test_of_no_clips_none_is_nearest():
+    order, cosines = nearest(np.empty((0, 3)), np.ones(3), 5)
+    assert len(order) == len(cosines) == 0
+
+
 def test_a_mistyped_keyword_is_refused_beside_like_too():
     with pytest.raises(TypeError, match="n_clip"):
         clips_to_label(None, None, None, None, like="call.wav", n_clip=3)

@@ -102,6 +102,11 @@ def test_controls_neighbours_and_what_was_not_validated_are_not_chosen():
         chosen(row("cola", np.nan, 1, 0.9))
 
 
+def test_a_control_that_is_asked_for_is_chosen():
+    rows = row("unfused", 0.9, 1, 0.9, source="shuffled")
+    assert choose_model(*rows, controls=True)["source"] == "shuffled"
+
+
 def test_networks_take_part_and_are_scored_as_they_were_trained():
     found = chosen(PLAIN, row("supervised", 0.9, 5, 0.75, protocol="fine_tuning"))
     assert found["protocol"] == "fine_tuning"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -35,6 +36,21 @@ def expensive(project):
         ({"evaluation.read_outs": [{"taps": ["fc3"]}]}, ["evaluation.read_outs", "fc3", "'fc2'"]),
         ({"front_end.n_mels": 80}, ["n_mels=80", "encoder.settings.n_mels"]),
         ({"evaluation.supervised.encoders": ["unfuse"]}, ["unfuse", "'unfused'"]),
+        (
+            {"evaluation.read_outs": [{"statistic": ["mean"]}]},
+            ["read_outs.statistic", "'statistics'"],
+        ),
+        (
+            {"evaluation.read_outs": [{"statistics": ["median"]}]},
+            ["read_outs", "median", "'delta'"],
+        ),
+        ({"unfused.pseudo_labels.read_out": {"taps": ["fc3"]}}, ["pseudo_labels.read_out", "fc3"]),
+        ({"evaluation.label_efficiency.encoders": ["unfusd"]}, ["encoders", "unfusd", "'unfused'"]),
+        ({"evaluation.label_efficiency.fine_tuning": ["decr"]}, ["fine_tuning", "decr", "'decar'"]),
+        (
+            {"teacher": "birdnet", "unfused.pseudo_labels.controls": ["random_encoder"]},
+            ["random_encoder", "birdnet", "shuffled"],
+        ),
         ({"unfused.pseudo_labels.controls": ["shuffle"]}, ["controls", "'shuffled'"]),
         ({"methods.decar.settings.n_proto": 3}, ["n_proto", "'n_prototypes'"]),
         ({"methods.decar.training.epochs": 3}, ["epochs", "clip_updates"]),
@@ -73,6 +89,15 @@ def test_parameters(project, params, words):
         project.run(**params)
     assert words_say_it(caught.value)
     assert not [word for word in words if word not in str(caught.value)], caught.value
+    assert not expensive(project)
+
+
+def test_a_short_name_in_a_file(project, tmp_path):
+    shutil.copytree(project.root / "conf", tmp_path / "conf")
+    file = tmp_path / "conf/test/parameters/mine.yml"
+    file.write_text("device: cpu\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"--params device=\.\.\."):
+        project.run(conf=str(tmp_path / "conf"))
     assert not expensive(project)
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -28,6 +29,14 @@ def test_other_parts_of_a_file_are_no_leak_where_positions_are_known():
     check_no_leak(seen, clips(("b", "1"), offset=[100], frames=[50]))
     with pytest.raises(LeakError, match="such as b"):
         check_no_leak(seen, clips(("b", "1"), offset=[99], frames=[50]))
+
+
+def test_a_file_whose_part_is_not_known_counts_whole():
+    part = clips(("b", "1"), offset=[100], frames=[50])
+    with pytest.raises(LeakError, match="such as b"):
+        check_no_leak(clips(("a", "1"), offset=[np.nan], frames=[np.nan]), part)
+    with pytest.raises(LeakError, match="such as a"):
+        check_no_leak(part, clips(("a", "1"), offset=[np.nan], frames=[np.nan]))
 
 
 def test_clips_without_a_digest_do_not_match_each_other():

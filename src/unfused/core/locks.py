@@ -55,6 +55,7 @@ class Claim:
 
     def __init__(self, folder: Path, files: Iterable[str]) -> None:
         names = sorted(files)
+        folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / f".running-{socket.gethostname()}-{os.getpid()}.json"
         with locked(folder / ".running.lock"):
             for other in _held(folder.glob(_NOTES)):

@@ -4,7 +4,8 @@
 before it begins, and puts each back when it is whole.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ RECORD = "written.json"
 
 def begin(folder: Path, files: Iterable[Path]) -> None:
     """Declare that files of a run are going to be written, and sweep what a killed run left."""
-    gone = set()
+    gone: dict[Path, set[str]] = {folder: set()}
     for file in files:
-        gone.add(_name(folder, file))
+        mine = file.absolute().is_relative_to(folder.absolute())  # else of all runs, or named
+        if (of := folder if mine else _run_of(file)) is not None:
+            gone.setdefault(of, set()).add(_name(of, file))
         for left in file.parent.glob(f".{file.name}.*.tmp"):
             left.unlink(missing_ok=True)
-    _change(folder, lambda known: {name: known[name] for name in known.keys() - gone})
+    for of, names in gone.items():
+        _change(of, partial(_without, names))
 
 
 def note(file: Path) -> None:
@@ -59,6 +63,10 @@ def _run_of(file: Path) -> Path | None:
 
 def _name(folder: Path, file: Path) -> str:
     return file.absolute().relative_to(folder.absolute()).as_posix()
+
+
+def _without(names: Set[str], known: dict[str, Any]) -> dict[str, Any]:
+    return {name: facts for name, facts in known.items() if name not in names}
 
 
 def _change(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

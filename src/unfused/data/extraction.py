@@ -27,7 +27,8 @@ from .table import ManifestError
 log = logging.getLogger(__name__)
 _SHARD_SECONDS = 1800.0  # of audio; bounds what an interruption costs when recordings are long
 _WORTH_PROCESSES = 3600.0  # of audio; less is done before worker processes have imported torch
-MADE_BY = ("data.extraction", "data.log_mel", "data.reading", "data.shards")  # decide log-mels
+MADE_BY = ("data.extraction", "data.ffmpeg", "data.log_mel", "data.reading", "data.shards")
+"""Modules that decide log-mels."""
 
 
 class _Shard(NamedTuple):

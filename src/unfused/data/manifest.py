@@ -162,12 +162,15 @@ def same_audio(clips: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
     """Return which of ``clips`` share audio with any of ``others``, (N,) bool.
 
     Files are compared by the digest of their bytes, column digest. Where both tables have
-    ``offset`` and ``frames``, only overlapping parts of a file count; else a common file is enough.
+    ``offset`` and ``frames``, only overlapping parts of a file count (NaN: all of it); else a
+    common file is enough.
     """
     known = (clips["digest"].fillna("") != "").to_numpy()
     common = known & clips["digest"].isin(others["digest"]).to_numpy()
     if not all(column in table for table in (clips, others) for column in POSITION):
         return common
+    whole = {"offset": 0.0, "frames": np.inf}
+    clips, others = clips.fillna(whole), others.fillna(whole)
     shared = np.zeros(len(clips), dtype=bool)
     theirs = others.loc[others["digest"].isin(clips.loc[common, "digest"]), ["digest", *POSITION]]
     rows_of = clips.assign(row=np.arange(len(clips)))[common].groupby("digest")["row"]

@@ -60,9 +60,7 @@ class TextFilesDataset(FolderDataset):
         }
 
     def save(self, data: dict[str, str]) -> None:
-        """Write them in the place of those that were there; nothing if there are none."""
-        if not data:
-            return
+        """Write them in the place of those that were there; no folder if there are none."""
         shutil.rmtree(self.filepath, ignore_errors=True)
         for name, text in data.items():
             file = self.filepath / f"{name}.txt"

@@ -50,7 +50,7 @@ class OutputsDataset(FolderDataset):
         return os.path.normpath(self.filepath.parent / folder)
 
     def _relative(self, folder: str | Path) -> str:
-        return os.path.relpath(folder, self.filepath.parent.resolve())
+        return os.path.relpath(folder, self.filepath.parent)
 
     def _read(self) -> Any:
         written.check(self.filepath)

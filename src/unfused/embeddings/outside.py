@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import shutil
 import warnings
 from abc import abstractmethod
@@ -265,7 +266,7 @@ class EmbeddingTable(Configured):
         if self._key not in table or table[self._key].duplicated().any():
             raise UserError(f"{path} must have a column clip_id or path, no value of it twice")
         if self._key == "path":
-            table["path"] = [str((path.parent / name).resolve()) for name in table["path"]]
+            table["path"] = [os.path.realpath(path.parent / name) for name in table["path"]]
         numbers = table.set_index(self._key).select_dtypes("number")
         self._vectors = numbers.drop(columns=["start_seconds", "end_seconds"], errors="ignore")
         if self._vectors.empty or not np.isfinite(self._vectors.to_numpy()).all():
@@ -276,6 +277,8 @@ class EmbeddingTable(Configured):
     def embed(self, audio: Corpus, *, device: Device = "auto") -> Floats:
         """See :meth:`Embedder.embed`; UserError where clips are missing, or share a path."""
         keys = audio.clips[self._key].astype(str)
+        if self._key == "path":
+            keys = keys.map(os.path.realpath)  # either may go by a link
         if missing := keys[~keys.isin(self._vectors.index)].tolist():
             raise UserError(
                 f"{self.file} lacks {len(missing)} of the {len(keys)} clips of {audio.name}, such "

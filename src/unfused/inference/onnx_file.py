@@ -264,14 +264,14 @@ class ReadOutModule(nn.Module):
         if item.padding != "none":
             length = torch.sym_max(length, WINDOW)
             start = -(torch.sym_max(WINDOW - n_frames, 0) // 2)
-        if item.clip_normalisation:
-            log_mel = log_mel - log_mel.mean(1, keepdim=True) + self.mean
         position = torch.arange(length) + start
         inside = (position >= 0) & (position < n_frames)
         divisor = torch.ones_like(position) * n_frames  # ONNX has no modulo by a symbol
         padded = log_mel[:, torch.remainder(position, divisor)]
         if item.padding == "silence":
             padded = torch.where(inside[None, :, None], padded, self.pad_value)
+        if item.clip_normalisation:
+            padded = padded - log_mel.mean(1, keepdim=True) + self.mean
         inputs = ((padded - self.mean) / self.std).transpose(1, 2).unsqueeze(1)
         ends = torch.ones(len(log_mel)) * n_frames
         spans = torch.stack([torch.zeros_like(ends), ends], dim=1) - start

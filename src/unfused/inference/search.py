@@ -33,9 +33,9 @@ def clips_to_label(
 
     Predictions and embeddings are rows that the model's
     :meth:`~unfused.inference.classifier.Classifier.classify` made; ``seconds`` is the length of
-    each recording by its path. Those are chosen that :func:`label_next` finds, told ``per_clip``
-    and ``seed``, or, where ``like`` is a recording, those most like it; clips in ``known``, by
-    ``path`` and ``start``, have a label by now.
+    recordings by path, of those that are known as a whole. Those are chosen that
+    :func:`label_next` finds, told ``per_clip`` and ``seed``, or, where ``like`` is a recording,
+    those most like it; clips in ``known``, by ``path`` and ``start``, have a label by now.
 
     Returns:
         Columns path, start, end (seconds; NaN: to the end of the file), label (empty), suggestion
@@ -102,6 +102,8 @@ def nearest(
 
     These are cosines on standardised axes.
     """
+    if not len(vectors):
+        return np.empty(0, np.int64), np.empty(0)
     scaler = StandardScaler().fit(vectors)
     cosines = cosine_similarity(scaler.transform(vectors), scaler.transform(query[None]))[:, 0]
     order = np.argsort(-cosines, kind="stable")[:n_clips]

@@ -25,8 +25,8 @@ class Method(nn.Module):
         name: What the registry calls it.
         runtime_arguments: Constructor arguments that the data provides; all other keyword-only
             ones are hyper-parameters.
-        usual_encoder: The encoder and
-        usual_views: arguments of the view maker that it is meant to have.
+        usual_encoder: Encoder that it is meant for.
+        usual_views: Arguments of the view maker that it is meant for.
         encoder: What is trained and kept.
         n_views: How many augmented views of each clip :meth:`forward` takes.
         n_crops: How many independent crops of each clip the views are made from, in turn.

@@ -18,4 +18,4 @@ from .methods import (
 )
 from .model import check_keys, names_in
 from .run import Classify, EncoderParams, Export, LabelNext, Pretraining, Report, Run, TrainedModel
-from .study import ENTRIES, GROUPS, Study, check_together, check_values
+from .study import ENTRIES, GROUPS, SHORT, Study, check_together, check_values

@@ -5,7 +5,6 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..core.errors import UserError, did_you_mean
 from ..probes.settings import FineTuningSettings
 from .methods import Views
 from .model import Model, Training, like
@@ -36,13 +35,7 @@ class FineTuning(like(FineTuningSettings, "training", "views")):  # type: ignore
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        from ..methods import available
-
         self.settings()  # refuses what is out of range
-        choices = ["random_init", "unfused", "unfused_full", "embedding_student", *available()]
-        if unknown := [name for name in self.encoders if name not in choices]:
-            hint = did_you_mean(unknown[0], choices)
-            raise UserError(f"encoders names {unknown}: choose from {choices}{hint}")
         return self
 
 

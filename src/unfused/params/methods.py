@@ -105,7 +105,7 @@ class PseudoLabels(Model):
         whiten: Axes that whitening keeps, at most a quarter of the clips; ``auto``: few for few
             clips; null: no whitening.
         read_out: Fields of :class:`~unfused.embeddings.read_out.ReadOut`: how the teacher is read
-            out; null: mean, maximum and deviation of its last layer.
+            out; null: mean, maximum and deviation, at the layer that its architecture names.
         controls: Further students, on other pseudo-labels: ``random_encoder``, ``shuffled``,
             ``true_labels``, or plain statistics such as ``mfcc_statistics``.
     """

@@ -51,10 +51,21 @@ GROUPS: dict[str, type[Model]] = {
     "export": Export,
 }
 ENTRIES = ("tasks", "pools", "methods")  # of these there are several, each under a name of its own
-SINGLE = (  # outside of groups; all but the first two are short for --params
-    *("teacher", "teachers", "data", "unlabelled", "new_audio", "like", "labels", "fresh"),
-    *("device", "run_name", "model_folder"),
+SHORT = (
+    *("data", "unlabelled", "new_audio", "like", "labels"),
+    *("fresh", "device", "run_name", "model_folder"),
 )
+"""Short names of parameters, for the command line alone."""
+SINGLE = ("teacher", "teachers", *SHORT)  # outside of groups
+ENCODERS = (  # that are compared besides methods and encoders from outside
+    *("random_init", "mfcc_statistics", "log_mel_statistics", "unfused", "unfused_full"),
+    *("embedding_student", "embedding_student_full"),
+)
+ENCODERS_NAMED = (
+    *(("label_efficiency", "encoders"), ("label_efficiency", "fine_tuning")),
+    ("supervised", "encoders"),
+)
+"""Groups of ``evaluation``, and what in them names encoders."""
 RENDERED = {"demo": "demo_corpus", "demo_notes": "demo_notes", "demo_mixtures": "demo_mixtures"}
 """What a task's ``audio`` may say instead of a place -> the dataset that is rendered for it."""
 RESERVED = {  # pipelines, stages, datasets, and arguments of nodes that take methods by name
@@ -113,6 +124,9 @@ class Study:
         names = ("evaluation", "model", "select")
         evaluation, model, select = (parameters.get(name) or {} for name in names)
         teacher = _known([parameters["teacher"]], [*methods, *known], "teacher")[0]
+        _check_encoders(parameters, [*ENCODERS, *methods, *known])
+        if teacher not in methods:
+            _check_controls(parameters, teacher)
         labels = evaluation.get("label_efficiency") or {}
         chosen = _known(_listed(select.get("pools")) or list(pools), list(pools), "select.pools")
         return cls(
@@ -213,8 +227,12 @@ def check_together(
     cut, blocks = unfused.distillation.cut, unfused.distillation.blocks or []
     _known([cut], taps, "unfused.distillation.cut")
     _known(blocks, taps[:-1], "unfused.distillation.blocks")  # the last one teaches
-    asked = [tap for given in evaluation.read_outs for tap in given.get("taps", [])]
-    _known(asked, every, "evaluation.read_outs.taps")
+    for where, asked in (
+        ("evaluation.read_outs", evaluation.read_outs),
+        ("unfused.pseudo_labels.read_out", [unfused.pseudo_labels.read_out or {}]),
+    ):
+        for given in asked:
+            _known(_read_out(given, where).taps, every, f"{where}.taps")
     for where, module in modules.items():
         n_mels = getattr(module, "settings", {}).get("n_mels", front_end.n_mels)
         if n_mels != front_end.n_mels:
@@ -246,6 +264,37 @@ def _learns(method: MethodParams, encoder: Any, where: str) -> None:
         EmbeddingDistillation(encoder, targets=torch.eye(2), blocks=blocks)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
+
+
+def _read_out(given: Mapping[str, Any], where: str) -> Any:
+    """Return a read-out, which refuses values that have no meaning."""
+    from ..embeddings.read_out import ReadOut
+
+    check_keys(given, ReadOut, where)
+    try:
+        return ReadOut(**given)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _check_encoders(parameters: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse names of encoders that no row of the results will have."""
+    evaluation = parameters.get("evaluation") or {}
+    for group, name in ENCODERS_NAMED:
+        given = _listed((evaluation.get(group) or {}).get(name))
+        alone = [part for label in given for part in label.split(" + ")]
+        of_method = [part.removeprefix("random_init_") for part in alone]
+        _known(of_method, known, f"evaluation.{group}.{name}")
+
+
+def _check_controls(parameters: Mapping[str, Any], teacher: str) -> None:
+    """Refuse a control that an encoder from outside cannot have."""
+    asked = (parameters.get("unfused") or {}).get("pseudo_labels") or {}
+    if "random_encoder" in _listed(asked.get("controls")):
+        raise UserError(
+            "unfused.pseudo_labels.controls: random_encoder is the teacher before its training, "
+            f"and teacher={teacher!r} was not trained here: leave it out, or take shuffled"
+        )
 
 
 def _lessons(parameters: Mapping[str, Any], known: Sequence[str]) -> dict[str, str]:

@@ -21,15 +21,20 @@ DEPLOYABLE = ("linear_probe", "fine_tuning")
 
 
 def choose_model(
-    results: pd.DataFrame, predictions: pd.DataFrame, *, plain_from: pd.DataFrame | None = None
+    results: pd.DataFrame,
+    predictions: pd.DataFrame,
+    *,
+    plain_from: pd.DataFrame | None = None,
+    controls: bool = False,
 ) -> dict[str, Any]:
     """Return the classifier of a task to use: the best on validation, or one as good and smaller.
 
     Of those within one standard error of the best validation score, the one with the fewest
     parameters, or with few labels the best, see :func:`model_to_use`. Test clips choose
     nothing; they only say how good the choice is: its accuracy, of several labels a clip its mAP.
-    The rows are those of one task; the plain alternative is looked for among the result rows
-    ``plain_from``, or the same ones.
+    The rows are those of one task; students on a control's pseudo-labels are left out unless
+    ``controls``; the plain alternative is looked for among the result rows ``plain_from``, or the
+    same ones.
 
     Returns:
         JSON values: ``encoder``, ``source``, ``read_out`` and ``protocol`` as in the results,
@@ -44,7 +49,7 @@ def choose_model(
     Raises:
         UserError: No row can be deployed, or none has a validation score.
     """
-    once, scored = _scores(results)
+    once, scored = _scores(results, controls)
     chosen, best = model_to_use(scored), scored.loc[scored["validation"].idxmax()]
     repeat = _of(once, chosen).sort_values("validation").iloc[-1]
     mine = _used(predictions, chosen)
@@ -87,11 +92,11 @@ def candidate_of(chosen: Mapping[str, Any], candidates: Iterable[Candidate]) -> 
     return next(item for item in candidates if wanted.items() <= asdict(item).items())
 
 
-def _scores(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _scores(results: pd.DataFrame, controls: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows that can be deployed, one a fit, and the scores of their classifiers."""
     rows = results[
         results["protocol"].isin(DEPLOYABLE)
-        & results["source"].isin(NO_CONTROLS)
+        & (results["source"].isin(NO_CONTROLS) | controls)
         & results["validation"].notna()
     ]
     if rows.empty:

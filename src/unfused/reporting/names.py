@@ -15,6 +15,7 @@ MAIN_METRICS = ("accuracy", "mAP")
 UPPER_BOUND = "true_labels"
 _CONTROLS = {
     "random_encoder": "pseudo-labels of a random encoder",
+    "mfcc_statistics": "pseudo-labels of MFCC statistics",
     "log_mel_statistics": "pseudo-labels of log-mel statistics",
     "shuffled": "shuffled pseudo-labels",
     UPPER_BOUND: "the true labels (upper bound)",

@@ -13,10 +13,12 @@ from pydantic_core import to_jsonable_python
 from ..training.settings import PACE
 from .summary import KEY, checked_results
 
+_KIND = [name for name in KEY if name != "fitted_on"]  # whatever it is, validation is the same
 _PLACES = (
     *("run_name", "run.fresh", "run.device", "run.expected", "run.processes", "run.tracking"),
     *("fresh", "device", "demo.expected", "extraction", "report"),
-    *("model", "classify", "export", "new_audio"),  # what is done with a trained model
+    # what is done with a trained model
+    *("model", "model_folder", "classify", "label_next", "like", "export", "new_audio"),
 )
 """Parameters and groups that name a run or come after it, and do not decide its results."""
 
@@ -25,22 +27,22 @@ def compare_runs(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]]) -> 
     """Return one row for each run and each of its classifiers, the best of a kind first.
 
     Returns:
-        ``run``, :data:`~unfused.reporting.summary.KEY`, ``validation`` (mean over seeds and folds;
-        NaN where no clips were left to validate on), ``n_seeds``, and one column for each parameter
-        that is not the same in all runs.
+        ``run``, :data:`~unfused.reporting.summary.KEY` but for ``fitted_on``, ``validation`` (mean
+        over seeds and folds; NaN where no clips were left to validate on), ``n_seeds``, and one
+        column for each parameter that is not the same in all runs.
     """
     differing = different_parameters({name: given for name, (_, given) in runs.items()})
     tables = []
     for name, (results, _) in runs.items():
-        once = checked_results(results).drop_duplicates([*KEY, "seed", "fold"])
-        parts = once.groupby(KEY, sort=False)
+        once = checked_results(results).drop_duplicates([*_KIND, "seed", "fold"])
+        parts = once.groupby(_KIND, sort=False)
         scores = parts.agg(validation=("validation", "mean"), n_seeds=("seed", "nunique"))
         scores = scores.reset_index().assign(**differing[name])
         scores.insert(0, "run", name)
         tables.append(scores)
-    order = [True] * len(KEY) + [False]
+    order = [True] * len(_KIND) + [False]
     return pd.concat(tables).sort_values(
-        [*KEY, "validation"], ascending=order, kind="stable", ignore_index=True
+        [*_KIND, "validation"], ascending=order, kind="stable", ignore_index=True
     )
 
 

@@ -10,6 +10,7 @@ from scipy.stats import sem, t
 from ..core.errors import UserError
 from ..core.progress import progress
 from ..data.label_sets import label_counts
+from ..data.manifest import class_counts
 from ..probes.choose_model import DEPLOYABLE, model_to_use
 from ..scores.intervals import Interval, interval, mean_over_tasks
 from ..scores.metrics import is_ranked, metrics_of
@@ -206,6 +207,6 @@ def data_card(
     made_by = by_fold["made_by"].agg(lambda names: ", ".join(sorted(names.astype(str).unique())))
     counts = by_fold["split"].value_counts().unstack().reindex(columns=_PARTS)
     return counts.fillna(0).astype(int).reset_index().assign(
-        classes=manifest["label"].nunique(), groups=manifest["group"].nunique(),
+        classes=len(class_counts(manifest)), groups=manifest["group"].nunique(),
         hours=round(hours, 2), rejected=len(rejected), split=made_by.to_numpy(),
     )  # fmt: skip

@@ -93,15 +93,16 @@ def extract_log_mels(
     front_end: params.FrontEndParams, extraction: params.Extraction,
 ) -> tuple[Any, pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Decode, mix down, resample and transform every clip, once."""
+    from ...data.extraction import MADE_BY
     from ...data.extraction import extract_log_mels as extract
     from ...data.log_mel import FrontEnd
     from ...data.manifest import AUDIO_KEY
     from ...data.store import LogMelStore
 
     how = extraction.model_dump(exclude={"folder", "fresh"})
-    source = source_digest("data.extraction", "data.log_mel", "data.reading")
     of_audio = FrontEnd(**front_end.model_dump())
-    made_of = {"clips": scanned[AUDIO_KEY], "front_end": of_audio, "source": source}
+    made_of = {"clips": scanned[AUDIO_KEY], "front_end": of_audio}
+    made_of["source"] = source_digest(*MADE_BY)
 
     def build(folder: Path) -> None:
         extract(scanned, folder, of_audio, **how).to_parquet(folder / "undecodable.parquet")

@@ -30,7 +30,7 @@ def choose_model(
             f"no classifier with {asked}: choose model.encoder, model.source, model.read_out and "
             f"model.protocol among {known.to_dict('records')}"
         )
-    found = chosen(rows, predictions, plain_from=results)
+    found = chosen(rows, predictions, plain_from=results, controls=model.source is not None)
     log.info("%(title)s: %(why)s", found)
     return {**found, "licence": source.licence}
 
@@ -103,7 +103,8 @@ def choose_clips_to_label(
     """Choose the clips that are most worth a label, or those most like another one."""
     from ...inference.search import clips_to_label
 
-    seconds = scanned.drop_duplicates("path").set_index("path")["duration"]
+    whole = (scanned["offset"] == 0) & ~scanned["path"].duplicated(keep=False)
+    seconds = scanned[whole].set_index("path")["duration"]
     how = label_next.model_dump(exclude={"labels"})
     known = None if label_next.labels is None else labelled_places(label_next.labels)
     return clips_to_label(model, predictions, embeddings, seconds, known=known, **how)
@@ -138,8 +139,10 @@ def labelled_places(table: str) -> pd.DataFrame:
 def export_model(model: Any, export: Export, run: Run) -> Path:
     """Write the model as safetensors and JSON, and as ONNX where that can be."""
     from ...inference.export import export_classifier
+    from ...inference.onnx_file import missing_packages
 
-    made_of = {"model": model.facts_, "onnx": export.onnx, "head": model.head_.linear.weight}
+    onnx = missing_packages() if export.onnx else None
+    made_of = {"model": model.facts_, "onnx": onnx, "head": model.head_.linear.weight}
     made_of["source"] = source_digest("inference.export")
     build = partial(export_classifier, model, onnx=export.onnx)
     return run.outputs("exported").built("model", made_of, build)
