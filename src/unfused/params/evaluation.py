@@ -34,7 +34,7 @@ class FineTuning(like(FineTuningSettings, "training", "views")):  # type: ignore
         return tuned, replace(tuned, training=self.from_scratch, head="random")
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _in_range(self) -> Self:
         self.settings()  # refuses what is out of range
         return self
 

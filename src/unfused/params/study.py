@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from ..core.errors import UserError, did_you_mean
+from ..reporting.names import PLAIN, STUDENTS
 from .audio import Audio, Demo, Extraction, FrontEndParams, Task
 from .evaluation import Evaluation
 from .methods import LEARNS_VECTORS, KMixParams, Lesson, MethodParams, Unfused
@@ -57,12 +58,11 @@ SHORT = (
 )
 """Short names of parameters, for the command line alone."""
 SINGLE = ("teacher", "teachers", *SHORT)  # outside of groups
-ENCODERS = (  # that are compared besides methods and encoders from outside
-    *("random_init", "mfcc_statistics", "log_mel_statistics", "unfused", "unfused_full"),
-    *("embedding_student", "embedding_student_full"),
-)
+ENCODERS = ("random_init", *PLAIN, *STUDENTS)
+"""What is compared besides methods and encoders from outside."""
 ENCODERS_NAMED = (
-    *(("label_efficiency", "encoders"), ("label_efficiency", "fine_tuning")),
+    ("label_efficiency", "encoders"),
+    ("label_efficiency", "fine_tuning"),
     ("supervised", "encoders"),
 )
 """Groups of ``evaluation``, and what in them names encoders."""
