@@ -16,6 +16,7 @@ from unfused.data.reading import UnreadableAudio
 from unfused.inference import Classifier, load_classifier
 from unfused.inference.classifier import UNKNOWN
 from unfused.probes.head import save_head
+from unfused.probes.probe import SELF_TRAINING
 from unfused.tasks.corpus import Corpus
 from unfused.tasks.leakage import LeakError
 
@@ -275,3 +276,26 @@ def test_a_gpu_says_the_same(classifier, tones):
     found = classifier.set_params(device="cuda").predict(path)
     classifier.set_params(device="cpu")
     assert found.probability == pytest.approx(expected.probability, abs=1e-2)
+
+
+def test_few_labels_are_helped_by_clips_without_one(tones, encoder, tmp_path):
+    train, test = tones.split()
+    labels = train.clips["label"].astype(object)
+    spare = train.clips.groupby("label").cumcount() >= 2
+    mostly = Corpus.of(train.store, train.clips.assign(label=labels.where(~spare, None)))
+    assert spare.sum() >= 2 * len(mostly.labelled) > 0
+    model = Classifier(encoder, device="cpu").fit(mostly)
+    assert model.facts_["setting"] == SELF_TRAINING
+    assert model.facts_["n_train"] == len(mostly.labelled)
+    assert model.score(test) > 0.7
+    vectors = encoder.embed(mostly.for_probes, device="cpu")
+    again = Classifier(encoder, device="cpu").fit(mostly, vectors)
+    np.testing.assert_array_equal(again.head_.linear.weight, model.head_.linear.weight)
+    model.save(tmp_path)
+    assert load_classifier(tmp_path).score(test) == model.score(test)
+    with pytest.raises(LeakError):  # it has heard them
+        model.score(train.take(train.clips["clip_id"][spare]))
+    with pytest.raises(UserError, match="must be"):
+        Classifier(encoder, device="cpu").fit(mostly, vectors[: len(mostly.labelled)])
+    plain = Classifier("mfcc_statistics").fit(mostly)
+    assert plain.facts_["setting"] != SELF_TRAINING

@@ -167,10 +167,13 @@ def test_every_encoder_is_trained_once_however_often_it_is_read_out(methods):
     assert planned == ["supervised", "supervised_wide", "wide"]
 
 
-def test_vectors_are_made_once_and_found_by_clip(methods, tones, make_corpus, tmp_path):
+def test_vectors_are_made_once_and_found_by_clip(
+    methods, tones, make_corpus, tmp_path, monkeypatch
+):
     store, labels = tones
     labels = labels.astype(object)
-    labels[5] = None
+    labels[5:8] = None
+    monkeypatch.setattr("unfused.tasks.corpus.MOST_UNLABELLED", 2)
     corpus = make_corpus(store, labels, {"train": 30, "test": 30})
     candidate = listed(methods, read_outs=[BLOCK])[-1]
     outputs = OutputFolder(tmp_path / "outputs")

@@ -15,6 +15,7 @@ from unfused.encoders import save_encoder
 from unfused.probes.candidates import Candidate, Vectors
 from unfused.probes.evaluation import (
     NETWORK,
+    Heard,
     Plan,
     evaluate_fine_tuned,
     evaluate_frozen,
@@ -200,6 +201,43 @@ def test_validation_clips_are_not_fitted_on_by_the_figure_that_says_so(vectors, 
               for v in (vectors, vectors._replace(matrix=moved))]  # fmt: skip
     np.testing.assert_array_equal(probes[0].train_.mean, probes[1].train_.mean)
     assert not np.array_equal(probes[0].all_.mean, probes[1].all_.mean)
+
+
+def few_of(candidate, vectors, corpus):
+    how = {"budgets": [3], "draws": 2}
+    return probe_with_few_labels(candidate, vectors, corpus, "linear_probe", **how)
+
+
+def test_other_training_clips_are_heard_but_their_labels_are_not(candidate, vectors, store, truth):
+    one = candidate()
+    heard = few_of(one, vectors, task_of(store, truth))
+    alone = few_of(one, vectors._replace(n_parameters=0), task_of(store, truth))
+    columns = ["value", "validation"]
+    assert not np.allclose(heard[columns], alone[columns])  # of plain statistics none are heard
+
+
+def test_what_may_be_heard(vectors, store, truth):
+    corpus = task_of(store, truth)
+    ids = Heard.of(vectors, corpus, 0).clip_ids
+    train, valid = corpus.part("train"), corpus.part("valid")
+    assert set(ids) == set(train.clips["clip_id"])
+    others = Heard.of(vectors, corpus, 0).but([train.take(ids[:20]), valid])
+    np.testing.assert_array_equal(others.features, vectors.of(corpus.take(ids[20:])))
+    several = Corpus.of(store, corpus.clips.assign(multi_label=True), corpus.splits)
+    assert Heard.of(vectors, several, 0) is None
+
+
+def test_held_out_clips_are_not_heard(candidate, vectors, store, truth):
+    corpus, one = task_of(store, truth), candidate()
+    moved = vectors.matrix.copy()
+    valid = np.isin(store.clip_ids, corpus.part("valid").clips["clip_id"])
+    moved[valid] += 100
+    expected = few_of(one, vectors, corpus)
+    pd.testing.assert_frame_equal(few_of(one, vectors._replace(matrix=moved), corpus), expected)
+    test = np.isin(store.clip_ids, corpus.part("test").clips["clip_id"])
+    moved[test] += 100
+    found = few_of(one, vectors._replace(matrix=moved), corpus)
+    pd.testing.assert_series_equal(found["validation"], expected["validation"])
 
 
 def test_an_encoder_that_has_seen_a_held_out_clip_is_refused(candidate, vectors, store, truth):

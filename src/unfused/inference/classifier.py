@@ -18,6 +18,7 @@ from ..embeddings.read_out import MAX_SECONDS, Floats, ReadOut
 from ..probes.head import Head, load_head, save_head
 from ..probes.probe import Probe
 from ..probes.results import score_labels
+from ..probes.self_training import Unlabelled
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import SINGLE_LABEL
 from ..tasks.leakage import check_no_leak
@@ -151,29 +152,34 @@ class Classifier(BaseEstimator):
         return FrontEnd(**self.facts_["front_end"])
 
     def fit(self, corpus: Corpus, vectors: Floats | None = None) -> Self:
-        """Embed the labelled clips, choose a probe, and fit it on all of them.
+        """Embed the clips, choose a probe, and fit it on all that have a label.
 
-        It is chosen on the corpus's validation part or, where that is too small, by folds.
+        It is chosen on the corpus's validation part or, where that is too small, by folds. Where
+        labels are few it learns from the clips without one, too.
 
         Args:
             corpus: Clips, some or all of them with labels.
-            vectors: The embedder's of the labelled ones, (N, D), where they are there already.
+            vectors: The embedder's of its :attr:`~unfused.tasks.corpus.Corpus.for_probes`, (N, D),
+                where they are there already.
 
         Raises:
             UserError: No embedder, fewer than two classes, or clips that cannot be embedded.
         """
-        embedder, labelled = as_embedder(self.encoder, self.read_out), corpus.labelled
+        embedder, heard = as_embedder(self.encoder, self.read_out), corpus.for_probes
+        labelled, named = heard.labelled, heard.clips["label"].notna().to_numpy()
         valid = labelled.clips["clip_id"].isin(labelled.part("valid").clips["clip_id"])
         if vectors is None:
-            vectors = embedder.embed(labelled, device=self.device)
-        if vectors.shape != (expected := (len(labelled), embedder.dim)):
+            vectors = embedder.embed(heard, device=self.device)
+        if vectors.shape != (expected := (len(heard), embedder.dim)):
             raise UserError(f"vectors of shape {vectors.shape} must be {expected}")
+        without = Unlabelled(vectors).but(named) if embedder.n_parameters else None
         probe = Probe(seed=self.seed, kind=labelled.kind).fit(
-            vectors, labelled.labels, valid=valid.to_numpy(), groups=labelled.groups
-        )
-        known = [name for name in _SEEN if name in labelled.clips]
+            vectors[named], labelled.labels, valid=valid.to_numpy(), groups=labelled.groups,
+            unlabelled=without,
+        )  # fmt: skip
+        known = [name for name in _SEEN if name in heard.clips]
         self.embedder_ = embedder
-        self.seen_ = pd.concat([embedder.trained_on, labelled.clips[known]], ignore_index=True)
+        self.seen_ = pd.concat([embedder.trained_on, heard.clips[known]], ignore_index=True)
         self.head_ = Head.of_probe(
             probe, task=labelled.name, n_train=len(labelled), cv_score=probe.validation_,
             front_end=labelled.store.front_end.settings(), **labelled.facts(),

@@ -49,7 +49,7 @@ class Candidate:
         digest: Identifies what it computes.
         pretraining_clips: Number of clips that its weights were trained on.
         facts: ``licence`` and ``pretraining_data``, where they are known.
-        vectors: Where its :class:`Vectors` of the labelled clips lie, once it has embedded them.
+        vectors: Where its :class:`Vectors` lie, once it has embedded them.
     """
 
     label: str
@@ -155,7 +155,7 @@ def list_candidates(
 
 
 class Vectors(NamedTuple):
-    """One candidate's vectors of labelled clips, and how many trained parameters a vector takes."""
+    """One candidate's vectors of clips, and how many trained parameters a vector takes."""
 
     clip_ids: NDArray[np.str_]  # (N,)
     matrix: Floats  # (N, D)
@@ -183,7 +183,7 @@ class Vectors(NamedTuple):
 def embed_candidates(
     candidates: Sequence[Candidate], corpus: Corpus, outputs: OutputFolder, *, device: str = "auto"
 ) -> list[Candidate]:
-    """Embed a corpus's labelled clips with every candidate, once.
+    """Embed a corpus's clips with every candidate, once, see :attr:`Corpus.for_probes`.
 
     Read-outs of one encoder share its passes, those of a student the passes of the full network
     that it is a part of, joined candidates the vectors of their parts, and folds that share an
@@ -192,7 +192,8 @@ def embed_candidates(
     Returns:
         The candidates, which know by then where their :class:`Vectors` lie.
     """
-    clips, passes = corpus.labelled, _Passes(corpus.labelled, device)
+    clips = corpus.for_probes
+    passes = _Passes(clips, device)
     source = source_digest("embeddings.embedder", "embeddings.outside", "encoders")
     known = {"corpus": clips.mark, "source": source}
     asked: dict[tuple[Any, ...], list[ReadOut]] = defaultdict(list)

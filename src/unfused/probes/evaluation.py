@@ -7,17 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import UserError
 from ..core.outputs import digest_of
+from ..core.seeding import numpy_generator
 from ..embeddings.embedder import Embedder, EncoderEmbedder
 from ..encoders.trained import WEIGHTS_FILE, load_encoder
-from ..tasks.corpus import PARTS, Corpus
+from ..tasks.corpus import MOST_UNLABELLED, PARTS, Corpus
 from ..tasks.label_kinds import MULTI_LABEL, LabelKind
 from ..tasks.leakage import check_no_leak
 from .candidates import RANDOM_INIT, UNTRAINED, Candidate, Vectors
@@ -25,6 +26,7 @@ from .fine_tuning import FineTuned, fine_tune
 from .head import save_head
 from .probe import KNNProbe, Probe
 from .results import NO_CONTROLS, TRAIN, TRAIN_VALID, RowKeys, scored_rows
+from .self_training import Unlabelled
 from .settings import FineTuningSettings
 
 log = logging.getLogger(__name__)
@@ -67,8 +69,9 @@ def evaluate_frozen(
     """
     parts = checked_parts(candidate.load(), corpus, candidate.fold, transductive=transductive)
     test, kind, tables = parts["test"], corpus.kind, []
+    heard = Heard.of(vectors, corpus, candidate.fold)
     for protocol in protocols:
-        probe = fit_probe(protocol, vectors, parts["train"], parts["valid"])
+        probe = fit_probe(protocol, vectors, parts["train"], parts["valid"], heard)
         warn_of_unseen(test.labels, probe.classes_, kind)
         if probe.chosen_on_ == "nothing":
             log.warning("%s: too few clips to choose the probe's setting", corpus.name)
@@ -96,8 +99,37 @@ def _facts(candidate: Candidate, parts: dict[str, Corpus], transductive: bool) -
     return {**sizes, **seen, **candidate.facts}
 
 
+class Heard(NamedTuple):
+    """What a probe may hear of a task without labels: ids of the clips and their vectors."""
+
+    clip_ids: NDArray[np.str_]
+    clips: Unlabelled
+
+    @classmethod
+    def of(cls, vectors: Vectors, corpus: Corpus, fold: int) -> Heard | None:
+        """Return the training clips and those without a label, at most :data:`MOST_UNLABELLED`.
+
+        None for plain statistics, which lose by it (docs/results.md#clips-without-a-label).
+        """
+        if not vectors.n_parameters or corpus.kind is MULTI_LABEL:
+            return None
+        ids = np.intersect1d(corpus.for_training(fold).clips["clip_id"], vectors.clip_ids)
+        ids = numpy_generator(0, "heard").permutation(ids)[:MOST_UNLABELLED]
+        heard = corpus.take(ids)
+        return cls(heard.clips["clip_id"].to_numpy(), Unlabelled(vectors.of(heard)))
+
+    def but(self, corpora: Sequence[Corpus]) -> Unlabelled:
+        """Return the clips but those of some corpora, whose labels are known."""
+        known = np.concatenate([corpus.clips["clip_id"] for corpus in corpora])
+        return self.clips.but(np.isin(self.clip_ids, known))
+
+
 def fit_probe(
-    protocol: FrozenProtocol, vectors: Vectors, train: Corpus, valid: Corpus | None = None
+    protocol: FrozenProtocol,
+    vectors: Vectors,
+    train: Corpus,
+    valid: Corpus | None = None,
+    heard: Heard | None = None,
 ) -> Probe:
     """Return a probe chosen and fitted on labelled clips, whose vectors are among the given ones.
 
@@ -110,6 +142,7 @@ def fit_probe(
         np.concatenate([part.labels for part in parts]),
         valid=np.arange(sum(map(len, parts))) >= len(train),
         groups=np.concatenate(groups) if len(groups) == len(parts) else None,
+        unlabelled=heard and heard.but(parts),
     )
 
 

@@ -1,8 +1,8 @@
 """Label efficiency: the same test clips, scored after learning from few labels and from many.
 
 Few labels are few: no validation label helps to choose a penalty or an epoch. A probe is chosen by
-folds inside the labels it was given, or is LDA where they are very few, fine-tuning takes its last
-epoch.
+folds inside the labels it was given, or is LDA where they are very few, and hears the other
+training clips without their labels; fine-tuning takes its last epoch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..core.seeding import numpy_generator
 from ..tasks.corpus import Corpus
 from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .candidates import Candidate, Vectors
-from .evaluation import FrozenProtocol, Plan, checked_parts, fit_probe
+from .evaluation import FrozenProtocol, Heard, Plan, checked_parts, fit_probe
 from .fine_tuning import fine_tune
 from .results import RowKeys, scored_rows
 
@@ -77,9 +77,10 @@ def probe_with_few_labels(
     Raises:
         LeakError: The encoder was trained on held-out clips and is not ``transductive``.
     """
+    heard = Heard.of(vectors, corpus, candidate.fold)
 
     def scores(chosen: Corpus, test: Corpus, _: Mapping[str, Any]) -> pd.DataFrame:
-        probe = fit_probe(protocol, vectors, chosen)
+        probe = fit_probe(protocol, vectors, chosen, heard=heard)
         return scored_rows(
             candidate.keys(protocol), test, probe.decision_function(vectors.of(test)),
             probe.classes_, validation=probe.validation_, validation_error=probe.validation_error_,

@@ -148,7 +148,7 @@ def logistic_path(
         if several:
             weight, bias = (np.concatenate(parts) for parts in zip(*rows, strict=True))
         else:
-            weight, bias = _all_classes(*rows[0], known[0], data.n_classes)
+            weight, bias = all_classes(*rows[0], known[0], data.n_classes)
         yield data.linear(data.of_features(weight), bias)
 
 
@@ -186,7 +186,7 @@ def shrinkage_lda(data: Standardised) -> Linear:
     else:
         weight = linalg.solve(within.T @ within + np.diag(noise), means.T, assume_a="pos").T
     bias = np.log(counts / n) - np.einsum("kd,kd->k", weight, means) / 2
-    return data.linear(*_all_classes(weight, bias, classes, data.n_classes))
+    return data.linear(*all_classes(weight, bias, classes, data.n_classes))
 
 
 def threads_for(features: NDArray[np.floating]) -> Any:
@@ -197,7 +197,7 @@ def threads_for(features: NDArray[np.floating]) -> Any:
 _threads = cache(ThreadpoolController)  # to find the libraries costs as much as a fit
 
 
-def _all_classes(
+def all_classes(
     weight: NDArray[np.float64], bias: NDArray[np.float64], known: NDArray[np.int64], n_classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return weights and biases of all classes; those without a training clip are never likely."""

@@ -2,7 +2,7 @@
 
 Labels are few, so each is used twice: first to choose, on validation clips or by folds, then to
 fit the chosen classifier to all of them. The clips held out while choosing also say how sure the
-classifier may be (:mod:`.calibration`).
+classifier may be (:mod:`.calibration`). Clips without a label help, too (:mod:`.self_training`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ..tasks.label_kinds import SINGLE_LABEL, LabelKind
 from .calibration import calibrate
 from .linear_models import Standardised, logistic_path, threads_for
 from .results import prediction_table, score_labels
+from .self_training import Unlabelled
 
 STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)
 WITHOUT_CHOICE = 1e-2
@@ -37,11 +38,11 @@ N_FOLDS, FEW = 5, 300
 """Fewer clips are dealt into folds anew, at most three times, until so many are predicted."""
 FEW_PER_CLASS = 10
 """With fewer clips of a typical class (the median) LDA is taken, which has no penalty to choose:
-folds of so few mislead (docs/results.md). Where nothing can be held out it stays
-:data:`WITHOUT_CHOICE`."""
+folds of so few mislead (docs/results.md). Where nothing can be held out and no clip without a label
+helps it stays :data:`WITHOUT_CHOICE`."""
 FEW_FOLDS = "few folds"
 """What a probe was chosen on where its folds are of so few clips."""
-LDA = "lda"
+LDA, SELF_TRAINING = "lda", "self-training"
 NEIGHBOURS = (50, 20, 10, 5, 1)
 """Values of k to choose from; more than there are clips means all of them."""
 TEMPERATURE = 0.07
@@ -51,29 +52,30 @@ _MOST_REPEATS = 3
 _RESAMPLES = 200  # for standard errors
 Rows = NDArray[np.int64]
 Setting = float | str
-"""A penalty, or :data:`LDA`."""
+"""A penalty, :data:`LDA` or :data:`SELF_TRAINING`."""
 
 
 class Probe:
     """A linear classifier on embeddings, its kind and penalty chosen on held-out clips.
 
     Candidates are logistic regression (mean cross-entropy + strength / 2 * ||W||^2) at each
-    penalty and, where a clip has one label, shrinkage LDA. The best score is chosen (balanced
-    accuracy; of several labels mAP), the stronger penalty on a tie, LDA last. With very few clips
-    of a class (:data:`FEW_PER_CLASS`) LDA alone is a candidate.
+    penalty and, where a clip has one label, shrinkage LDA and, with as many clips without a label
+    as with one, self-training. The best score is chosen (balanced accuracy; of several labels mAP),
+    the stronger penalty on a tie, LDA last. With very few clips of a class (:data:`FEW_PER_CLASS`)
+    LDA alone is a candidate, or self-training where there is enough for it.
 
     Validation clips choose. Where they are so few that luck would (:data:`MIN_VALID`), folds of
     training and validation clips together do; groups are kept whole, classes spread evenly.
 
     Args:
         strengths: Penalties to choose from.
-        lda: Whether LDA is a candidate.
+        lda: Whether LDA is a candidate, and self-training.
         seed: Seed of the folds; nothing else is random.
         kind: Whether a label is one class or a set of classes.
 
     Attributes:
         classes_: Sorted class names, (C,).
-        setting_: The penalty chosen, or ``"lda"``.
+        setting_: The penalty chosen, ``"lda"`` or ``"self-training"``.
         scores_: Setting -> score on held-out clips; empty where nothing could be chosen.
         validation_: That of the setting chosen; NaN where nothing could be chosen.
         validation_error_: Its standard error.
@@ -110,11 +112,13 @@ class Probe:
         *,
         valid: ArrayLike | None = None,
         groups: ArrayLike | None = None,
+        unlabelled: Unlabelled | None = None,
     ) -> Probe:
         """Choose and fit a classifier on training and validation features, (N, D).
 
         Their labels are (N,); ``valid`` says which are validation clips, (N,) bool, None: none is;
-        ``groups`` are their speakers or recordings, (N,), None: unknown.
+        ``groups`` are their speakers or recordings, (N,), None: unknown; ``unlabelled`` are other
+        clips of the task, which may be heard without their labels.
 
         Raises:
             UserError: Fewer than 2 classes to train on, features that are not finite, or lengths
@@ -139,6 +143,8 @@ class Probe:
             )
         y = self.kind.targets(names, self.classes_)
         strata = self.kind.strata(names)
+        enough = self.lda and unlabelled is not None and len(unlabelled) >= len(x)
+        self._unlabelled = unlabelled if enough else None
         self._few = self.lda and np.median(np.unique(strata, return_counts=True)[1]) < FEW_PER_CLASS
         splits = self._splits(strata, held, units)
         with threads_for(x):
@@ -169,6 +175,7 @@ class Probe:
             self.all_ = self._fitted(self._learnt(x, y), self.setting_)
         if not held.any():
             self.train_ = self.all_
+        self._unlabelled = None
         return self
 
     def decision_function(self, features: ArrayLike) -> Floats:
@@ -234,7 +241,8 @@ class Probe:
             for setting, model in self._models(learnt):
                 found[setting].append(logits := model.logits(x[score]))
                 now = self.kind.score(y[score], logits) if len(splits) == 1 else best
-                best, worse = max(best, now), worse + 1 if now < best else 0
+                worse = worse + 1 if now < best and not isinstance(setting, str) else 0
+                best = max(best, now)
                 if worse == PATIENCE:  # weaker penalties only take longer
                     break
             if self._calibrated:
@@ -248,19 +256,25 @@ class Probe:
 
     def _models(self, learnt: Any) -> Iterator[tuple[Setting, Any]]:
         """Yield every setting with what :meth:`_fitted` would return, but fitted less finely."""
-        if self.lda:
+        if self._unlabelled is not None:
+            yield SELF_TRAINING, self._unlabelled.lda(learnt)
+        if self.lda and not (self._few and self._unlabelled is not None):
             yield LDA, learnt.lda
         if not self._few:
             yield from zip(self.strengths, logistic_path(learnt, self.strengths), strict=True)
 
     def _without_choice(self, n: int) -> Setting:
         """Return the setting where nothing can choose one, of ``n`` clips."""
+        if self._unlabelled is not None:
+            return SELF_TRAINING
         return min(self.strengths, key=lambda strength: abs(np.log(strength / WITHOUT_CHOICE)))
 
     def _fitted(self, learnt: Any, setting: Setting) -> Any:
         """Return what has ``logits``, as :class:`~unfused.probes.linear_models.Linear` has."""
         if setting == LDA:
             return learnt.lda
+        if setting == SELF_TRAINING and self._unlabelled is not None:
+            return self._unlabelled.lda(learnt)
         return next(logistic_path(learnt, [float(setting)], tolerance=_FINE))
 
 

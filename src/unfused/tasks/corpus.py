@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..core.errors import NotFoundError, UserError
 from ..core.locks import locked
 from ..core.outputs import damage, file_facts, mark_of, read_sealed, write_sealed
+from ..core.seeding import numpy_generator
 from ..core.source import source_digest
 from ..data.extraction import MADE_BY, extract_log_mels
 from ..data.log_mel import FrontEnd
@@ -27,6 +28,8 @@ from .leakage import training_clips
 
 PARTS = ("train", "valid", "test")
 RECORD = "corpus.json"
+MOST_UNLABELLED = 2000
+"""So many clips without a label are embedded for probes, drawn once."""
 
 
 class Corpus:
@@ -266,6 +269,18 @@ class Corpus:
     def labelled(self) -> Self:
         """The clips with a label."""
         return self._subset(self.clips["label"].notna())
+
+    @property
+    def for_probes(self) -> Self:
+        """The clips with a label, and at most :data:`MOST_UNLABELLED` of those without one.
+
+        Where clips have several labels none of the latter: no probe learns from them.
+        """
+        without = self.clips["label"].isna().to_numpy()
+        chosen = numpy_generator(0, "clips without a label").permutation(np.flatnonzero(without))
+        kept = ~without
+        kept[chosen[: 0 if self.kind is MULTI_LABEL else MOST_UNLABELLED]] = True
+        return self._subset(pd.Series(kept, index=self.clips.index))
 
     @property
     def unlabelled(self) -> Self:

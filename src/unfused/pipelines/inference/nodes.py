@@ -48,7 +48,7 @@ def fit_model(
 
     def build(folder: Path) -> None:
         if frozen is not None:
-            vectors = vectors_in(frozen, corpus.labelled)
+            vectors = vectors_in(frozen, corpus.for_probes)
             fitted = Classifier(frozen.load(), device=run.device).fit(corpus, vectors)
         else:
             fitted = load_classifier(network)
