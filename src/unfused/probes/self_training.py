@@ -79,7 +79,10 @@ class Unlabelled:
         labelled = (data.x * data.scale + (data.mean - mean)) @ axes.T
         x = np.concatenate([labelled, self._on_axes])
         shares = np.repeat([1.0, SHARE], [len(labelled), len(self)])
-        named = np.searchsorted(known, data.lda.logits(self.features).argmax(axis=1))
+        first = data.lda
+        begin = first.weight / first.scale  # of features as they come
+        logits = self._centred @ begin.T + (first.bias + begin @ (mean - first.mean))
+        named = np.searchsorted(known, logits.argmax(axis=1))
         for _ in range(ROUNDS):
             weight, bias = _weighted_lda(x, np.concatenate([labels, named]), shares)
             before, named = named, (self._on_axes @ weight.T + bias).argmax(axis=1)
@@ -91,7 +94,11 @@ class Unlabelled:
 
     @cached_property
     def _on_axes(self) -> NDArray[np.floating]:
-        return (self.features - self.axes.mean) @ self.axes.axes.T
+        return self._centred @ self.axes.axes.T
+
+    @cached_property
+    def _centred(self) -> Floats:
+        return self.features - self.axes.mean
 
 
 def _weighted_lda(
