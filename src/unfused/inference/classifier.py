@@ -151,16 +151,24 @@ class Classifier(BaseEstimator):
             return self.embedder_.front_end
         return FrontEnd(**self.facts_["front_end"])
 
-    def fit(self, corpus: Corpus, vectors: Floats | None = None) -> Self:
+    def fit(
+        self,
+        corpus: Corpus,
+        vectors: Floats | None = None,
+        *,
+        unlabelled: Corpus | None = None,
+    ) -> Self:
         """Embed the clips, choose a probe, and fit it on all that have a label.
 
         It is chosen on the corpus's validation part or, where that is too small, by folds. Where
-        labels are few it learns from the clips without one, too.
+        labels are few it learns from clips without one, too.
 
         Args:
             corpus: Clips, some or all of them with labels.
             vectors: The embedder's of its :attr:`~unfused.tasks.corpus.Corpus.for_probes`, (N, D),
                 where they are there already.
+            unlabelled: More clips of the same kinds of sound; labels of theirs are not looked at,
+                and what is in ``corpus``, too, is not taken twice.
 
         Raises:
             UserError: No embedder, fewer than two classes, or clips that cannot be embedded.
@@ -172,14 +180,21 @@ class Classifier(BaseEstimator):
             vectors = embedder.embed(heard, device=self.device)
         if vectors.shape != (expected := (len(heard), embedder.dim)):
             raise UserError(f"vectors of shape {vectors.shape} must be {expected}")
-        without = Unlabelled(vectors).but(named) if embedder.n_parameters else None
+        features, known, seen = vectors, named, heard.clips
+        if unlabelled is not None:
+            more = unlabelled.for_probes
+            more = more.take(set(more.clips["clip_id"]) - set(seen["clip_id"]))
+            features = np.concatenate([vectors, embedder.embed(more, device=self.device)])
+            known = np.append(named, np.zeros(len(more), bool))
+            seen = pd.concat([seen, more.clips])
+        without = Unlabelled(features).but(known) if embedder.n_parameters else None
         probe = Probe(seed=self.seed, kind=labelled.kind).fit(
             vectors[named], labelled.labels, valid=valid.to_numpy(), groups=labelled.groups,
             unlabelled=without,
         )  # fmt: skip
-        known = [name for name in _SEEN if name in heard.clips]
+        columns = [name for name in _SEEN if name in seen]
         self.embedder_ = embedder
-        self.seen_ = pd.concat([embedder.trained_on, heard.clips[known]], ignore_index=True)
+        self.seen_ = pd.concat([embedder.trained_on, seen[columns]], ignore_index=True)
         self.head_ = Head.of_probe(
             probe, task=labelled.name, n_train=len(labelled), cv_score=probe.validation_,
             front_end=labelled.store.front_end.settings(), **labelled.facts(),

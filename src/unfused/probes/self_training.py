@@ -51,24 +51,21 @@ class Unlabelled:
         UserError: A value is not finite.
     """
 
-    def __init__(self, features: Floats) -> None:
+    def __init__(self, features: Floats, part_of: Unlabelled | None = None) -> None:
         if not np.isfinite(features).all():
             raise UserError(
                 "features of clips without a label must be finite: leave such clips out"
             )
-        self.features = features
+        self.features, self._part_of = features, part_of
 
     @cached_property
     def axes(self) -> Axes:
-        """Axes of all of them, those of which the label is known included."""
-        return Axes.of(self.features)
+        """Axes of all of them; of a part (:meth:`but`) those of the whole."""
+        return Axes.of(self.features) if self._part_of is None else self._part_of.axes
 
     def but(self, known: ArrayLike) -> Unlabelled:
-        """Return them without some, (N,) bool, on the same axes."""
-        others = Unlabelled(self.features[~np.asarray(known, bool)])
-        if len(others):
-            others.axes = self.axes
-        return others
+        """Return them without some, (N,) bool."""
+        return Unlabelled(self.features[~np.asarray(known, bool)], self)
 
     def __len__(self) -> int:
         return len(self.features)
