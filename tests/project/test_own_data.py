@@ -5,6 +5,8 @@ import shutil
 import pandas as pd
 import pytest
 
+from unfused.probes.probe import SELF_TRAINING
+
 NEW_TASK = """
 select: {{tasks: [mine]}}
 tasks:
@@ -79,6 +81,10 @@ def test_a_table_of_many_clips_and_few_labels(project, few_labels):
     check_unlabelled(project, set(manifest.loc[manifest["label"].isna(), "clip_id"]))
     results = project.table("07_model_output/results.parquet")
     assert set(results["n_test"]) == {8}
+    probed = results[results["protocol"] == "linear_probe"]
+    heard = probed["setting"] == SELF_TRAINING  # by all encoders, not by plain statistics
+    assert (heard == (probed["parameters"] > 0)).all()
+    assert 0 < heard.sum() < len(heard)
     # The pool's copies of held-out clips are held out as well; its other audio is not.
     splits = project.table("05_model_input/own_data/splits.parquet")
     held_out = set(splits.loc[splits["split"].isin(["valid", "test"]), "digest"])
@@ -86,6 +92,29 @@ def test_a_table_of_many_clips_and_few_labels(project, few_labels):
     assert not held_out & set(seen["digest"])
     pool = project.table("03_primary/pool/manifest.parquet").set_index("path")["digest"]
     assert pool[str(few_labels / "pool/other.wav")] in set(seen["digest"])
+
+
+def test_clips_with_several_labels(project, tone, tmp_path):
+    rows = []
+    for index in range(60):
+        names = ["low", "high"] if index % 3 == 2 else [("low", "high")[index % 3]]
+        path = tone(tmp_path / f"{index}.wav", 300 if "low" in names else 2700, seconds=0.3)
+        rows.append({"path": path.name, "label": "" if index > 54 else ";".join(names)})
+    pd.DataFrame(rows).to_csv(tmp_path / "clips.csv", index=False)
+    project.params |= {
+        "data": str(tmp_path / "clips.csv"),
+        "tasks.own_data.label_separator": ";",
+        "evaluation.label_efficiency.budgets": [5],
+    }
+    output = project.run()
+    assert output.splitlines()[-1].endswith("report.html")
+    predictions = project.table("07_model_output/predictions.parquet")
+    assert set(predictions["label"]) == {"low", "high", "high|low"}
+    assert len(predictions["scores"].iloc[0]) == 2
+    summary = project.table("08_reporting/summary.parquet")
+    assert "mAP" in set(summary["metric"])
+    again = project.run()
+    assert "reused summaries" in again
 
 
 def test_a_new_task_is_one_entry_in_the_configuration(project, class_folders, tmp_path):

@@ -256,7 +256,9 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         value = {item.name: getattr(value, item.name) for item in fields(value)}
     if isinstance(value, pd.DataFrame | pd.Series):
-        return hashlib.blake2b(pd.util.hash_pandas_object(value).to_numpy().tobytes()).hexdigest()
+        cells = pd.DataFrame(value)
+        cells = cells.apply(lambda column: column.map(_cell) if column.dtype == object else column)
+        return hashlib.blake2b(pd.util.hash_pandas_object(cells).to_numpy().tobytes()).hexdigest()
     if isinstance(value, np.ndarray):
         if value.dtype == object or value.dtype.kind in "US":
             return [str(item) for item in value.tolist()]
@@ -266,3 +268,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [_plain(item) for item in value]
     return value if isinstance(value, str | int | float | bool | type(None)) else str(value)
+
+
+def _cell(value: Any) -> Any:
+    """Return a table's cell, arrays (of scores) as what pandas can hash."""
+    return value.tobytes() if isinstance(value, np.ndarray) else value
