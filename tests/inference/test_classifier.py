@@ -297,8 +297,6 @@ def test_few_labels_are_helped_by_clips_without_one(tones, encoder, tmp_path):
         model.score(train.take(train.clips["clip_id"][spare]))
     with pytest.raises(UserError, match="must be"):
         Classifier(encoder, device="cpu").fit(mostly, vectors[: len(mostly.labelled)])
-    apart = Classifier(encoder, device="cpu").fit(mostly.labelled, unlabelled=train)
-    assert apart.score(test) == model.score(test)
-    assert set(apart.seen_["clip_id"]) == set(model.seen_["clip_id"])
     plain = Classifier("mfcc_statistics").fit(mostly)
     assert plain.facts_["setting"] != SELF_TRAINING
+    assert len(plain.seen_) == len(mostly.labelled)

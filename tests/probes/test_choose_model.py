@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from unfused.probes.choose_model import choose_model
-from unfused.probes.probe import FEW_FOLDS
+from unfused.probes.probe import FOLDS
 from unfused.probes.results import TRAIN, TRAIN_VALID
 
 N = 200
@@ -15,7 +15,7 @@ def row(encoder, validation, parameters, right, **more):
     """Return result and prediction rows of one classifier."""
     key = {"encoder": encoder, "source": "", "read_out": "", "protocol": "linear_probe",
            "seed": 0, "fold": 0, **more}  # fmt: skip
-    chosen_on = key.pop("chosen_on", "folds")
+    chosen_on = key.pop("chosen_on", "validation")
     facts = {"validation": validation, "validation_error": 0.02, "parameters": parameters,
              "chosen_on": chosen_on, "metric": "accuracy"}  # fmt: skip
     results, predictions = [], []
@@ -60,8 +60,8 @@ def test_within_one_standard_error_the_smaller_one_is_chosen():
     assert "one standard error (0.020)" in found["why"]
 
 
-def test_with_few_labels_the_best_is_chosen_and_plain_statistics_only_if_they_are_clearly_better():
-    few = {"chosen_on": FEW_FOLDS}
+def test_by_folds_the_best_is_chosen_and_plain_statistics_only_if_they_are_clearly_better():
+    few = {"chosen_on": FOLDS}
     small = row("byol_a", 0.79, 50, 0.7, **few)
     best = row("decar", 0.80, 100, 0.8, **few)
     assert chosen(row("mfcc_statistics", 0.81, 0, 0.9, **few), small, best)["encoder"] == "decar"

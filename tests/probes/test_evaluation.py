@@ -216,13 +216,23 @@ def test_other_training_clips_are_heard_but_their_labels_are_not(candidate, vect
     assert not np.allclose(heard[columns], alone[columns])  # of plain statistics none are heard
 
 
-def test_what_may_be_heard(vectors, store, truth):
+def test_what_may_be_heard(vectors, store, truth, monkeypatch):
     corpus = task_of(store, truth)
     ids = Heard.of(vectors, corpus, 0).clip_ids
     train, valid = corpus.part("train"), corpus.part("valid")
     assert set(ids) == set(train.clips["clip_id"])
     others = Heard.of(vectors, corpus, 0).but([train.take(ids[:20]), valid])
     np.testing.assert_array_equal(others.features, vectors.of(corpus.take(ids[20:])))
+    monkeypatch.setattr("unfused.probes.evaluation.MOST_UNLABELLED", 30)
+    bare = train.clips["clip_id"][:25]
+    labels = corpus.clips["label"].where(~corpus.clips["clip_id"].isin(bare))
+    corpus = Corpus.of(store, corpus.clips.assign(label=labels), corpus.splits)
+    ids = Heard.of(vectors, corpus, 0).clip_ids  # first those that have no label at all
+    assert len(ids) == 30
+    assert set(bare) < set(ids)
+    joined = vectors._replace(n_parameters=-1)  # nobody knows how many
+    assert len(Heard.of(joined, corpus, 0).clip_ids) == 30
+    assert Heard.of(vectors._replace(n_parameters=0), corpus, 0) is None
     several = Corpus.of(store, corpus.clips.assign(multi_label=True), corpus.splits)
     assert Heard.of(vectors, several, 0) is None
 

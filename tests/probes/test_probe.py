@@ -9,8 +9,8 @@ from unfused.probes import linear_models
 from unfused.probes import probe as module
 from unfused.probes.head import Head, load_head, save_head
 from unfused.probes.probe import (
-    FEW_FOLDS,
     FEW_PER_CLASS,
+    FOLDS,
     LDA,
     PATIENCE,
     STRENGTHS,
@@ -104,7 +104,7 @@ def test_of_very_few_clips_a_class_lda_alone_is_tried():
     x, y = make_features(6 * (FEW_PER_CLASS - 1))
     probe = Probe().fit(x, y)
     assert list(probe.scores_) == [LDA]
-    assert probe.chosen_on_ == FEW_FOLDS
+    assert probe.chosen_on_ == FOLDS
     assert 0 < probe.validation_ < 1
     x, y = make_features(6 * FEW_PER_CLASS)
     assert len(Probe().fit(x, y).scores_) > 1

@@ -134,6 +134,15 @@ def test_fewer_than_the_labelled_are_not_heard():
     assert Probe().fit(x[chosen], y[chosen], unlabelled=none).setting_ != SELF_TRAINING
 
 
+def test_on_a_tie_a_penalty_is_taken():
+    x = np.repeat([[0.0, 1.0], [5.0, 0.0]], 200, axis=0) + np.linspace(0, 0.1, 400)[:, None]
+    y = np.repeat(["a", "b"], 200)
+    chosen, known = few(x, y, FEW_PER_CLASS)
+    probe = Probe().fit(x[chosen], y[chosen], unlabelled=Unlabelled(x).but(known))
+    assert set(probe.scores_.values()) == {1.0}
+    assert probe.setting_ == max(key for key in probe.scores_ if not isinstance(key, str))
+
+
 def test_one_label_a_class_is_enough():
     x, y = make_features(200, strength=1.0)
     chosen, known = few(x, y, 1)
@@ -169,5 +178,15 @@ def test_the_same_is_found_again_and_what_is_not_finite_refused():
     first, second = (Unlabelled(x).but(known).lda(data) for _ in range(2))
     np.testing.assert_array_equal(first.weight, second.weight)
     assert not np.allclose(first.weight, shrinkage_lda(data).weight)
-    with pytest.raises(UserError, match="finite"):
-        Unlabelled(np.array([[1.0, np.nan]]))
+    poisoned = x.copy()
+    poisoned[~known] = np.nan
+    for bad in (Unlabelled(poisoned), Unlabelled(x[:, :5])):
+        with pytest.raises(UserError, match=f"must be finite and of {D} dimensions"):
+            bad.but(known).lda(data)
+
+
+def test_an_encoder_that_says_the_same_of_every_clip_ends_no_run():
+    same, y = np.ones((60, 8), np.float32), np.array(list("ab") * 30)
+    chosen, known = few(same, y)
+    probe = Probe().fit(same[chosen], y[chosen], unlabelled=Unlabelled(same).but(known))
+    assert np.isfinite(probe.decision_function(same)).all()

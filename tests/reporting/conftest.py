@@ -71,7 +71,7 @@ def _experiment(
                             "n_train": 900, "n_valid": 150, "n_test": len(rows),
                             "parameters": parameters, "dimension": dimension,
                             "regularisation": 1e-3, "transductive": False,
-                            "validation": share, "validation_error": 0.0, "chosen_on": "folds",
+                            "validation": share, "validation_error": 0.0, "chosen_on": "validation",
                         })  # fmt: skip
     return pd.DataFrame(results), pd.concat(predictions, ignore_index=True)
 

@@ -126,9 +126,9 @@ def test_what_is_used_for_its_size_is_not_called_the_best(one_seed):
         assert "as good as the best of 8 classifiers, and smaller" in words
 
 
-def test_with_few_labels_nothing_is_used_for_its_size(one_seed):
+def test_by_folds_nothing_is_used_for_its_size(one_seed):
     results, predictions = one_seed
-    results = results.assign(validation_error=0.4, chosen_on="few folds")
+    results = results.assign(validation_error=0.4, chosen_on="folds")
     _, _, (found,) = found_in(results, predictions)
     assert found["best"]["encoder"] not in PLAIN
     plain = results["encoder"].isin(PLAIN)
@@ -234,7 +234,7 @@ def several_labels(n=40):
     predictions["classes"] = "dog|rain|wind"
     scores = np.random.default_rng(0).normal(size=(n, 3))
     predictions["scores"] = list(scores)
-    facts = {"validation": 0.5, "validation_error": 0.0, "parameters": 1, "chosen_on": "folds"}
+    facts = {"validation": 0.5, "validation_error": 0.0, "parameters": 1, "chosen_on": "validation"}
     results = pd.DataFrame([{**keys, "metric": "mAP", "value": 0.5, **facts}])
     return results, predictions
 

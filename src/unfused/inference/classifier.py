@@ -16,7 +16,7 @@ from ..data.log_mel import FrontEnd
 from ..embeddings.embedder import Device, Embedder, EncoderEmbedder, as_embedder, load_embedder
 from ..embeddings.read_out import MAX_SECONDS, Floats, ReadOut
 from ..probes.head import Head, load_head, save_head
-from ..probes.probe import Probe
+from ..probes.probe import SELF_TRAINING, Probe
 from ..probes.results import score_labels
 from ..probes.self_training import Unlabelled
 from ..tasks.corpus import Corpus
@@ -151,24 +151,16 @@ class Classifier(BaseEstimator):
             return self.embedder_.front_end
         return FrontEnd(**self.facts_["front_end"])
 
-    def fit(
-        self,
-        corpus: Corpus,
-        vectors: Floats | None = None,
-        *,
-        unlabelled: Corpus | None = None,
-    ) -> Self:
+    def fit(self, corpus: Corpus, vectors: Floats | None = None) -> Self:
         """Embed the clips, choose a probe, and fit it on all that have a label.
 
         It is chosen on the corpus's validation part or, where that is too small, by folds. Where
-        labels are few it learns from clips without one, too.
+        labels are few it learns from the clips without one, too.
 
         Args:
             corpus: Clips, some or all of them with labels.
             vectors: The embedder's of its :attr:`~unfused.tasks.corpus.Corpus.for_probes`, (N, D),
                 where they are there already.
-            unlabelled: More clips of the same kinds of sound; labels of theirs are not looked at,
-                and what is in ``corpus``, too, is not taken twice.
 
         Raises:
             UserError: No embedder, fewer than two classes, or clips that cannot be embedded.
@@ -180,21 +172,17 @@ class Classifier(BaseEstimator):
             vectors = embedder.embed(heard, device=self.device)
         if vectors.shape != (expected := (len(heard), embedder.dim)):
             raise UserError(f"vectors of shape {vectors.shape} must be {expected}")
-        features, known, seen = vectors, named, heard.clips
-        if unlabelled is not None:
-            more = unlabelled.for_probes
-            more = more.take(set(more.clips["clip_id"]) - set(seen["clip_id"]))
-            features = np.concatenate([vectors, embedder.embed(more, device=self.device)])
-            known = np.append(named, np.zeros(len(more), bool))
-            seen = pd.concat([seen, more.clips])
-        without = Unlabelled(features).but(known) if embedder.n_parameters else None
+        without = None
+        if embedder.n_parameters and not named.all():
+            without = Unlabelled(vectors[~named])
         probe = Probe(seed=self.seed, kind=labelled.kind).fit(
-            vectors[named], labelled.labels, valid=valid.to_numpy(), groups=labelled.groups,
-            unlabelled=without,
+            vectors if named.all() else vectors[named], labelled.labels,
+            valid=valid.to_numpy(), groups=labelled.groups, unlabelled=without,
         )  # fmt: skip
-        columns = [name for name in _SEEN if name in seen]
+        seen = heard.clips if probe.setting_ == SELF_TRAINING else labelled.clips
+        known = [name for name in _SEEN if name in seen]
         self.embedder_ = embedder
-        self.seen_ = pd.concat([embedder.trained_on, seen[columns]], ignore_index=True)
+        self.seen_ = pd.concat([embedder.trained_on, seen[known]], ignore_index=True)
         self.head_ = Head.of_probe(
             probe, task=labelled.name, n_train=len(labelled), cv_score=probe.validation_,
             front_end=labelled.store.front_end.settings(), **labelled.facts(),

@@ -12,7 +12,7 @@ import pandas as pd
 from ..core.errors import UserError
 from ..scores.intervals import difference, interval
 from .candidates import PLAIN, Candidate
-from .probe import FEW_FOLDS
+from .probe import FOLDS
 from .results import NO_CONTROLS, TRAIN, TRAIN_VALID
 
 _KEY = ["encoder", "source", "read_out", "protocol"]
@@ -30,7 +30,7 @@ def choose_model(
     """Return the classifier of a task to use: the best on validation, or one as good and smaller.
 
     Of those within one standard error of the best validation score, the one with the fewest
-    parameters, or with few labels the best, see :func:`model_to_use`. Test clips choose
+    parameters, or where folds chose the best, see :func:`model_to_use`. Test clips choose
     nothing; they only say how good the choice is: its accuracy, of several labels a clip its mAP.
     The rows are those of one task; students on a control's pseudo-labels are left out unless
     ``controls``; the plain alternative is looked for among the result rows ``plain_from``, or the
@@ -74,7 +74,7 @@ def choose_model(
     named = [found["encoder"], found["read_out"], found["protocol"].replace("_", " ")]
     why = "{validation:.3f} on validation: the best validation score of {n_candidates} classifiers"
     if found["validation"] < found["best_validation"]:
-        first = "the best encoder" if are_few(scored) else "the fewest parameters ({parameters:,})"
+        first = "the best encoder" if by_folds(scored) else "the fewest parameters ({parameters:,})"
         why = (
             f"{{validation:.3f}} on validation: {first} of those within one standard error "
             "({validation_error:.3f}) of the best of {n_candidates} classifiers, "
@@ -119,14 +119,14 @@ def model_to_use(scored: pd.DataFrame) -> Any:
 
     That is the smallest of those within one standard error of the best. The table has columns
     ``validation``, its standard ``error``, ``parameters``, and ``chosen_on``; what is not known to
-    be small (-1) counts as large. Where folds are of few clips (:func:`are_few`) the error is so
+    be small (-1) counts as large. Where folds chose (:func:`by_folds`) the error is so
     large that size would decide: there it is the best, and one without parameters, plain
     statistics, only if nothing else is within the error (docs/results.md).
     """
     best = scored.loc[scored["validation"].idxmax()]
     within = scored[scored["validation"] >= best["validation"] - np.nan_to_num(best["error"])]
     sizes = within["parameters"].where(within["parameters"] >= 0, np.inf)
-    if are_few(scored):
+    if by_folds(scored):
         sizes = (sizes == 0).astype(float)
     order = within.assign(size=sizes).sort_values(
         ["size", "validation"], ascending=[True, False], kind="stable"
@@ -134,9 +134,9 @@ def model_to_use(scored: pd.DataFrame) -> Any:
     return order.index[0]
 
 
-def are_few(scored: pd.DataFrame) -> bool:
-    """Return whether labels are so few that folds of them mislead, see :data:`FEW_FOLDS`."""
-    return bool((scored["chosen_on"] == FEW_FOLDS).any())
+def by_folds(scored: pd.DataFrame) -> bool:
+    """Return whether folds chose some of the probes, for want of validation clips."""
+    return bool((scored["chosen_on"] == FOLDS).any())
 
 
 def _of(table: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:

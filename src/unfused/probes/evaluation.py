@@ -107,15 +107,17 @@ class Heard(NamedTuple):
 
     @classmethod
     def of(cls, vectors: Vectors, corpus: Corpus, fold: int) -> Heard | None:
-        """Return the training clips and those without a label, at most :data:`MOST_UNLABELLED`.
+        """Return the clips without a label and training clips, at most :data:`MOST_UNLABELLED`.
 
-        None for plain statistics, which lose by it (docs/results.md#clips-without-a-label).
+        Training clips are taken where the others are fewer than that. None for plain statistics,
+        which lose by it (docs/results.md#clips-without-a-label).
         """
         if not vectors.n_parameters or corpus.kind is MULTI_LABEL:
             return None
         ids = np.intersect1d(corpus.for_training(fold).clips["clip_id"], vectors.clip_ids)
-        ids = numpy_generator(0, "heard").permutation(ids)[:MOST_UNLABELLED]
-        heard = corpus.take(ids)
+        ids = numpy_generator(0, "heard").permutation(ids)
+        labelled = np.isin(ids, corpus.labelled.clips["clip_id"])
+        heard = corpus.take(ids[np.argsort(labelled, kind="stable")][:MOST_UNLABELLED])
         return cls(heard.clips["clip_id"].to_numpy(), Unlabelled(vectors.of(heard)))
 
     def but(self, corpora: Sequence[Corpus]) -> Unlabelled:

@@ -1,8 +1,8 @@
 """Label efficiency: the same test clips, scored after learning from few labels and from many.
 
 Few labels are few: no validation label helps to choose a penalty or an epoch. A probe is chosen by
-folds inside the labels it was given, or is LDA where they are very few, and hears the other
-training clips without their labels; fine-tuning takes its last epoch.
+folds inside the labels it was given, or has one candidate where they are very few, and that of an
+encoder hears the other training clips without their labels; fine-tuning takes its last epoch.
 """
 
 from __future__ import annotations

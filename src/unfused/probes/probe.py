@@ -37,11 +37,11 @@ MIN_VALID, MIN_VALID_PER_CLASS, MIN_VALID_GROUPS = 50, 5, 5
 N_FOLDS, FEW = 5, 300
 """Fewer clips are dealt into folds anew, at most three times, until so many are predicted."""
 FEW_PER_CLASS = 10
-"""With fewer clips of a typical class (the median) LDA is taken, which has no penalty to choose:
+"""With fewer clips of a typical class (the median) LDA is taken, or self-training, which have no penalty to choose:
 folds of so few mislead (docs/results.md). Where nothing can be held out and no clip without a label
 helps it stays :data:`WITHOUT_CHOICE`."""
-FEW_FOLDS = "few folds"
-"""What a probe was chosen on where its folds are of so few clips."""
+VALIDATION, FOLDS, NOTHING = "validation", "folds", "nothing"
+"""What a probe can be chosen on."""
 LDA, SELF_TRAINING = "lda", "self-training"
 NEIGHBOURS = (50, 20, 10, 5, 1)
 """Values of k to choose from; more than there are clips means all of them."""
@@ -61,8 +61,8 @@ class Probe:
     Candidates are logistic regression (mean cross-entropy + strength / 2 * ||W||^2) at each
     penalty and, where a clip has one label, shrinkage LDA and, with as many clips without a label
     as with one, self-training. The best score is chosen (balanced accuracy; of several labels mAP),
-    the stronger penalty on a tie, LDA last. With very few clips of a class (:data:`FEW_PER_CLASS`)
-    LDA alone is a candidate, or self-training where there is enough for it.
+    the stronger penalty on a tie, then self-training, LDA last. With very few clips of a class
+    (:data:`FEW_PER_CLASS`) LDA alone is a candidate, or self-training where there is enough for it.
 
     Validation clips choose. Where they are so few that luck would (:data:`MIN_VALID`), folds of
     training and validation clips together do; groups are kept whole, classes spread evenly.
@@ -79,8 +79,7 @@ class Probe:
         scores_: Setting -> score on held-out clips; empty where nothing could be chosen.
         validation_: That of the setting chosen; NaN where nothing could be chosen.
         validation_error_: Its standard error.
-        chosen_on_: ``validation``, ``folds``, :data:`FEW_FOLDS` or, where nothing could be chosen,
-            ``nothing``.
+        chosen_on_: ``validation``, ``folds`` or, where nothing could be chosen, ``nothing``.
         train_: The classifier fitted on training clips only.
         all_: The one fitted on training and validation clips: what :meth:`predict` uses.
         calibration_: How sure it may be.
@@ -118,7 +117,8 @@ class Probe:
 
         Their labels are (N,); ``valid`` says which are validation clips, (N,) bool, None: none is;
         ``groups`` are their speakers or recordings, (N,), None: unknown; ``unlabelled`` are other
-        clips of the task, which may be heard without their labels.
+        clips of the task, which may be heard without their labels, in every fold, whoever made
+        them.
 
         Raises:
             UserError: Fewer than 2 classes to train on, features that are not finite, or lengths
@@ -152,11 +152,12 @@ class Probe:
         rows = np.array([row for _, _, score in splits for row in score], dtype=np.int64)
         self.scores_ = {key: self.kind.score(y[rows], found) for key, found in logits.items()}
         if max(self.scores_.values(), default=0) == 0:  # one clip or group of each class
-            self.scores_, self.chosen_on_ = {}, "nothing"
+            self.scores_, self.chosen_on_ = {}, NOTHING
             self.validation_ = self.validation_error_ = np.nan
             self.setting_ = self._without_choice(len(x))
         else:
-            self.setting_ = max(self.scores_, key=lambda key: (self.scores_[key], key != LDA))
+            last = SELF_TRAINING, LDA  # on a tie
+            self.setting_ = max(self.scores_, key=lambda key: (self.scores_[key], key not in last))
             table = prediction_table(
                 logits[self.setting_], self.classes_, self.kind, labels=names[rows],
                 clip_ids=rows, groups=None if units is None else units[rows],
@@ -168,7 +169,7 @@ class Probe:
         self._dim = x.shape[1]
         with threads_for(x):
             if held.any():
-                if self.chosen_on_ != "validation":  # else it is that already
+                if self.chosen_on_ != VALIDATION:  # else it is that already
                     learnt = self._learnt(x[~held], y[~held])
                 self.train_ = self._fitted(learnt, self.setting_)
             del learnt  # there is room for one
@@ -211,7 +212,7 @@ class Probe:
         fewest = min(np.count_nonzero(strata[held] == name) for name in classes)
         enough = held.sum() >= MIN_VALID and (fewest >= MIN_VALID_PER_CLASS or many)
         if enough and (groups is None or len(np.unique(groups[held])) >= MIN_VALID_GROUPS):
-            self.chosen_on_ = "validation"
+            self.chosen_on_ = VALIDATION
             return [(0, np.flatnonzero(~held), np.flatnonzero(held))]
         n_units = len(strata) if groups is None else len(np.unique(groups))
         n_folds, splits = min(N_FOLDS, int(counts.max()), n_units), []
@@ -223,8 +224,7 @@ class Probe:
                 for fit, score in pairs
                 if len(score) and len(np.unique(strata[fit])) > 1
             ]
-        folds = FEW_FOLDS if self._few else "folds"
-        self.chosen_on_ = folds if splits else "nothing"
+        self.chosen_on_ = FOLDS if splits else NOTHING
         return splits[:1] if many else splits
 
     def _held_out(
@@ -241,8 +241,8 @@ class Probe:
             for setting, model in self._models(learnt):
                 found[setting].append(logits := model.logits(x[score]))
                 now = self.kind.score(y[score], logits) if len(splits) == 1 else best
-                worse = worse + 1 if now < best and not isinstance(setting, str) else 0
-                best = max(best, now)
+                if setting != SELF_TRAINING:
+                    best, worse = max(best, now), worse + 1 if now < best else 0
                 if worse == PATIENCE:  # weaker penalties only take longer
                     break
             if self._calibrated:

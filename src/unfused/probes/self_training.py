@@ -41,21 +41,14 @@ class Axes(NamedTuple):
         standard = (features - mean) / scale
         wanted = max(1, min(MOST_AXES, len(standard) // 3, standard.shape[1]))
         pca = PCA(wanted, svd_solver="randomized", random_state=0).fit(standard)
-        return cls(mean, pca.components_ / scale / np.sqrt(pca.explained_variance_[0]))
+        spread = np.sqrt(pca.explained_variance_[0]) or 1.0  # 0: all clips are the same
+        return cls(mean, pca.components_ / scale / spread)
 
 
 class Unlabelled:
-    """Clips of a task that may be heard without labels: (N, D) features, on their own axes.
-
-    Raises:
-        UserError: A value is not finite.
-    """
+    """Clips of a task that may be heard without labels: (N, D) features, on their own axes."""
 
     def __init__(self, features: Floats, part_of: Unlabelled | None = None) -> None:
-        if not np.isfinite(features).all():
-            raise UserError(
-                "features of clips without a label must be finite: leave such clips out"
-            )
         self.features, self._part_of = features, part_of
 
     @cached_property
@@ -71,7 +64,16 @@ class Unlabelled:
         return len(self.features)
 
     def lda(self, data: Standardised) -> Linear:
-        """Return discriminant analysis fitted to labelled clips and to these, which it names."""
+        """Return discriminant analysis fitted to labelled clips and to these, which it names.
+
+        Raises:
+            UserError: A value is not finite, or these have another dimension.
+        """
+        if self.features.shape[1] != data.x.shape[1] or not np.isfinite(self.features).all():
+            raise UserError(
+                f"features of clips without a label, {self.features.shape}, must be finite and of "
+                f"{data.x.shape[1]} dimensions: embed all with the same embedder"
+            )
         (mean, axes), (known, labels) = self.axes, np.unique(data.targets, return_inverse=True)
         labelled = (data.x * data.scale + (data.mean - mean)) @ axes.T
         x = np.concatenate([labelled, self._on_axes])
@@ -112,6 +114,6 @@ def _weighted_lda(
     covariance = within.T @ within
     spread = np.diag(covariance).copy()
     covariance *= 1 - SHRINKAGE
-    covariance.flat[:: len(spread) + 1] = spread + 1e-9 * spread.max()
+    covariance.flat[:: len(spread) + 1] = spread + 1e-9 * (spread.max() or 1.0)
     weight = linalg.solve(covariance, means.T, assume_a="pos").T
     return weight, np.log(counts / counts.sum()) - np.einsum("kr,kr->k", weight, means) / 2

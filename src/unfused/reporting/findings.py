@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.label_sets import split_labels
-from ..probes.choose_model import DEPLOYABLE, are_few, model_to_use
+from ..probes.choose_model import DEPLOYABLE, by_folds, model_to_use
 from ..scores.intervals import difference, holm
 from ..scores.metrics import is_ranked
 from .names import PLAIN, STUDENT, baseline_of, is_control, protocol_name
@@ -126,10 +126,10 @@ def findings(
 
     Returns:
         For each task ``task``, ``n_classifiers`` (that were compared on validation clips),
-        ``as_good`` (whether another one than the chosen has the best validation score), ``few``
-        (whether labels are so few that size chose nothing), ``best`` (the
-        summary row of the chosen one, its ``title`` and ``balanced`` accuracy), ``plain`` (the
-        plain alternative and how the best one compares with it; None where it was not measured),
+        ``as_good`` (whether another one than the chosen has the best validation score),
+        ``by_folds`` (whether folds chose, and so size did not), ``best`` (the summary row of the
+        chosen one, its ``title`` and ``balanced`` accuracy), ``plain`` (the plain alternative and
+        how the best one compares with it; None where it was not measured),
         ``classes`` (weakest first: ``label``, ``recall``, ``n_test``, ``n_labelled``), ``pairs``
         (of classes taken for each other, the most frequent first, with clips), ``suspects`` (clips
         whose label looks wrong).
@@ -148,7 +148,7 @@ def findings(
             "task": task,
             "n_classifiers": len(compared),
             "as_good": bool(best["validation"] < compared["validation"].max()),
-            "few": are_few(compared),
+            "by_folds": by_folds(compared),
             "several_labels": several,
             "best": _best(summary, best),
             "plain": _against_plain(best, rows, comparisons[comparisons["task"] == task]),

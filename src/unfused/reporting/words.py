@@ -50,7 +50,7 @@ def _rank(finding: Finding) -> str:
     """Return what made it the one to use."""
     of = counted(finding["n_classifiers"], "classifier")
     if finding["as_good"]:
-        return f"as good as the best of {of}{'' if finding['few'] else ', and smaller'}"
+        return f"as good as the best of {of}{'' if finding['by_folds'] else ', and smaller'}"
     return f"the {'smallest' if finding['best']['validation'] is None else 'best'} of {of}"
 
 
@@ -80,7 +80,8 @@ def against_plain(finding: Finding) -> str:
         return "It was not compared with plain statistics of the sound: they were not measured."
     method = f"{plain['name']} with a linear classifier"
     if plain["outcome"] == CHOSEN:
-        beats = "it beats all that was trained" if finding["few"] else "nothing trained beats it"
+        folds = finding["by_folds"]
+        beats = "it beats all that was trained" if folds else "nothing trained beats it"
         by = f": {beats} by more than a standard error on validation clips"
         known = finding["best"]["validation"] is not None
         return f"That is the plain method itself ({method}){by if known else ''}."

@@ -35,7 +35,7 @@ def list_candidates(
 
 
 def embed_clips(candidates: list, corpus: Any, run: Run) -> list:
-    """Embed the labelled clips with every candidate, once."""
+    """Embed labelled clips, and some without a label, with every candidate, once."""
     from ...probes.candidates import embed_candidates
 
     outputs = run.outputs(corpus.name, "embeddings")
