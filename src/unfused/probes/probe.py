@@ -37,9 +37,9 @@ MIN_VALID, MIN_VALID_PER_CLASS, MIN_VALID_GROUPS = 50, 5, 5
 N_FOLDS, FEW = 5, 300
 """Fewer clips are dealt into folds anew, at most three times, until so many are predicted."""
 FEW_PER_CLASS = 10
-"""With fewer clips of a typical class (the median) LDA is taken, or self-training, which have no penalty to choose:
-folds of so few mislead (docs/results.md). Where nothing can be held out and no clip without a label
-helps it stays :data:`WITHOUT_CHOICE`."""
+"""With fewer clips of a typical class (the median) LDA is taken, or self-training, which have no
+penalty to choose: folds of so few mislead (docs/results.md). Where nothing can be held out and no
+clip without a label helps it stays :data:`WITHOUT_CHOICE`."""
 VALIDATION, FOLDS, NOTHING = "validation", "folds", "nothing"
 """What a probe can be chosen on."""
 LDA, SELF_TRAINING = "lda", "self-training"
