@@ -24,7 +24,7 @@ from ..tasks.leakage import check_no_leak
 from .candidates import RANDOM_INIT, UNTRAINED, Candidate, Vectors
 from .fine_tuning import FineTuned, fine_tune
 from .head import save_head
-from .probe import KNNProbe, Probe
+from .probe import NOTHING, KNNProbe, Probe
 from .results import NO_CONTROLS, TRAIN, TRAIN_VALID, RowKeys, scored_rows
 from .self_training import Unlabelled
 from .settings import FineTuningSettings
@@ -73,7 +73,7 @@ def evaluate_frozen(
     for protocol in protocols:
         probe = fit_probe(protocol, vectors, parts["train"], parts["valid"], heard)
         warn_of_unseen(test.labels, probe.classes_, kind)
-        if probe.chosen_on_ == "nothing":
+        if probe.chosen_on_ == NOTHING:
             log.warning("%s: too few clips to choose the probe's setting", corpus.name)
         facts = {
             **_facts(candidate, parts, transductive),

@@ -36,7 +36,7 @@ from ..views.make_views import ViewMaker
 from .calibration import Calibration, calibrate
 from .head import Head
 from .linear_models import Linear, Standardised
-from .probe import Probe
+from .probe import NOTHING, VALIDATION, Probe
 from .results import prediction_table, score_labels
 from .settings import FineTuningSettings
 
@@ -88,7 +88,7 @@ def fine_tune(
         "protocol": "fine_tuning",
         "setting": "last epoch" if best.epoch is None else f"epoch {best.epoch + 1}",
         "chosen_by": train.kind.chosen_by,
-        "chosen_on": "nothing" if validated is None else "validation",
+        "chosen_on": NOTHING if validated is None else VALIDATION,
     }
     linear = network.standardised()
     calibration, error = network.judged(linear)

@@ -258,7 +258,9 @@ class Probe:
         """Yield every setting with what :meth:`_fitted` would return, but fitted less finely."""
         if self._unlabelled is not None:
             yield SELF_TRAINING, self._unlabelled.lda(learnt)
-        if self.lda and not (self._few and self._unlabelled is not None):
+            if self._few:
+                return
+        if self.lda:
             yield LDA, learnt.lda
         if not self._few:
             yield from zip(self.strengths, logistic_path(learnt, self.strengths), strict=True)

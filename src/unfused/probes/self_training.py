@@ -69,7 +69,7 @@ class Unlabelled:
         Raises:
             UserError: A value is not finite, or these have another dimension.
         """
-        if self.features.shape[1] != data.x.shape[1] or not np.isfinite(self.features).all():
+        if self.features.shape[1] != data.x.shape[1] or not self._finite:
             raise UserError(
                 f"features of clips without a label, {self.features.shape}, must be finite and of "
                 f"{data.x.shape[1]} dimensions: embed all with the same embedder"
@@ -90,6 +90,10 @@ class Unlabelled:
         of_features = weight.astype(np.float64) @ axes
         bias += of_features @ (data.mean - mean)
         return data.linear(*all_classes(of_features * data.scale, bias, known, data.n_classes))
+
+    @cached_property
+    def _finite(self) -> bool:
+        return bool(np.isfinite(self.features).all())
 
     @cached_property
     def _on_axes(self) -> NDArray[np.floating]:
