@@ -25,6 +25,7 @@ from unfused.probes.head import load_head
 from unfused.probes.label_efficiency import (
     COLUMNS,
     draw_labelled,
+    few_label_work,
     labels_given,
     probe_with_few_labels,
     train_with_few_labels,
@@ -201,6 +202,17 @@ def test_validation_clips_are_not_fitted_on_by_the_figure_that_says_so(vectors, 
               for v in (vectors, vectors._replace(matrix=moved))]  # fmt: skip
     np.testing.assert_array_equal(probes[0].train_.mean, probes[1].train_.mean)
     assert not np.array_equal(probes[0].all_.mean, probes[1].all_.mean)
+
+
+def test_what_no_seed_changes_learns_from_the_labels_that_every_seed_draws(store, truth):
+    known = {"embedder": {}, "vectors": "somewhere"}
+    listed = [Candidate("slicer", "", seed, 0, **known) for seed in (0, 1, 2)]
+    listed += [Candidate(f"{a} statistics", "", 0, 0, **known) for a in ("mfcc", "log-mel")]
+    work = list(few_label_work(listed, [], task_of(store, truth), protocols=["linear_probe"]))
+    names = [name for name, _, _ in work]
+    assert len({made["candidate"] for _, made, _ in work}) == len(set(names)) == 9
+    for label in ("slicer", "mfcc statistics", "log-mel statistics"):
+        assert [f"{label}-seed{seed}" in " ".join(names) for seed in (0, 1, 2)] == [True] * 3
 
 
 def few_of(candidate, vectors, corpus):

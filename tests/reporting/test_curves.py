@@ -104,7 +104,7 @@ def test_what_a_user_gets_is_what_each_draws_own_folds_choose():
     small, large = probed("small", [0.1, 0.2, 0.3], 0.5, 10), probed("large", [0.9] * 3, 0.55, 20)
     best = probed("best", [0.4, 0.5, 0.6], 0.9, 30)
     voted = probed("voted", [0.8] * 3, 1.0, 0, protocol="knn")  # cannot be used on new audio
-    later = probed("later", [0.8] * 3, 1.0, 0, seeds=(1,))  # where plain statistics are missing
+    later = probed("later", [0.8] * 3, 1.0, 0, seeds=(1,))  # nothing to choose among
     curves = label_curves(pd.concat([small, large, best, voted, later, SCORES]))
     chosen = curves[curves["encoder"] == "chosen"].set_index("budget")["mean"]
     assert chosen.to_dict() == pytest.approx(
@@ -113,6 +113,13 @@ def test_what_a_user_gets_is_what_each_draws_own_folds_choose():
     curves = label_curves(pd.concat([small, large, probed("third", [0.4] * 3, 0.2, 1)]))
     chosen = curves.loc[curves["encoder"] == "chosen", "mean"]
     assert chosen.tolist() == pytest.approx([0.95, 0.95, 0.95])  # by folds size decides nothing
+    worse = probed("large", [0.0] * 3, 0.4, 20, seeds=(1,))
+    curves = label_curves(
+        pd.concat([small, large, worse, probed("small", [0.5] * 3, 0.5, 10, seeds=(1,))])
+    )
+    chosen = curves[curves["encoder"] == "chosen"]
+    assert chosen["mean"].tolist() == pytest.approx([0.755] * 3)  # every seed's draws count
+    assert chosen["n_seeds"].tolist() == [2, 2, 2]
     assert not (label_curves(SCORES)["encoder"] == "chosen").any()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -49,8 +50,15 @@ def few_label_work(
     """Yield what :meth:`~unfused.core.outputs.OutputFolder.tables` takes: name, made_of, build.
 
     Frozen encoders, which have been embedded, are probed; what is planned is trained end to end.
+    Each seed draws labels of its own, and what no seed changes, plain statistics, learns from all.
     What the ``rows`` are made of lacks corpus and ``how``, see :func:`probe_with_few_labels`.
     """
+    seeds = {(item.label, item.seed) for item in probed}
+
+    def of_every_seed(item: Candidate) -> Iterator[Candidate]:
+        once = {seed for label, seed in seeds if label == item.label} == {item.seed}
+        for seed in sorted({seed for _, seed in seeds}) if once else [item.seed]:
+            yield replace(item, seed=seed)
 
     def probe(_: Path, of: Candidate, by: FrozenProtocol) -> Tables:
         return {"rows": probe_with_few_labels(of, Vectors.load(of), corpus, by, **how)}
@@ -58,7 +66,8 @@ def few_label_work(
     def train(folder: Path, of: Plan) -> Tables:
         return {"rows": train_with_few_labels(of, corpus, folder, device=device, **how)}
 
-    for candidate, protocol in product(probed, protocols):
+    every = [of for item in probed for of in of_every_seed(item)]
+    for candidate, protocol in product(every, protocols):
         made_of = {"protocol": protocol, **candidate.identity()}
         yield f"{candidate.key}-{protocol}", made_of, partial(probe, of=candidate, by=protocol)
     for plan in trained:

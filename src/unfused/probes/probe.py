@@ -241,7 +241,7 @@ class Probe:
             for setting, model in self._models(learnt):
                 found[setting].append(logits := model.logits(x[score]))
                 now = self.kind.score(y[score], logits) if len(splits) == 1 else best
-                if setting != SELF_TRAINING:
+                if setting not in (SELF_TRAINING, LDA):
                     best, worse = max(best, now), worse + 1 if now < best else 0
                 if worse == PATIENCE:  # weaker penalties only take longer
                     break

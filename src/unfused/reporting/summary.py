@@ -183,14 +183,10 @@ def label_curves(scores: pd.DataFrame, *, teacher: str | None = None) -> pd.Data
 
 
 def _chosen(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of what would be chosen in each draw, of the first seed alone.
-
-    Other seeds lack what no seed changes, the plain statistics among them.
-    """
+    """Return the rows of what would be chosen in each draw."""
     usable = scores[scores["protocol"].isin(DEPLOYABLE) & scores["validation"].notna()]
-    usable = usable[usable["seed"] == usable["seed"].min()].reset_index(drop=True)
-    usable = usable.assign(error=usable["validation_error"])
-    draws = [part for _, part in usable.groupby(["task", "fold", "budget", "draw"])]
+    usable = usable.assign(error=usable["validation_error"]).reset_index(drop=True)
+    draws = [part for _, part in usable.groupby(["task", "seed", "fold", "budget", "draw"])]
     chosen = [part.loc[[model_to_use(part)]] for part in draws if len(part) > 1]
     found = pd.concat([usable[:0], *chosen])
     return found.assign(encoder=CHOSEN, source="", read_out="")
