@@ -40,13 +40,13 @@ def written(monkeypatch):
     """The files of the clips that are rendered from here on."""
     paths = []
 
-    real = rendering._write_clip
+    real = rendering.write_clip
 
     def spy(path, clip):
         paths.append(path)
         real(path, clip)
 
-    monkeypatch.setattr(rendering, "_write_clip", spy)
+    monkeypatch.setattr(rendering, "write_clip", spy)
     return paths
 
 
@@ -98,7 +98,7 @@ def test_other_settings_are_another_corpus(corpus, tmp_path):
 def test_an_interrupted_rendering_goes_on(corpus, tmp_path, monkeypatch):
     done = []
 
-    real = rendering._write_clip
+    real = rendering.write_clip
 
     def interrupted(path, clip):
         if len(done) == 42:
@@ -107,7 +107,7 @@ def test_an_interrupted_rendering_goes_on(corpus, tmp_path, monkeypatch):
         done.append(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rendering, "_write_clip", interrupted)
+        patch.setattr(rendering, "write_clip", interrupted)
         with pytest.raises(KeyboardInterrupt):
             render_demo(tmp_path, settings=SMALL, n_jobs=1)
     stamps = {path: path.stat().st_mtime_ns for path in done[:40]}  # whole takes

@@ -127,6 +127,14 @@ def test_a_new_task_is_one_entry_in_the_configuration(project, class_folders, tm
     assert not (project.data / "01_raw").exists()  # nothing rendered
 
 
+def test_random_sounds_may_be_learnt_from_too(project, class_folders):
+    sounds = {"select.pools": "synthetic", "demo.n_sounds": 6}
+    project.run("data_engineering", data=str(class_folders), **sounds)
+    made = project.table("03_primary/synthetic/manifest.parquet")
+    learnt_from = project.table("05_model_input/pretraining_corpus/splits.parquet")
+    assert len(made) == 6 and set(made["clip_id"]) < set(learnt_from["clip_id"])
+
+
 def test_a_task_may_come_from_the_command_line(project, class_folders):
     project.run(
         "data_engineering", **{"tasks.mine.audio": str(class_folders), "select.tasks": "mine"}

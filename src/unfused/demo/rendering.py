@@ -99,10 +99,11 @@ def render_takes(folder: Path, takes: Sequence[Take], seconds: float, n_jobs: in
 def _write(folder: Path, take: Take, seconds: float) -> None:
     clips = play(take, seconds * len(take.paths)).reshape(len(take.paths), -1)
     for path, clip in zip(take.paths, clips, strict=True):
-        _write_clip(folder / path, clip)
+        write_clip(folder / path, clip)
 
 
-def _write_clip(file: Path, clip: NDArray[np.float32]) -> None:
+def write_clip(file: Path, clip: NDArray[np.float32]) -> None:
+    """Write samples at 16 kHz, (N,), as FLAC; a file half written never has the name."""
     aside = file.with_name(f"{file.name}.tmp")  # in memory: by callbacks, which swallow Ctrl-C
     soundfile.write(aside, clip, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     os.replace(aside, file)

@@ -14,6 +14,7 @@ class DemoSettings:
         n_sessions: Recording sessions of each of the twelve instruments, of five clips.
         n_notes: Single notes, about; the task ``instrument_family``.
         n_mixtures: Clips of the multi-label demo, about.
+        n_sounds: Random sounds, to pre-train on.
         seconds: Length of a clip; a mixture has twice that.
         seed: Of everything random.
 
@@ -24,6 +25,7 @@ class DemoSettings:
     n_sessions: Annotated[int, "at least 4"] = 25
     n_notes: Annotated[int, "in [40, 3000]"] = 2000
     n_mixtures: Annotated[int, "at least 20"] = 2000
+    n_sounds: Annotated[int, "at least 1"] = 4000
     seconds: Annotated[float, "at least 0.1"] = 1.5
     seed: int = 0
 

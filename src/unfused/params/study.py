@@ -66,13 +66,14 @@ ENCODERS_NAMED = (
     ("supervised", "encoders"),
 )
 """Groups of ``evaluation``, and what in them names encoders."""
-RENDERED = {"demo": "demo_corpus", "demo_notes": "demo_notes", "demo_mixtures": "demo_mixtures"}
-"""What a task's ``audio`` may say instead of a place -> the dataset that is rendered for it."""
+RENDERED = {"demo": "demo_corpus", "demo_notes": "demo_notes", "demo_mixtures": "demo_mixtures",
+            "synthetic": "synthetic_sounds"}  # fmt: skip
+"""What ``audio`` may say instead of a place -> the dataset that is rendered for it."""
 RESERVED = {  # pipelines, stages, datasets, and arguments of nodes that take methods by name
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
     *("lape", "compare_runs", "model", "classify", "label_next", "export", "new_audio"),
-    *("demo_corpus", "demo_notes", "demo_mixtures", "corpus", "students", "distillation"),
-    *("encoder", "run", "teacher"),
+    *RENDERED.values(),
+    *("corpus", "students", "distillation", "encoder", "run", "teacher"),
 }
 
 
@@ -85,7 +86,7 @@ class Study:
     methods: tuple[str, ...]  # every configured self-supervised method
     compared: tuple[str, ...]  # those whose encoders are compared
     teacher: str  # whose encoders make the pseudo-labels: a method, or a teacher from outside
-    rendered: Mapping[str, str]  # tasks whose audio is rendered -> the dataset with it
+    rendered: Mapping[str, str]  # tasks and pools whose audio is rendered -> the dataset with it
     model_task: str  # the one whose model is kept for new audio
     few_labels: bool  # whether label efficiency is measured
     evaluated: tuple[str, ...]  # encoders from outside that are compared whoever teaches
@@ -129,13 +130,14 @@ class Study:
             _check_controls(parameters, teacher)
         labels = evaluation.get("label_efficiency") or {}
         chosen = _known(_listed(select.get("pools")) or list(pools), list(pools), "select.pools")
+        there = tuple(name for name in chosen if pools[name].get("audio"))
         return cls(
             tasks=tasks,
-            pools=tuple(name for name in chosen if pools[name].get("audio")),
+            pools=there,
             methods=methods,
             compared=(teacher,) if teacher in methods else (),
             teacher=teacher,
-            rendered=_rendered(parameters, tasks),
+            rendered=_rendered(parameters, [*tasks, *there]),
             model_task=_known([model.get("task") or tasks[0]], tasks, "model.task")[0],
             few_labels=bool(labels.get("budgets")),
             evaluated=_known(_listed(evaluation.get("teachers")), known, "evaluation.teachers"),
@@ -152,7 +154,8 @@ class Study:
         alone = [name for name in self.methods if name not in self.lessons]
         asked = (parameters.get("select") or {}).get("methods") or alone
         methods = [*self.compared, *_known(_listed(asked), self.methods, "select.methods")]
-        rendered, compared = _rendered(parameters, tasks), tuple(dict.fromkeys(methods))
+        rendered = _rendered(parameters, [*tasks, *self.pools])
+        compared = tuple(dict.fromkeys(methods))
         return replace(self, tasks=tasks, compared=compared, rendered=rendered, benchmark=True)
 
 
@@ -348,6 +351,7 @@ def _chosen_tasks(parameters: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _rendered(parameters: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, str]:
-    audio = {task: str(parameters["tasks"][task].get("audio")) for task in tasks}
-    return {task: RENDERED[name] for task, name in audio.items() if name in RENDERED}
+def _rendered(parameters: Mapping[str, Any], corpora: Sequence[str]) -> dict[str, str]:
+    entries = {**_entries(parameters, "tasks"), **_entries(parameters, "pools")}
+    audio = {name: str(entries[name].get("audio")) for name in corpora}
+    return {name: RENDERED[of] for name, of in audio.items() if of in RENDERED}

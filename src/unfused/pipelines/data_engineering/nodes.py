@@ -27,19 +27,28 @@ def render_demo_mixtures(demo: params.Demo) -> Path:
 
 def _rendered(demo: params.Demo, name: str) -> Path:
     from ...demo.corpus import render_demo
+
+    return render_demo(demo.folder, name, _settings(demo))
+
+
+def _settings(demo: params.Demo) -> Any:
     from ...demo.settings import DemoSettings
 
-    settings = demo.model_dump(exclude={"expected", "folder", "fresh"})
-    return render_demo(demo.folder, name, DemoSettings(**settings))
+    return DemoSettings(**demo.model_dump(exclude={"expected", "folder", "fresh"}))
+
+
+def render_synthetic_sounds(demo: params.Demo) -> Path:
+    """Make random sounds to pre-train on, or what is missing of them."""
+    from ...demo.synthesis import render_sounds
+
+    return render_sounds(demo.folder, _settings(demo))
 
 
 def scan_task_audio(source: params.Task, *rendered: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the headers of a task's files, and see that there are labels."""
     from ...data.manifest import check_classes
 
-    if rendered:
-        source = source.model_copy(update={"audio": str(rendered[0])})
-    usable, unusable = scan_pool_audio(source)
+    usable, unusable = scan_pool_audio(source, *rendered)
     if source.card is not None:
         from ...tasks.layouts import warn_of_counts
 
@@ -70,12 +79,14 @@ def columns_found(source: params.Task) -> str:
     return ""
 
 
-def scan_pool_audio(source: params.Audio) -> tuple[pd.DataFrame, pd.DataFrame]:
+def scan_pool_audio(source: params.Audio, *rendered: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the headers of a corpus's files; list what can be used and what cannot, with reasons."""
     from ...data.manifest import scan_audio
     from ...data.sources import corpus_name
     from ...tasks.layouts import read_layout
 
+    if rendered:
+        source = source.model_copy(update={"audio": str(rendered[0])})
     layout = source.layout if isinstance(source, params.Task) else None
     options = source.layout_options if isinstance(source, params.Task) else {}
     how = {"labels", "columns", "label_separator", "labelled_since"}

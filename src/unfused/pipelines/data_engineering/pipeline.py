@@ -12,7 +12,7 @@ from . import nodes
 def create_pipeline(study: Study) -> Pipeline:
     """Return the pipeline from audio to what encoders may be pre-trained on."""
     parts = [_corpus(f"tasks.{name}", study.rendered.get(name)) for name in study.tasks]
-    parts += [_corpus(f"pools.{name}") for name in study.pools]
+    parts += [_corpus(f"pools.{name}", study.rendered.get(name)) for name in study.pools]
     parts.append(_pretraining([f"{name}.corpus" for name in (*study.tasks, *study.pools)]))
     for dataset in sorted(set(study.rendered.values())):
         parts.append(Pipeline([node(getattr(nodes, f"render_{dataset}"), "params:demo", dataset)]))
