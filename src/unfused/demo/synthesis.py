@@ -17,6 +17,7 @@ from joblib import Parallel, delayed
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import signal
+from scipy.fft import next_fast_len
 
 from ..core.outputs import OutputFolder
 from ..core.progress import progress
@@ -35,7 +36,7 @@ Curve = NDArray[np.float64]
 
 def random_sound(draw: Generator) -> NDArray[np.float32]:
     """Return a random sound at 16 kHz, (N,), its loudest sample between -25 and -1 dB."""
-    n = round(SAMPLE_RATE * _log_uniform(draw, SHORTEST, LONGEST))
+    n = next_fast_len(round(SAMPLE_RATE * _log_uniform(draw, SHORTEST, LONGEST)), real=True)
     sound = np.zeros(n)
     for _ in range(draw.choice([1, 2, 3], p=[0.5, 0.35, 0.15])):
         voice = _VOICES[draw.integers(len(_VOICES))](draw, n)
