@@ -24,7 +24,7 @@ help:
 
 unfused: $(VENV)/demo  ## set-up, demo corpus, UnFuSeD, report
 ##   DATA=<folder or CSV>   your audio instead: class folders, or a table with columns path,label
-##   UNLABELLED=<folder>    more audio for pre-training
+##   UNLABELLED=<folder>    more audio for pre-training; synthetic: random sounds
 ##   ENV=<name>             a configuration under conf/: paper, gpu, test
 	@$(RUN) run --pipelines=unfused $(if $(ENV),--env=$(ENV))
 

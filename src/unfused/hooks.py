@@ -55,7 +55,7 @@ class ProjectHooks:
             run = parameters.get("run") or {}
             seeds = ", ".join(map(str, seeds_of(run.get("seeds")) or []))
             expected = run.get("expected")
-            if study.rendered and not expected:
+            if not expected and study.rendered.keys() & set(study.tasks):
                 expected = (parameters.get("demo") or {}).get("expected")
             asked = command.params.get("pipelines") or [command.params.get("pipeline")]
             log.info(

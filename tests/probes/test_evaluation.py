@@ -208,11 +208,14 @@ def test_what_no_seed_changes_learns_from_the_labels_that_every_seed_draws(store
     known = {"embedder": {}, "vectors": "somewhere"}
     listed = [Candidate("slicer", "", seed, 0, **known) for seed in (0, 1, 2)]
     listed += [Candidate(f"{a} statistics", "", 0, 0, **known) for a in ("mfcc", "log-mel")]
-    work = list(few_label_work(listed, [], task_of(store, truth), protocols=["linear_probe"]))
+    how = {"seeds": [0, 1, 2], "protocols": ["linear_probe"]}
+    work = list(few_label_work(listed, [], task_of(store, truth), **how))
     names = [name for name, _, _ in work]
     assert len({made["candidate"] for _, made, _ in work}) == len(set(names)) == 9
     for label in ("slicer", "mfcc statistics", "log-mel statistics"):
         assert [f"{label}-seed{seed}" in " ".join(names) for seed in (0, 1, 2)] == [True] * 3
+    alone = few_label_work(listed[-1:], [], task_of(store, truth), **how)
+    assert len(list(alone)) == 3
 
 
 def few_of(candidate, vectors, corpus):

@@ -123,6 +123,19 @@ def test_lda_is_chosen_where_it_leads():
     assert LDA not in Probe(lda=False).fit(x[few], y[few].astype(str)).scores_
 
 
+def test_a_good_lda_does_not_keep_weak_penalties_from_being_tried():
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 4
+    noise = rng.normal(size=(400, 8)) @ rng.normal(size=(8, 60)) * 4
+    x = noise + 0.5 * rng.normal(size=(4, 60))[y] + 0.2 * rng.normal(size=(400, 60))
+    probe = Probe().fit(x, y.astype(str), valid=last(400, 100))
+    lda, *path = probe.scores_.values()
+    assert next(iter(probe.scores_)) == LDA
+    assert path == sorted(path)  # every penalty is better than the one before
+    assert sum(score < lda for score in path) >= PATIENCE
+    assert len(path) == len(STRENGTHS)
+
+
 def test_grouped_folds_see_through_speaker_features():
     """Features that only name the speaker look perfect unless speakers are held out."""
     rng = np.random.default_rng(0)

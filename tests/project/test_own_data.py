@@ -128,11 +128,13 @@ def test_a_new_task_is_one_entry_in_the_configuration(project, class_folders, tm
 
 
 def test_random_sounds_may_be_learnt_from_too(project, class_folders):
-    sounds = {"select.pools": "synthetic", "demo.n_sounds": 6}
-    project.run("data_engineering", data=str(class_folders), **sounds)
-    made = project.table("03_primary/synthetic/manifest.parquet")
+    sounds = {"unlabelled": "synthetic", "demo.n_sounds": 6}
+    output = project.run("data_engineering", data=str(class_folders), **sounds)
+    assert "study takes" not in output  # what the demo takes is not said of one's own data
+    made = project.table("03_primary/pool/manifest.parquet")
     learnt_from = project.table("05_model_input/pretraining_corpus/splits.parquet")
-    assert len(made) == 6 and set(made["clip_id"]) < set(learnt_from["clip_id"])
+    assert len(made) == 6
+    assert set(made["clip_id"]) < set(learnt_from["clip_id"])
 
 
 def test_a_task_may_come_from_the_command_line(project, class_folders):

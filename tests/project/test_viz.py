@@ -70,6 +70,12 @@ def test_stages_of_own_data(shown):
     assert_stages(graph, LAYERS[1:])  # nothing is rendered
 
 
+def test_random_sounds_are_a_dataset_of_own_data(shown):
+    graph, answers = shown(data="some/folder", unlabelled="synthetic")
+    assert_stages(graph, LAYERS)
+    assert "Random sounds" in json.dumps(answers["synthetic_sounds"])
+
+
 def test_before_any_run_everything_is_described(shown):
     tasks = ["instrument", "instrument_family", "pitch_class", "mixtures"]
     graph, answers = shown(select={"tasks": tasks})

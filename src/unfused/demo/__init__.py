@@ -1,1 +1,1 @@
-"""The demo corpora: instruments of a SoundFont, rendered on this machine."""
+"""Corpora made on this machine: instruments of a SoundFont, and random sounds."""

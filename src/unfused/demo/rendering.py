@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -89,11 +89,16 @@ def render_takes(folder: Path, takes: Sequence[Take], seconds: float, n_jobs: in
     missing = [t for t in takes if not all((folder / path).is_file() for path in t.paths)]
     for parent in {(folder / path).parent for take in missing for path in take.paths}:
         parent.mkdir(parents=True, exist_ok=True)
-    workers = 1 if len(missing) < 100 else n_jobs  # few are not worth starting processes for
-    jobs = (delayed(_write)(folder, take, seconds) for take in missing)
+    jobs = [delayed(_write)(folder, take, seconds) for take in missing]
+    in_processes(jobs, folder, n_jobs, desc="rendering", unit="take")
+
+
+def in_processes(jobs: Sequence[Any], folder: Path, n_jobs: int, **shown: Any) -> None:
+    """Run delayed jobs, many in processes; what these leave meanwhile lies in the folder."""
+    workers = 1 if len(jobs) < 100 else n_jobs  # few are not worth starting processes for
     nowhere = {"max_nbytes": None, "temp_folder": str(folder)}  # as in data.extraction
-    written = Parallel(n_jobs=workers, return_as="generator", batch_size=8, **nowhere)(jobs)
-    list(progress(written, total=len(missing), desc="rendering", unit="take"))
+    done = Parallel(n_jobs=workers, return_as="generator", batch_size=8, **nowhere)(jobs)
+    list(progress(done, total=len(jobs), **shown))
 
 
 def _write(folder: Path, take: Take, seconds: float) -> None:

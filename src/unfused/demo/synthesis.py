@@ -1,10 +1,11 @@
-"""Random sounds to pre-train on, made on this machine: as many as one likes, of nobody's rights.
+"""Random sounds to pre-train on, made on this machine: as many as one likes, free of any rights.
 
-Nothing real is imitated. A sound is one to three voices: partials or frequency modulation that
-glide and tremble, noise through moving resonances, strokes on something that rings; each swells
-and fades in events of its own, in a room or without, over background noise. All is drawn at
-random. Ours; the idea that encoders learn from such sounds is of Cherep and Singh (arXiv
-2406.05923), whose synthesiser is another. What they are worth: docs/results.md#random-sounds.
+A sound is one to three voices: partials or frequency modulation that glide and tremble, noise
+through moving resonances, strokes on something that rings; each swells and fades in events of its
+own, in a room or without, over background noise. All is drawn at random; what modulation makes
+beyond half the rate is folded back, and heard. The synthesiser is ours, the idea that encoders
+learn from such sounds Cherep and Singh's (arXiv 2406.05923), who have another. What they are
+worth: docs/results.md#random-sounds.
 """
 
 from __future__ import annotations
@@ -13,17 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import signal
 from scipy.fft import next_fast_len
 
 from ..core.outputs import OutputFolder
-from ..core.progress import progress
 from ..core.seeding import numpy_generator
 from ..core.source import source_digest
-from .rendering import SAMPLE_RATE, write_clip
+from .rendering import SAMPLE_RATE, in_processes, write_clip
 from .settings import DemoSettings
 
 NAME = "synthetic"
@@ -208,15 +208,16 @@ def render_sounds(
         files = [path / NAME / f"{number // 1000:03d}" / f"{number:06d}.flac" for number in numbers]
         for parent in {file.parent for file in files}:
             parent.mkdir(parents=True, exist_ok=True)
-        missing = [pair for pair in zip(files, numbers, strict=True) if not pair[0].is_file()]
-        jobs = (delayed(_write)(file, settings.seed, number) for file, number in missing)
-        nowhere = {"max_nbytes": None, "temp_folder": str(path)}  # as in data.extraction
-        workers = Parallel(n_jobs=n_jobs, return_as="generator", batch_size=8, **nowhere)
-        list(progress(workers(jobs), total=len(missing), desc="synthesis", unit="clip"))
+        jobs = [
+            delayed(_write)(file, settings.seed, number)
+            for file, number in zip(files, numbers, strict=True)
+            if not file.is_file()
+        ]
+        in_processes(jobs, path, n_jobs, desc="synthesis", unit="clip")
 
-    source = source_digest("demo.synthesis", "demo.rendering")
-    made_of = {"n": settings.n_sounds, "seed": settings.seed, "source": source}
-    return OutputFolder(Path(folder)).built(NAME, made_of, build) / NAME
+    made_of = {"n": settings.n_sounds, "seed": settings.seed}
+    known = {**made_of, "source": source_digest("demo.synthesis")}
+    return OutputFolder(Path(folder)).built(NAME, known, build) / NAME
 
 
 def _write(file: Path, seed: int, number: int) -> None:

@@ -54,8 +54,8 @@ class Audio(Model):
 
     Attributes:
         audio: A folder, several folders, or a CSV or Parquet table; the words ``demo``,
-            ``demo_notes`` and ``demo_mixtures`` are rendered corpora; null means that there is
-            none.
+            ``demo_notes``, ``demo_mixtures`` and ``synthetic`` are corpora that are made on the
+            spot; null means that there is none.
         labels: ``folders`` (one folder per class), ``table``, ``tracks`` (of Audacity or Raven
             beside recordings), ``none``, ``auto``, or a regular expression for the paths of files
             with a group ``(?P<label>...)``, and maybe others: ``group``, ``split``, ``fold``.
@@ -166,7 +166,7 @@ class Task(Audio):
 
 
 class Demo(like(DemoSettings, "seed")):  # type: ignore[misc]
-    """The rendered demo corpora.
+    """Corpora that are made on the spot.
 
     Attributes:
         folder: Where the audio is kept.
@@ -178,3 +178,7 @@ class Demo(like(DemoSettings, "seed")):  # type: ignore[misc]
     seconds: float = Field(1.5, gt=0.1)
     folder: Folder = Path("data/01_raw")
     expected: str | None = None
+
+    def settings(self) -> DemoSettings:
+        """Return the library's settings."""
+        return DemoSettings(**self.model_dump(exclude={"folder", "expected"}))

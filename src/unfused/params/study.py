@@ -66,8 +66,9 @@ ENCODERS_NAMED = (
     ("supervised", "encoders"),
 )
 """Groups of ``evaluation``, and what in them names encoders."""
+SYNTHETIC = "synthetic"
 RENDERED = {"demo": "demo_corpus", "demo_notes": "demo_notes", "demo_mixtures": "demo_mixtures",
-            "synthetic": "synthetic_sounds"}  # fmt: skip
+            SYNTHETIC: "synthetic_sounds"}  # fmt: skip
 """What ``audio`` may say instead of a place -> the dataset that is rendered for it."""
 RESERVED = {  # pipelines, stages, datasets, and arguments of nodes that take methods by name
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
@@ -339,7 +340,12 @@ def _is_there(entry: Mapping[str, Any]) -> bool:
 def _chosen_tasks(parameters: Mapping[str, Any]) -> tuple[str, ...]:
     """Return one's own data if given, else the tasks under ``select.tasks``, else all there are."""
     entries = _entries(parameters, "tasks")
-    if entries.get("own_data", {}).get("audio"):
+    if own := entries.get("own_data", {}).get("audio"):
+        if own == SYNTHETIC:
+            raise UserError(
+                f"data={SYNTHETIC} are random sounds, which have no labels: give them as "
+                f"unlabelled={SYNTHETIC}; a folder of that name is ./{SYNTHETIC}"
+            )
         return ("own_data",)
     asked = _listed((parameters.get("select") or {}).get("tasks"))
     names = asked or [name for name in entries if _is_there(entries[name])]
@@ -353,5 +359,13 @@ def _chosen_tasks(parameters: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _rendered(parameters: Mapping[str, Any], corpora: Sequence[str]) -> dict[str, str]:
     entries = {**_entries(parameters, "tasks"), **_entries(parameters, "pools")}
-    audio = {name: str(entries[name].get("audio")) for name in corpora}
-    return {name: RENDERED[of] for name, of in audio.items() if of in RENDERED}
+    audio = {name: entries[name].get("audio") for name in corpora}
+    for name, places in audio.items():
+        if isinstance(places, list) and (made := set(places) & set(RENDERED)):
+            raise UserError(
+                f"audio of {name!r} lists {min(made)!r}, which is made on the spot: give that an "
+                "entry of its own under pools"
+            )
+    return {
+        name: RENDERED[of] for name, of in audio.items() if isinstance(of, str) and of in RENDERED
+    }

@@ -43,6 +43,7 @@ def few_label_work(
     trained: Sequence[Plan],
     corpus: Corpus,
     *,
+    seeds: Sequence[int],
     protocols: Sequence[FrozenProtocol],
     device: str = "auto",
     **how: Any,
@@ -50,15 +51,10 @@ def few_label_work(
     """Yield what :meth:`~unfused.core.outputs.OutputFolder.tables` takes: name, made_of, build.
 
     Frozen encoders, which have been embedded, are probed; what is planned is trained end to end.
-    Each seed draws labels of its own, and what no seed changes, plain statistics, learns from all.
+    Each of the run's seeds draws labels of its own, and what no seed changes, plain statistics,
+    learns from those of all.
     What the ``rows`` are made of lacks corpus and ``how``, see :func:`probe_with_few_labels`.
     """
-    seeds = {(item.label, item.seed) for item in probed}
-
-    def of_every_seed(item: Candidate) -> Iterator[Candidate]:
-        once = {seed for label, seed in seeds if label == item.label} == {item.seed}
-        for seed in sorted({seed for _, seed in seeds}) if once else [item.seed]:
-            yield replace(item, seed=seed)
 
     def probe(_: Path, of: Candidate, by: FrozenProtocol) -> Tables:
         return {"rows": probe_with_few_labels(of, Vectors.load(of), corpus, by, **how)}
@@ -66,12 +62,19 @@ def few_label_work(
     def train(folder: Path, of: Plan) -> Tables:
         return {"rows": train_with_few_labels(of, corpus, folder, device=device, **how)}
 
-    every = [of for item in probed for of in of_every_seed(item)]
-    for candidate, protocol in product(every, protocols):
+    for candidate, protocol in product(_of_every_seed(probed, seeds), protocols):
         made_of = {"protocol": protocol, **candidate.identity()}
         yield f"{candidate.key}-{protocol}", made_of, partial(probe, of=candidate, by=protocol)
     for plan in trained:
         yield plan.name, {"plan": plan.identity()}, partial(train, of=plan)
+
+
+def _of_every_seed(probed: Sequence[Candidate], seeds: Sequence[int]) -> Iterator[Candidate]:
+    """Yield encoders, and what no seed changes with every seed."""
+    several = {item.label for item in probed if item.seed != seeds[0]}
+    for item in probed:
+        for seed in [item.seed] if item.label in several else seeds:
+            yield replace(item, seed=seed)
 
 
 def probe_with_few_labels(

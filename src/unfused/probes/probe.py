@@ -42,7 +42,7 @@ penalty to choose: folds of so few mislead (docs/results.md). Where nothing can 
 clip without a label helps it stays :data:`WITHOUT_CHOICE`."""
 VALIDATION, FOLDS, NOTHING = "validation", "folds", "nothing"
 """What a probe can be chosen on."""
-LDA, SELF_TRAINING = "lda", "self-training"
+LDA, SELF_TRAINING = WITHOUT_PENALTY = "lda", "self-training"
 NEIGHBOURS = (50, 20, 10, 5, 1)
 """Values of k to choose from; more than there are clips means all of them."""
 TEMPERATURE = 0.07
@@ -156,8 +156,9 @@ class Probe:
             self.validation_ = self.validation_error_ = np.nan
             self.setting_ = self._without_choice(len(x))
         else:
-            last = SELF_TRAINING, LDA  # on a tie
-            self.setting_ = max(self.scores_, key=lambda key: (self.scores_[key], key not in last))
+            self.setting_ = max(
+                self.scores_, key=lambda key: (self.scores_[key], key not in WITHOUT_PENALTY)
+            )
             table = prediction_table(
                 logits[self.setting_], self.classes_, self.kind, labels=names[rows],
                 clip_ids=rows, groups=None if units is None else units[rows],
@@ -241,7 +242,7 @@ class Probe:
             for setting, model in self._models(learnt):
                 found[setting].append(logits := model.logits(x[score]))
                 now = self.kind.score(y[score], logits) if len(splits) == 1 else best
-                if setting not in (SELF_TRAINING, LDA):
+                if setting not in WITHOUT_PENALTY:
                     best, worse = max(best, now), worse + 1 if now < best else 0
                 if worse == PATIENCE:  # weaker penalties only take longer
                     break

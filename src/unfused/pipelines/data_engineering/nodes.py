@@ -25,23 +25,17 @@ def render_demo_mixtures(demo: params.Demo) -> Path:
     return _rendered(demo, "mixtures")
 
 
-def _rendered(demo: params.Demo, name: str) -> Path:
-    from ...demo.corpus import render_demo
-
-    return render_demo(demo.folder, name, _settings(demo))
-
-
-def _settings(demo: params.Demo) -> Any:
-    from ...demo.settings import DemoSettings
-
-    return DemoSettings(**demo.model_dump(exclude={"expected", "folder", "fresh"}))
-
-
 def render_synthetic_sounds(demo: params.Demo) -> Path:
     """Make random sounds to pre-train on, or what is missing of them."""
     from ...demo.synthesis import render_sounds
 
-    return render_sounds(demo.folder, _settings(demo))
+    return render_sounds(demo.folder, demo.settings())
+
+
+def _rendered(demo: params.Demo, name: str) -> Path:
+    from ...demo.corpus import render_demo
+
+    return render_demo(demo.folder, name, demo.settings())
 
 
 def scan_task_audio(source: params.Task, *rendered: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -99,7 +99,7 @@ def measure_label_efficiency(
     probed = [item for item in embeddings if asked.takes(item.label, item.source)]
     wanted = evaluation.supervised.settings()
     trained = plans(embeddings, asked.fine_tuning, *wanted) if asked.fine_tuning else []
-    how |= {"protocols": asked.protocols, "device": run.device}
+    how |= {"protocols": asked.protocols, "device": run.device, "seeds": run.seeds}
     for name, made_of, build in few_label_work(probed, trained, corpus, **how):
         found.append(outputs.tables(name, {**known, **made_of}, build))
     return joined(found, "rows") if found else pd.DataFrame(columns=list(COLUMNS))
