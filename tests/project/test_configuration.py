@@ -133,7 +133,8 @@ def test_every_catalog_entry_is_used(load, project_root):
         entries |= set(yaml.safe_load(file.read_text(encoding="utf-8")))
     matched = set()
     loaded = [load(env) for env in ENVIRONMENTS]
-    loaded.append(load("test", **{"select.tasks": "pitch_class"}))  # no environment's choice
+    loaded.append(load("test", **{"select.tasks": "pitch_class", "unlabelled": "synthetic"}))
+    assert "synthetic_sounds" in datasets({"lape": loaded[-1][1]["lape"]})  # it renders, too
     for catalog, registered, _ in loaded:
         for name in datasets(registered):
             matched |= {name, catalog.config_resolver.match_dataset_pattern(name)}
