@@ -51,6 +51,14 @@ def test_the_best_on_validation_is_chosen_whatever_test_clips_say():
     assert found["n_candidates"] == 3
 
 
+def test_a_network_that_chose_its_epoch_on_few_clips_is_not_compared_with_folds():
+    scratch = row("supervised", 1.0, 500, 0.8, protocol="fine_tuning")
+    probe = row("decar", 0.93, 100, 0.95, chosen_on=FOLDS)
+    assert chosen(probe, scratch)["encoder"] == "decar"
+    assert chosen(scratch, row("decar", 0.93, 100, 0.95))["encoder"] == "supervised"
+    assert chosen(scratch)["encoder"] == "supervised"
+
+
 def test_within_one_standard_error_the_smaller_one_is_chosen():
     found = chosen(PLAIN, row("decar", 0.80, 100, 0.8), row("byol_a", 0.79, 50, 0.7),
                    row("cola", 0.77, 10, 0.9))  # fmt: skip

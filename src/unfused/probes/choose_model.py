@@ -50,6 +50,7 @@ def choose_model(
         UserError: No row can be deployed, or none has a validation score.
     """
     once, scored = _scores(results, controls)
+    scored = comparable(scored)
     chosen, best = model_to_use(scored), scored.loc[scored["validation"].idxmax()]
     repeat = _of(once, chosen).sort_values("validation").iloc[-1]
     mine = _used(predictions, chosen)
@@ -121,8 +122,9 @@ def model_to_use(scored: pd.DataFrame) -> Any:
     ``validation``, its standard ``error``, ``parameters``, and ``chosen_on``; what is not known to
     be small (-1) counts as large. Where folds chose (:func:`by_folds`) the error is so
     large that size would decide: there it is the best, and one without parameters, plain
-    statistics, only if nothing else is within the error (docs/results.md).
+    statistics, only if nothing else is within the error (docs/results.md). See :func:`comparable`.
     """
+    scored = comparable(scored)
     best = scored.loc[scored["validation"].idxmax()]
     within = scored[scored["validation"] >= best["validation"] - np.nan_to_num(best["error"])]
     sizes = within["parameters"].where(within["parameters"] >= 0, np.inf)
@@ -132,6 +134,14 @@ def model_to_use(scored: pd.DataFrame) -> Any:
         ["size", "validation"], ascending=[True, False], kind="stable"
     )
     return order.index[0]
+
+
+def comparable(scored: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose scores can be compared: where folds chose some, these alone.
+
+    Validation clips are few then, and a network trained end to end chose its epoch on them.
+    """
+    return scored[scored["chosen_on"] == FOLDS] if by_folds(scored) else scored
 
 
 def by_folds(scored: pd.DataFrame) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.label_sets import split_labels
-from ..probes.choose_model import DEPLOYABLE, by_folds, model_to_use
+from ..probes.choose_model import DEPLOYABLE, by_folds, comparable, model_to_use
 from ..scores.intervals import difference, holm
 from ..scores.metrics import is_ranked
 from .names import PLAIN, STUDENT, baseline_of, is_control, protocol_name
@@ -39,7 +39,7 @@ def _usable(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows among which it is chosen: without validation score only if none has one."""
     usable = rows[~rows["source"].map(is_control) & rows["protocol"].isin(DEPLOYABLE)]
     compared = usable[usable["validation"].notna()]
-    return compared if len(compared) else usable
+    return comparable(compared) if len(compared) else usable
 
 
 def title_of(row: pd.Series) -> str:
