@@ -75,6 +75,10 @@ def expensive(project):
         ({"demo.n_sessions": 3}, ["n_sessions", "3", "4"]),
         ({"demo.n_sounds": 0}, ["n_sounds=0", "1000000"]),
         ({"data": "synthetic"}, ["random sounds", "unlabelled=synthetic", "./synthetic"]),
+        (
+            {"tasks.mine.audio": "synthetic", "select.tasks": "mine"},
+            ["tasks.mine", "without labels"],
+        ),
         ({"pools.pool.audio": ["synthetic", "/x"]}, ["'pool'", "'synthetic'", "pools"]),
         ({"extraction.n_jobs": 0}, ["n_jobs=0", "-1"]),
         ({"front_end.f_max": 9000}, ["f_max=9000", "8000"]),

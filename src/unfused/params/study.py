@@ -340,12 +340,7 @@ def _is_there(entry: Mapping[str, Any]) -> bool:
 def _chosen_tasks(parameters: Mapping[str, Any]) -> tuple[str, ...]:
     """Return one's own data if given, else the tasks under ``select.tasks``, else all there are."""
     entries = _entries(parameters, "tasks")
-    if own := entries.get("own_data", {}).get("audio"):
-        if own == SYNTHETIC:
-            raise UserError(
-                f"data={SYNTHETIC} are random sounds, which have no labels: give them as "
-                f"unlabelled={SYNTHETIC}; a folder of that name is ./{SYNTHETIC}"
-            )
+    if entries.get("own_data", {}).get("audio"):
         return ("own_data",)
     asked = _listed((parameters.get("select") or {}).get("tasks"))
     names = asked or [name for name in entries if _is_there(entries[name])]
@@ -358,9 +353,15 @@ def _chosen_tasks(parameters: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _rendered(parameters: Mapping[str, Any], corpora: Sequence[str]) -> dict[str, str]:
-    entries = {**_entries(parameters, "tasks"), **_entries(parameters, "pools")}
+    tasks = _entries(parameters, "tasks")
+    entries = {**tasks, **_entries(parameters, "pools")}
     audio = {name: entries[name].get("audio") for name in corpora}
     for name, places in audio.items():
+        if name in tasks and places == SYNTHETIC:
+            raise UserError(
+                f"tasks.{name}.audio={SYNTHETIC} are random sounds, without labels: give them "
+                f"as unlabelled={SYNTHETIC}; a folder of that name is ./{SYNTHETIC}"
+            )
         if isinstance(places, list) and (made := set(places) & set(RENDERED)):
             raise UserError(
                 f"audio of {name!r} lists {min(made)!r}, which is made on the spot: give that an "
