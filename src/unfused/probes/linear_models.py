@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
-from sklearn.linear_model import LogisticRegression
+from scipy import linalg, optimize, special
 from threadpoolctl import ThreadpoolController
 
 from ..embeddings.read_out import Floats
 
 _NEVER = -30.0  # logit of a class that no training clip has, relative to nothing known
 _ROWS = 4096
-_GRADIENT, _MOST_ITERATIONS = 3e-4, 5000
+_GRADIENT, _MOST_ITERATIONS = 1e-3, 5000
+_LEFT = 0.3  # of the curvature at equal logits where clips are told apart: for speed alone
 _FOR_THREADS = 10_000_000  # values of a training set from which several threads are faster
 _LIKE_ZERO = 1e-10  # eigenvalues below this share of the largest, and spreads, are rounding
 
@@ -101,22 +101,26 @@ class Standardised:
         return shrinkage_lda(self)
 
     @cached_property
-    def spanned(self) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Features in the space that they span, (N, R), and what makes its axes of them, (R, N).
+    def principal(self) -> tuple[Floats, NDArray[np.floating], NDArray[np.floating]]:
+        """Features on the axes along which they vary, (N, R), variances (R,), what makes the axes.
 
-        With a penalty on the weights the optimum lies there. With N >= D all of D, without axes.
+        With a penalty on the weights the optimum lies there. The axes are (D, R) or, where there
+        are fewer clips than dimensions, sums of so much of each clip, (N, R).
         """
-        if len(self.x) >= self.x.shape[1]:
-            return self.x, None
+        n, dim = self.x.shape
+        if n >= dim:  # any rotation will do
+            x = _single(self.x)
+            values, vectors = linalg.eigh(x.T @ x, driver="evd")
+            return x @ vectors, np.maximum(values, 0.0) / n, vectors
         values, vectors = linalg.eigh(self.x @ self.x.T)
         kept = values > _LIKE_ZERO * values[-1]
         lengths, vectors = np.sqrt(values[kept]), vectors[:, kept]
-        return np.ascontiguousarray(vectors * lengths), (vectors / lengths).T
+        return _single(vectors * lengths), values[kept] / n, vectors / lengths
 
     def of_features(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return weights in the space that the features span, (C, R), as theirs, (C, D)."""
-        axes = self.spanned[1]
-        return weight if axes is None else weight @ axes @ self.x
+        """Return weights of principal axes, (C, R), as those of features, (C, D)."""
+        found = weight @ self.principal[2].T
+        return found if len(self.x) >= self.x.shape[1] else found @ self.x
 
 
 def logistic_path(
@@ -125,31 +129,62 @@ def logistic_path(
     """Yield the logistic regression of each penalty, each started from the one before.
 
     Minimises mean cross-entropy + strength / 2 * ||W||^2, the bias being free, with L-BFGS; where
-    clips have several labels, of every class on its own. Penalties are best given from strong to
-    weak. The tolerance says how large the gradient may be at the end, as a multiple of the penalty,
-    or of 3e-4 where that is less.
+    clips have several labels, of every class on its own, all at once. Penalties are best given from
+    strong to weak. A smaller tolerance comes nearer to the minimum.
+
+    L-BFGS sees weights in units of the curvature to be expected, a share of a feature's variance
+    times the target's, plus the penalty: so it takes a fraction of the steps.
     """
-    x, several = data.spanned[0], data.targets.ndim == 2
-    problems = list(data.targets.T.astype(np.int64)) if several else [data.targets]
-    known = [np.unique(y) for y in problems]
-    models = [LogisticRegression(max_iter=_MOST_ITERATIONS, warm_start=True) for _ in problems]
+    (x, variances, _), several = data.principal, data.targets.ndim == 2
+    hits = data.targets if several else np.eye(data.n_classes)[data.targets]
+    share = hits.mean(axis=0)
+    known = np.flatnonzero((share > 0) & (share < 1))
+    hits, spread = _single(hits[:, known]), (share * (1 - share))[known, None]
+    curvature = _LEFT * np.append(variances, 1.0) * spread
+    shape, penalised = curvature.shape, np.append(np.ones(len(variances)), 0.0)
+    found = np.zeros(shape)
+
+    def loss(
+        flat: NDArray[np.float64], unit: NDArray[np.float64], penalty: NDArray[np.float64]
+    ) -> tuple[float, NDArray[np.float64]]:
+        weight = flat.reshape(shape) * unit
+        logits = x @ _single(weight[:, :-1]).T + _single(weight[:, -1])
+        costs, likely = (_sigmoid if several else _softmax)(logits, hits)
+        wrong = likely - hits
+        gradient = np.column_stack([wrong.T @ x, wrong.sum(axis=0)]) / len(x) + penalty * weight
+        penalties = (penalty * np.square(weight)).sum() / 2
+        return costs / len(x) + penalties, (gradient * unit).ravel()
+
     for strength in strengths:
-        rows = []
-        for model, y, classes in zip(models, problems, known, strict=True):
-            if len(classes) == 1:  # every clip has this label, or none has
-                rows.append((np.zeros((1, x.shape[1])), np.full(1, _NEVER * (1 - 2 * classes[0]))))
-                continue
-            # two classes are one regression of w = w_1 - w_0, whose squared norm is twice theirs
-            doubled = 2 if len(classes) == 2 and not several else 1
-            tol = tolerance * min(strength, _GRADIENT)
-            model.set_params(C=doubled / (len(x) * strength), tol=tol)
-            model.fit(x, y)
-            rows.append((model.coef_, model.intercept_))
-        if several:
-            weight, bias = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-        else:
-            weight, bias = all_classes(*rows[0], known[0], data.n_classes)
-        yield data.linear(data.of_features(weight), bias)
+        penalty = strength * penalised
+        unit = 1 / np.sqrt(curvature + penalty)
+        fine = tolerance * _GRADIENT * strength**0.4
+        options = {"gtol": fine, "ftol": 0.0, "maxiter": _MOST_ITERATIONS}
+        end = optimize.minimize(
+            loss, (found / unit).ravel(), (unit, penalty), jac=True, method="L-BFGS-B",
+            options=options,
+        )  # fmt: skip
+        found = end.x.reshape(shape) * unit
+        weight, bias = data.of_features(found[:, :-1]), found[:, -1]
+        weight, bias = all_classes(weight, bias, known, data.n_classes)
+        bias[share == 1] = -_NEVER  # every clip has this label
+        yield data.linear(weight, bias)
+
+
+def _single(values: NDArray[Any]) -> Floats:
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _softmax(logits: Floats, hits: Floats) -> tuple[float, Floats]:
+    """Return the sum of the cross-entropies, and probabilities."""
+    log_likely = special.log_softmax(logits, axis=1)
+    return -(log_likely * hits).sum(dtype=np.float64), np.exp(log_likely)
+
+
+def _sigmoid(logits: Floats, hits: Floats) -> tuple[float, Floats]:
+    """Return the same of targets that do not exclude each other."""
+    costs = np.logaddexp(0, logits) - hits * logits
+    return costs.sum(dtype=np.float64), special.expit(logits)
 
 
 def shrinkage_lda(data: Standardised) -> Linear:
@@ -201,10 +236,8 @@ def all_classes(
     weight: NDArray[np.float64], bias: NDArray[np.float64], known: NDArray[np.int64], n_classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return weights and biases of all classes; those without a training clip are never likely."""
-    if len(weight) == 1:  # two classes, in one regression
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     weights = np.zeros((n_classes, weight.shape[1]))
-    biases = np.full(n_classes, bias.min() + _NEVER)
+    biases = np.full(n_classes, bias.min(initial=0.0) + _NEVER)
     weights[known], biases[known] = weight, bias
     return weights, biases
 
