@@ -55,3 +55,21 @@ def test_a_line_of_the_log_does_not_break_into_a_bar(monkeypatch):
         bar.update()
         root.warning("look here")
     assert re.search(r"\r\s*\rlook here\n\r?counting", screen.getvalue())
+
+
+def test_where_nobody_watches_lines_say_how_far_it_is(monkeypatch):
+    watched(monkeypatch, delay=1.0)
+    page, now = io.StringIO(), [0.0]
+    monkeypatch.setattr("sys.stderr", page)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [logging.StreamHandler(page)])
+    with logging_redirect_tqdm(), progress(total=9, desc="counting", unit="clip") as bar:
+        bar._time = lambda: bar.start_t + now[0]
+        for now[0] in range(0, 90, 10):
+            root.warning("look here")
+            bar.update()
+    lines = page.getvalue().splitlines()
+    counts = [line for line in lines if line.startswith("counting")]
+    assert [re.search(r"(\d)/9", line)[1] for line in counts] == ["3", "6"]
+    assert len(lines) == 9 + 2
+    assert "\r" not in page.getvalue()

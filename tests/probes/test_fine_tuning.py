@@ -224,6 +224,12 @@ def test_training_stops_when_patience_runs_out(tune, tmp_path, monkeypatch):
     assert same_weights(stopped, tune(replace(SETTINGS, patience=2), folder=tmp_path / "a"))
 
 
+def test_training_stops_where_nothing_can_be_better(tune, monkeypatch):
+    scores = iter([0.5, 1.0])
+    monkeypatch.setattr(fine_tuning._Network, "score", lambda _: next(scores))
+    assert validated(tune(SETTINGS)).tolist() == [0.5, 1.0]
+
+
 def test_patience_that_lasts_changes_nothing(usual, tune):
     assert same_weights(usual[0], tune(replace(SETTINGS, patience=6)))
 

@@ -80,6 +80,15 @@ def test_pools_alone_are_one_fold_without_what_any_fold_of_any_task_holds_out():
     assert seen["clip_id"].tolist() == ["p1", "p2", "p3"]
 
 
+@pytest.mark.parametrize(("n", "sources"), [(69, ["a", "b", "pool"]), (70, ["pool"])])
+def test_pools_with_ten_times_the_clips_are_enough(n, sources):
+    rows = [(f"q{i}", f"Q{i}", 0, "unlabelled") for i in range(n)]
+    pool = table(rows).assign(made_by=NO_TASK)
+    assert FIXED["clip_id"].nunique() + FOLDED["clip_id"].nunique() == 7
+    chosen = select_pretraining_clips({"a": FIXED, "b": FOLDED, "pool": pool})
+    assert sorted(set(chosen["corpus"])) == sources
+
+
 def test_pools_alone_need_a_pool():
     with pytest.raises(ValueError, match=r"task_audio=False.*unlabelled"):
         select_pretraining_clips({"a": FIXED}, task_audio=False)

@@ -1,8 +1,8 @@
 """Progress of work that takes more than a few seconds.
 
 A bar appears on a terminal after some seconds and goes when the work is done. Where nobody watches,
-in a file or a pipe, it is written anew now and then. With ``TQDM_DISABLE`` in the environment there
-is none.
+in a file or a pipe, a line of its own says now and then how far it is. With ``TQDM_DISABLE`` in the
+environment there is none.
 """
 
 import os
@@ -26,4 +26,18 @@ def progress(
     watched = sys.stderr is not None and sys.stderr.isatty()
     options |= {"mininterval": 0.1 if watched else 30.0, "dynamic_ncols": watched}
     off = quiet or bool(os.environ.get("TQDM_DISABLE"))
-    return tqdm(iterable, disable=off, delay=DELAY, leave=False, **options)
+    bar = tqdm if watched else _Lines
+    return bar(iterable, disable=off, delay=DELAY, leave=False, **options)
+
+
+class _Lines(tqdm):
+    """Writes lines, and none because the log has one."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        if msg is None and self._time() - getattr(self, "_shown", self.start_t) >= self.mininterval:
+            self._shown = self._time()
+            self.fp.write(f"{self}\n")
+        return False
+
+    def clear(self, nolock: bool = False) -> None:
+        """Leave what was written."""

@@ -67,10 +67,11 @@ class Pretraining(Model):
 
     Attributes:
         task_audio: Take the tasks' training audio too, fold by fold; false: the pools alone, as in
-            the LAPE benchmark, so that one encoder serves every task and fold.
+            the LAPE benchmark, so that one encoder serves every task and fold. null: the pools
+            alone if they have ten times as many clips as the tasks.
     """
 
-    task_audio: bool = True
+    task_audio: bool | None = None
 
 
 class Report(Model):

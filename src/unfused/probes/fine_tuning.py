@@ -217,7 +217,7 @@ class _BestEpoch:
         return max(self.scores.values(), default=math.nan)
 
     def __call__(self, epoch: int) -> bool:
-        """Score the network after ``epoch``; return whether patience has run out."""
+        """Score the network after ``epoch``; return whether no later one is waited for."""
         settings = self.network.settings
         due = (epoch + 1) % settings.validate_every == 0 or epoch + 1 == self.n_epochs
         if self.network.valid is None or not due:
@@ -227,7 +227,7 @@ class _BestEpoch:
             self._state = deepcopy(self.network.method.state_dict())
         save_checkpoint(self._file, self._mark, {"scores": self.scores, "state": self._state})
         since = sum(scored > (self.epoch or 0) for scored in self.scores)
-        return settings.patience is not None and since >= settings.patience
+        return self.score == 1 or (settings.patience is not None and since >= settings.patience)
 
     def restore(self) -> None:
         """Give the network the weights of the best epoch; without validation, leave the last."""

@@ -35,7 +35,7 @@ class FineTuningSettings:
             training mode its features are on another scale than those the probe was fitted on.
         validate_every: Epochs from one validation to the next.
         patience: Validations in a row that may be no better than the best before training stops;
-            None: it never stops early.
+            None: any number. A perfect score always stops it: a later epoch cannot be better.
 
     Raises:
         UserError: A value is out of its range.

@@ -11,6 +11,8 @@ from ..data.manifest import AUDIO_KEY, same_audio
 _TRAINABLE = ("train", "unlabelled")
 NO_TASK = "no task"
 """``made_by`` of the splits of a corpus that is there for pre-training only."""
+ENOUGH = 10
+"""Where pools have so many times the tasks' clips, these would hardly be heard in pre-training."""
 
 
 class LeakError(UserError):
@@ -55,7 +57,10 @@ def training_clips(splits: pd.DataFrame, fold: int, *, transductive: bool = Fals
 
 
 def select_pretraining_clips(
-    splits: Mapping[str, pd.DataFrame], *, transductive: bool = False, task_audio: bool = True
+    splits: Mapping[str, pd.DataFrame],
+    *,
+    transductive: bool = False,
+    task_audio: bool | None = None,
 ) -> pd.DataFrame:
     """Return the pre-training clips of every fold, over all corpora of the study.
 
@@ -63,18 +68,24 @@ def select_pretraining_clips(
     whatever corpus) is left out of that fold; the same clip in two corpora is taken once. Columns
     are fold, corpus, clip_id, digest, offset and frames, those of ``splits``, corpus -> table,
     clip_id, digest, offset, frames, fold, split and made_by. ``transductive`` keeps held-out audio;
-    encoders made this way are marked. Without the tasks' training audio there is one fold, 0, and
+    encoders made this way are marked. Without the tasks' training audio (``task_audio`` is false,
+    or it is None and the pools have :data:`ENOUGH` times as many clips) there is one fold, 0, and
     what any task holds out in any of its folds is left out of it.
 
     Raises:
         UserError: A fold has no clip left, or there is no pool to take the place of task audio.
     """
     sources, folds = set(splits), {0}
+    pools = {name for name, table in splits.items() if (table["made_by"] == NO_TASK).all()}
+    if task_audio is None:
+        n = {name: table["clip_id"].nunique() for name, table in splits.items()}
+        n_of_pools = sum(n[name] for name in pools)
+        task_audio = n_of_pools < ENOUGH * (sum(n.values()) - n_of_pools)
     if task_audio:  # a fixed split or a pool, which has fold 0 alone, adds no fold
         given = [set(table["fold"].unique()) for table in splits.values()]
         folds = set().union(*(found for found in given if found != {0})) or {0}
     else:
-        sources = {name for name, table in splits.items() if (table["made_by"] == NO_TASK).all()}
+        sources = pools
     if not sources:
         raise UserError(
             "task_audio=False leaves nothing to pre-train on: add a corpus of unlabelled audio, or "
