@@ -40,6 +40,8 @@ def expensive(project):
             {"evaluation.read_outs": [{"statistic": ["mean"]}]},
             ["read_outs.statistic", "'statistics'"],
         ),
+        ({"evaluation.read_outs": [{"taps": "fc2"}]}, ["evaluation.read_outs.taps", "'fc2'"]),
+        ({"evaluation.read_outs": [{"segments": "3"}]}, ["read_outs.segments", "'3'", "integer"]),
         (
             {"evaluation.read_outs": [{"statistics": ["median"]}]},
             ["read_outs", "median", "'delta'"],

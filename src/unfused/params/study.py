@@ -1,12 +1,13 @@
 """What a study is made of, read from the parameters before anything heavy is imported."""
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ..core.errors import UserError, did_you_mean
 from ..reporting.names import PLAIN, STUDENTS
@@ -190,18 +191,22 @@ def check_values(parameters: Mapping[str, Any]) -> None:
     for kind in ENTRIES:
         given.pop(kind, None)
         given |= {f"{kind}.{name}": entry for name, entry in _entries(parameters, kind).items()}
-    wrong = []
+    wrong: list[str] = []
     for where, values in given.items():
         try:
             GROUPS[where.split(".")[0]].model_validate(values)
         except ValidationError as error:
-            for found in error.errors():
-                place = ".".join(map(str, (where, *found["loc"])))
-                own = found.get("ctx", {}).get("error")  # names the value itself
-                said = f": {own}" if own else f"={found['input']!r}: {found['msg']}"
-                wrong.append(f"{place}{said}")
+            wrong += _said(error, where)
     if wrong:
         raise UserError("; ".join(wrong))
+
+
+def _said(error: ValidationError, where: str) -> Iterator[str]:
+    """Yield place, value and rule of each value that breaks one."""
+    for found in error.errors():
+        place = ".".join(map(str, (where, *found["loc"])))
+        own = found.get("ctx", {}).get("error")  # names the value itself
+        yield place + (f": {own}" if own else f"={found['input']!r}: {found['msg']}")
 
 
 def check_together(
@@ -276,9 +281,9 @@ def _read_out(given: Mapping[str, Any], where: str) -> Any:
 
     check_keys(given, ReadOut, where)
     try:
-        return ReadOut(**given)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
+        return TypeAdapter(ReadOut).validate_json(json.dumps(given), strict=True)
+    except ValidationError as error:
+        raise UserError("; ".join(_said(error, where))) from error
 
 
 def _check_encoders(parameters: Mapping[str, Any], known: Sequence[str]) -> None:
