@@ -80,13 +80,20 @@ def test_pools_alone_are_one_fold_without_what_any_fold_of_any_task_holds_out():
     assert seen["clip_id"].tolist() == ["p1", "p2", "p3"]
 
 
-@pytest.mark.parametrize(("n", "sources"), [(69, ["a", "b", "pool"]), (70, ["pool"])])
-def test_pools_with_ten_times_the_clips_are_enough(n, sources):
+@pytest.mark.parametrize(("n", "folds"), [(58, [1, 2]), (59, [0])])
+def test_clips_without_a_label_are_enough_if_there_are_ten_times_as_many(n, folds):
     rows = [(f"q{i}", f"Q{i}", 0, "unlabelled") for i in range(n)]
-    pool = table(rows).assign(made_by=NO_TASK)
-    assert FIXED["clip_id"].nunique() + FOLDED["clip_id"].nunique() == 7
+    pool = table(rows).assign(made_by=NO_TASK)  # beside six clips of parts, and one of "a"
     chosen = select_pretraining_clips({"a": FIXED, "b": FOLDED, "pool": pool})
-    assert sorted(set(chosen["corpus"])) == sources
+    assert sorted(set(chosen["fold"])) == folds
+    heard = set(chosen["clip_id"]) - set(pool["clip_id"])
+    assert heard == ({"a4"} if folds == [0] else {"a1", "a4", "b1", "b2", "b3"})
+
+
+def test_without_folds_the_training_clips_are_heard_too():
+    rows = [(f"q{i}", f"Q{i}", 0, "unlabelled") for i in range(99)]
+    pool = table(rows).assign(made_by=NO_TASK)
+    assert "a1" in set(select_pretraining_clips({"a": FIXED, "pool": pool})["clip_id"])
 
 
 def test_pools_alone_need_a_pool():

@@ -67,8 +67,8 @@ class Pretraining(Model):
 
     Attributes:
         task_audio: Take the tasks' training audio too, fold by fold; false: the pools alone, as in
-            the LAPE benchmark, so that one encoder serves every task and fold. null: the pools
-            alone if they have ten times as many clips as the tasks.
+            the LAPE benchmark, so that one encoder serves every task and fold. null: true, but
+            where there are several folds and ten times as many clips without a label, these alone.
     """
 
     task_audio: bool | None = None

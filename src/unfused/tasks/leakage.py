@@ -1,6 +1,6 @@
 """No encoder hears what it is evaluated on: the clips it may be trained on, and the guard."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ _TRAINABLE = ("train", "unlabelled")
 NO_TASK = "no task"
 """``made_by`` of the splits of a corpus that is there for pre-training only."""
 ENOUGH = 10
-"""Where pools have so many times the tasks' clips, these would hardly be heard in pre-training."""
+"""Beside so many times as many clips without a label the others would hardly be heard."""
 
 
 class LeakError(UserError):
@@ -68,30 +68,32 @@ def select_pretraining_clips(
     whatever corpus) is left out of that fold; the same clip in two corpora is taken once. Columns
     are fold, corpus, clip_id, digest, offset and frames, those of ``splits``, corpus -> table,
     clip_id, digest, offset, frames, fold, split and made_by. ``transductive`` keeps held-out audio;
-    encoders made this way are marked. Without the tasks' training audio (``task_audio`` is false,
-    or it is None and the pools have :data:`ENOUGH` times as many clips) there is one fold, 0, and
-    what any task holds out in any of its folds is left out of it.
+    encoders made this way are marked.
+
+    If ``task_audio`` is false, the pools alone are taken, in one fold, 0, and what any task holds
+    out in any of its folds is left out of it. If it is None, and there are several folds, clips
+    without a label alone, of pools and tasks, in one fold, where they are :data:`ENOUGH` times as
+    many as the others.
 
     Raises:
         UserError: A fold has no clip left, or there is no pool to take the place of task audio.
     """
-    sources, folds = set(splits), {0}
-    pools = {name for name, table in splits.items() if (table["made_by"] == NO_TASK).all()}
+    # a fixed split or a pool, which has fold 0 alone, adds no fold
+    given = [set(table["fold"].unique()) for table in splits.values()]
+    folds = set().union(*(found for found in given if found != {0})) or {0}
+    alone = {key: table for key, table in splits.items() if (table["made_by"] == NO_TASK).all()}
     if task_audio is None:
-        n = {name: table["clip_id"].nunique() for name, table in splits.items()}
-        n_of_pools = sum(n[name] for name in pools)
-        task_audio = n_of_pools < ENOUGH * (sum(n.values()) - n_of_pools)
-    if task_audio:  # a fixed split or a pool, which has fold 0 alone, adds no fold
-        given = [set(table["fold"].unique()) for table in splits.values()]
-        folds = set().union(*(found for found in given if found != {0})) or {0}
-    else:
-        sources = pools
-    if not sources:
-        raise UserError(
-            "task_audio=False leaves nothing to pre-train on: add a corpus of unlabelled audio, or "
-            "give True",
-            remedy="unlabelled",
-        )
+        alone = {key: _never_in_a_part(table) for key, table in splits.items()}
+        n, n_alone = (_n_clips(tables.values()) for tables in (splits, alone))
+        task_audio = len(folds) == 1 or n_alone < ENOUGH * (n - n_alone)
+    if not task_audio:
+        folds = {0}
+        if not alone:
+            raise UserError(
+                "task_audio=False leaves nothing to pre-train on: add a corpus of unlabelled "
+                "audio, or give True",
+                remedy="unlabelled",
+            )
     chosen = []
     for fold in sorted(int(fold) for fold in folds):
         held_out, candidates = [], []
@@ -100,8 +102,8 @@ def select_pretraining_clips(
                 table = table[table["fold"] == matching_fold(fold, table["fold"].unique())]
             trainable = transductive | table["split"].isin(_TRAINABLE)
             held_out.append(table[~trainable])
-            if corpus in sources:
-                candidates.append(table[trainable].assign(corpus=corpus, fold=fold))
+            source = table[trainable] if task_audio else alone.get(corpus, table[:0])
+            candidates.append(source.assign(corpus=corpus, fold=fold))
         clips = pd.concat(candidates, ignore_index=True)
         clips = clips[~same_audio(clips, pd.concat(held_out))].drop_duplicates("clip_id")
         if clips.empty:
@@ -112,3 +114,13 @@ def select_pretraining_clips(
             )
         chosen.append(clips)
     return pd.concat(chosen, ignore_index=True)[["fold", "corpus", *AUDIO_KEY]]
+
+
+def _never_in_a_part(splits: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of clips that are unlabelled in every fold."""
+    others = splits.loc[splits["split"] != "unlabelled", "clip_id"]
+    return splits[~splits["clip_id"].isin(others)]
+
+
+def _n_clips(splits: Iterable[pd.DataFrame]) -> int:
+    return sum(table["clip_id"].nunique() for table in splits)
