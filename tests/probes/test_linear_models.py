@@ -28,14 +28,15 @@ def centred(logits):
     return logits - logits.mean(axis=1, keepdims=True)  # a softmax leaves their level open
 
 
+@pytest.mark.parametrize(("tolerance", "share"), [(1e-3, 1e-3), (0.3, 0.01), (1.0, 0.03)])
 @pytest.mark.parametrize("n_classes", [2, 4])
 @pytest.mark.parametrize("dimension", [20, 90, 300])
-def test_logistic_regression_with_many_clips_and_with_few(dimension, n_classes):
+def test_logistic_regression_with_many_clips_and_with_few(dimension, n_classes, tolerance, share):
     x, y = made(180, dimension, n_classes)
     x, y, held_out = x[:120], y[:120], x[120:]
     data, strengths = Standardised(x, y, n_classes), (1e-1, 1e-2)
     for strength, found in zip(
-        strengths, logistic_path(data, strengths, tolerance=1e-3), strict=True
+        strengths, logistic_path(data, strengths, tolerance=tolerance), strict=True
     ):
         if n_classes == 2:  # one weight vector of twice the length has half the penalty
             scaler, model = reference(x, y, strength / 2)
@@ -45,8 +46,9 @@ def test_logistic_regression_with_many_clips_and_with_few(dimension, n_classes):
             scaler, model = reference(x, y, strength)
             expected = model.decision_function(scaler.transform(held_out.astype(float)))
         logits = found.logits(held_out)
-        atol = 1e-3 * expected.std()
-        np.testing.assert_allclose(centred(logits), centred(expected), atol=atol, rtol=1e-3)
+        atol = share * expected.std()
+        np.testing.assert_allclose(centred(logits), centred(expected), atol=atol, rtol=share)
+        np.testing.assert_allclose(found.bias.mean(), 0, atol=1e-5)
 
 
 @pytest.mark.parametrize("dimension", [12, 300])
@@ -54,13 +56,35 @@ def test_several_labels_are_one_regression_each(dimension):
     x, y = made(120, dimension)
     hits = (np.eye(4)[y] + np.eye(4)[(y + 1) % 4]).astype(np.float32)
     hits[:, 3] = 1.0  # every clip has it
-    (found,) = logistic_path(Standardised(x, hits, 4), [1e-2], tolerance=1e-3)
+    hits = np.column_stack([hits, np.zeros(120, np.float32)])  # no clip has it
+    (found,) = logistic_path(Standardised(x, hits, 5), [1e-2], tolerance=1e-3)
     logits = found.logits(x)
     for c in range(3):
         scaler, model = reference(x, hits[:, c], 1e-2)
         expected = model.decision_function(scaler.transform(x.astype(float)))
         np.testing.assert_allclose(logits[:, c], expected, atol=1e-3 * expected.std(), rtol=1e-3)
     assert (logits[:, 3] > 20).all()
+    assert (logits[:, 4] < -20).all()
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_where_nothing_can_be_learnt_each_clip_is_what_all_are(several):
+    x, _ = made(30, 8)
+    targets = np.tile(np.float32([0, 1, 0]), (30, 1)) if several else np.ones(30, np.int64)
+    (found,) = logistic_path(Standardised(x, targets, 3), [1e-2])
+    assert (found.logits(x) > 20).tolist() == [[False, True, False]] * 30
+    assert (found.logits(x)[:, [0, 2]] < -20).all()
+
+
+def test_a_large_constant_feature_does_not_count():
+    x, y = made(90, 12)
+    with_it = np.column_stack([x, np.full(90, 1e28, np.float32)])
+    with_it[::2, -1] *= np.float32(1 + 1e-7)  # rounding
+    (found,), (expected,) = (
+        logistic_path(Standardised(items, y, 4), [1e-2], tolerance=1e-3) for items in (with_it, x)
+    )
+    np.testing.assert_allclose(found.weight[:, :-1], expected.weight, atol=5e-3)
+    assert (found.weight[:, -1] == 0).all()
 
 
 def test_a_path_ends_where_a_cold_start_ends():

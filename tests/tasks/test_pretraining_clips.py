@@ -90,6 +90,25 @@ def test_clips_without_a_label_are_enough_if_there_are_ten_times_as_many(n, fold
     assert heard == ({"a4"} if folds == [0] else {"a1", "a4", "b1", "b2", "b3"})
 
 
+def test_held_out_audio_does_not_count_as_clips_without_a_label():
+    rows = [(f"q{i}", f"B{1 + i % 2}", 0, "unlabelled") for i in range(99)]
+    pool = table(rows).assign(made_by=NO_TASK)  # each fold holds out a half, both all of it
+    chosen = select_pretraining_clips({"b": FOLDED[FOLDED["clip_id"] != "b3"], "pool": pool})
+    assert sorted(set(chosen["fold"])) == [1, 2]
+
+
+def test_with_held_out_audio_no_clips_are_enough():
+    rows = [(f"q{i}", f"Q{i}", 0, "unlabelled") for i in range(99)]
+    pool = table(rows).assign(made_by=NO_TASK)
+    chosen = select_pretraining_clips({"b": FOLDED, "pool": pool}, transductive=True)
+    assert set(chosen["clip_id"]) > {"b1", "b2", "b3"}
+
+
+def test_nothing_is_an_error():
+    with pytest.raises(ValueError, match="unlabelled audio"):
+        select_pretraining_clips({})
+
+
 def test_without_folds_the_training_clips_are_heard_too():
     rows = [(f"q{i}", f"Q{i}", 0, "unlabelled") for i in range(99)]
     pool = table(rows).assign(made_by=NO_TASK)

@@ -5,6 +5,7 @@ in a file or a pipe, a line of its own says now and then how far it is. With ``T
 environment there is none.
 """
 
+import math
 import os
 import sys
 from collections.abc import Iterable
@@ -33,8 +34,11 @@ def progress(
 class _Lines(tqdm):
     """Writes lines, and none because the log has one."""
 
+    _shown = 0.0  # when the last one was written
+
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
-        if msg is None and self._time() - getattr(self, "_shown", self.start_t) >= self.mininterval:
+        last = self._shown or getattr(self, "start_t", math.inf)
+        if msg is None and self._time() - last >= self.mininterval:
             self._shown = self._time()
             self.fp.write(f"{self}\n")
         return False

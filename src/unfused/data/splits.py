@@ -75,7 +75,8 @@ def assign_splits(
         if n_folds == "auto" and folds:
             log.warning(
                 "%d labelled clips are few for one test part: each is tested once, in %d folds, so "
-                "all is trained as often (n_folds: 1 in the task's parameters makes one test part)",
+                "what learns from them is trained as often (n_folds: 1 in the task's parameters "
+                "makes one test part)",
                 *(labelled.sum(), manifest["fold"].nunique()),
             )
     for fold in sorted(int(fold) for fold in manifest["fold"].dropna().unique()) or [0]:

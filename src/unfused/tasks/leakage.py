@@ -1,6 +1,7 @@
 """No encoder hears what it is evaluated on: the clips it may be trained on, and the guard."""
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -8,6 +9,7 @@ from ..core.errors import UserError
 from ..core.repeats import matching_fold
 from ..data.manifest import AUDIO_KEY, same_audio
 
+log = logging.getLogger(__name__)
 _TRAINABLE = ("train", "unlabelled")
 NO_TASK = "no task"
 """``made_by`` of the splits of a corpus that is there for pre-training only."""
@@ -71,56 +73,67 @@ def select_pretraining_clips(
     encoders made this way are marked.
 
     If ``task_audio`` is false, the pools alone are taken, in one fold, 0, and what any task holds
-    out in any of its folds is left out of it. If it is None, and there are several folds, clips
-    without a label alone, of pools and tasks, in one fold, where they are :data:`ENOUGH` times as
-    many as the others.
+    out in any of its folds is left out of it. If it is None, and there are several folds, so are
+    clips without a label alone, of pools and tasks, where so many are left of them as
+    :data:`ENOUGH` times all other clips; not if ``transductive``.
 
     Raises:
         UserError: A fold has no clip left, or there is no pool to take the place of task audio.
     """
+    pools = {key: table for key, table in splits.items() if (table["made_by"] == NO_TASK).all()}
+    if not (pools if task_audio is False else splits):
+        raise UserError(
+            "task_audio=False leaves nothing to pre-train on: add a corpus of unlabelled audio, or "
+            "give True",
+            remedy="unlabelled",
+        )
     # a fixed split or a pool, which has fold 0 alone, adds no fold
     given = [set(table["fold"].unique()) for table in splits.values()]
     folds = set().union(*(found for found in given if found != {0})) or {0}
-    alone = {key: table for key, table in splits.items() if (table["made_by"] == NO_TASK).all()}
-    if task_audio is None:
-        alone = {key: _never_in_a_part(table) for key, table in splits.items()}
-        n, n_alone = (_n_clips(tables.values()) for tables in (splits, alone))
-        task_audio = len(folds) == 1 or n_alone < ENOUGH * (n - n_alone)
-    if not task_audio:
-        folds = {0}
-        if not alone:
-            raise UserError(
-                "task_audio=False leaves nothing to pre-train on: add a corpus of unlabelled "
-                "audio, or give True",
-                remedy="unlabelled",
+    if task_audio is None and len(folds) > 1 and not transductive:
+        alone = _heard(0, splits, {key: _never_in_a_part(item) for key, item in splits.items()})
+        rows = pd.concat(splits.values())
+        n = rows.loc[rows["split"] != "unlabelled", "clip_id"].nunique()
+        if len(alone) >= ENOUGH * n:
+            log.info(
+                "pre-training is once for all folds, on clips without a label (%d)", len(alone)
             )
-    chosen = []
-    for fold in sorted(int(fold) for fold in folds):
-        held_out, candidates = [], []
-        for corpus, table in splits.items():
-            if task_audio:
-                table = table[table["fold"] == matching_fold(fold, table["fold"].unique())]
-            trainable = transductive | table["split"].isin(_TRAINABLE)
-            held_out.append(table[~trainable])
-            source = table[trainable] if task_audio else alone.get(corpus, table[:0])
-            candidates.append(source.assign(corpus=corpus, fold=fold))
-        clips = pd.concat(candidates, ignore_index=True)
-        clips = clips[~same_audio(clips, pd.concat(held_out))].drop_duplicates("clip_id")
+            return alone
+    chosen = {0: _heard(0, splits, pools, transductive=transductive)} if task_audio is False else {}
+    for fold in sorted(int(fold) for fold in folds) if not chosen else []:
+        of_fold = {
+            key: table[table["fold"] == matching_fold(fold, table["fold"].unique())]
+            for key, table in splits.items()
+        }
+        chosen[fold] = _heard(fold, of_fold, of_fold, transductive=transductive)
+    for fold, clips in chosen.items():
         if clips.empty:
             raise UserError(
                 f"fold {fold} leaves no clip to pre-train on; every clip is held out by some task. "
                 "Add unlabelled audio or training clips",
                 remedy="unlabelled",
             )
-        chosen.append(clips)
-    return pd.concat(chosen, ignore_index=True)[["fold", "corpus", *AUDIO_KEY]]
+    return pd.concat(chosen.values(), ignore_index=True)
+
+
+def _heard(
+    fold: int,
+    splits: Mapping[str, pd.DataFrame],
+    sources: Mapping[str, pd.DataFrame],
+    *,
+    transductive: bool = False,
+) -> pd.DataFrame:
+    """Return the rows of some sources that may be trained on in a fold: no table holds them out."""
+    every = pd.concat(splits.values())
+    held_out = every[~(transductive | every["split"].isin(_TRAINABLE))]
+    tables = [table.assign(corpus=corpus, fold=fold) for corpus, table in sources.items()]
+    clips = pd.concat(tables, ignore_index=True)
+    clips = clips[transductive | clips["split"].isin(_TRAINABLE)]
+    clips = clips[~same_audio(clips, held_out)].drop_duplicates("clip_id")
+    return clips[["fold", "corpus", *AUDIO_KEY]].reset_index(drop=True)
 
 
 def _never_in_a_part(splits: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of clips that are unlabelled in every fold."""
     others = splits.loc[splits["split"] != "unlabelled", "clip_id"]
     return splits[~splits["clip_id"].isin(others)]
-
-
-def _n_clips(splits: Iterable[pd.DataFrame]) -> int:
-    return sum(table["clip_id"].nunique() for table in splits)
