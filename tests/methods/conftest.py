@@ -46,6 +46,33 @@ def train(method: torch.nn.Module, toy: Toy, epochs: int) -> list[dict[str, floa
     return rows
 
 
+def two_views(toy: Toy, first: int = 0, size: int = 8) -> tuple[tuple[View, View], Tensor]:
+    """Return two views of clips in a row, and their numbers."""
+    clip_ids = torch.arange(first, first + size)
+    return (toy.view(clip_ids), toy.view(clip_ids)), clip_ids
+
+
+def train_on_pairs(
+    method: torch.nn.Module, toy: Toy, steps: int, size: int = 8
+) -> list[dict[str, float]]:
+    """Train on pairs of views, as the training loop does; return the metrics of each step."""
+    optimiser = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], 1e-3)
+    rows = []
+    for step in range(steps):
+        torch.manual_seed(100 + step)
+        loss, metrics = method(*two_views(toy, step * size % 64, size))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        method.after_step(step)
+        rows.append({name: value.item() for name, value in metrics.items()})
+    return rows
+
+
+def state(module: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
 def make_toy(n_clips: int, noise: float, seed: int) -> Toy:
     torch.manual_seed(seed)
     kinds = torch.arange(n_clips) % 4

@@ -10,7 +10,7 @@ from unfused.losses import barlow_twins
 from unfused.methods.delores_s import DeLoReSS
 from unfused.views.view import View
 
-from .conftest import Toy
+from .conftest import Toy, train_on_pairs, two_views
 
 SMALL = {"projector_hidden": 24, "projector_dim": 16}
 
@@ -22,25 +22,6 @@ def plain_encoder() -> AudioNTT:
 
 def small(encoder: AudioNTT | None = None, **settings: object) -> DeLoReSS:
     return DeLoReSS(encoder or plain_encoder(), **{**SMALL, **settings})  # type: ignore[arg-type]
-
-
-def two_views(toy: Toy, first: int = 0, size: int = 16) -> tuple[tuple[View, View], Tensor]:
-    clip_ids = torch.arange(first, first + size)
-    return (toy.view(clip_ids), toy.view(clip_ids)), clip_ids
-
-
-def train(method: DeLoReSS, toy: Toy, steps: int) -> list[dict[str, float]]:
-    optimiser = torch.optim.AdamW(method.parameters(), 1e-3)
-    history = []
-    for step in range(steps):
-        torch.manual_seed(100 + step)
-        loss, metrics = method(*two_views(toy, step * 16 % 64))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        method.after_step(step)
-        history.append({name: value.item() for name, value in metrics.items()})
-    return history
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -57,7 +38,7 @@ def test_the_defaults_are_the_papers() -> None:
 @pytest.mark.parametrize("dim", [6, 16, 40])
 def test_loss_is_barlow_twins_of_the_projections(toy: Toy, dim: int) -> None:
     method = small(dropout=0.0, projector_dim=dim, redundancy_weight=0.02, loss_scale=0.5)
-    views, clip_ids = two_views(toy)
+    views, clip_ids = two_views(toy, size=16)
     z_a, z_b = (method.projector(method.encoder(*view)) for view in views)
     loss, metrics = method(views, clip_ids)
     torch.testing.assert_close(loss, barlow_twins(z_a, z_b, 0.02, 0.5))
@@ -68,7 +49,7 @@ def test_lapes_code_is_a_setting(toy: Toy) -> None:
     """``5e-5 * on + 5e-5 * off``, over 32, after two hidden layers of one width."""
     method = small(projector_layers=2, dropout=0.0, redundancy_weight=1.0, loss_scale=5e-5 / 32)
     assert method.projector.widths == [32, 24, 24, 16]
-    views, clip_ids = two_views(toy)
+    views, clip_ids = two_views(toy, size=16)
     a, b = (
         nn.functional.batch_norm(method.projector(method.encoder(*view)), None, None, training=True)
         for view in views
@@ -81,7 +62,7 @@ def test_dropout_stands_before_the_projector_and_acts_in_training_only(toy: Toy)
     method = small(dropout=0.5)
     seen: list[Tensor] = []
     method.projector.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
-    views, clip_ids = two_views(toy)
+    views, clip_ids = two_views(toy, size=16)
     embedding = method.encoder(*views[0]).detach()
     method(views, clip_ids)
     dropped = (seen[0] == 0) & (embedding != 0)
@@ -98,7 +79,7 @@ def test_each_view_passes_alone(toy: Toy) -> None:
     method = small(dropout=0.0)
     seen: list[Tensor] = []
     method.projector.register_forward_hook(lambda *given: seen.append(given[2].detach()))
-    (view_a, view_b), clip_ids = two_views(toy)
+    (view_a, view_b), clip_ids = two_views(toy, size=16)
     method((view_a, view_b), clip_ids)
     method((view_a, View(5.0 * view_b.log_mel, view_b.spans)), clip_ids)
     assert torch.equal(seen[0], seen[2])
@@ -107,7 +88,7 @@ def test_each_view_passes_alone(toy: Toy) -> None:
 
 def test_both_views_and_all_parameters_get_a_gradient(toy: Toy) -> None:
     method = small()
-    views, clip_ids = two_views(toy)
+    views, clip_ids = two_views(toy, size=16)
     for view in views:
         view.log_mel.requires_grad_()
     method(views, clip_ids)[0].backward()
@@ -116,7 +97,7 @@ def test_both_views_and_all_parameters_get_a_gradient(toy: Toy) -> None:
 
 
 def test_training_makes_views_agree_and_dimensions_differ(toy: Toy) -> None:
-    history = train(small(dropout=0.1), toy, 60)
+    history = train_on_pairs(small(dropout=0.1), toy, 60, size=16)
     start, end = history[0], history[-1]
     assert end["loss"] < 0.6 * start["loss"]
     assert end["correlation"] > start["correlation"] + 0.2
@@ -125,7 +106,7 @@ def test_training_makes_views_agree_and_dimensions_differ(toy: Toy) -> None:
 
 def test_metrics_are_detached_scalars_and_show_a_collapse(toy: Toy) -> None:
     method = small()
-    views, clip_ids = two_views(toy)
+    views, clip_ids = two_views(toy, size=16)
     _, metrics = method(views, clip_ids)
     assert set(metrics) == {"loss", "correlation", "redundancy", "std", "effective_rank"}
     assert all(value.dim() == 0 and not value.requires_grad for value in metrics.values())
@@ -141,18 +122,18 @@ def test_metrics_are_detached_scalars_and_show_a_collapse(toy: Toy) -> None:
 
 def test_state_dict_round_trip_is_exact(toy: Toy) -> None:
     method = small()
-    train(method, toy, 2)
+    train_on_pairs(method, toy, 2, size=16)
     torch.manual_seed(9)
     other = small(AudioNTT(d=32, channels=8, n_mels=16, dropout=0.0))
     other.load_state_dict(method.state_dict())
-    assert train(method, toy, 2)[-1] == train(other, toy, 2)[-1]
+    assert train_on_pairs(method, toy, 2, size=16)[-1] == train_on_pairs(other, toy, 2, size=16)[-1]
     expected, state = method.state_dict(), other.state_dict()
     assert all(torch.equal(state[key], expected[key]) for key in expected)
 
 
 def test_bfloat16_autocast(toy: Toy) -> None:
     method = small(dropout=0.0)
-    views, clip_ids = two_views(toy)
+    views, clip_ids = two_views(toy, size=16)
     exact, _ = method(views, clip_ids)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss, _ = method(views, clip_ids)

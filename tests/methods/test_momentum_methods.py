@@ -14,6 +14,8 @@ from unfused.methods.momentum import MomentumMethod
 from unfused.views.view import View
 
 from ..training.test_real_methods import N_CLIPS, SMALL, method_of, stopping, store, train  # noqa: F401
+from . import test_delores_m, test_slicer
+from .conftest import Toy, state, train_on_pairs
 
 MOMENTUM = ("byol_a", "selfie", "slicer", "delores_m")
 
@@ -81,3 +83,24 @@ def test_the_loop_says_how_far_it_is_and_resumes_exactly(tmp_path: Path, store: 
         assert torch.equal(value, resumed.state_dict()[name]), name
     view = View(torch.randn(2, 1, 16, 96), torch.tensor([[0.0, 96.0]] * 2))
     assert not torch.equal(whole.teacher_keys(view), made().teacher_keys(view))
+
+
+@pytest.mark.parametrize("small", [test_slicer.small, test_delores_m.small])
+def test_the_teacher_starts_equal_gets_no_gradient_and_follows(small: Any, toy: Toy) -> None:
+    method = small()
+    pairs = (
+        (method.teacher_encoder, method.encoder),
+        (method.teacher_projector, method.projector),
+    )
+    for teacher, student in pairs:
+        assert all(torch.equal(v, student.state_dict()[k]) for k, v in state(teacher).items())
+    before = [state(teacher) for teacher, _ in pairs]
+    train_on_pairs(method, toy, 1)
+    for (teacher, student), old in zip(pairs, before, strict=True):
+        assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
+        for name, value in student.state_dict().items():
+            if value.is_floating_point():
+                expected = 0.9 * old[name] + 0.1 * value
+                torch.testing.assert_close(teacher.state_dict()[name], expected)
+    moved = method.encoder.blocks["block2"][0].weight - before[0]["blocks.block2.0.weight"]
+    assert moved.abs().max() > 1e-4

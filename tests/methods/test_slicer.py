@@ -15,7 +15,7 @@ from unfused.methods.slicer import SLICER
 from unfused.views.view import View
 
 from ..losses.two_processes import in_two_processes
-from .conftest import Toy
+from .conftest import Toy, state, train_on_pairs, two_views
 
 SMALL = {
     "n_clips": 64,
@@ -34,25 +34,6 @@ def small(encoder: AudioNTT | None = None, **settings: object) -> SLICER:
     return SLICER(encoder, **{**SMALL, **settings})
 
 
-def two_views(toy: Toy, first: int = 0, size: int = 8) -> tuple[tuple[View, View], Tensor]:
-    clip_ids = torch.arange(first, first + size)
-    return (toy.view(clip_ids), toy.view(clip_ids)), clip_ids
-
-
-def train(method: SLICER, toy: Toy, steps: int, size: int = 8) -> list[float]:
-    optimiser = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], 1e-3)
-    losses = []
-    for step in range(steps):
-        torch.manual_seed(100 + step)
-        loss, _ = method(*two_views(toy, step * size % 64, size))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        method.after_step(step)
-        losses.append(loss.item())
-    return losses
-
-
 def parts(method: SLICER, views: tuple[View, View]) -> tuple[list[Tensor], list[Tensor], Tensor]:
     """Return student projections, teacher keys and cluster contrast, worked out here."""
     h = [method.encoder(view.log_mel, view.spans) for view in views]
@@ -69,7 +50,7 @@ def parts(method: SLICER, views: tuple[View, View]) -> tuple[list[Tensor], list[
 @pytest.mark.parametrize(("loss_mix", "share"), [("sum", 1.0), ("mean", 0.5)])
 def test_loss_is_both_directions_and_the_clusters(toy: Toy, loss_mix: str, share: float) -> None:
     method = small(loss_mix=loss_mix, cluster_weight=0.25)
-    train(method, toy, 4)  # so that teacher and student differ
+    train_on_pairs(method, toy, 4)  # so that teacher and student differ
     views, clip_ids = two_views(toy)
     (q_a, q_b), (k_a, k_b), cluster = parts(method, views)
     queue = method.queue.keys.clone()
@@ -83,7 +64,7 @@ def test_loss_is_both_directions_and_the_clusters(toy: Toy, loss_mix: str, share
 
 def test_the_queue_stays_as_it_was_until_after_the_step(toy: Toy) -> None:
     method = small()
-    train(method, toy, 2)
+    train_on_pairs(method, toy, 2)
     before, teacher = method.queue.keys.clone(), state(method.teacher_encoder)
     loss, _ = method(*two_views(toy))
     loss.backward()
@@ -134,30 +115,6 @@ def test_no_clip_of_the_batch_is_its_own_negative(toy: Toy) -> None:
     assert metrics["instance_loss"] > first + 0.5
 
 
-def state(module: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def test_teacher_starts_equal_gets_no_gradient_and_follows(toy: Toy) -> None:
-    method = small()
-    pairs = (
-        (method.teacher_encoder, method.encoder),
-        (method.teacher_projector, method.projector),
-    )
-    for teacher, student in pairs:
-        assert all(torch.equal(v, student.state_dict()[k]) for k, v in state(teacher).items())
-    before = [state(teacher) for teacher, _ in pairs]
-    train(method, toy, 1)
-    for (teacher, student), old in zip(pairs, before, strict=True):
-        assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
-        for name, value in student.state_dict().items():
-            if value.is_floating_point():
-                expected = 0.9 * old[name] + 0.1 * value
-                torch.testing.assert_close(teacher.state_dict()[name], expected)
-    moved = method.encoder.blocks["block2"][0].weight - before[0]["blocks.block2.0.weight"]
-    assert moved.abs().max() > 1e-4
-
-
 def test_every_trained_parameter_gets_a_gradient_from_both_views(toy: Toy) -> None:
     method = small()
     views, clip_ids = two_views(toy)
@@ -195,14 +152,14 @@ def test_heads_are_the_posters_or_the_codes() -> None:
 
 def test_training_lowers_the_loss(toy: Toy) -> None:
     method = small(queue_size=32)
-    train(method, toy, 4)  # the queue is full of real keys
-    losses = train(method, toy, 40)
+    train_on_pairs(method, toy, 4)  # the queue is full of real keys
+    losses = [row["loss"] for row in train_on_pairs(method, toy, 40)]
     assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
 
 
 def test_metrics_are_detached_scalars(toy: Toy) -> None:
     method = small()
-    train(method, toy, 3)
+    train_on_pairs(method, toy, 3)
     _, metrics = method(*two_views(toy))
     assert set(metrics) == {
         "loss",
@@ -236,7 +193,7 @@ def test_metrics_show_a_collapse(toy: Toy) -> None:
 def test_state_dict_round_trip_is_exact(toy: Toy) -> None:
     whole, half = small(), small()
     torch.manual_seed(5)
-    train(half, toy, 3)
+    train_on_pairs(half, toy, 3)
     whole.load_state_dict(half.state_dict())
     assert {"queue.keys", "queue.position"} < set(half.state_dict())
     losses = []
@@ -293,7 +250,7 @@ def test_refuses_what_has_no_meaning(settings: dict, words: str) -> None:
 
 def test_bfloat16_autocast(toy: Toy) -> None:
     method = small()
-    train(method, toy, 3)
+    train_on_pairs(method, toy, 3)
     views, clip_ids = two_views(toy)
     exact, _ = method(views, clip_ids)
     with torch.autocast("cpu", dtype=torch.bfloat16):
