@@ -22,6 +22,7 @@ from .core.repeats import seeds_of
 log = logging.getLogger("unfused")
 RESULTS = ("report", "new_audio.predictions", "model_card")
 """Datasets that people look at when a run has ended."""
+_OF_A_MODEL = {"classify", "label_next", "export"}  # pipelines of the model that a run kept
 
 
 class ProjectHooks:
@@ -52,18 +53,17 @@ class ProjectHooks:
         command = click.get_current_context(silent=True)
         self._is_command = command is not None and command.info_name == "run"
         if command is not None and self._is_command:
-            run = parameters.get("run") or {}
-            seeds = ", ".join(map(str, seeds_of(run.get("seeds")) or []))
-            expected = run.get("expected")
-            if not expected and study.rendered.keys() & set(study.tasks):
-                expected = (parameters.get("demo") or {}).get("expected")
             asked = command.params.get("pipelines") or [command.params.get("pipeline")]
-            log.info(
-                "%s on %s; teacher %s, seeds %s; results in %s%s",
-                ", ".join(name or "__default__" for name in asked),
-                *(", ".join(study.tasks), study.teacher, seeds, folder),
-                f"; the whole study takes {expected}" if expected else "",
-            )
+            said, takes = ", ".join(name or "__default__" for name in asked), ""
+            if not _OF_A_MODEL.issuperset(asked):
+                run = parameters.get("run") or {}
+                seeds = ", ".join(map(str, seeds_of(run.get("seeds")) or []))
+                said += f" on {', '.join(study.tasks)}; teacher {study.teacher}, seeds {seeds}"
+                expected = run.get("expected")
+                if not expected and study.rendered.keys() & set(study.tasks):
+                    expected = (parameters.get("demo") or {}).get("expected")
+                takes = f"; the whole study takes {expected}" if expected else ""
+            log.info("%s; results in %s%s", said, folder, takes)
             check_values(parameters)  # before Kedro does, in our words
             gc.freeze()  # what it has imported stays: the collector need not go through it again
 

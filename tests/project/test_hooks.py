@@ -3,6 +3,7 @@
 import logging
 import re
 
+import click
 import pytest
 from kedro.pipeline import Node
 
@@ -36,3 +37,28 @@ def test_what_is_going_to_run_is_said_by_runs_alone(untouched_project, caplog):
     with untouched_project.session() as session:
         session.load_context()
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("pipelines", "words"),
+    [
+        (["classify", "label_next"], "classify, label_next; results in "),
+        (
+            ["unfused", "export"],
+            "unfused, export on instrument; teacher decar, seeds 0; results in ",
+        ),
+    ],
+)
+def test_what_is_done_with_a_model_says_nothing_of_the_study(
+    untouched_project, caplog, pipelines, words
+):
+    caplog.set_level(logging.INFO, logger="unfused")
+    with (
+        click.Context(click.Command("run"), info_name="run") as context,
+        untouched_project.session() as session,
+    ):
+        context.params["pipelines"] = pipelines
+        session.load_context()
+    (said,) = caplog.messages
+    assert said.startswith(words)
+    assert ("study takes" in said) == ("unfused" in pipelines)
