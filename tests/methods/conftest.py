@@ -23,13 +23,16 @@ class Toy:
         noisy = clips + 0.2 * torch.randn_like(clips)
         return View(noisy, torch.tensor([[0.0, clips.shape[3]]]).expand(len(clips), 2))
 
+    def pair(self, clip_ids: Tensor) -> tuple[View, View]:
+        return self.view(clip_ids), self.view(clip_ids)
+
     def batches(self, size: int) -> Iterator[Tensor]:
         yield from torch.randperm(len(self.kinds)).split(size)
 
     def embed(self, function: Callable[[tuple[View, ...]], Tensor]) -> Tensor:
         with torch.no_grad():
             clips = torch.arange(len(self.kinds)).split(16)
-            return torch.cat([function((self.view(i), self.view(i))) for i in clips])
+            return torch.cat([function(self.pair(i)) for i in clips])
 
 
 def train(method: torch.nn.Module, toy: Toy, epochs: int) -> list[dict[str, float]]:
@@ -49,7 +52,7 @@ def train(method: torch.nn.Module, toy: Toy, epochs: int) -> list[dict[str, floa
 def two_views(toy: Toy, first: int = 0, size: int = 8) -> tuple[tuple[View, View], Tensor]:
     """Return two views of clips in a row, and their numbers."""
     clip_ids = torch.arange(first, first + size)
-    return (toy.view(clip_ids), toy.view(clip_ids)), clip_ids
+    return toy.pair(clip_ids), clip_ids
 
 
 def train_on_pairs(

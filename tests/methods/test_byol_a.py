@@ -26,10 +26,6 @@ def small(encoder: AudioNTT, **settings: object) -> BYOLA:
     return BYOLA(encoder, **given)  # type: ignore[arg-type]
 
 
-def two_views(toy: Toy) -> tuple[View, View]:
-    return toy.view(CLIPS), toy.view(CLIPS)
-
-
 def step(method: BYOLA, views: tuple[View, ...], number: int = 0) -> Tensor:
     optimiser = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], 0.1)
     loss, _ = method(views, CLIPS)
@@ -52,8 +48,8 @@ def test_the_defaults_are_the_official_codes() -> None:
 def test_loss_is_both_orders_of_predictions_and_targets(toy: Toy, normalise: bool) -> None:
     method = small(plain_encoder(), post_normalisation=normalise)
     for _ in range(3):
-        step(method, two_views(toy))  # so that target and online network differ
-    views = two_views(toy)
+        step(method, toy.pair(CLIPS))  # so that target and online network differ
+    views = toy.pair(CLIPS)
     loss, metrics = method(views, CLIPS)
     a, b = post_normalisation(views) if normalise else views
     online = [method.projector(method.encoder(*view)) for view in (a, b)]
@@ -66,7 +62,7 @@ def test_loss_is_both_orders_of_predictions_and_targets(toy: Toy, normalise: boo
 
 def test_only_the_online_network_gets_a_gradient(toy: Toy) -> None:
     method = small(plain_encoder())
-    method(two_views(toy), CLIPS)[0].backward()
+    method(toy.pair(CLIPS), CLIPS)[0].backward()
     for name, parameter in method.named_parameters():
         assert (parameter.grad is None) == name.startswith("teacher_"), name
         assert parameter.requires_grad != name.startswith("teacher_"), name
@@ -83,7 +79,7 @@ def test_the_target_starts_as_a_copy_and_follows_after_each_step(toy: Toy) -> No
     expected = {target: state[online].clone() for online, target in pairs}
     assert all(torch.equal(state[target], expected[target]) for _, target in pairs)
     for number in range(3):
-        step(method, two_views(toy), number)
+        step(method, toy.pair(CLIPS), number)
         for online, target in pairs:
             expected[target] = 0.9 * expected[target] + 0.1 * method.state_dict()[online]
     for online, target in pairs:
@@ -95,7 +91,7 @@ def test_the_target_starts_as_a_copy_and_follows_after_each_step(toy: Toy) -> No
 def test_each_view_passes_alone(toy: Toy) -> None:
     """Batch norm sees one view's statistics: view a's prediction does not depend on view b."""
     method = small(plain_encoder(), post_normalisation=False)
-    view_a, view_b = two_views(toy)
+    view_a, view_b = toy.pair(CLIPS)
     other = View(5.0 * view_b.log_mel, view_b.spans)
     one, two = (method.branches((view_a, view))[0] for view in (view_b, other))
     assert torch.equal(one[0], two[0])  # prediction of a
@@ -104,7 +100,7 @@ def test_each_view_passes_alone(toy: Toy) -> None:
 
 
 def test_metrics_are_detached_scalars(encoder: AudioNTT, toy: Toy) -> None:
-    _, metrics = small(encoder)(two_views(toy), CLIPS)
+    _, metrics = small(encoder)(toy.pair(CLIPS), CLIPS)
     assert set(metrics) == {"loss", "target_cosine", "std", "effective_rank"}
     assert all(value.dim() == 0 and not value.requires_grad for value in metrics.values())
     assert -1.0 <= metrics["target_cosine"] <= 1.0
@@ -112,11 +108,11 @@ def test_metrics_are_detached_scalars(encoder: AudioNTT, toy: Toy) -> None:
 
 def test_state_dict_round_trip_is_exact(toy: Toy) -> None:
     method = small(plain_encoder())
-    step(method, two_views(toy))
+    step(method, toy.pair(CLIPS))
     torch.manual_seed(9)
     other = small(AudioNTT(d=32, channels=8, n_mels=16, dropout=0.0))
     other.load_state_dict(method.state_dict())
-    views = two_views(toy)
+    views = toy.pair(CLIPS)
     assert torch.equal(step(method, views, 1), step(other, views, 1))
     expected, state = method.state_dict(), other.state_dict()
     assert "teacher_encoder.fc1.weight" in state
@@ -126,7 +122,7 @@ def test_state_dict_round_trip_is_exact(toy: Toy) -> None:
 def test_bfloat16_autocast(encoder: AudioNTT, toy: Toy) -> None:
     method = small(encoder)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss, _ = method(two_views(toy), CLIPS)
+        loss, _ = method(toy.pair(CLIPS), CLIPS)
     loss.backward()
     assert loss.dtype == torch.float32
     assert 0.0 < loss.item() < 8.0

@@ -20,10 +20,6 @@ def small(projector_dim: int = 8) -> COLA:
     return COLA(encoder, projector_dim=projector_dim, bilinear_std=0.2)  # few dimensions, so more
 
 
-def two_views(toy: Toy) -> tuple[View, View]:
-    return toy.view(CLIPS), toy.view(CLIPS)
-
-
 def test_it_asks_for_two_crops_of_every_clip() -> None:
     method = COLA(AudioNTT(d=32, channels=8, n_mels=16))
     assert (method.n_views, method.n_crops, method.crop_frames) == (2, 2, 96)
@@ -34,7 +30,7 @@ def test_it_asks_for_two_crops_of_every_clip() -> None:
 
 def test_loss_is_the_contrast_of_projections_that_pass_together(toy: Toy) -> None:
     method = small()
-    a, b = two_views(toy)
+    a, b = toy.pair(CLIPS)
     loss, metrics = method((a, b), CLIPS)
     together = View(torch.cat([a.log_mel, b.log_mel]), torch.cat([a.spans, b.spans]))
     linear = method.projector(method.encoder(*together))
@@ -46,7 +42,7 @@ def test_loss_is_the_contrast_of_projections_that_pass_together(toy: Toy) -> Non
 
 def test_everything_gets_a_gradient(toy: Toy) -> None:
     method = small()
-    method(two_views(toy), CLIPS)[0].backward()
+    method(toy.pair(CLIPS), CLIPS)[0].backward()
     for name, parameter in method.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.any(), name
@@ -79,7 +75,7 @@ def test_it_learns_to_find_the_other_crop() -> None:
 
 
 def test_metrics_are_detached_scalars(encoder: AudioNTT, toy: Toy) -> None:
-    _, metrics = COLA(encoder, projector_dim=8)(two_views(toy), CLIPS)
+    _, metrics = COLA(encoder, projector_dim=8)(toy.pair(CLIPS), CLIPS)
     assert set(metrics) == {"loss", "found", "std", "effective_rank"}
     assert all(value.dim() == 0 and not value.requires_grad for value in metrics.values())
 
@@ -89,7 +85,7 @@ def test_state_dict_round_trip_is_exact(toy: Toy) -> None:
         small(),
         COLA(AudioNTT(d=32, channels=8, n_mels=16, dropout=0.0), projector_dim=8),
     )
-    views = two_views(toy)
+    views = toy.pair(CLIPS)
     method(views, CLIPS)[0].backward()
     other.load_state_dict(method.state_dict())
     assert {"bilinear", "norm.weight", "projector.0.weight"} < set(other.state_dict())
@@ -99,7 +95,7 @@ def test_state_dict_round_trip_is_exact(toy: Toy) -> None:
 def test_bfloat16_autocast(encoder: AudioNTT, toy: Toy) -> None:
     method = COLA(encoder, projector_dim=8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss, _ = method(two_views(toy), CLIPS)
+        loss, _ = method(toy.pair(CLIPS), CLIPS)
     loss.backward()
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)

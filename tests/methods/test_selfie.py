@@ -13,7 +13,6 @@ from unfused.losses import byol_loss, decorrelation, diversity
 from unfused.losses.selfie import Decorrelation, Diversity
 from unfused.methods.byol_a import BYOLA
 from unfused.methods.selfie import SELFIE
-from unfused.views.view import View
 
 from .conftest import Toy
 
@@ -31,10 +30,6 @@ def small(**settings: object) -> SELFIE:
     return SELFIE(plain_encoder(), **{**WIDTHS, **settings})  # type: ignore[arg-type]
 
 
-def two_views(toy: Toy) -> tuple[View, View]:
-    return toy.view(CLIPS), toy.view(CLIPS)
-
-
 @pytest.mark.parametrize(("kind", "decorrelating"), CANDIDATES)
 def test_loss_is_the_weighted_sum_over_both_views(
     toy: Toy, kind: Diversity, decorrelating: Decorrelation
@@ -47,7 +42,7 @@ def test_loss_is_the_weighted_sum_over_both_views(
         sharpness=1.5,
         margin=0.1,
     )
-    views = two_views(toy)
+    views = toy.pair(CLIPS)
     loss, metrics = method(views, CLIPS)
     branches, _ = method.branches(views)
     parts = {"align": byol_loss(*branches), "diversity": 0.0, "decorrelation": 0.0}
@@ -66,7 +61,7 @@ def test_without_its_two_losses_it_is_byol_a(toy: Toy) -> None:
     selfie = small(diversity_weight=0.0, decorrelation_weight=0.0)
     byol = BYOLA(plain_encoder(), **WIDTHS)
     byol.load_state_dict(selfie.state_dict())
-    views = two_views(toy)
+    views = toy.pair(CLIPS)
     losses = [method(views, CLIPS)[0] for method in (selfie, byol)]
     assert torch.equal(*losses)
     for loss in losses:
@@ -81,7 +76,7 @@ def test_only_the_online_network_gets_a_gradient(
     toy: Toy, kind: Diversity, decorrelating: Decorrelation
 ) -> None:
     method = small(diversity=kind, decorrelation=decorrelating)
-    method(two_views(toy), CLIPS)[0].backward()
+    method(toy.pair(CLIPS), CLIPS)[0].backward()
     for name, parameter in method.named_parameters():
         assert (parameter.grad is None) == name.startswith("teacher_"), name
         assert parameter.grad is None or torch.isfinite(parameter.grad).all(), name
@@ -90,7 +85,7 @@ def test_only_the_online_network_gets_a_gradient(
 @pytest.mark.parametrize("part", ["diversity", "decorrelation"])
 def test_each_loss_lowers_what_it_is_for(toy: Toy, part: str) -> None:
     """From one start and on one batch: with the loss its metric falls further than without."""
-    views, last = two_views(toy), {}
+    views, last = toy.pair(CLIPS), {}
     for weight in (0.0, 5.0):
         torch.manual_seed(1)
         weights = {"diversity_weight": 0.0, "decorrelation_weight": 0.0, f"{part}_weight": weight}
@@ -112,7 +107,7 @@ def test_the_reconstruction_is_called_one() -> None:
 
 
 def test_metrics_are_detached_scalars(toy: Toy) -> None:
-    _, metrics = small()(two_views(toy), CLIPS)
+    _, metrics = small()(toy.pair(CLIPS), CLIPS)
     assert set(metrics) == {
         "loss",
         "align",
@@ -127,7 +122,7 @@ def test_metrics_are_detached_scalars(toy: Toy) -> None:
 def test_bfloat16_autocast(toy: Toy) -> None:
     method = small()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss, _ = method(two_views(toy), CLIPS)
+        loss, _ = method(toy.pair(CLIPS), CLIPS)
     loss.backward()
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)

@@ -88,12 +88,16 @@ class Standardised:
         return Linear(*(part.astype(np.float32) for part in parts))
 
     @cached_property
+    def hits(self) -> NDArray[np.floating]:
+        """1 where a clip has a label, else 0, (N, C)."""
+        return self.targets if self.targets.ndim == 2 else np.eye(self.n_classes)[self.targets]
+
+    @cached_property
     def centres(self) -> NDArray[np.float64]:
         """Mean of each class that has clips, (K, D); none where clips have several labels."""
         if self.targets.ndim == 2:
             return np.zeros((0, self.x.shape[1]))
-        hits = np.eye(self.n_classes)[self.targets]
-        hits = hits[:, hits.any(axis=0)]
+        hits = self.hits[:, self.hits.any(axis=0)]
         return np.asarray(hits.T @ self.x / hits.sum(axis=0)[:, None])
 
     @cached_property
@@ -140,10 +144,9 @@ def logistic_path(
     times the target's, plus the penalty: so it takes a fraction of the steps.
     """
     (x, variances, _), several = data.principal, data.targets.ndim == 2
-    hits = data.targets if several else np.eye(data.n_classes)[data.targets]
-    share = hits.mean(axis=0)
+    share = data.hits.mean(axis=0)
     known = np.flatnonzero((share > 0) & (share < 1))
-    hits, spread = _single(hits[:, known]), (share * (1 - share))[known, None]
+    hits, spread = _single(data.hits[:, known]), (share * (1 - share))[known, None]
     curvature = _LEFT * np.append(variances, 1.0) * spread
     shape, penalised = curvature.shape, np.append(np.ones(len(variances)), 0.0)
     found = np.zeros(shape)

@@ -55,7 +55,7 @@ def training_clips(splits: pd.DataFrame, fold: int, *, transductive: bool = Fals
     ``transductive`` takes that of validation and test clips, too.
     """
     of_fold = splits[splits["fold"] == fold]
-    return of_fold if transductive else of_fold[of_fold["split"].isin(_TRAINABLE)]
+    return of_fold[_trainable(of_fold, transductive)]
 
 
 def select_pretraining_clips(
@@ -92,20 +92,21 @@ def select_pretraining_clips(
     folds = set().union(*(found for found in given if found != {0})) or {0}
     if task_audio is None and len(folds) > 1 and not transductive:
         alone = _heard(0, splits, {key: _never_in_a_part(item) for key, item in splits.items()})
-        rows = pd.concat(splits.values())
-        n = rows.loc[rows["split"] != "unlabelled", "clip_id"].nunique()
+        every = pd.concat(splits.values())
+        n = every.loc[every["split"] != "unlabelled", "clip_id"].nunique()
         if len(alone) >= ENOUGH * n:
             log.info(
                 "pre-training is once for all folds, on clips without a label (%d)", len(alone)
             )
             return alone
-    chosen = {0: _heard(0, splits, pools, transductive=transductive)} if task_audio is False else {}
-    for fold in sorted(int(fold) for fold in folds) if not chosen else []:
-        of_fold = {
-            key: table[table["fold"] == matching_fold(fold, table["fold"].unique())]
-            for key, table in splits.items()
+    if task_audio is False:
+        chosen = {0: _heard(0, splits, pools, transductive=transductive)}
+    else:
+        rows_of = {fold: _of_fold(splits, fold) for fold in sorted(map(int, folds))}
+        chosen = {
+            fold: _heard(fold, rows, rows, transductive=transductive)
+            for fold, rows in rows_of.items()
         }
-        chosen[fold] = _heard(fold, of_fold, of_fold, transductive=transductive)
     for fold, clips in chosen.items():
         if clips.empty:
             raise UserError(
@@ -125,12 +126,24 @@ def _heard(
 ) -> pd.DataFrame:
     """Return the rows of some sources that may be trained on in a fold: no table holds them out."""
     every = pd.concat(splits.values())
-    held_out = every[~(transductive | every["split"].isin(_TRAINABLE))]
+    held_out = every[~_trainable(every, transductive)]
     tables = [table.assign(corpus=corpus, fold=fold) for corpus, table in sources.items()]
     clips = pd.concat(tables, ignore_index=True)
-    clips = clips[transductive | clips["split"].isin(_TRAINABLE)]
+    clips = clips[_trainable(clips, transductive)]
     clips = clips[~same_audio(clips, held_out)].drop_duplicates("clip_id")
     return clips[["fold", "corpus", *AUDIO_KEY]].reset_index(drop=True)
+
+
+def _trainable(splits: pd.DataFrame, transductive: bool) -> pd.Series:
+    return splits["split"].isin(_TRAINABLE) | transductive
+
+
+def _of_fold(splits: Mapping[str, pd.DataFrame], fold: int) -> dict[str, pd.DataFrame]:
+    """Return the rows of every corpus in a fold of the study, see :func:`matching_fold`."""
+    return {
+        key: table[table["fold"] == matching_fold(fold, table["fold"].unique())]
+        for key, table in splits.items()
+    }
 
 
 def _never_in_a_part(splits: pd.DataFrame) -> pd.DataFrame:
