@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -189,15 +190,20 @@ def _sample(predictions: pd.DataFrame, metric: str, n: int) -> _Sample:
     rows = {key: np.flatnonzero(seeds == key) for key in sorted(seeds.unique())}
     scorers = {key: scorer(predictions.iloc[chosen], metric) for key, chosen in rows.items()}
     by_seed = {key: of(np.ones((1, len(rows[key]))))[0] for key, of in scorers.items()}
-    generator, draws = numpy_generator(0, "bootstrap"), []
-    block = max(1, _HELD_AT_ONCE // len(codes))
+    draws, block = [], max(1, _HELD_AT_ONCE // len(codes))
     for begin in range(0, n, block):
-        size = min(block, n - begin)
-        weights = generator.multinomial(len(names), [1 / len(names)] * len(names), size=size)
+        weights = _resamples(len(names), begin, min(block, n - begin))
         found = [of(weights[:, codes[rows[key]]]) for key, of in scorers.items()]
         draws.append(np.mean(found, axis=0))
     unit = "groups" if known.any() else "clips"
     return _Sample(pd.Series(by_seed, dtype=float), np.concatenate(draws), len(names), unit)
+
+
+@lru_cache(maxsize=8)  # every classifier of a task is scored on the same ones
+def _resamples(n_units: int, begin: int, size: int) -> NDArray[np.uint8]:
+    """Return how often each unit is drawn in the resamples from ``begin`` on, (size, n_units)."""
+    generator = numpy_generator(begin, "bootstrap")
+    return generator.multinomial(n_units, [1 / n_units] * n_units, size=size).astype(np.uint8)
 
 
 def _combined(samples: Sequence[_Sample]) -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.special import ndtri
 
 from ..core.errors import UserError
@@ -130,7 +131,8 @@ def _of_ranks(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], NDA
     of_class = _average_precision if metric == "mAP" else _roc_auc
 
     def of_weights(weights: NDArray) -> NDArray:
-        per_class = [of_class(scores[:, c], hits[:, c], weights) for c in range(len(names))]
+        times = np.ascontiguousarray(weights.T, np.float32)  # whole numbers, so exact
+        per_class = [of_class(scores[:, c], hits[:, c], times) for c in range(len(names))]
         mean = _mean_of_known(np.stack(per_class, axis=1))
         return 2**0.5 * ndtri(mean) if metric == "d_prime" else mean
 
@@ -138,30 +140,37 @@ def _of_ranks(predictions: pd.DataFrame, metric: str) -> Callable[[NDArray], NDA
 
 
 def _average_precision(scores: NDArray, hits: NDArray, weights: NDArray) -> NDArray:
-    true, total = _cumulated(scores, hits, weights)
-    precision = np.divide(true, total, out=np.zeros_like(true), where=total > 0)
-    return _ratio((np.diff(true, axis=1, prepend=0.0) * precision).sum(1), true[:, -1])
+    levels, of_hit = np.unique(-scores[hits], return_inverse=True)
+    found = _summed(of_hit, weights[hits], len(levels))
+    true, so_far = np.cumsum(found, axis=0), np.searchsorted(levels, -scores)
+    total = np.cumsum(_summed(so_far, weights, len(levels)), axis=0)  # at or above each level
+    return _ratio((found * _ratio(true, total, 0.0)).sum(0), weights[hits].sum(0))
 
 
 def _roc_auc(scores: NDArray, hits: NDArray, weights: NDArray) -> NDArray:
-    true, total = _cumulated(scores, hits, weights)
-    false = total - true
-    before = np.pad(true, ((0, 0), (1, 0)))[:, :-1]
-    area = (np.diff(false, axis=1, prepend=0.0) * (before + true) / 2).sum(1)
-    return _ratio(area, true[:, -1] * false[:, -1])
+    levels, of_hit = np.unique(scores[hits], return_inverse=True)
+    first, after = (np.searchsorted(levels, scores, side) for side in ("left", "right"))
+    tied = np.flatnonzero(first < after)
+    below = np.cumsum(_summed(after, weights, len(levels)), axis=0, dtype=float)
+    below += _summed(first[tied], weights[tied], len(levels)) / 2
+    found = _summed(of_hit, weights[hits], len(levels))
+    n_hits, n = weights[hits].sum(0, dtype=float), weights.sum(0, dtype=float)
+    above_others = (found * below).sum(0) - n_hits**2 / 2  # less the pairs of two hits
+    return _ratio(above_others, n_hits * (n - n_hits))
 
 
-def _cumulated(scores: NDArray, hits: NDArray, weights: NDArray) -> tuple[NDArray, NDArray]:
-    """Return the weight of hits and of all clips at or above each distinct score, (W, T) each."""
-    order = np.argsort(-scores, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    ranked = np.asarray(weights, float)[:, order]
-    true = np.cumsum(ranked * hits[order], axis=1)[:, last]
-    return true, np.cumsum(ranked, axis=1)[:, last]
+def _summed(level: NDArray, weights: NDArray, n_levels: int) -> NDArray:
+    """Return the sum of the weights of each level's rows, (n_levels, W).
+
+    A level is a distinct score of a hit; rows beyond the last one count for none.
+    """
+    one = np.ones(len(level), weights.dtype), (level, np.arange(len(level)))
+    return (csr_array(one, shape=(n_levels + 1, len(level))) @ weights)[:n_levels]
 
 
-def _ratio(part: NDArray, whole: NDArray) -> NDArray:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+def _ratio(part: NDArray, whole: NDArray, nothing: float = np.nan) -> NDArray:
+    out = np.full(np.shape(whole), nothing)
+    return np.divide(part, whole, out=out, where=whole > 0, dtype=float)
 
 
 def _mean_of_known(values: NDArray) -> NDArray:
