@@ -205,6 +205,28 @@ def sure(probe, x, y):
     return likely.max(1), probe.classes_[likely.argmax(1)] == y
 
 
+def test_a_class_of_one_speaker_does_not_spoil_the_calibration():
+    x, names = make_features(360)
+    speakers = np.random.default_rng(0).integers(0, 10, len(x))
+    speakers[names == "k5"] = 0
+    options, unseen = {"strengths": [0.01], "lda": False}, make_features(2000, seed=3)
+    wanted = Probe(**options).fit(x, names).calibration_
+    found = (grouped := Probe(**options).fit(x, names, groups=speakers)).calibration_
+    assert found.temperature == pytest.approx(wanted.temperature, rel=0.3)
+    assert found.evidence == pytest.approx(wanted.evidence, rel=0.3)
+    assert calibration_error(*sure(grouped, *unseen)) < 0.06
+
+
+def test_a_label_of_every_clip_that_a_fold_learns_from_does_not_spoil_the_calibration():
+    x, names = make_features(300)
+    speakers = np.random.default_rng(0).integers(0, 5, len(x))
+    usual = np.array([f"{name}|day" if speaker else name  # night is the one speaker's
+                      for name, speaker in zip(names, speakers, strict=True)])  # fmt: skip
+    probes = [Probe(kind=MULTI_LABEL).fit(x, labels, groups=speakers) for labels in (names, usual)]
+    first, second = (probe.calibration_.temperature for probe in probes)
+    assert second == pytest.approx(first, rel=0.3)
+
+
 @pytest.mark.parametrize("options", [{"strengths": [1e1], "lda": False}, {"strengths": [1e9]}])
 def test_calibration_repairs_what_is_too_timid_and_what_is_too_sure(options):
     """A penalty chosen on one clip a class left mean top probabilities of .09; LDA is too sure."""

@@ -49,41 +49,56 @@ class Calibration(NamedTuple):
         is a better answer than any class. Logits notice what lies between classes, distances what
         is far from all of them: those of :meth:`~unfused.probes.linear_models.Linear.distances`.
         """
-        (usual, spread), evidence = self.evidence, _evidence(np.asarray(logits) / self.temperature)
+        scaled = np.asarray(logits) / self.temperature
+        (usual, spread), evidence = self.evidence, _evidence(scaled, np.ones(scaled.shape, bool))
         far = (distances - self.distance[0]) / self.distance[1]
         return np.asarray(np.maximum((usual - evidence) / spread, far), np.float32)
 
 
-def _evidence(scaled: NDArray[Any]) -> NDArray[np.float64]:
+def _evidence(scaled: NDArray[Any], told: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return how much speaks for any class: minus the energy of Liu et al. (NeurIPS 2020)."""
-    centred = scaled - scaled.mean(axis=1, keepdims=True)  # a softmax leaves the level open
-    return np.asarray(logsumexp(centred, axis=1))
+    level = scaled.mean(axis=1, keepdims=True, where=told)  # a softmax leaves it open
+    return np.asarray(logsumexp(scaled - level, axis=1, b=told))
 
 
 def calibrate(
-    targets: NDArray[Any], logits: Floats | None, distances: Floats | None, n_classes: int
+    targets: NDArray[Any],
+    logits: Floats | None,
+    distances: Floats | None,
+    learnable: NDArray[np.bool_] | None,
+    n_classes: int,
 ) -> Calibration:
     """Return the calibration that held-out clips ask for; a neutral one where there are none.
 
     Targets are class numbers, (N,), or multi-hot, (N, C); logits are (N, C), distances those to the
-    nearest class, (N,).
+    nearest class, (N,). ``learnable``, (N, C), None: all are, says which classes the clips that a
+    row's classifier was fitted on could teach: of others (of the only speaker that has a class,
+    say) it tells nothing, while the classifier that is calibrated was fitted on all clips.
     """
     if logits is None or distances is None:
         return Calibration(1.0, np.nan, (0.5,) * n_classes)
     several, given = targets.ndim == 2, np.asarray(logits, float)
+    told = np.ones(given.shape, bool) if learnable is None else learnable
+    if not several:
+        rows = told[np.arange(len(targets)), targets]
+        targets, given, distances, told = targets[rows], given[rows], distances[rows], told[rows]
+    if not told.any():
+        return Calibration(1.0, np.nan, (0.5,) * n_classes)
     found = minimize_scalar(
-        lambda log_t: _loss(targets, given / np.exp(log_t)), bounds=(-6.0, 7.0), method="bounded"
-    )
+        lambda log_t: _loss(targets, given / np.exp(log_t), told), bounds=(-6.0, 7.0),
+        method="bounded",
+    )  # fmt: skip
     temperature = float(np.exp(found.x))
     likely = Calibration(temperature, np.nan, ()).probabilities(given, several=several)
     hits = targets > 0 if several else np.eye(n_classes, dtype=bool)[targets]
     if several:
-        error = calibration_error(likely.ravel(), hits.ravel())
+        error = calibration_error(likely[told], hits[told])
     else:
         error = calibration_error(likely.max(1), likely.argmax(1) == targets)
-    thresholds = tuple(_best_f1(likely[:, c], hits[:, c]) for c in range(n_classes))
-    evidence = _mean_and_spread(_evidence(given / temperature))
+    each = [(likely[of, c], hits[of, c]) for c, of in enumerate(told.T)]
+    evidence = _mean_and_spread(_evidence(given / temperature, told))
     distance = _mean_and_spread(distances[np.isfinite(distances)])
+    thresholds = tuple(_best_f1(*of_class) for of_class in each)
     return Calibration(temperature, error, thresholds, evidence, distance)
 
 
@@ -91,9 +106,9 @@ def _mean_and_spread(values: NDArray[Any]) -> tuple[float, float]:
     return (float(values.mean()), float(values.std()) or 1.0) if len(values) else (0.0, 1.0)
 
 
-def _loss(targets: NDArray[Any], scaled: NDArray[np.float64]) -> float:
+def _loss(targets: NDArray[Any], scaled: NDArray[np.float64], told: NDArray[np.bool_]) -> float:
     if targets.ndim == 2:
-        return float((np.logaddexp(0, scaled) - targets * scaled).mean())
+        return float((np.logaddexp(0, scaled) - targets * scaled).mean(where=told))
     return float(-log_softmax(scaled, axis=1)[np.arange(len(targets)), targets].mean())
 
 

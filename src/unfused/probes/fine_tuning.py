@@ -158,7 +158,7 @@ class _Network:
     def judged(self, linear: Linear) -> tuple[Calibration, float]:
         """Return what these clips say of how sure to be, and the standard error of the score."""
         if self.valid is None:
-            return calibrate(np.empty(0), None, None, len(self.classes)), math.nan
+            return calibrate(np.empty(0), None, None, None, len(self.classes)), math.nan
         vectors = self.embedder().embed(self.valid, device=self.device)
         kind, labels, logits = self.valid.kind, self.valid.labels, linear.logits(vectors)
         ids = self.valid.clips["clip_id"].to_numpy()
@@ -168,7 +168,7 @@ class _Network:
         known = np.isin(labels, self.classes) | (kind is MULTI_LABEL)
         targets = kind.targets(labels[known], self.classes)
         far = linear.distances(vectors[known])
-        return calibrate(targets, logits[known], far, len(self.classes)), error
+        return calibrate(targets, logits[known], far, None, len(self.classes)), error
 
     def _first_head(self) -> tuple[Tensor, Tensor] | None:
         """Return weight and bias of a probe on the training clips; None: start at random."""

@@ -148,7 +148,7 @@ class Probe:
         self._few = self.lda and np.median(np.unique(strata, return_counts=True)[1]) < FEW_PER_CLASS
         splits = self._splits(strata, held, units)
         with threads_for(x):
-            logits, far, learnt = self._held_out(x, y, splits)
+            logits, how_far, learnt = self._held_out(x, y, splits)
         rows = np.array([row for _, _, score in splits for row in score], dtype=np.int64)
         self.scores_ = {key: self.kind.score(y[rows], found) for key, found in logits.items()}
         if max(self.scores_.values(), default=0) == 0:  # one clip or group of each class
@@ -166,7 +166,8 @@ class Probe:
             of_choice = interval(table, self.kind.chosen_by, n=_RESAMPLES)
             self.validation_ = self.scores_[self.setting_]
             self.validation_error_ = of_choice.standard_error
-        self.calibration_ = calibrate(y[rows], logits.get(self.setting_), far, len(self.classes_))
+        given = logits.get(self.setting_)
+        self.calibration_ = calibrate(y[rows], given, *how_far, len(self.classes_))
         self._dim = x.shape[1]
         with threads_for(x):
             if held.any():
@@ -230,13 +231,14 @@ class Probe:
 
     def _held_out(
         self, x: Floats, y: NDArray[Any], splits: Sequence[tuple[int, Rows, Rows]]
-    ) -> tuple[dict[Setting, Floats], Floats | None, Any]:
-        """Return every setting's logits of the rows that are scored, and their distances.
+    ) -> tuple[dict[Setting, Floats], tuple[Floats | None, NDArray[np.bool_]], Any]:
+        """Return every setting's logits of the rows that are scored, and what the last learnt from.
 
-        No distances if there is nothing to calibrate. And what the last split has learnt from.
+        With them the rows' distances, None if there is nothing to calibrate, and which classes
+        could be learnt there.
         """
         found: dict[Setting, list[Floats]] = defaultdict(list)
-        far, learnt = [], None
+        far, told, learnt = [], [], None
         for _, fit, score in splits:
             best, worse, learnt = -1.0, 0, self._learnt(x[fit], y[fit])
             for setting, model in self._models(learnt):
@@ -248,8 +250,14 @@ class Probe:
                     break
             if self._calibrated:
                 far.append(model.distances(x[score]))  # the same for every setting
+            hits = self._hits(y[fit])
+            told.append(np.tile(hits.any(0) & ~hits.all(0), (len(score), 1)))
         joined = {key: np.concatenate(parts) for key, parts in found.items()}
-        return joined, np.concatenate(far) if far else None, learnt
+        how_far = np.concatenate(far) if far else None
+        return joined, (how_far, np.concatenate(told or [np.empty((0, 0), bool)])), learnt
+
+    def _hits(self, y: NDArray[Any]) -> Floats:
+        return y if y.ndim == 2 else np.eye(len(self.classes_), dtype=np.float32)[y]
 
     def _learnt(self, x: Floats, y: NDArray[Any]) -> Any:
         """Return what models of every setting are fitted to."""
@@ -298,7 +306,7 @@ class KNNProbe(Probe):
         super().__init__(lda=False, seed=seed, kind=kind)
 
     def _learnt(self, x: Floats, y: NDArray[Any]) -> Any:
-        return x, y if y.ndim == 2 else np.eye(len(self.classes_), dtype=np.float32)[y]
+        return x, self._hits(y)
 
     def _models(self, learnt: Any) -> Iterator[tuple[Setting, Any]]:
         for k in NEIGHBOURS:
