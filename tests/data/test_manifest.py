@@ -143,6 +143,13 @@ def test_labels_in_the_names_of_files(write: Write) -> None:
         scan_audio(root, corpus="a", labels="(?P<label>[A-Z]+)_")
 
 
+def test_a_letter_is_one_however_a_file_system_spells_it(write: Write) -> None:
+    for number, name in enumerate(("caf\u00e9_1", "cafe\u0301_2", "bar_3")):
+        root = write(f"{name}.wav", seed=number).parent
+    manifest, _ = scan_audio(root, corpus="a", labels=r"(?P<label>\D+)_")
+    assert manifest["label"].tolist().count("caf\u00e9") == 2
+
+
 def test_a_pattern_is_for_folders_and_spares_the_unlabelled(write: Write) -> None:
     write("unlabelled/7_dog.wav", seed=2)
     for number, name in enumerate(("1_dog", "2_cat")):
@@ -255,6 +262,8 @@ def test_duplicates_missing_files_and_segments(write: Write) -> None:
         "a.wav,y,8000,8000\n"
         "a.wav,y,8000,8001\n"
         "a.wav,y,-5,10\n"
+        "a.wav,y,8000.0,4000.0\n"  # as pandas writes whole numbers where some are missing
+        "a.wav,y,99999999999999999999999,1\n"
         "gone.wav,y,,\n"
         ",y,,\n"
     )
@@ -263,12 +272,14 @@ def test_duplicates_missing_files_and_segments(write: Write) -> None:
         [0, 16000],
         [0, 8000],
         [8000, 8000],
+        [8000, 4000],
     ]
     assert manifest["clip_id"].is_unique
     expected = [
         "duplicate",
         "another label: 'x', this one 'y'",
         "not within",
+        "not a whole number",
         "not a whole number",
         "file not found",
         "no path",
@@ -287,7 +298,8 @@ def test_duplicates_missing_files_and_segments(write: Write) -> None:
         ("place,label\na.wav,x\n", "no column 'path'"),
         ("path,label\n", "no rows"),
         ("", "empty"),
-        ("path,label\na.wav,x,y\n", "row 2: 3 cells under 2 columns"),
+        ("path,label\na.wav,x,y\n", "line 2: 3 cells under 2 columns"),
+        ('path,label\n\n"a.wav","x\ny"\na.wav,x,y\n', "line 5: 3 cells under 2 columns"),
         ("path,label,split\na.wav,x,tset\n", r"unknown split names \['tset'\]"),
         ("path,label\na.wav,x\n", "only one class: x"),
         ("path,species\na.wav,x\n", "only one class: x"),

@@ -169,6 +169,18 @@ def test_unlabelled_audio_of_a_held_out_group_is_excluded() -> None:
     assert unlabelled["split"].tolist() == expected.tolist()
 
 
+def test_a_given_split_holds_out_the_unlabelled_audio_of_its_groups_too() -> None:
+    labels = ["a", "b", None] * 20
+    group = [f"s{i // 6}" for i in range(60)]
+    part = ["train"] * 36 + ["valid"] * 12 + ["test"] * 12
+    given = [name if label else None for name, label in zip(part, labels, strict=True)]
+    table = manifest(labels, group=group, split=given)
+    splits = assign_splits(table)["split"]
+    assert splits[2::3].tolist() == ["unlabelled"] * 12 + ["excluded"] * 8
+    shared = assign_splits(table.assign(group=["s0"] * 60))["split"]  # nothing would be left
+    assert shared[2::3].tolist() == ["unlabelled"] * 20
+
+
 def test_audio_in_two_given_parts_stays_in_the_held_out_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

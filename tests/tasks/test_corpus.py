@@ -122,6 +122,23 @@ def test_a_grouped_split_shares_no_group(sounds: Path, kept: Path, tmp_path: Pat
     assert sum(len(part) for part in parts) == 5
 
 
+def test_pieces_of_a_recording_and_clips_without_a_speaker(
+    sounds: Path, kept: Path, tmp_path: Path
+) -> None:
+    rows = [f"{sounds / label}/{i}.wav,{label},0,{n}" for label in CLASSES
+            for i in range(10) for n in (3000, 4000)]  # fmt: skip
+    (tmp_path / "pieces.csv").write_text("\n".join(["path,label,offset,frames", *rows]))
+    pieces = Corpus(tmp_path / "pieces.csv", folder=kept, n_jobs=1)
+    assert pieces.groups is not None
+    assert len(set(pieces.groups)) == 30 == len(pieces) / 2
+    rows = [f"{sounds / label}/{i}.wav,{label},{'s' * (i > 0)}" for label in CLASSES
+            for i in range(10)]  # fmt: skip
+    (tmp_path / "gap.csv").write_text("\n".join(["path,label,speaker", *rows]))
+    gap = Corpus(tmp_path / "gap.csv", folder=kept, n_jobs=1)
+    assert gap.groups is not None
+    assert len(set(gap.groups)) == 4
+
+
 def test_what_is_trained_on_without_labels_holds_nothing_out(corpus: Corpus) -> None:
     audio = corpus.unlabelled
     assert not ids(audio) & held_out(corpus)

@@ -78,7 +78,8 @@ def scan_audio(
     Returns:
         The manifest with columns clip_id, corpus, path (absolute), offset, frames, sample_rate,
         channels, duration (s), label (several with bars between), multi_label, split (train, valid,
-        test), fold, group (None where unknown) and digest (BLAKE2b-128 of the file); and the
+        test), fold, group (None where unknown; the digest, of several clips of one recording) and
+        digest (BLAKE2b-128 of the file); and the
         rejected clips with columns corpus, path, offset, frames, stage ("scan") and reason. Both in
         the order of the table or of the paths.
 
@@ -117,6 +118,7 @@ def scan_audio(
         raise ManifestError(f"all {len(rejected)} clips of {corpus} were rejected: {reasons}")
     manifest = pd.DataFrame(accepted, columns=list(MANIFEST_TYPES))
     manifest = manifest.assign(multi_label=label_separator is not None).astype(MANIFEST_TYPES)
+    manifest = with_recordings(manifest)
     if listed["labelled"].any():
         check_classes(manifest)
     counts = class_counts(manifest)
@@ -156,6 +158,29 @@ def check_classes(manifest: pd.DataFrame) -> None:
 def rejected_table(rejected: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return rejected clips as a table with the columns and types of :data:`REJECTED_TYPES`."""
     return pd.DataFrame(list(rejected), columns=list(REJECTED_TYPES)).astype(REJECTED_TYPES)
+
+
+def with_recordings(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Let clips without a group that share a file, or whose files are copies, be one: its digest.
+
+    Where another clip of the file has a group, it is theirs, too.
+    """
+    digests = manifest["digest"].where(manifest["digest"].fillna("") != "")
+    group = manifest["group"].astype(object)
+    of_file = digests.map(group.groupby(digests).first()).astype(object)
+    of_file = of_file.where(of_file.notna(), digests.where(digests.duplicated(keep=False)))
+    group = group.where(group.notna(), of_file)
+    return manifest.assign(group=group.where(group.notna(), None))
+
+
+def groups_of(clips: pd.DataFrame) -> np.ndarray | None:
+    """Return speaker or recording of each clip, (N,) str, or None where that is known of none.
+
+    A clip without one is its own.
+    """
+    known = clips["group"].notna()
+    alone = "clip " + clips["clip_id"].astype(str)
+    return clips["group"].where(known, alone).to_numpy().astype(str) if known.any() else None
 
 
 def same_audio(clips: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
@@ -211,7 +236,7 @@ def _judge(
                 raise UnreadableAudio(reason)
         except UnreadableAudio as error:
             path = row["path"].encode(errors="backslashreplace").decode()
-            given = (int(row[name]) if row[name].isdecimal() else None for name in POSITION)
+            given = (_number(row[name]) for name in POSITION)
             found = (corpus, path, *given, "scan", str(error))
             rejected.append(dict(zip(REJECTED_TYPES, found, strict=True)))
     return list(accepted.values()), rejected
@@ -319,7 +344,13 @@ def _seconds(row: Mapping[str, Any], name: str, default: float) -> float:
 
 
 def _whole(row: Mapping[str, Any], name: str, default: Any) -> Any:
-    text = row[name]
-    if text and not text.isdecimal():
-        raise UnreadableAudio(f"{name} {text!r} is not a whole number of at least 0")
-    return int(text) if text else default
+    number = _number(row[name])
+    if row[name] and number is None:
+        raise UnreadableAudio(f"{name} {row[name]!r} is not a whole number from 0 to 10^18")
+    return default if number is None else number
+
+
+def _number(text: str) -> int | None:
+    """Return a whole number, which pandas writes as 1.0 where others are missing, or None."""
+    found = re.fullmatch(r"([0-9]{1,18})(\.0*)?", text)
+    return int(found[1]) if found else None

@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ..core.seeding import derive_seed, numpy_generator
 from .label_sets import rarest_labels
-from .manifest import same_audio
+from .manifest import same_audio, with_recordings
 from .table import ManifestError
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def assign_splits(
     Returns:
         One row per clip and fold: clip_id, fold (0 for a single split), split (train, valid, test;
         "unlabelled"; or "excluded" for audio that another part holds and for an unlabelled clip
-        that a given split or fold, or a grouped cut, holds out) and made_by (how the split came
+        that a given split or fold, or its group, holds out) and made_by (how the split came
         about). Without a group column, clips of one recording (the same file, or a copy) are a
         group. With fewer than two classes clips are unlabelled, or excluded as given.
 
@@ -65,7 +65,9 @@ def assign_splits(
         )
     if "multi_label" in manifest and manifest["multi_label"].any():
         manifest = manifest.assign(label=rarest_labels(manifest["label"]))
-    manifest, copies = _with_recordings(manifest)
+    manifest = with_recordings(manifest)
+    groups = manifest["group"].dropna()
+    copies = len(groups) and groups.isin(manifest["digest"]).all()
     labelled = manifest["label"].notna().to_numpy()
     folds = "given folds"
     if manifest[["fold", "split"]].isna().all(axis=None):
@@ -85,20 +87,6 @@ def assign_splits(
             made_by = made_by.replace("grouped", "grouped (copies kept together)")
         blocks.append(manifest[["clip_id"]].assign(fold=fold, split=split, made_by=made_by))
     return pd.concat(blocks, ignore_index=True)
-
-
-def _with_recordings(manifest: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
-    """Let clips of one recording be of one group; return whether there was none before."""
-    digests = manifest["digest"].where(manifest["digest"].fillna("") != "")
-    alone = manifest["group"].isna() & digests.duplicated(keep=False) & digests.notna()
-    if not alone.any():
-        return manifest, False
-    known = manifest.assign(digest=digests).dropna(subset=["group", "digest"])
-    named = digests.map(known.drop_duplicates("digest").set_index("digest")["group"])
-    ungrouped = bool(manifest["group"].isna().all())
-    found = digests if ungrouped else named.where(named.notna(), digests.where(alone))
-    group = manifest["group"].astype(object)
-    return manifest.assign(group=group.where(group.notna(), found.astype(object))), ungrouped
 
 
 def _with_folds(
@@ -156,9 +144,9 @@ def _split(
         source += "" if source.startswith("made") else f", inner {inner}"
     n_shared += _exclude_shared(manifest, split, "valid")
     _check_parts(clips, split[labelled], fold)
-    if "grouped" in source:
-        tested = set(manifest["group"][np.isin(split, ["valid", "test"])].dropna())
-        split[~labelled & manifest["group"].isin(tested)] = "excluded"
+    train, held = split == "train", np.isin(split, ["valid", "test"])
+    tested = set(manifest["group"][held].dropna()) - set(manifest["group"][train])
+    split[~labelled & manifest["group"].isin(tested)] = "excluded"
     if n_shared:
         text = "fold %d: left out %d clips whose audio the test or validation part holds too"
         log.warning(text, fold, n_shared)

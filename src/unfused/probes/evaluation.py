@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..core.errors import UserError
 from ..core.outputs import digest_of
 from ..core.seeding import numpy_generator
+from ..data.manifest import groups_of
 from ..embeddings.embedder import Embedder, EncoderEmbedder
 from ..encoders.trained import WEIGHTS_FILE, load_encoder
 from ..tasks.corpus import MOST_UNLABELLED, PARTS, Corpus
@@ -138,12 +139,11 @@ def fit_probe(
     Without validation clips folds of the training clips choose. Raises as :meth:`Probe.fit` does.
     """
     parts = [train] if valid is None or not len(valid) else [train, valid]
-    groups = [part.groups for part in parts if part.groups is not None]
     return _PROBES[protocol](kind=train.kind).fit(
         np.concatenate([vectors.of(part) for part in parts]),
         np.concatenate([part.labels for part in parts]),
         valid=np.arange(sum(map(len, parts))) >= len(train),
-        groups=np.concatenate(groups) if len(groups) == len(parts) else None,
+        groups=groups_of(pd.concat([part.clips for part in parts])),
         unlabelled=heard and heard.but(parts),
     )
 

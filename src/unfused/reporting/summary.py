@@ -10,7 +10,7 @@ from scipy.stats import sem, t
 from ..core.errors import UserError
 from ..core.progress import progress
 from ..data.label_sets import label_counts
-from ..data.manifest import class_counts
+from ..data.manifest import class_counts, groups_of
 from ..probes.choose_model import DEPLOYABLE, model_to_use
 from ..scores.intervals import Interval, interval, mean_over_tasks
 from ..scores.metrics import is_ranked, metrics_of
@@ -201,8 +201,9 @@ def data_card(
     """
     by_fold = splits.groupby("fold")
     made_by = by_fold["made_by"].agg(lambda names: ", ".join(sorted(names.astype(str).unique())))
+    groups = groups_of(manifest)
     counts = by_fold["split"].value_counts().unstack().reindex(columns=_PARTS)
     return counts.fillna(0).astype(int).reset_index().assign(
-        classes=len(class_counts(manifest)), groups=manifest["group"].nunique(),
+        classes=len(class_counts(manifest)), groups=0 if groups is None else len(set(groups)),
         hours=round(hours, 2), rejected=len(rejected), split=made_by.to_numpy(),
     )  # fmt: skip

@@ -18,7 +18,7 @@ from ..core.seeding import numpy_generator
 from ..core.source import source_digest
 from ..data.extraction import MADE_BY, extract_log_mels
 from ..data.log_mel import FrontEnd
-from ..data.manifest import AUDIO_KEY, check_classes, rejected_table, scan_audio
+from ..data.manifest import AUDIO_KEY, check_classes, groups_of, rejected_table, scan_audio
 from ..data.sources import corpus_name
 from ..data.splits import NO_CLASSES, assign_splits
 from ..data.store import LogMelStore
@@ -246,8 +246,7 @@ class Corpus:
     @property
     def groups(self) -> NDArray[np.str_] | None:
         """Speaker or recording of each clip, (N,); None where the data does not say."""
-        groups = self.clips["group"]
-        return None if groups.isna().any() else groups.to_numpy().astype(str)
+        return groups_of(self.clips)
 
     @property
     def splits(self) -> pd.DataFrame:
