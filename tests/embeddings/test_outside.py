@@ -103,6 +103,20 @@ def test_a_hear_module(corpus, somebody_elses, tmp_path):
     np.testing.assert_array_equal(again.embed(corpus), found)
 
 
+def test_another_model_of_a_hear_module_is_another_embedder(somebody_elses, tmp_path):
+    somebody_elses(**hear_module())
+    file, folder = tmp_path / "weights.pt", tmp_path / "weights"
+    folder.mkdir()
+    marks = []
+    for content in ("1", "2"):
+        for place in (file, folder / "weights.pt"):
+            place.write_text(content)
+        for model in (file, folder, f"name{content}"):
+            named = {"kind": "hear", "module": "somebody_elses", "model": str(model)}
+            marks.append(as_embedder(named).digest)
+    assert len(set(marks)) == 4  # a folder with one file is as the file
+
+
 @pytest.mark.parametrize("joined", [False, True])
 @pytest.mark.parametrize(
     "named",

@@ -16,6 +16,8 @@ from unfused.cli import STOPPED, run, words_of, words_say_it
 from unfused.core.errors import STOPPING, UserError
 from unfused.core.repeats import repeat_named
 from unfused.data.table import ManifestError, read_table
+from unfused.training.loop import TrainingDiverged
+from unfused.training.processes import ProcessFailed
 
 
 def expensive(project):
@@ -65,6 +67,8 @@ def expensive(project):
         ({"select.tasks": "own_data"}, ["own_data", "tasks.own_data.audio"]),
         ({"tasks.evaluation.audio": "x"}, ["tasks.evaluation", "reserved"]),
         ({"tasks.decar.audio": "x"}, ["methods.decar", "tasks.decar"]),
+        ({"methods.supervised_contrast.name": "decar"}, ["supervised_contrast", "baseline"]),
+        ({"teachers.mfcc_statistics.kind": "untrained"}, ["mfcc_statistics", "baseline"]),
         ({"tasks.My-Task.audio": "x"}, ["My-Task", "a-z"]),
         ({"unfused.distilation.cut": "fc1"}, ["unfused.distilation", "'distillation'"]),
         ({"unfused.pseudo_labels": 3}, ["unfused.pseudo_labels=3", "n_clusters"]),
@@ -89,6 +93,14 @@ def expensive(project):
         ({"model.task": "birds"}, ["model.task", "birds", "'instrument'"]),
         *(({group: 3}, [f"{group}=3"]) for group in ("run", "select", "tasks", "pools", "methods")),
         ({"tasks.own_data": 3}, ["tasks.own_data=3"]),
+        (
+            {
+                "tasks.one.audio": "/x/birds",
+                "tasks.two.audio": "/y/birds",
+                "select.tasks": "one,two",
+            },
+            ["tasks.a", "tasks.b", "'birds'", "tasks.b.title"],
+        ),
         ({"tasks.own_data.audio": True}, ["audio=True", "./True"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -225,6 +237,7 @@ def caught(function, *arguments):
 
 
 def test_only_what_is_meant_for_users_is_words_alone():
+    assert all(words_say_it(error("x")) for error in (TrainingDiverged, ProcessFailed))
     assert not words_say_it(caught(int, "x"))  # Python raises it, not our code
     assert not words_say_it(caught(repeat_named, "seedX-fold0"))
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from unfused.distillation.unfused import UnFuSeD
 from unfused.params import Distillation, EncoderParams, FineTuning, Run
-from unfused.params.audio import Demo, FrontEndParams
+from unfused.params.audio import Demo, FrontEndParams, Task
 from unfused.pipelines.unfused.nodes import parameters_of
 
 TRAINING = {"learning_rate": 0.1, "clip_updates": 8}
@@ -57,3 +57,8 @@ def test_a_number_of_seeds():
 def test_parameters_may_be_narrower_than_the_library(group, given):
     with pytest.raises(ValidationError, match="greater than"):
         group(**given)
+
+
+def test_only_what_is_rendered_has_the_sound_fonts_licence():
+    assert "GPL-2" in str(Task(audio="demo_notes").licence)
+    assert Task(audio="demographics/birds").licence is None

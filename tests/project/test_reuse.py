@@ -11,6 +11,9 @@ import pytest
 import yaml
 
 from unfused.core import source
+from unfused.core.outputs import mark_of
+from unfused.pipelines.evaluation.nodes import truth
+from unfused.tasks.corpus import Corpus
 
 from .conftest import TINY, nest
 
@@ -120,6 +123,13 @@ def test_other_labels_on_the_same_audio_are_counted_again(own_data_run, project)
         project.run(to=["own_data.pseudo_label_quality"], data=str(source))
         found.append(pd.read_json(project.data / quality)["n_clusters"].item())
     assert found == [3, 2]
+
+
+def test_whether_a_clip_has_several_labels_decides_its_scores(tones):
+    store, labels = tones
+    clips = pd.DataFrame({"clip_id": store.clip_ids, "label": labels})
+    one, several = (Corpus.of(store, clips.assign(multi_label=kind)) for kind in (False, True))
+    assert mark_of(**truth(one)) != mark_of(**truth(several))
 
 
 NETWORKS = {f"{OWN}/networks/{name}-seed0-fold0" for name in ("supervised", "unfused")}

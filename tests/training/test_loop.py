@@ -108,7 +108,11 @@ def test_epoch_ends_are_reported(tmp_path):
 def test_an_epoch_end_may_stop_the_training_for_good(tmp_path):
     settings = settings_for(epochs=5, log_every=1000)
     first, history = train(tmp_path, settings=settings, epoch_end=lambda epoch: epoch == 1)
-    assert history["step"].tolist() == [2 * (N_CLIPS // 6)]
+    last = 2 * (N_CLIPS // 6)
+    assert history["step"].tolist() == [last]
+    _, whole = train(tmp_path / "whole", settings=settings_for(epochs=5, log_every=1))
+    planned = whole.set_index("step").loc[last, "learning_rate"]  # nobody knew that it would end
+    assert history["learning_rate"].tolist() == [planned] != [whole["learning_rate"].iloc[-1]]
     assert history["loss"].notna().all()
     again, same = train(tmp_path, settings=settings, epoch_end=lambda _: pytest.fail("went on"))
     assert same.equals(history)

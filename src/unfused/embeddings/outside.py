@@ -145,7 +145,7 @@ class HearModule(OutsideModel):
 
     Attributes:
         module: Its name, e.g. ``unfused.inference.hear``.
-        model: What its ``load_model`` takes, usually a file of weights; "": nothing.
+        model: What its ``load_model`` takes, a file or folder of weights or a name; "": nothing.
     """
 
     kind = "hear"
@@ -161,8 +161,9 @@ class HearModule(OutsideModel):
         device = pick_device("auto")
         self._loaded = self._hear.load_model(*filter(None, [self.model])).to(device)
         self._device, self.sample_rate = device, int(self._loaded.sample_rate)
-        file = Path(self.model)
-        model = digest_of(file) if file.is_file() else ""
+        place = Path(self.model)
+        inside = sorted(place.rglob("*")) if self.model and place.is_dir() else [place]
+        model = [digest_of(file) for file in inside if file.is_file()] or self.model
         return {"module": self.module, "model": model}, self.module
 
     def _frames(self, samples: Floats) -> Any:

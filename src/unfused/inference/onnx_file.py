@@ -45,7 +45,7 @@ probability: PyTorch computes log-mels in float64, the file in float32."""
 CHECKED_SECONDS = (0.1, 0.35, 0.96, 1.0, 2.345, 5.01, 12.0)  # lengths with which a file is checked
 
 
-class OnnxMismatchError(RuntimeError):
+class OnnxMismatchError(UserError):
     """ONNX Runtime computes something else than PyTorch."""
 
 

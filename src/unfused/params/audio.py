@@ -160,7 +160,7 @@ class Task(Audio):
     @property
     def licence(self) -> str | None:
         """Under which terms the audio may be used, where that is known."""
-        if self.card is None and str(self.audio).startswith("demo"):
+        if self.audio in ("demo", "demo_notes", "demo_mixtures"):
             return "rendered from the SoundFont TimGM6mb, which is under the GPL-2"
         return self.card.licence if self.card else None
 

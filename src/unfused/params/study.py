@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import TypeAdapter, ValidationError
 
 from ..core.errors import UserError, did_you_mean
-from ..reporting.names import PLAIN, STUDENTS
+from ..reporting.names import PLAIN, STUDENTS, baseline_of
 from .audio import Audio, Demo, Extraction, FrontEndParams, Task
 from .evaluation import Evaluation
 from .methods import LEARNS_VECTORS, KMixParams, Lesson, MethodParams, Unfused
@@ -169,6 +169,11 @@ def check_names(parameters: Mapping[str, Any]) -> None:
             for entry, inner in _entries(parameters, name).items():
                 if entry in taken:
                     raise UserError(f"{name}.{entry}: the name is {taken[entry]}; choose another")
+                if name in ("methods", "teachers") and (entry in STUDENTS or baseline_of(entry)):
+                    raise UserError(
+                        f"{name}.{entry}: results would take it for a baseline or the student; "
+                        "choose another name"
+                    )
                 taken[entry] = f"taken by {name}.{entry}"
                 if name in GROUPS:
                     check_keys(inner, GROUPS[name], f"{name}.{entry}")
@@ -199,6 +204,15 @@ def check_values(parameters: Mapping[str, Any]) -> None:
             wrong += _said(error, where)
     if wrong:
         raise UserError("; ".join(wrong))
+    titles: dict[str, str] = {}
+    tasks = _entries(parameters, "tasks")
+    for name in _chosen_tasks(parameters):
+        title = Task.model_validate(tasks[name]).name
+        if (other := titles.setdefault(title, name)) != name:
+            raise UserError(
+                f"tasks.{other} and tasks.{name} are both called {title!r} in results: set "
+                f"tasks.{name}.title"
+            )
 
 
 def _said(error: ValidationError, where: str) -> Iterator[str]:

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 Views = tuple[View, ...]
 
 
-class TrainingDiverged(RuntimeError):  # noqa: N818
+class TrainingDiverged(UserError):  # noqa: N818
     """The loss is no longer a finite number."""
 
 
@@ -95,9 +95,9 @@ def fit(
                 if epoch_end is not None and (last or run.step % source.steps_per_epoch == 0):
                     method.eval()
                     if epoch_end(epoch):  # the checkpoint remembers that this is the last step
-                        run.total, last = run.step, True
                         if run.logged_step < run.step:
                             run.log_row()
+                        run.total, last = run.step, True
                 # by process 0's clock, and by the signal that any process got
                 old = time.monotonic() - run.saved >= settings.checkpoint_seconds
                 mine = (run.replicas.is_first and old, stop.requested or 0)

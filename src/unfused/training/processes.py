@@ -40,7 +40,7 @@ _GRACE = 5.0  # seconds in which the others may end by themselves when one proce
 _HEAD_START = 0.5  # seconds by which a process that was killed is seen before those it drags along
 
 
-class ProcessFailed(RuntimeError):  # noqa: N818
+class ProcessFailed(UserError):  # noqa: N818
     """One of several processes ended by itself; the message says which and how."""
 
 

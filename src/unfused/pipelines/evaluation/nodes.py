@@ -119,7 +119,8 @@ def collect_results(
 
 def truth(corpus: Any) -> dict[str, Any]:
     """Return what scores depend on besides encoders: which clips, their parts and labels."""
-    return {"corpus": corpus.mark, "splits": corpus.splits, "truth": corpus.clips[TRUTH]}
+    known = {"corpus": corpus.mark, "splits": corpus.splits, "kind": corpus.kind.name}
+    return {**known, "truth": corpus.clips[TRUTH]}
 
 
 def joined(found: list[dict[str, pd.DataFrame]], key: str) -> pd.DataFrame:
