@@ -135,6 +135,14 @@ def test_labelled_recordings_stay_whole(recording, tmp_path):
     assert list(clips["duration"]) == [10, 10]
 
 
+def test_a_track_of_two_recordings_is_refused(recording, tmp_path):
+    for name in ("night.wav", "night.flac"):
+        recording(name)
+    (tmp_path / "night.txt").write_text(AUDACITY)
+    with pytest.raises(ManifestError, match=r"night\.txt may be .*night\.(wav|flac)"):
+        scan_audio(tmp_path, corpus="nights")
+
+
 def test_two_tracks_of_one_recording_count(recording, tmp_path):
     path = recording()
     path.with_suffix(".txt").write_text("0\t1\twren\n1\t2\towl\n")

@@ -13,11 +13,11 @@ SAID = pd.DataFrame(
         ("/a/july/night.wav", 0.0, 1.0, "a\tb", 0.8),
     ],
     columns=["path", "start_seconds", "end_seconds", "label", "probability"],
-)  # fmt: skip
+).assign(unknown=False)  # fmt: skip
 
 
 def test_neighbours_of_one_label_are_one():
-    rows = merged(SAID).drop(columns="path").to_numpy().tolist()
+    rows = merged(SAID).drop(columns=["path", "unknown"], errors="ignore").to_numpy().tolist()
     assert rows == [
         [0.0, 2.0, "wren", 0.9], [2.0, 3.0, "owl", 0.7], [4.0, 5.0, "owl", 0.6],
         [0.0, 1.0, "a\tb", 0.8],
@@ -41,3 +41,10 @@ def test_what_is_written_is_read(tmp_path, form, ending):
 def test_two_recordings_of_one_name_have_two_tracks():
     said = SAID.assign(path=["/a/x.wav"] * 4 + ["/a/x.mp3"])
     assert list(label_tracks(said, "audacity")) == ["x", "x.mp3"]
+    said = SAID.assign(path=["/a/x.wav"] * 3 + ["/a/x", "/a/x.mp3"])
+    assert list(label_tracks(said, "audacity")) == ["x", "x-2", "x.mp3"]
+
+
+def test_a_class_may_be_called_unknown():
+    said = SAID.assign(label="unknown", unknown=[True, True, False, False, False])
+    assert label_tracks(said, "audacity")["june/night"].count("unknown") == 2

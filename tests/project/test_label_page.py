@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from unfused.core.errors import UserError
+from unfused.pipelines.inference.nodes import labelled_places
 from unfused.reporting.page import label_page
 
 from .browser import browser, installed, served
@@ -49,6 +50,17 @@ def test_keys_label_undo_and_save(clips, tmp_path):
 def press(shown, *keys):
     for key in keys:
         shown.run(f"document.dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}'}}))")
+
+
+def test_where_clips_begin_that_have_a_label(tone, tmp_path):
+    files = [str(tone(tmp_path / f"{name}.wav", 300)) for name in "abc"]
+    scanned = pd.DataFrame({"path": files, "sample_rate": 16000})
+    (tmp_path / "s.csv").write_text('path,start,label\na.wav,,x\nb.wav,"0,5",x\n')
+    (tmp_path / "o.csv").write_text("path,offset,frames,label\nc.wav,8000,4000,x\n")
+    for table, starts in (("s.csv", [0.0, 0.5]), ("o.csv", [0.5])):
+        found = labelled_places(str(tmp_path / table), scanned)
+        assert found["start"].tolist() == starts
+        assert set(found["path"]) <= set(files)
 
 
 def test_from_new_audio_to_labels_to_the_next_run(own_data_run, tone, tmp_path):

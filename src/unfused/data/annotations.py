@@ -24,19 +24,26 @@ def list_tracks(folder: Path, names: Sequence[str]) -> pd.DataFrame | None:
     seconds, and label, as text; and one without the last three for a recording without a track.
 
     Raises:
-        ManifestError: A line of a track is malformed.
+        ManifestError: A line of a track is malformed, or it may belong to two recordings.
     """
     of_folder: dict[Path, list[str]] = {}
     for name in names:
         of_folder.setdefault((folder / name).parent, []).append(name)
     found: dict[str, pd.DataFrame] = {}
     for where, recordings in of_folder.items():
-        stems = {Path(name).stem: name for name in recordings}
+        stems: dict[str, list[str]] = {}
+        for name in recordings:
+            stems.setdefault(Path(name).stem, []).append(name)
         for file in sorted(where.glob("*.txt")):
             parts = file.name.split(".")[:-1]
             names_ = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
-            of = next((stems[stem] for stem in names_ if stem in stems), None)
-            if of is not None and (track := read_track(file)) is not None:
+            of, *others = next((stems[stem] for stem in names_ if stem in stems), [""])
+            if of and (track := read_track(file)) is not None:
+                if others:
+                    raise ManifestError(
+                        f"{file} may be the label track of {of} or of {others[0]}: rename one of "
+                        "these, or take one away if both are the same recording"
+                    )
                 found[of] = pd.concat([found.get(of), track], ignore_index=True)
     if not found:
         return None

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
@@ -67,7 +68,7 @@ def extract_log_mels(
         ManifestError: The manifest is empty, or no clip of it could be decoded.
         OSError: The folder cannot be written, or the disk is full.
         StoreError: Another process writes to the folder, or a worker process was killed.
-        UserError: ``clips_per_shard`` is less than 1.
+        UserError: ``clips_per_shard`` is less than 1, or a file of the manifest is gone.
     """
     folder = Path(folder).absolute()  # workers may have another working directory
     if manifest.empty:
@@ -165,6 +166,11 @@ def _extract_shard(shard: _Shard, front_end: FrontEnd) -> int:
                 decoded.append(Clip.of(log_mel_blocks(clip, front_end)))
                 names.append([clip["clip_id"], clip["digest"]])
             except UnreadableAudio as error:
+                if not os.path.exists(clip["path"]):  # what is rejected is not tried again
+                    raise UserError(
+                        f"{clip['path']} was there when audio was listed and is gone now, perhaps "
+                        "with its drive: run again, and finished shards are reused"
+                    ) from error
                 known = {key: clip[key] for key in ("corpus", "path", "offset", "frames")}
                 rejected.append({**known, "stage": "decode", "reason": str(error)})
     places = write_shard(shard.path, decoded, front_end.n_mels)

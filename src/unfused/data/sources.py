@@ -96,7 +96,8 @@ def _list_by_name(folder: Path, pattern: re.Pattern[str]) -> pd.DataFrame:
         raise ManifestError(
             f"labels={pattern.pattern!r} is found in no name, such as {names[0]!r}, in {folder}"
         )
-    rows = pd.DataFrame([match.groupdict("") if match else {} for match in found])
+    texts = [match.groupdict("") if match else {} for match in found]
+    rows = pd.DataFrame([{key: text_label(text) for key, text in row.items()} for row in texts])
     return list_rows(rows.fillna("").assign(path=names), folder, labelled=True)
 
 

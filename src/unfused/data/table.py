@@ -131,21 +131,22 @@ def _read_text(path: Path) -> pd.DataFrame:
     text = decode(path.read_bytes())
     separator = max(",;\t|", key=text.lstrip().split("\n", 1)[0].count)
     try:
-        lines = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if any(row)]
+        reader = csv.reader(io.StringIO(text), delimiter=separator)
+        lines = [(reader.line_num, row) for row in reader if any(row)]
     except csv.Error as error:
         raise ManifestError(f"{path} is no readable table: {error}") from error
     if not lines:
         raise ManifestError(f"{path} is empty: it needs a header with at least a column 'path'")
-    header = [name.strip() for name in lines[0]]
+    header = [name.strip() for name in lines[0][1]]
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
         raise ManifestError(f"{path} names the column {twice[0]!r} twice: rename one of them")
-    for number, row in enumerate(lines[1:], start=2):
+    for number, row in lines[1:]:
         if len(row) != len(header):
             raise ManifestError(
-                f"{path}, row {number}: {len(row)} cells under {len(header)} columns; quote cells "
+                f"{path}, line {number}: {len(row)} cells under {len(header)} columns; quote cells "
                 f"that contain {separator!r}"
             )
-    return pd.DataFrame(lines[1:], columns=header, dtype=object)
+    return pd.DataFrame([row for _, row in lines[1:]], columns=header, dtype=object)
 
 
 def decode(data: bytes) -> str:

@@ -6,14 +6,12 @@ from typing import Literal
 
 import pandas as pd
 
-from .classifier import UNKNOWN
-
 
 def label_tracks(said: pd.DataFrame, form: Literal["audacity", "raven"]) -> dict[str, str]:
     """Return a label track for each recording: where a sound of the classes was heard.
 
-    Neighbouring segments of one label are put together. Predictions are those of
-    :meth:`~unfused.inference.classifier.Classifier.classify`.
+    Neighbouring segments of one label are put together, unknown sounds left out. Predictions are
+    those of :meth:`~unfused.inference.classifier.Classifier.classify`.
 
     Returns:
         Path of the recording, from where all of them lie, without its suffix -> the text. Raven
@@ -22,12 +20,14 @@ def label_tracks(said: pd.DataFrame, form: Literal["audacity", "raven"]) -> dict
     write, ending = (as_raven, ".selections") if form == "raven" else (as_audacity, "")
     paths = list(said["path"].unique())
     common = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
-    pieces = merged(said[~said["label"].isin(["", UNKNOWN])])
+    pieces = merged(said[(said["label"] != "") & ~said["unknown"].astype(bool)])
     rows_of, tracks = pieces.groupby("path").indices, dict[str, str]()
     for path in paths:
         file = Path(os.path.relpath(str(path), common or "."))
-        name = file.with_suffix("") if f"{file.with_suffix('')}{ending}" not in tracks else file
-        tracks[f"{name.as_posix()}{ending}"] = write(pieces.iloc[rows_of.get(path, [])])
+        others = (Path(f"{file}-{number}") for number in range(2, len(paths) + 2))
+        names = (f"{name.as_posix()}{ending}" for name in (file.with_suffix(""), file, *others))
+        name = next(name for name in names if name not in tracks)
+        tracks[name] = write(pieces.iloc[rows_of.get(path, [])])
     return tracks
 
 

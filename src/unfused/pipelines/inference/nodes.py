@@ -106,7 +106,7 @@ def choose_clips_to_label(
     whole = (scanned["offset"] == 0) & ~scanned["path"].duplicated(keep=False)
     seconds = scanned[whole].set_index("path")["duration"]
     how = label_next.model_dump(exclude={"labels"})
-    known = None if label_next.labels is None else labelled_places(label_next.labels)
+    known = None if label_next.labels is None else labelled_places(label_next.labels, scanned)
     return clips_to_label(model, predictions, embeddings, seconds, known=known, **how)
 
 
@@ -127,12 +127,14 @@ def draw_label_page(
     return label_page(found, model.classes_.tolist(), title=title, note=note)
 
 
-def labelled_places(table: str) -> pd.DataFrame:
-    """Return path and start of the clips that a table of labels has."""
+def labelled_places(table: str, scanned: pd.DataFrame) -> pd.DataFrame:
+    """Return path and start in seconds of the clips that a table of labels has."""
     from ...data.sources import list_audio
 
     known = list_audio(Path(table), "table", None)
-    starts = pd.to_numeric(known["start"].str.replace(",", ".")).fillna(0.0)
+    rates = known["path"].map(scanned.drop_duplicates("path").set_index("path")["sample_rate"])
+    starts = pd.to_numeric(known["start"].str.replace(",", "."))
+    starts = starts.fillna(pd.to_numeric(known["offset"]) / rates).fillna(0.0)
     return pd.DataFrame({"path": known["path"], "start": starts})
 
 
