@@ -56,18 +56,6 @@ def test_crops_equal_slicing_one_by_one(tmp_path: Path) -> None:
             assert spans[i, 0] == spans[i, 1]
 
 
-def test_crops_may_repeat_their_clip(tmp_path: Path) -> None:
-    store, clips = make_store(tmp_path)
-    rng = np.random.default_rng(1)
-    rows = rng.integers(0, len(store), 60)
-    starts = rng.integers(-120, 260, 60)
-    crops, spans = store.crops(rows, starts, 96, repeat=True)
-    for crop, row, start in zip(crops.numpy(), rows, starts, strict=True):
-        stored = clips[row].astype(np.float16).astype(np.float32)
-        np.testing.assert_array_equal(crop, stored[(start + np.arange(96)) % len(stored)])
-    assert spans.tolist() == [[0.0, 96.0]] * 60
-
-
 def test_crops_take_tensors(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path)
     rows, starts = torch.tensor([3, 0]), torch.tensor([4, -3])

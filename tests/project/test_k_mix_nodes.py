@@ -8,7 +8,7 @@ from unfused.core.outputs import OUTCOMES
 from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.params import KMixParams, Run
-from unfused.pipelines.data_engineering.nodes import fill_kmix_bank, fit_kmix_centroids
+from unfused.pipelines.data_engineering.nodes import fit_kmix_centroids
 from unfused.tasks.corpus import Corpus
 from unfused.views.k_mix_centroids import centroids_of
 
@@ -64,11 +64,3 @@ def test_centroids_are_reused_until_what_they_depend_on_changes(tmp_path, corpus
     other, reused = fit(settings=K_MIX.model_copy(update={"seed": 1}))
     assert reused == 0
     assert not np.array_equal(centroids_of(other, 1), centroids_of(first, 1))
-
-
-def test_the_bank_holds_the_first_folds_training_clips_alone(tmp_path, corpus):
-    centroids = fit_kmix_centroids(corpus, K_MIX, Run(seeds=[0], folder=tmp_path))
-    bank = fill_kmix_bank(corpus, centroids, K_MIX)
-    assert len(bank) == 40
-    assert set(bank["clip_id"]) <= set(corpus.for_training(1).clips["clip_id"])
-    assert set(bank["cluster"]) <= set(range(5))

@@ -201,26 +201,3 @@ def test_a_source_needs_two_clips():
         source_of(batch_size=1)
     with pytest.raises(ValueError, match="n_crops=0 must be at least 1"):
         source_of(n_crops=0)
-
-
-@pytest.mark.parametrize("on_device", [False, True])
-def test_short_clips_may_fill_their_crops_again_and_again(on_device):
-    store = MemoryStore(LENGTHS)
-    with source_of(store, padding="repeat", on_device=on_device, batch_size=10) as source:
-        clips, view = source.batch(3)
-        plain = source_of(store, batch_size=10).batch(3)[1]
-    assert view.spans.tolist() == [[0, FRAMES]] * 10
-    for clip, log_mel, other in zip(clips.tolist(), view.log_mel, plain.log_mel, strict=True):
-        if LENGTHS[clip] >= FRAMES:
-            assert torch.equal(log_mel, other)
-        for shift in (LENGTHS[clip], 2 * LENGTHS[clip]):
-            if shift < FRAMES:
-                assert torch.equal(log_mel[..., shift:], log_mel[..., :-shift])
-        frames = {tuple(frame) for frame in log_mel[0].T.tolist()}
-        assert frames <= {tuple(frame) for frame in store.clips[clip].tolist()}
-        assert len(frames) == min(LENGTHS[clip], FRAMES)
-
-
-def test_an_unknown_padding_is_refused():
-    with pytest.raises(ValueError, match="padding='zeros'"):
-        source_of(padding="zeros")

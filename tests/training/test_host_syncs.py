@@ -61,7 +61,7 @@ def run_of(name: str, clips: Any, folder: Path, **changes: Any) -> Training:
     method, rows = method_of(name), np.arange(N_CLIPS)
     shape: dict[str, Any] = {"crop_frames": method.crop_frames}
     if name == "byol_a":  # which has all that costs no method anything
-        shape |= {"mixup_min_level": -0.5, "spans_of_mix": "union", "clip_normalisation": True}
+        shape |= {"clip_normalisation": True}
     if name == "slicer":  # which has k-mix
         shape |= {"mixing": "k_mix", "k_mix_centroids": torch.randn(3, 16), "k_mix_furthest": 4}
     views = ViewMaker(mean=-6.0, std=3.0, n_mels=16, mixup_bank=20, **shape)
@@ -94,8 +94,7 @@ def test_a_step_of_every_optimiser(tmp_path: Path, store: Any, optimiser: str) -
 def test_crops_of_frames_on_the_device(store: Any) -> None:  # noqa: F811
     frames = DeviceFrames(store, np.arange(N_CLIPS), torch.device("cpu"))
     with NothingWaits("lift_fresh"):  # rows and starts are copied without waiting
-        for repeat in (False, True):
-            frames.crops(np.arange(4), np.array([-3, 0, 5, 9]), 20, repeat=repeat)
+        frames.crops(np.arange(4), np.array([-3, 0, 5, 9]), 20)
 
 
 @pytest.mark.parametrize(

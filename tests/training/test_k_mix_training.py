@@ -9,12 +9,10 @@ from unfused.data.log_mel import FrontEnd
 from unfused.data.store import LogMelStore
 from unfused.methods.byol_a import BYOLA
 from unfused.tasks.corpus import Corpus
-from unfused.training.batches import draw_bank
 from unfused.training.checkpoint import CheckpointError
 from unfused.training.estimator import crop_source, random_encoder, view_maker
 from unfused.training.loop import TrainingSettings, fit
-from unfused.views import View, fit_centroids
-from unfused.views.k_mix import nearest_centroids
+from unfused.views import fit_centroids
 
 N_CLIPS = 60
 VIEWS = {"mixing": "k_mix", "mixup_bank": 20, "k_mix_furthest": 5}
@@ -81,20 +79,6 @@ def test_a_checkpoint_with_other_centroids_is_refused(tmp_path, data):
         train(data, tmp_path, stop_at=3)
     with pytest.raises(CheckpointError, match="other data"):
         train((data[0], data[1] + 1), tmp_path)
-
-
-def test_a_bank_is_drawn_as_training_fills_it(data):
-    bank = draw_bank(*data, size=150, crop_frames=48, seed=1)
-    assert len(bank) == 150
-    assert bank["clip_id"][:60].nunique() == bank["clip_id"][60:120].nunique() == 60  # two rounds
-    store, centroids = data[0].store, data[1]
-    crops, spans = store.crops(store.rows(bank["clip_id"]), bank["start"], 48)
-    view = View(crops.transpose(1, 2).unsqueeze(1), spans)
-    clusters = nearest_centroids(view, torch.from_numpy(centroids))
-    assert bank["cluster"].tolist() == clusters.tolist()
-    again, other = (draw_bank(*data, size=150, crop_frames=48, seed=seed) for seed in (1, 2))
-    pd.testing.assert_frame_equal(again, bank)
-    assert not other.equals(bank)
 
 
 def test_k_mix_needs_centroids(data):

@@ -36,12 +36,7 @@ class MemoryStore:
     def clip(self, row):
         return self.clips[row]
 
-    def crops(self, rows, starts, length, *, repeat=False):
-        if repeat:
-            frames = [np.arange(start, start + length) for start in starts]
-            clips = [self.clips[row] for row in rows]
-            tiled = [clip[at % len(clip)] for clip, at in zip(clips, frames, strict=True)]
-            return torch.from_numpy(np.stack(tiled)), torch.tensor([[0.0, length]] * len(rows))
+    def crops(self, rows, starts, length):
         crops = torch.full((len(rows), length, N_MELS), self.pad_value)
         spans = torch.zeros(len(rows), 2)
         for i, (row, start) in enumerate(zip(rows, starts, strict=True)):

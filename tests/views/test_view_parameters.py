@@ -20,7 +20,6 @@ def test_parameters_are_the_settings_of_the_views():
     [
         ("mixup_ratio", 1.5, r"in \[0, 1\]"),
         ("mixup_bank", 0, "at least 1"),
-        ("spans_of_mix", "both", "choose from"),
         ("freq_scale", (0.0, 1.0), "low <= high"),
         ("time_scale", (1.5, 0.6), "low <= high"),
         ("virtual_crop", (1.0, 0.9), "holds the whole crop"),

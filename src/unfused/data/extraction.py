@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -188,6 +188,15 @@ def log_mel_blocks(clip: Mapping[str, Any], front_end: FrontEnd) -> Iterator[np.
     """
     part = {"offset": clip["offset"], "frames": clip["frames"]}
     waveform = read_mono_blocks(clip["path"], **part, sample_rate=front_end.sample_rate)
+    yield from finite_blocks(waveform, front_end)
+
+
+def finite_blocks(waveform: Iterable[np.ndarray], front_end: FrontEnd) -> Iterator[np.ndarray]:
+    """Yield the frames, (T_i, F) float32, of a waveform that comes in blocks.
+
+    Raises:
+        UnreadableAudio: Its power overflows.
+    """
     for block in front_end.log_mel_blocks(waveform):
         if not np.isfinite(block).all():
             raise UnreadableAudio("not finite: samples so large that their power overflows")

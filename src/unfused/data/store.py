@@ -140,26 +140,20 @@ class LogMelStore:
             )
         return rows
 
-    def crops(
-        self, rows: Rows, starts: Rows, length: int, *, repeat: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    def crops(self, rows: Rows, starts: Rows, length: int) -> tuple[Tensor, Tensor]:
         """Return one crop of each row, (B,) integers, in a single gather.
 
         Starts are the crops' first frames, (B,); negative ones and those that overrun the clip
-        reach into padding with log(eps), or with ``repeat`` the clip itself, again and again. Crops
-        are (B, length, F), beside the first and end frame of the clip in each, (B, 2), float32.
+        reach into padding with log(eps). Crops are (B, length, F), beside the first and end frame
+        of the clip in each, (B, 2), float32.
         """
         rows = np.asarray(rows, dtype=np.int64)
         starts = np.asarray(starts, dtype=np.int64)
         n_frames = self.n_frames[rows]
         frames = starts[:, None] + np.arange(length)  # (B, length), within the clip
-        if repeat:
-            frames %= n_frames[:, None]
         np.clip(frames, 0, n_frames[:, None] - 1, out=frames)
         frames += self._start[rows, None]
         crops = self._gather(self._shard[rows], frames)
-        if repeat:
-            return crops, torch.tensor([0.0, length]).expand(len(rows), 2)
         ends = np.clip(n_frames - starts, 0, length)
         spans = np.stack([np.clip(-starts, 0, length), ends], axis=1).astype(np.float32)
         frame = np.arange(length)

@@ -12,6 +12,7 @@ import soxr
 from torch import Tensor
 
 from ..core.errors import UserError
+from ..data.extraction import finite_blocks
 from ..data.log_mel import FrontEnd
 from ..data.reading import UnreadableAudio, read_mono_blocks
 from ..data.store import LogMelStore
@@ -47,10 +48,7 @@ def _log_mel_blocks(audio: Audio, front_end: FrontEnd, sample_rate: int | None) 
             if not mono.size:
                 raise UnreadableAudio(f"zero length: {n} samples are no sample at {wanted} Hz")
         waveform = [mono]
-    for block in front_end.log_mel_blocks(waveform):
-        if not np.isfinite(block).all():
-            raise UnreadableAudio("not finite: samples so large that their power overflows")
-        yield block
+    yield from finite_blocks(waveform, front_end)
 
 
 def checked_rate(sample_rate: int | None) -> int:

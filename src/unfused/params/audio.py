@@ -106,7 +106,6 @@ class TaskCard(Model):
     Attributes:
         clips: Number of clips that its layout lists.
         classes: Number of classes.
-        seconds: Typical length of a clip.
         licence: Under which terms it may be used.
         get: Where to get it.
         source: The paper or page that says so.
@@ -115,7 +114,6 @@ class TaskCard(Model):
 
     clips: int | None = None
     classes: int | None = None
-    seconds: float | None = None
     licence: str
     get: str
     source: str

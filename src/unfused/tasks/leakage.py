@@ -67,7 +67,7 @@ def select_pretraining_clips(
     """Return the pre-training clips of every fold, over all corpora of the study.
 
     Audio that some task holds out (the same part of the same bytes, under whatever name and in
-    whatever corpus) is left out of that fold; the same clip in two corpora is taken once. Columns
+    whatever corpus) is left out of that fold; the same clip of a corpus is taken once. Columns
     are fold, corpus, clip_id, digest, offset and frames, those of ``splits``, corpus -> table,
     clip_id, digest, offset, frames, fold, split and made_by. ``transductive`` keeps held-out audio;
     encoders made this way are marked.

@@ -3,21 +3,17 @@
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from typing import Self, get_args
+from typing import Self
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from ..core.distributed import rank, world_size
-from ..core.errors import UserError, must_be, must_be_one_of
+from ..core.errors import UserError, must_be
 from ..core.seeding import numpy_generator
 from ..data.store import LogMelStore
-from ..tasks.corpus import Corpus
-from ..views.k_mix import nearest_centroids
 from ..views.view import View
-from .settings import Padding
 
 Batch = tuple[Tensor, View]
 _SHARE = 0.4  # of the free GPU memory that clips may take
@@ -34,7 +30,7 @@ class CropSource:
     ``rows`` are the training clips' in the store, (n_clips,), and ``n_crops`` the independent crops
     of every clip in a batch (COLA takes two). On a GPU the clips are kept in float16 if they fit,
     unless ``on_device`` forces or forbids it. A clip shorter than a crop lies at a random place in
-    ``silence``, or by ``repeat`` fills it, again and again, from a random frame on.
+    silence.
 
     ``clips_per_step`` are those of all processes: ``batch_size``, or all if there are fewer.
 
@@ -46,7 +42,6 @@ class CropSource:
     def __init__(
         self, store: LogMelStore, rows: np.ndarray, *, crop_frames: int, batch_size: int, seed: int,
         device: torch.device | str = "cpu", on_device: bool | None = None, n_crops: int = 1,
-        padding: Padding = "silence",
     ) -> None:  # fmt: skip
         self.rows = np.asarray(rows, dtype=np.int64)
         if len(self.rows) < 2:
@@ -56,9 +51,8 @@ class CropSource:
             )
         must_be("at least 2", batch_size=batch_size)
         must_be("at least 1", crop_frames=crop_frames, n_crops=n_crops)
-        must_be_one_of(get_args(Padding), padding=padding)
         self.crop_frames, self.batch_size, self.seed = crop_frames, batch_size, seed
-        self.n_crops, self.padding = n_crops, padding
+        self.n_crops = n_crops
         self.processes, self.process = world_size(), rank()
         self.n_clips = len(self.rows)
         clips = min(batch_size, self.n_clips)
@@ -127,9 +121,7 @@ class CropSource:
     def _crops(self, clips: np.ndarray, uniform: np.ndarray) -> Batch:
         visits = np.tile(clips, len(uniform) // len(clips))
         starts = crop_starts(self.lengths[visits], self.crop_frames, uniform)
-        log_mel, spans = self._store.crops(
-            self._store_rows[visits], starts, self.crop_frames, repeat=self.padding == "repeat"
-        )
+        log_mel, spans = self._store.crops(self._store_rows[visits], starts, self.crop_frames)
         view = View(log_mel.transpose(1, 2).unsqueeze(1), spans)  # (B, 1, F, T)
         ids = torch.from_numpy(np.ascontiguousarray(clips))
         return self._to_device(ids), View(*map(self._to_device, view))
@@ -153,21 +145,17 @@ class DeviceFrames:
         for row, begin, length in zip(rows, first, lengths, strict=True):
             self._frames[begin : begin + length] = torch.from_numpy(store.clip(row))
 
-    def crops(
-        self, rows: np.ndarray, starts: np.ndarray, length: int, *, repeat: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    def crops(self, rows: np.ndarray, starts: np.ndarray, length: int) -> tuple[Tensor, Tensor]:
         """Return what :meth:`LogMelStore.crops` would, gathered on the device."""
         device = self._frames.device
         row = torch.from_numpy(np.asarray(rows)).to(device, non_blocking=True)
         start = torch.from_numpy(np.asarray(starts)).to(device, non_blocking=True)
         end = self._lengths[row]
         frame = start[:, None] + torch.arange(length, device=device)  # (B, length)
-        frame = frame % end[:, None] if repeat else frame
         real = (frame >= 0) & (frame < end[:, None])
         place = torch.where(real, self._first[row][:, None] + frame, 0)
         crops = torch.where(real.unsqueeze(2), self._frames[place].float(), self.pad_value)
-        first, last = (start * 0, start * 0 + length) if repeat else (-start, end - start)
-        return crops, torch.stack([first, last], dim=1).clamp(0, length).float()
+        return crops, torch.stack([-start, end - start], dim=1).clamp(0, length).float()
 
 
 @lru_cache(maxsize=2)
@@ -185,23 +173,3 @@ def crop_starts(lengths: np.ndarray, crop_frames: int, uniform: np.ndarray) -> n
     """
     slack = lengths - crop_frames
     return np.sign(slack) * np.floor(uniform * (np.abs(slack) + 1)).astype(np.int64)
-
-
-def draw_bank(
-    corpus: Corpus, centroids: np.ndarray, *, size: int, crop_frames: int = 96, seed: int = 0
-) -> pd.DataFrame:
-    """Return random crops of the training clips with their clusters, drawn as training draws them.
-
-    When all clips have been there, they come again in another order. Centroids are those of their
-    time-means, (K, F) float32. There is one row a crop, the oldest first: clip_id, start (its first
-    frame in the clip, negative in front of a shorter one) and cluster.
-    """
-    store, rows = corpus.store, corpus.rows
-    random = numpy_generator(seed, "k-mix", "bank")
-    rounds = [random.permutation(rows) for _ in range(-(-size // len(rows)))]
-    chosen = np.concatenate(rounds)[:size]
-    starts = crop_starts(store.n_frames[chosen], crop_frames, random.random(size))
-    crops, spans = store.crops(chosen, starts, crop_frames)
-    view = View(crops.transpose(1, 2).unsqueeze(1), spans)  # (N, 1, F, T)
-    clusters = nearest_centroids(view, torch.from_numpy(centroids)).numpy()
-    return pd.DataFrame({"clip_id": store.clip_ids[chosen], "start": starts, "cluster": clusters})

@@ -166,7 +166,7 @@ def crop_source(
     """Return the batches of a corpus for a method."""
     return CropSource(
         corpus.store, corpus.rows, crop_frames=method.crop_frames, n_crops=method.n_crops,
-        batch_size=training.batch_size, padding=training.padding, seed=seed,
+        batch_size=training.batch_size, seed=seed,
         device=pick_device(device),
     )  # fmt: skip
 

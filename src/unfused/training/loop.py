@@ -369,7 +369,7 @@ def channels_last(view: View) -> View:
 
 
 def _check_fit(method: Method, source: CropSource, settings: TrainingSettings) -> None:
-    names = {"crop_frames": method, "n_crops": method, "batch_size": settings, "padding": settings}
+    names = {"crop_frames": method, "n_crops": method, "batch_size": settings}
     for name, other in names.items():
         whose = "method" if other is method else "settings"
         if (mine := getattr(source, name)) != (wanted := getattr(other, name)):

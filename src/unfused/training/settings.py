@@ -11,7 +11,6 @@ from ..core.errors import UserError, check_fields
 Optimiser = Literal["sgd", "adam", "adamw", "lars"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Padding = Literal["silence", "repeat"]
 OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
 _Positive = Annotated[float, "positive"]
 _Count = Annotated[int, "at least 1"]
@@ -33,8 +32,6 @@ class TrainingSettings:
             other, to need less memory. Their losses are averaged, weighted by their clips. So a
             loss of single clips is that of the whole batch; one that compares the clips of a batch
             compares those of a micro-batch, and so does batch norm.
-        padding: What fills a crop that is longer than its clip: "silence", or "repeat": the clip
-            itself, again and again.
         optimiser: "sgd", "adam", "adamw" or "lars".
         learning_rate: Its peak.
         bias_learning_rate: Peak for vectors and scalars (biases, normalisation weights); None: the
@@ -62,7 +59,6 @@ class TrainingSettings:
     clip_updates: _Count | None = None
     batch_size: Annotated[int, "at least 2"] = 128
     accumulate: _Count = 1
-    padding: Padding = "silence"
     optimiser: Optimiser = "adamw"
     learning_rate: _Positive = 1e-3
     bias_learning_rate: _Positive | None = None

@@ -34,7 +34,6 @@ class LogMixupExp(nn.Module):
     """
 
     bank: Tensor
-    spans: Tensor
     clusters: Tensor
     filled: Tensor
     position: Tensor
@@ -44,7 +43,6 @@ class LogMixupExp(nn.Module):
         self.how, bank_size = how, how.mixup_bank
         self.furthest = bank_size
         self.register_buffer("bank", torch.zeros(bank_size, n_mels, crop_frames))
-        self.register_buffer("spans", torch.zeros(bank_size, 2))
         self.register_buffer("clusters", torch.zeros(bank_size, dtype=torch.int64))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
@@ -69,11 +67,7 @@ class LogMixupExp(nn.Module):
     def mix(self, view: View, mixing: Mixing) -> View:
         """Return normalised crops, (B, 1, F, T), mixed with the drawn bank entries."""
         partner = self.bank[mixing.partner].unsqueeze(1)
-        log_mel = log_mixup_exp(view.log_mel, partner, mixing.weight)
-        if self.how.spans_of_mix == "own":
-            return View(log_mel, view.spans)
-        mixed = union(view.spans, self.spans[mixing.partner])
-        return View(log_mel, torch.where(mixing.weight[:, None] > 0, mixed, view.spans))
+        return View(log_mixup_exp(view.log_mel, partner, mixing.weight), view.spans)
 
     def forward(self, view: View, clusters: Tensor, generator: torch.Generator) -> View:
         """Draw and mix; see :meth:`mix` and :meth:`draw`."""
@@ -83,20 +77,12 @@ class LogMixupExp(nn.Module):
     def remember(self, view: View, clusters: Tensor) -> None:
         """Put unmixed normalised crops, (B, 1, F, T), in the place of the oldest ones."""
         size, device = len(self.bank), self.bank.device
-        keep = torch.ones(len(clusters), dtype=torch.bool, device=device)
-        if self.how.mixup_min_level is not None:  # of the whole window, padding included
-            keep = view.log_mel.mean(dim=(1, 2, 3)) >= self.how.mixup_min_level
-        rows = keep.long().argsort(stable=True)[-size:]  # the newest that are kept are the last
-        keep, n_kept = keep[rows], keep[rows].sum()
-        place = torch.arange(len(rows), device=device) - (len(rows) - n_kept)
-        slots = (self.position + place) % size
-        new = (view.log_mel.squeeze(1), view.spans, clusters)
-        for buffer, values in zip((self.bank, self.spans, self.clusters), new, strict=True):
-            kept = keep.view(-1, *[1] * (buffer.ndim - 1))
-            written = torch.where(kept, values[rows].to(buffer.dtype), buffer[slots])
-            buffer.index_copy_(0, slots, written)
-        self.position.copy_((self.position + n_kept) % size)
-        self.filled.copy_((self.filled + n_kept).clamp(max=size))
+        n = min(len(clusters), size)
+        slots = (self.position + torch.arange(n, device=device)) % size
+        self.bank.index_copy_(0, slots, view.log_mel[-n:].squeeze(1).to(self.bank.dtype))
+        self.clusters.index_copy_(0, slots, clusters[-n:])
+        self.position.copy_((self.position + n) % size)
+        self.filled.copy_((self.filled + n).clamp(max=size))
 
 
 def draw_mixup(n: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from ..core.errors import UserError, check_fields
 
 Mixing = Literal["mixup", "k_mix", "none"]
-SpansOfMix = Literal["own", "union"]
 Range = tuple[float, float]
 _Masks = Annotated[int, "at least 0"]
 _Width = Annotated[int, "at least 1"]
@@ -22,8 +21,6 @@ class ViewSettings:
     Attributes:
         mixup_ratio: Largest share of a past crop mixed in; 0: none.
         mixup_bank: Past crops kept.
-        mixup_min_level: Lowest mean of a past crop's normalised log-mel; None: none.
-        spans_of_mix: Whether a mixed crop is real where it was itself, or where the other was too.
         freq_scale: Height of the resized crop, relative to the input's.
         time_scale: Its width.
         virtual_crop: Canvas of the resized crop, height and width.
@@ -39,8 +36,6 @@ class ViewSettings:
 
     mixup_ratio: Annotated[float, "in [0, 1]"] = 0.4
     mixup_bank: Annotated[int, "at least 1"] = 2048
-    mixup_min_level: float | None = None
-    spans_of_mix: SpansOfMix = "own"
     freq_scale: Range = (0.6, 1.5)
     time_scale: Range = (0.6, 1.5)
     virtual_crop: Range = (1.0, 1.5)

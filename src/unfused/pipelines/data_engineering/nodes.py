@@ -185,16 +185,6 @@ def fit_kmix_centroids(corpus: Any, k_mix: params.KMixParams, run: params.Run) -
     return pd.concat(found, ignore_index=True)
 
 
-def fill_kmix_bank(corpus: Any, centroids: pd.DataFrame, k_mix: params.KMixParams) -> pd.DataFrame:
-    """List the crops of a full bank of k-mix, as training on the first fold comes to have it."""
-    from ...training.batches import draw_bank
-    from ...views.k_mix_centroids import centroids_of
-
-    fold, size = corpus.folds[0], k_mix.views.mixup_bank
-    clips = corpus.for_training(fold)
-    return draw_bank(clips, centroids_of(centroids, fold), size=size, seed=k_mix.seed)
-
-
 def draw_example_views(
     corpus: Any, centroids: pd.DataFrame, k_mix: params.KMixParams, run: params.Run
 ) -> bytes:

@@ -52,7 +52,6 @@ def _pretraining(corpora: Sequence[str]) -> Pipeline:
         [
             node(nodes.select_pretraining_clips, selected, "pretraining_corpus"),
             node(nodes.fit_kmix_centroids, ["pretraining_corpus", *how], "kmix_centroids"),
-            node(nodes.fill_kmix_bank, [*shared, "params:k_mix"], "kmix_bank"),
             node(nodes.draw_example_views, [*shared, *how], "example_views"),
         ]
     )
