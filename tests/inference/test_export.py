@@ -96,17 +96,26 @@ def check_agreement(facts):
 
 
 @needs_onnx
-def test_a_script_without_this_package_classifies(exported, exported_classifier, tones):
+def test_a_script_without_this_package_classifies(exported, exported_classifier, tones, tmp_path):
     classifier, (_, test) = exported_classifier, tones.split()
     paths = test.clips["path"].tolist()
+    for name, seconds in (("short", 0.02), ("long", 3.65 * classifier.segment_seconds_)):
+        noise = np.random.default_rng(0).normal(0, 0.1, int(16000 * seconds))
+        soundfile.write(tmp_path / f"{name}.wav", noise, 16000)
+    short, long = (str(tmp_path / f"{name}.wav") for name in ("short", "long"))
     code = "import sys; sys.modules['unfused'] = sys.modules['torch'] = None; " + (
         "import runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(exported / "classify_onnx.py"), *paths],
+        [sys.executable, "-c", code, str(exported / "classify_onnx.py"), *paths, short, long],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     lines = done.stdout.splitlines()
+    starts = [float(line.split()[-4]) for line in lines if line.startswith(long)]
+    heard = classifier.classify([long]).predictions["start_seconds"]
+    assert starts == pytest.approx(heard.tolist(), abs=0.02)
+    assert len(starts) == 4
+    lines = lines[: len(paths)]
     for line, said in zip(lines, classifier.predict(paths), strict=True):
         assert f": {said.label} " in line
         assert float(line.split()[-1]) == pytest.approx(said.probability, abs=0.01)

@@ -139,6 +139,25 @@ def test_ranking_metrics_have_intervals_too(metric):
     assert 0.88 <= covered <= 1.0
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_infinite_d_prime_has_no_interval():
+    rng, hits = np.random.default_rng(0), np.eye(3, dtype=bool)[np.arange(30) % 3]
+    known = {
+        "clip_id": np.arange(30),
+        "label": list("abc" * 10),
+        "predicted": "",
+        "classes": "a|b|c",
+    }
+    perfect, poor = (
+        pd.DataFrame({**known, "scores": list(hits + noise * rng.normal(size=hits.shape))})
+        for noise in (0, 0.8)
+    )
+    found = interval(perfect, "d_prime", n=100)
+    assert (found.value, found.kind) == (np.inf, "none")
+    assert difference(perfect, poor, "d_prime", n=100).kind == "none"
+    assert interval(poor, "d_prime", n=100).kind == "t"
+
+
 def test_a_difference_over_few_speakers_is_a_paired_t_test():
     speaker = np.repeat(np.arange(4), 50)
     second = table(np.tile(np.arange(50) < 20, 4), group=speaker)

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ..probes.settings import FineTuningSettings
+from ..reporting.names import is_control
 from .methods import Views
 from .model import Model, Training, like
 
@@ -67,7 +68,7 @@ class LabelEfficiency(Model):
     def takes(self, encoder: str, source: str) -> bool:
         """Return whether an encoder, and what its pseudo-labels came from, is probed."""
         asked = self.encoders is None or encoder in self.encoders
-        return asked and source in ("", "teacher")
+        return asked and not is_control(source)
 
 
 class Evaluation(Model):

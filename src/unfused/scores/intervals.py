@@ -90,10 +90,11 @@ class _Sample(NamedTuple):
     @property
     def variance(self) -> float:
         """Variance of the mean by the choice of units."""
-        n = self.n_units
-        return float(np.nanvar(self.draws)) * n / (n - 1) if n > 1 else np.nan
+        n, known = self.n_units, self.draws[~np.isnan(self.draws)]
+        return float(known.var()) * n / (n - 1) if n > 1 and known.size else np.nan
 
 
+@np.errstate(invalid="ignore")  # d-prime of a perfect ranking is infinite and has no interval
 def interval(
     predictions: pd.DataFrame, metric: str = "accuracy", *, n: int = RESAMPLES
 ) -> Interval:
@@ -114,6 +115,7 @@ def interval(
     return _interval([sample], (float(low), float(high)))
 
 
+@np.errstate(invalid="ignore")
 def difference(
     first: pd.DataFrame, second: pd.DataFrame, metric: str = "accuracy", *, n: int = RESAMPLES
 ) -> Interval:
@@ -150,6 +152,7 @@ def difference(
     return _interval([sample], bounds, "t", p_value)
 
 
+@np.errstate(invalid="ignore")
 def mean_over_tasks(
     predictions: Mapping[str, pd.DataFrame], *, metric: str = "accuracy", n: int = RESAMPLES
 ) -> Interval:
