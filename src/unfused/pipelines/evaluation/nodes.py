@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from ...core.outputs import mark_of
 from ...core.progress import progress
 from ...core.repeats import repeats
 from ...core.source import source_digest
@@ -119,8 +120,9 @@ def collect_results(
 
 def truth(corpus: Any) -> dict[str, Any]:
     """Return what scores depend on besides encoders: which clips, their parts and labels."""
-    known = {"corpus": corpus.mark, "splits": corpus.splits, "kind": corpus.kind.name}
-    return {**known, "truth": corpus.clips[TRUTH]}
+    tables = {"splits": corpus.splits, "truth": corpus.clips[TRUTH]}
+    marks = {name: mark_of(table=table) for name, table in tables.items()}  # once, not per encoder
+    return {"corpus": corpus.mark, "kind": corpus.kind.name, **marks}
 
 
 def joined(found: list[dict[str, pd.DataFrame]], key: str) -> pd.DataFrame:
