@@ -195,13 +195,13 @@ def _chosen(scores: pd.DataFrame) -> pd.DataFrame:
 def data_card(
     manifest: pd.DataFrame, splits: pd.DataFrame, rejected: pd.DataFrame, *, hours: float
 ) -> pd.DataFrame:
-    """Return one row per fold: clips of each part, classes, groups, hours and rejected files.
+    """Return one row per fold: clips of each part, classes, their groups, hours and rejected files.
 
     The manifest has the clips that can be used; splits have columns clip_id, fold, split, made_by.
     """
     by_fold = splits.groupby("fold")
     made_by = by_fold["made_by"].agg(lambda names: ", ".join(sorted(names.astype(str).unique())))
-    groups = groups_of(manifest)
+    groups = groups_of(manifest[manifest["label"].notna()])
     counts = by_fold["split"].value_counts().unstack().reindex(columns=_PARTS)
     return counts.fillna(0).astype(int).reset_index().assign(
         classes=len(class_counts(manifest)), groups=0 if groups is None else len(set(groups)),
