@@ -230,7 +230,7 @@ def _judge(
                 accepted[place] = {**clip, **kept}
             elif first is not clip:
                 reason = "duplicate of an earlier row with the same path, offset and frames"
-                if first["label"] != clip["label"]:
+                if clip["label"] and first["label"] != clip["label"]:
                     labels = f"{first['label']!r}, this one {clip['label']!r}"
                     reason += f", which has another label: {labels}"
                 raise UnreadableAudio(reason)
