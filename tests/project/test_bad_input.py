@@ -94,11 +94,7 @@ def expensive(project):
         *(({group: 3}, [f"{group}=3"]) for group in ("run", "select", "tasks", "pools", "methods")),
         ({"tasks.own_data": 3}, ["tasks.own_data=3"]),
         (
-            {
-                "tasks.one.audio": "/x/birds",
-                "tasks.two.audio": "/y/birds",
-                "select.tasks": "one,two",
-            },
+            {"tasks.a.audio": "/x/birds", "tasks.b.audio": "/y/birds", "select.tasks": ["a", "b"]},
             ["tasks.a", "tasks.b", "'birds'", "tasks.b.title"],
         ),
         ({"tasks.own_data.audio": True}, ["audio=True", "./True"]),

@@ -215,6 +215,12 @@ def embed_candidates(
     return embedded
 
 
+def vectors_in(candidate: Candidate, corpus: Corpus) -> Floats | None:
+    """Return the vectors of a corpus's clips, (N, D); None if some were not embedded."""
+    there = Vectors.load(candidate)
+    return there.of(corpus) if corpus.clips["clip_id"].isin(there.clip_ids).all() else None
+
+
 def _network(candidate: Candidate) -> tuple[Any, ...]:
     """Return what a student has in common with the full network that it is the first part of."""
     return candidate.label.removesuffix(FULL), candidate.source, candidate.repeat

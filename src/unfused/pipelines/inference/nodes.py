@@ -40,7 +40,7 @@ def fit_model(
 ) -> Path:
     """Fit the chosen classifier on all labelled clips; a trained network is taken as it is."""
     from ...inference.classifier import Classifier, load_classifier
-    from ...probes.candidates import Vectors
+    from ...probes.candidates import vectors_in
     from ...probes.choose_model import candidate_of
 
     frozen = candidate_of(chosen, embeddings)
@@ -48,7 +48,7 @@ def fit_model(
 
     def build(folder: Path) -> None:
         if frozen is not None:
-            vectors = Vectors.load(frozen).of(corpus.for_probes)
+            vectors = vectors_in(frozen, corpus.for_probes)  # None: labels came since
             fitted = Classifier(frozen.load(), device=run.device).fit(corpus, vectors)
         else:
             fitted = load_classifier(network)
