@@ -17,7 +17,7 @@ SAID = pd.DataFrame(
 
 
 def test_neighbours_of_one_label_are_one():
-    rows = merged(SAID).drop(columns=["path", "unknown"], errors="ignore").to_numpy().tolist()
+    rows = merged(SAID).drop(columns="path").to_numpy().tolist()
     assert rows == [
         [0.0, 2.0, "wren", 0.9], [2.0, 3.0, "owl", 0.7], [4.0, 5.0, "owl", 0.6],
         [0.0, 1.0, "a\tb", 0.8],

@@ -100,6 +100,10 @@ class Audio(Model):
         return [Path(path).expanduser().resolve() for path in given]
 
 
+DEMOS = {"demo": "demo_corpus", "demo_notes": "demo_notes", "demo_mixtures": "demo_mixtures"}
+"""What ``audio`` may say instead of a place, for what a SoundFont plays -> the dataset of it."""
+
+
 class TaskCard(Model):
     """What is known of a public data set before it is read.
 
@@ -158,7 +162,7 @@ class Task(Audio):
     @property
     def licence(self) -> str | None:
         """Under which terms the audio may be used, where that is known."""
-        if self.audio in ("demo", "demo_notes", "demo_mixtures"):
+        if isinstance(self.audio, str) and self.audio in DEMOS:
             return "rendered from the SoundFont TimGM6mb, which is under the GPL-2"
         return self.card.licence if self.card else None
 

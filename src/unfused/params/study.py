@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..core.errors import UserError, did_you_mean
 from ..reporting.names import PLAIN, STUDENTS, baseline_of
-from .audio import Audio, Demo, Extraction, FrontEndParams, Task
+from .audio import DEMOS, Audio, Demo, Extraction, FrontEndParams, Task
 from .evaluation import Evaluation
 from .methods import LEARNS_VECTORS, KMixParams, Lesson, MethodParams, Unfused
 from .model import Model, check_keys
@@ -68,8 +68,7 @@ ENCODERS_NAMED = (
 )
 """Groups of ``evaluation``, and what in them names encoders."""
 SYNTHETIC = "synthetic"
-RENDERED = {"demo": "demo_corpus", "demo_notes": "demo_notes", "demo_mixtures": "demo_mixtures",
-            SYNTHETIC: "synthetic_sounds"}  # fmt: skip
+RENDERED = {**DEMOS, SYNTHETIC: "synthetic_sounds"}
 """What ``audio`` may say instead of a place -> the dataset that is rendered for it."""
 RESERVED = {  # pipelines, stages, datasets, and arguments of nodes that take methods by name
     *("data_engineering", "pretraining", "modelling", "unfused", "evaluation", "reporting"),
@@ -196,18 +195,17 @@ def check_values(parameters: Mapping[str, Any]) -> None:
     for kind in ENTRIES:
         given.pop(kind, None)
         given |= {f"{kind}.{name}": entry for name, entry in _entries(parameters, kind).items()}
-    wrong: list[str] = []
+    wrong, checked = list[str](), dict[str, Any]()
     for where, values in given.items():
         try:
-            GROUPS[where.split(".")[0]].model_validate(values)
+            checked[where] = GROUPS[where.split(".")[0]].model_validate(values)
         except ValidationError as error:
             wrong += _said(error, where)
     if wrong:
         raise UserError("; ".join(wrong))
     titles: dict[str, str] = {}
-    tasks = _entries(parameters, "tasks")
     for name in _chosen_tasks(parameters):
-        title = Task.model_validate(tasks[name]).name
+        title = checked[f"tasks.{name}"].name
         if (other := titles.setdefault(title, name)) != name:
             raise UserError(
                 f"tasks.{other} and tasks.{name} are both called {title!r} in results: set "
